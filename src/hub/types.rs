@@ -1,0 +1,341 @@
+//! What goes into the hub and what comes out of it.
+
+use core::net::IpAddr;
+use std::fmt;
+use std::ops::Add;
+use std::time::Duration;
+
+use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
+
+/// A point in time: nanoseconds since the server's start. The hub has no clock; it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// This many seconds after the start.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000))
+    }
+
+    /// This many milliseconds after the start.
+    #[must_use]
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds.saturating_mul(1_000_000))
+    }
+
+    /// The time from `earlier` to this one; zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This time and `seconds` more.
+    #[must_use]
+    pub const fn plus_secs(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A connection, named so that a reused slot can't be mistaken for its predecessor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId {
+    /// The index in the shell's slab and in the hub's table.
+    pub slot: u32,
+    /// Counts the uses of the slot.
+    pub generation: u32,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}.{}", self.slot, self.generation)
+    }
+}
+
+/// The secret that keys the hub's hash tables; random in the server, fixed in a simulation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashKey(pub u64, pub u64);
+
+/// Which port a connection came in by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// The main port: everything.
+    #[default]
+    Main,
+    /// `[crossdomain] policyport`: answers policy requests and nothing else.
+    Policy,
+}
+
+/// What the hub can be told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A connection was accepted.
+    Opened {
+        /// The new connection; its slot is free in the hub.
+        conn: ConnId,
+        /// The peer's address.
+        address: IpAddr,
+        /// The port it came in by.
+        door: Door,
+    },
+    /// A frame arrived, without its NUL.
+    Frame {
+        /// Who sent it.
+        conn: ConnId,
+        /// Its bytes.
+        frame: &'a [u8],
+    },
+    /// More than `limits.stanzabytes` arrived without a NUL, or before it.
+    FrameTooLarge {
+        /// Who sent it.
+        conn: ConnId,
+    },
+    /// The connection is over, for a reason that the hub did not give. What is already queued
+    /// for it may still be flushed; the hub says nothing more to it.
+    Ended {
+        /// Which one.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The answer to [`Outlet::ask`], however late.
+    Verdict {
+        /// Whose login was asked about.
+        conn: ConnId,
+        /// Whether it may log in.
+        allowed: bool,
+    },
+    /// A time that [`Hub::poll_timeout`](super::Hub::poll_timeout) named has come.
+    Tick,
+    /// The turn's inputs are all in: what they share (client lists) is sent now.
+    TurnEnd,
+    /// The configuration was read again.
+    Reload(Box<Settings>),
+    /// The shell was told to stop: everyone gets the farewell of `<shutdown />`.
+    Shutdown,
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It was taken.
+    Done,
+    /// The frame was not taken, its sender is over `limits.stanzarate`: offer it again at the
+    /// time given, and read no more of this sender until then.
+    Later(Time),
+    /// The frame was not taken, its sender's login is being decided: offer it again after the
+    /// [`Input::Verdict`].
+    Wait,
+}
+
+/// A stanza that the outlet has encoded, ready to be queued; valid until the turn's flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The offset of its first byte in the turn's arena.
+    pub start: usize,
+    /// The offset after its NUL.
+    pub end: usize,
+}
+
+/// Where the hub puts what it has to say.
+pub trait Outlet {
+    /// Encodes one stanza: `write` appends its text, the outlet the NUL.
+    fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span;
+
+    /// Queues an encoded stanza for one connection.
+    fn push(&mut self, to: ConnId, message: Span);
+
+    /// Closes a connection once what is queued for it has been sent. The hub has forgotten it.
+    fn close(&mut self, conn: ConnId, reason: CloseReason);
+
+    /// Tells what happened, to be logged and counted.
+    fn note(&mut self, note: Note<'_>);
+
+    /// Asks whether this login may happen; the answer comes as [`Input::Verdict`], now or late.
+    /// Only asked when [`Settings::ask_logins`] is set. `stanza` is the `connect` stanza's frame.
+    fn ask(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
+        let _ = (conn, nick, stanza);
+    }
+
+    /// Hands out a stanza whose name [`Settings::registered_names`] holds.
+    fn registered(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
+        let _ = (conn, nick, stanza);
+    }
+}
+
+/// What `[rooms] relaynames` allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayNames {
+    /// `safe`: names that the server itself sends are refused.
+    #[default]
+    Safe,
+    /// `any`: as the old server had it.
+    Any,
+}
+
+/// The part of the configuration that the hub lives by; all of it can change at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[admin] password`; `None` when nobody can become root.
+    pub root_password: Option<String>,
+    /// `[crossdomain] alloweddomains`, in their order.
+    pub domains: Vec<String>,
+    /// The `to-ports` of a policy: the ports that are served, comma-separated.
+    pub policy_ports: String,
+    /// `[rooms] relaynames`.
+    pub relay_names: RelayNames,
+    /// `[rooms] fullroster`: members.
+    pub full_roster_members: usize,
+    /// Whether each login is asked about through [`Outlet::ask`].
+    pub ask_logins: bool,
+    /// Stanza names that somebody registered; those of the protocol can't be.
+    pub registered_names: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            root_password: None,
+            domains: Vec::new(),
+            policy_ports: "2468".to_owned(),
+            relay_names: RelayNames::default(),
+            full_roster_members: FULL_ROSTER_MEMBERS,
+            ask_logins: false,
+            registered_names: Vec::new(),
+        }
+    }
+}
+
+/// Why a connection is closed; every close has one, in the log and in the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// It sent `<quit />`.
+    Quit,
+    /// It ended its side.
+    PeerClosed,
+    /// The connection broke: reset, unreachable, timed out.
+    Broken,
+    /// Nobody answered the check after `limits.idletime`.
+    Idle,
+    /// A frame over `limits.stanzabytes`.
+    StanzaTooLarge,
+    /// `limits.sessions` was reached.
+    TooManySessions,
+    /// `limits.sessionsperaddress` was reached.
+    TooManyFromAddress,
+    /// No login within `limits.logintime`.
+    LoginTimeout,
+    /// Over `limits.stanzarate` for too long.
+    TooFast,
+    /// `limits.failedlogins` was reached.
+    FailedLogins,
+    /// Over `limits.backlog`.
+    SlowReader,
+    /// Over `limits.backlogsoft` for too long.
+    SlowReaderSoft,
+    /// The fullest when `limits.backlogtotal` was reached.
+    BacklogTotal,
+    /// Root removed it.
+    Kicked,
+    /// The policy was sent.
+    PolicyServed,
+    /// Something other than a policy request on the policy port.
+    PolicyOnly,
+    /// The server stops.
+    Shutdown,
+}
+
+/// What happened, for the log and the metrics. Nothing in it is a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note<'a> {
+    /// A session logged in.
+    LoggedIn {
+        /// Which one.
+        conn: ConnId,
+        /// Its nick.
+        nick: &'a str,
+        /// Whether it is root.
+        root: bool,
+    },
+    /// A login was refused.
+    LoginRefused {
+        /// Whose.
+        conn: ConnId,
+        /// The nick it asked for.
+        nick: &'a str,
+        /// The text it got.
+        reason: &'a str,
+    },
+    /// A root password was wrong; the login goes on.
+    RootRefused {
+        /// Whose.
+        conn: ConnId,
+        /// The nick it asked for.
+        nick: &'a str,
+    },
+    /// A request was refused with an `<error>`.
+    Refused {
+        /// Whose.
+        conn: ConnId,
+        /// The text of the error.
+        error: &'a str,
+        /// Whether a limit was the reason, so that the log names the client.
+        limit: bool,
+    },
+    /// A room was created.
+    RoomCreated {
+        /// Its name.
+        room: &'a str,
+        /// Who created it.
+        conn: ConnId,
+    },
+    /// A room is gone.
+    RoomRemoved {
+        /// Its name.
+        room: &'a str,
+    },
+    /// Root removed a client.
+    Kicked {
+        /// Root.
+        by: ConnId,
+        /// Who was removed.
+        conn: ConnId,
+        /// Its nick.
+        nick: &'a str,
+    },
+    /// Root asked for information about a room.
+    InfoTold {
+        /// Root.
+        by: ConnId,
+        /// The room.
+        room: &'a str,
+    },
+    /// Root broadcast a message.
+    Broadcast {
+        /// Root.
+        by: ConnId,
+    },
+    /// Root stopped the server: the shell drains and ends.
+    ShutdownAsked {
+        /// Root.
+        by: ConnId,
+    },
+    /// A session that had logged in is over; its nick is free.
+    LoggedOut {
+        /// Which one.
+        conn: ConnId,
+        /// The nick it had.
+        nick: &'a str,
+    },
+}

@@ -1,0 +1,11 @@
+//! palabre: a small XML socket server.
+#![forbid(unsafe_code)]
+
+pub mod limits;
+
+pub mod wire;
+
+pub mod hub;
+
+pub mod config;
+pub mod net;

@@ -1,0 +1,117 @@
+//! Every bound of the server: its unit, its default and where the number comes from.
+//!
+//! Nothing is imported here. A limit of rate, time or count that is `0` is lifted;
+//! a limit in bytes can't be.
+
+/// Every configurable bound, under the keys of `[limits]` (PROTOCOL.md section 11).
+///
+/// Counts, rates and times of `0` mean "no limit"; ask [`exceeds`] instead of comparing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `stanzabytes`: bytes of one frame before its NUL. An XMLSocket message of a game is
+    /// under 1 KiB; a whiteboard's drawing fits 64 KiB.
+    pub stanza_bytes_max: usize,
+    /// `depth`: nesting of one stanza, the root element counted.
+    pub depth_max: usize,
+    /// `attributes`: attributes of one element, namespace declarations counted.
+    pub attributes_max: usize,
+    /// `nickbytes`: bytes of a nick.
+    pub nick_bytes_max: usize,
+    /// `roombytes`: bytes of a room's name.
+    pub room_bytes_max: usize,
+    /// `params`: params of one room or one session.
+    pub params_max: usize,
+    /// `parambytes`: bytes of a param's value; a param's name is held to it as well.
+    pub param_bytes_max: usize,
+    /// `roomsperclient`: rooms one session is in.
+    pub rooms_per_client_max: usize,
+    /// `rooms`: rooms in all.
+    pub rooms_max: usize,
+    /// `roomdepth`: child rooms within child rooms; a room without a parent has depth 0.
+    pub room_depth_max: usize,
+    /// `sessions`: open sessions; `0` takes what the descriptor limit allows.
+    pub sessions_max: usize,
+    /// `sessionsperaddress`: open sessions from one address; loopback is exempt.
+    pub sessions_per_address_max: usize,
+    /// `logintime`: seconds from accept to login.
+    pub login_time_s: u64,
+    /// `idletime`: seconds of silence before the server checks that the peer is there.
+    pub idle_time_s: u64,
+    /// `stanzarate`: stanzas of one session, per second.
+    pub stanza_rate_per_s: u64,
+    /// `stanzaburst`: stanzas that may come at once before the rate counts.
+    pub stanza_burst: u64,
+    /// `failedlogins`: refused authentications and wrong root passwords of one address, per minute.
+    pub failed_logins_per_minute: u64,
+    /// `backlog`: bytes waiting for one reader before it is cut off.
+    pub backlog_bytes_max: usize,
+    /// `backlogsoft`: bytes that may wait for one reader for [`BACKLOG_SOFT_TIME_S`].
+    pub backlog_soft_bytes_max: usize,
+    /// `backlogtotal`: bytes waiting for all readers together.
+    pub backlog_total_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stanza_bytes_max: 65_536,
+            depth_max: 64,
+            attributes_max: 64,
+            nick_bytes_max: 64,
+            room_bytes_max: 128,
+            params_max: 64,
+            param_bytes_max: 4_096,
+            rooms_per_client_max: 64,
+            rooms_max: 65_536,
+            room_depth_max: 8,
+            sessions_max: 0,
+            sessions_per_address_max: 256,
+            login_time_s: 300,
+            idle_time_s: 300,
+            stanza_rate_per_s: 200,
+            stanza_burst: 1_000,
+            failed_logins_per_minute: 20,
+            backlog_bytes_max: 1_048_576,
+            backlog_soft_bytes_max: 262_144,
+            backlog_total_bytes_max: 268_435_456,
+        }
+    }
+}
+
+/// Whether `count` is over a limit of which `0` means "none".
+#[must_use]
+pub const fn exceeds(count: usize, max: usize) -> bool {
+    max != 0 && count > max
+}
+
+/// `[rooms] fullroster`: above this many members only the joiner gets the whole client list
+/// (PROTOCOL.md section 12).
+pub const FULL_ROSTER_MEMBERS: usize = 200;
+
+/// How long a reader may stay above `backlogsoft` (PROTOCOL.md section 11).
+pub const BACKLOG_SOFT_TIME_S: u64 = 10;
+
+/// How long a client may stay above `stanzarate` (PROTOCOL.md section 11).
+pub const STANZA_RATE_TIME_S: u64 = 10;
+
+/// How long a closing connection may take to read its farewell and to end (issue: shutdown
+/// flushes "within 5 s"; one value for every close keeps the loop simple).
+pub const DRAIN_TIME_S: u64 = 5;
+
+/// Bytes of the server's one read buffer and the most that one connection is read in a turn:
+/// what redis and most servers take per event; a full default stanza fits.
+pub const READ_BYTES_PER_TURN: usize = 65_536;
+
+/// Stanzas of one connection that are handled in a turn before the next one has its go.
+/// At about 1 µs a stanza it holds the others up for less than 100 µs.
+pub const STANZAS_PER_TURN: usize = 64;
+
+/// Bytes encoded in a turn before the turn stops reading and writes them out. It bounds the
+/// turn's memory whatever is asked for; the rest is handled in the next turn.
+pub const TURN_BYTES_MAX: usize = 4 * 1_048_576;
+
+/// Connections accepted by one listener in a turn, so that a burst of connects holds nobody up.
+pub const ACCEPTS_PER_TURN: usize = 128;
+
+/// Descriptors kept back from `sessions` for listeners, log, pid file and refusals.
+pub const DESCRIPTORS_RESERVED: usize = 64;

@@ -1,0 +1,2 @@
+//! The `palabre` binary.
+fn main() {}
