@@ -68,7 +68,11 @@ impl Parser {
     ///
     /// # Errors
     /// A [`Refusal`], whose text the peer gets as an `<error>`.
-    pub fn parse<'a>(&'a mut self, frame: &'a [u8], limits: &Limits) -> Result<Stanza<'a>, Refusal> {
+    pub fn parse<'a>(
+        &'a mut self,
+        frame: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Stanza<'a>, Refusal> {
         let _ = (limits, &self.attributes);
         let frame = std::str::from_utf8(frame).map_err(|_| Refusal::NotXml("not UTF-8"))?;
         Ok(Stanza { frame, attributes: &[] })
