@@ -3,18 +3,49 @@
 //! [`Hub::handle`] takes one [`Input`] and the time, and says what follows through an
 //! [`Outlet`]: messages to queue, connections to close, notes to log. What it needs is handed
 //! in, so a whole server runs in a test on a virtual clock and replays from one seed.
+//!
+//! A stanza's way: [`Hub::handle`] admits it (rate, login state), the strict parser reads it,
+//! [`command`] finds its verb, and one of `login`, `membership`, `param`, `message` and `root`
+//! does what it asks. `room` and `session` hold the tables, `pending` the lists that the changes
+//! of a turn share, `nick` the rules for names, `rate` the token buckets.
 
+pub mod command;
+mod hash;
+mod login;
+mod membership;
+mod message;
+mod nick;
+mod param;
+mod pending;
+mod rate;
+mod room;
+mod root;
+mod session;
 mod types;
 
-pub use types::{
+use self::pending::Pending;
+use self::room::Rooms;
+use self::session::{Admission, Login, Sessions};
+pub use self::types::{
     CloseReason, ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Settings, Span,
     Time,
 };
+use crate::wire::stanza::{Parser, Refusal};
+use crate::wire::write;
 
 /// The server's state: sessions and rooms.
 #[derive(Debug)]
 pub struct Hub {
     settings: Settings,
+    parser: Parser,
+    sessions: Sessions,
+    rooms: Rooms,
+    pending: Pending,
+    /// The time of the input at hand.
+    now: Time,
+    /// The same on the wall, in microseconds since 1970.
+    unix_now_us: u64,
+    unix_start_us: u64,
 }
 
 impl Hub {
@@ -22,25 +53,205 @@ impl Hub {
     /// [`Time`] zero in microseconds since 1970, for the creation times that `getinfo` tells.
     #[must_use]
     pub fn new(settings: Settings, hash_key: HashKey, unix_start_us: u64) -> Self {
-        let _ = (hash_key, unix_start_us);
-        Self { settings }
+        Self {
+            settings,
+            parser: Parser::new(),
+            sessions: Sessions::new(hash_key),
+            rooms: Rooms::new(hash_key),
+            pending: Pending::new(),
+            now: Time::default(),
+            unix_now_us: unix_start_us,
+            unix_start_us,
+        }
     }
 
-    /// Takes one input at `now` and gives what follows to `out`.
+    /// Takes one input at `now`, which never goes back, and gives what follows to `out`.
     pub fn handle(&mut self, input: Input<'_>, now: Time, out: &mut impl Outlet) -> Progress {
-        let _ = (input, now, out, &self.settings);
+        self.now = self.now.max(now);
+        self.unix_now_us = self.unix_start_us.saturating_add(self.now.0 / 1_000);
+        match input {
+            Input::Frame { conn, frame } => return self.frame(conn, frame, out),
+            Input::Opened { conn, address, door } => self.open(conn, address, door, out),
+            Input::FrameTooLarge { conn } => self.frame_too_large(conn, out),
+            Input::Ended { conn, reason: _ } => self.forget(conn, out),
+            Input::Verdict { conn, allowed } => self.decide(conn, allowed, out),
+            Input::Tick => self.close_late_logins(out),
+            Input::TurnEnd => self.send_due(out),
+            Input::Reload(settings) => self.settings = *settings,
+            Input::Shutdown => self.shut_down(out),
+        }
         Progress::Done
     }
 
     /// When the hub wants an [`Input::Tick`], if it waits for a time at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.login_deadline()
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many rooms there are.
+    #[must_use]
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    fn open(
+        &mut self,
+        conn: ConnId,
+        address: core::net::IpAddr,
+        door: Door,
+        out: &mut impl Outlet,
+    ) {
+        let opened = self.sessions.open(conn, address, door, &self.settings.limits, self.now);
+        let Err((reason, max)) = opened else {
+            return;
+        };
+        let error = if reason == CloseReason::TooManySessions {
+            format!("Too many sessions (limit {max})")
+        } else {
+            format!("Too many sessions from your address (limit {max})")
+        };
+        let message = out.encode(|buffer| write::error(buffer, &error));
+        out.push(conn, message);
+        out.note(Note::Refused { conn, error: &error, limit: true });
+        out.close(conn, reason);
+    }
+
+    fn frame(&mut self, conn: ConnId, frame: &[u8], out: &mut impl Outlet) -> Progress {
+        // Stanzas behind the one that closed a session are dropped.
+        let Some(session) = self.sessions.find_mut(conn) else {
+            return Progress::Done;
+        };
+        if session.login == Login::Waiting {
+            return Progress::Wait;
+        }
+        match session.admit(&self.settings.limits, self.now) {
+            Admission::Now => {}
+            Admission::Later(time) => return Progress::Later(time),
+            Admission::LaterFrom(time) => {
+                let rate = self.settings.limits.stanza_rate_per_s;
+                let error = format!("Too many stanzas (limit {rate} per second)");
+                self.refuse_for_limit(conn, &error, out);
+                return Progress::Later(time);
+            }
+            Admission::Never => {
+                self.close(conn, CloseReason::TooFast, out);
+                return Progress::Done;
+            }
+        }
+        self.send_due_before(conn, out);
+        // The stanza borrows the parser while the hub changes.
+        let mut parser = std::mem::take(&mut self.parser);
+        match parser.parse(frame, &self.settings.limits) {
+            Ok(stanza) if self.is_policy_only(conn) && !command::asks_for_policy(stanza.name()) => {
+                self.close(conn, CloseReason::PolicyOnly, out);
+            }
+            Ok(stanza) => self.dispatch(conn, &stanza, frame, out),
+            Err(_) if self.is_policy_only(conn) => self.close(conn, CloseReason::PolicyOnly, out),
+            Err(refusal) => {
+                let limit = !matches!(refusal, Refusal::NotXml(_));
+                self.refuse_with(conn, &refusal.to_string(), limit, out);
+            }
+        }
+        self.parser = parser;
+        Progress::Done
+    }
+
+    fn is_policy_only(&self, conn: ConnId) -> bool {
+        self.sessions.find(conn).is_some_and(|session| session.door == Door::Policy)
+    }
+
+    fn frame_too_large(&mut self, conn: ConnId, out: &mut impl Outlet) {
+        self.send_due_before(conn, out);
+        let max = self.settings.limits.stanza_bytes_max;
+        self.error_and_close(
+            conn,
+            &format!("Stanza too large (limit {max} bytes)"),
+            CloseReason::StanzaTooLarge,
+            out,
+        );
+    }
+
+    /// Sends one session an answer of its own.
+    fn answer(&self, conn: ConnId, out: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.sessions.find(conn).is_some() {
+            let message = out.encode(write);
+            out.push(conn, message);
+        }
+    }
+
+    fn refuse(&self, conn: ConnId, error: &str, out: &mut impl Outlet) {
+        self.refuse_with(conn, error, false, out);
+    }
+
+    fn refuse_for_limit(&self, conn: ConnId, error: &str, out: &mut impl Outlet) {
+        self.refuse_with(conn, error, true, out);
+    }
+
+    fn refuse_with(&self, conn: ConnId, error: &str, limit: bool, out: &mut impl Outlet) {
+        self.answer(conn, out, |buffer| write::error(buffer, error));
+        out.note(Note::Refused { conn, error, limit });
+    }
+
+    fn error_and_close(
+        &mut self,
+        conn: ConnId,
+        error: &str,
+        reason: CloseReason,
+        out: &mut impl Outlet,
+    ) {
+        self.answer(conn, out, |buffer| write::error(buffer, error));
+        self.close(conn, reason, out);
+    }
+
+    /// Ends a session from the server's side.
+    fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut impl Outlet) {
+        if self.sessions.find(conn).is_some() {
+            self.forget(conn, out);
+            out.close(conn, reason);
+        }
+    }
+
+    /// The end of a session, however it came: it leaves every room and frees its nick.
+    fn forget(&mut self, conn: ConnId, out: &mut impl Outlet) {
+        self.depart_all(conn, out);
+        if let Some(session) = self.sessions.remove(conn)
+            && session.login == Login::Done
+        {
+            out.note(Note::LoggedOut { conn, nick: &session.nick });
+        }
     }
 
     /// Checks every invariant of the hub's own tables.
     ///
     /// # Panics
     /// When one does not hold, which is a bug in the hub.
-    pub fn check_invariants(&self) {}
+    pub fn check_invariants(&self) {
+        self.sessions.check_invariants();
+        self.rooms.check_invariants();
+        let mut memberships = 0;
+        for room in self.rooms.iter() {
+            memberships += room.members.len();
+            for &conn in &room.members {
+                let session = self.sessions.find(conn);
+                assert!(
+                    session.is_some_and(|session| {
+                        session.rooms.iter().any(|&key| {
+                            self.rooms.room(key).is_some_and(|found| found.serial == room.serial)
+                        })
+                    }),
+                    "{conn} is in the list of {} and does not know it",
+                    room.name
+                );
+            }
+        }
+        let known: usize = self.sessions.iter().map(|session| session.rooms.len()).sum();
+        assert_eq!(memberships, known, "memberships");
+    }
 }

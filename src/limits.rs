@@ -115,3 +115,10 @@ pub const ACCEPTS_PER_TURN: usize = 128;
 
 /// Descriptors kept back from `sessions` for listeners, log, pid file and refusals.
 pub const DESCRIPTORS_RESERVED: usize = 64;
+
+/// Calm of this length ends a time of too many stanzas; it is longer than the wait for one
+/// token at the lowest rate, one a second.
+pub const STANZA_RATE_CALM_S: u64 = 2;
+
+/// Addresses whose failed logins are remembered; beyond it the oldest are forgotten first.
+pub const ADDRESSES_REMEMBERED_MAX: usize = 65_536;

@@ -1,0 +1,367 @@
+//! The verb table: for each stanza that the server itself understands its name, who may send
+//! it, which attributes it needs and what handles it. `<help />` and the README's table are
+//! printed from it.
+
+use std::borrow::Cow;
+
+use super::types::{ConnId, Outlet};
+use super::{Hub, Login};
+use crate::wire::stanza::Stanza;
+use crate::wire::write::HelpLine;
+
+/// A stanza that the server understands.
+#[derive(Debug)]
+pub struct Verb {
+    /// The element's name.
+    pub name: &'static str,
+    /// When it may be sent.
+    pub state: State,
+    /// Whether only root may send it.
+    pub root: bool,
+    /// The attributes it must have.
+    pub attributes: &'static [Required],
+    /// How it is written.
+    pub usage: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    action: Action,
+}
+
+/// When a stanza may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Only before the login.
+    New,
+    /// Only after the login.
+    LoggedIn,
+    /// At any time.
+    Any,
+}
+
+/// An attribute that a stanza must have.
+#[derive(Debug)]
+pub struct Required {
+    /// Its spellings; of several the first counts.
+    pub names: &'static [&'static str],
+    /// Whether it may be empty.
+    pub may_be_empty: bool,
+    /// What its sender is told when it is missing.
+    pub error: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    AddChild,
+    ClientParam,
+    Connect,
+    GetInfo,
+    GetRooms,
+    Help,
+    Join,
+    Leave,
+    Message,
+    Ping,
+    Policy,
+    Quit,
+    RemoveParam,
+    RemoveUser,
+    SetParam,
+    Shutdown,
+}
+
+const ROOM: Required =
+    Required { names: &["room", "r"], may_be_empty: false, error: "No room specified" };
+const LONG_ROOM: Required =
+    Required { names: &["room"], may_be_empty: false, error: "No room specified" };
+const PARENT_ROOM: Required =
+    Required { names: &["parentroom"], may_be_empty: false, error: "No room specified" };
+const CHILD_ROOM: Required =
+    Required { names: &["childroom"], may_be_empty: false, error: "No room specified" };
+const NAME: Required =
+    Required { names: &["name"], may_be_empty: false, error: "No name specified" };
+const VALUE: Required =
+    Required { names: &["value"], may_be_empty: true, error: "No value specified" };
+const LOGIN_NICK: Required =
+    Required { names: &["nickname"], may_be_empty: true, error: "No NickName Attribute" };
+const NICK: Required = Required {
+    names: &["nickName", "nickname"],
+    may_be_empty: true,
+    error: "No NickName Attribute",
+};
+
+const fn verb(
+    name: &'static str,
+    state: State,
+    action: Action,
+    attributes: &'static [Required],
+    usage: &'static str,
+    meaning: &'static str,
+) -> Verb {
+    Verb { name, state, root: false, attributes, usage, meaning, action }
+}
+
+const fn root_verb(
+    name: &'static str,
+    action: Action,
+    attributes: &'static [Required],
+    usage: &'static str,
+    meaning: &'static str,
+) -> Verb {
+    Verb { name, state: State::LoggedIn, root: true, attributes, usage, meaning, action }
+}
+
+/// Every verb; the most frequent ones first, because it is searched from the front.
+pub static VERBS: &[Verb] = &[
+    verb(
+        "m",
+        State::LoggedIn,
+        Action::Message,
+        &[],
+        r#"<m toroom="R" [back="1"]>text</m>  <m toclient="N">text</m>"#,
+        "a message to a room you are in, or to one client",
+    ),
+    verb("msg", State::LoggedIn, Action::Message, &[], r#"<msg …>text</msg>"#, "the same as m"),
+    verb("ping", State::LoggedIn, Action::Ping, &[], "<ping />", "is answered with <pong />"),
+    verb(
+        "join",
+        State::LoggedIn,
+        Action::Join,
+        &[ROOM],
+        r#"<join room="R" />"#,
+        "enters a room; creates it, with you as its operator, when there is none",
+    ),
+    verb(
+        "leave",
+        State::LoggedIn,
+        Action::Leave,
+        &[ROOM],
+        r#"<leave room="R" />"#,
+        "leaves a room",
+    ),
+    verb("getrooms", State::LoggedIn, Action::GetRooms, &[], "<getrooms />", "lists all rooms"),
+    verb(
+        "clientparam",
+        State::LoggedIn,
+        Action::ClientParam,
+        &[NAME, VALUE],
+        r#"<clientparam name="K" value="V" />"#,
+        "sets a param of yours; your rooms are told",
+    ),
+    verb(
+        "setparam",
+        State::LoggedIn,
+        Action::SetParam,
+        &[LONG_ROOM, NAME, VALUE],
+        r#"<setparam room="R" name="K" value="V" />"#,
+        "sets a param of a room; for operators, or for all members while openParams is 1",
+    ),
+    verb(
+        "removeparam",
+        State::LoggedIn,
+        Action::RemoveParam,
+        &[LONG_ROOM, NAME],
+        r#"<removeparam room="R" name="K" />"#,
+        "removes a param of a room; the same rights",
+    ),
+    verb(
+        "addchild",
+        State::LoggedIn,
+        Action::AddChild,
+        &[PARENT_ROOM, CHILD_ROOM],
+        r#"<addchild parentroom="P" childroom="C" />"#,
+        "enters room C, created if need be, and lists it under room P",
+    ),
+    verb(
+        "connect",
+        State::New,
+        Action::Connect,
+        &[LOGIN_NICK],
+        r#"<connect nickname="N" [password="P"] [rootpass="R"] />"#,
+        "logs in under a nick",
+    ),
+    verb("help", State::Any, Action::Help, &[], "<help />", "this list"),
+    verb("quit", State::Any, Action::Quit, &[], "<quit />", "ends the session"),
+    verb(
+        "policy-file-request",
+        State::Any,
+        Action::Policy,
+        &[],
+        "<policy-file-request/>",
+        "the Flash policy; the connection is closed after it",
+    ),
+    verb(
+        "cross-domain-request",
+        State::Any,
+        Action::Policy,
+        &[],
+        "<cross-domain-request/>",
+        "the same as policy-file-request",
+    ),
+    root_verb(
+        "rmuser",
+        Action::RemoveUser,
+        &[NICK],
+        r#"<rmuser nickName="N" />"#,
+        "removes a client from the server",
+    ),
+    root_verb(
+        "getinfo",
+        Action::GetInfo,
+        &[LONG_ROOM],
+        r#"<getinfo room="R" />"#,
+        "tells all about a room",
+    ),
+    root_verb("shutdown", Action::Shutdown, &[], "<shutdown />", "stops the server"),
+];
+
+/// Whether a name is a verb's: those are never relayed and nobody can register them.
+#[must_use]
+pub fn is_verb(name: &str) -> bool {
+    VERBS.iter().any(|verb| verb.name == name)
+}
+
+/// Whether a stanza of this name asks for the Flash policy.
+pub(super) fn asks_for_policy(name: &str) -> bool {
+    VERBS.iter().any(|verb| verb.name == name && verb.action == Action::Policy)
+}
+
+impl Verb {
+    /// Whether a session of this standing may send it.
+    const fn is_for(&self, logged_in: bool, root: bool) -> bool {
+        let in_time = match self.state {
+            State::New => !logged_in,
+            State::LoggedIn => logged_in,
+            State::Any => true,
+        };
+        in_time && (root || !self.root)
+    }
+}
+
+/// The lines of `<help />` for a session of this standing.
+pub(super) fn help_lines(logged_in: bool, root: bool) -> impl Iterator<Item = HelpLine<'static>> {
+    let own = VERBS.iter().filter(move |verb| verb.is_for(logged_in, root));
+    let lines = own.map(|verb| HelpLine { usage: verb.usage, meaning: verb.meaning });
+    let relayed = HelpLine {
+        usage: r#"<anything toroom="R">…</anything>"#,
+        meaning: "any other element that carries toroom, r, toclient or c is relayed as m is",
+    };
+    let broadcast =
+        HelpLine { usage: r#"<m broadcast="1">text</m>"#, meaning: "a message to everybody" };
+    lines.chain(logged_in.then_some(relayed)).chain(root.then_some(broadcast))
+}
+
+/// A verb's stanza with the attributes that the table asks for.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) conn: ConnId,
+    pub(super) stanza: &'a Stanza<'a>,
+    frame: &'a [u8],
+    /// Spelling and value, as many as the verb requires.
+    values: [(&'static str, Cow<'a, str>); 3],
+}
+
+impl<'a> Request<'a> {
+    fn bare(conn: ConnId, stanza: &'a Stanza<'a>, frame: &'a [u8]) -> Self {
+        const NONE: (&str, Cow<'_, str>) = ("", Cow::Borrowed(""));
+        Self { conn, stanza, frame, values: [NONE; 3] }
+    }
+
+    /// Reads the required attributes, or gives the error for the first that is missing.
+    fn read(&mut self, verb: &Verb) -> Result<(), &'static str> {
+        for (slot, required) in self.values.iter_mut().zip(verb.attributes) {
+            let found = required
+                .names
+                .iter()
+                .find_map(|&name| self.stanza.value(name).map(|value| (name, value)));
+            match found {
+                Some((name, value)) if required.may_be_empty || !value.is_empty() => {
+                    *slot = (name, value);
+                }
+                _ => return Err(required.error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of the verb's n-th required attribute.
+    pub(super) fn attribute(&self, index: usize) -> &str {
+        &self.values[index].1
+    }
+
+    /// How the sender spelled the name of the n-th required attribute.
+    pub(super) fn spelling(&self, index: usize) -> &'static str {
+        self.values[index].0
+    }
+
+    /// The frame that the stanza was read from.
+    pub(super) fn frame(&self) -> &'a [u8] {
+        self.frame
+    }
+}
+
+impl Hub {
+    /// Finds out what a stanza asks for, whether its sender may, and has it done.
+    pub(super) fn dispatch(
+        &mut self,
+        conn: ConnId,
+        stanza: &Stanza<'_>,
+        frame: &[u8],
+        out: &mut impl Outlet,
+    ) {
+        let Some(session) = self.sessions.find(conn) else {
+            return;
+        };
+        let logged_in = session.login == Login::Done;
+        let root = session.root;
+        let mut request = Request::bare(conn, stanza, frame);
+        let found = VERBS.iter().find(|verb| verb.name == stanza.name());
+        match found {
+            Some(verb) if verb.is_for(logged_in, true) => {
+                if verb.root && !root {
+                    return self.refuse(conn, "You must be root", out);
+                }
+                match request.read(verb) {
+                    Ok(()) => self.perform(verb.action, &request, out),
+                    Err(error) if verb.action == Action::Connect => {
+                        self.refuse_login(conn, "", error, out);
+                    }
+                    Err(error) => self.refuse(conn, error, out),
+                }
+            }
+            _ if !logged_in => self.refuse(conn, "You must login first", out),
+            Some(_) => self.refuse(conn, "Not a known node", out),
+            None => {
+                let registered = self.is_registered(stanza.name());
+                if registered && let Some(session) = self.sessions.find(conn) {
+                    out.registered(conn, &session.nick, frame);
+                }
+                self.relay(&request, registered, out);
+            }
+        }
+    }
+
+    fn is_registered(&self, name: &str) -> bool {
+        self.settings.registered_names.iter().any(|registered| registered == name)
+    }
+
+    fn perform(&mut self, action: Action, request: &Request<'_>, out: &mut impl Outlet) {
+        match action {
+            Action::AddChild => self.add_child(request, out),
+            Action::ClientParam => self.client_param(request, out),
+            Action::Connect => self.connect(request, out),
+            Action::GetInfo => self.tell_info(request, out),
+            Action::GetRooms => self.tell_rooms(request, out),
+            Action::Help => self.help(request, out),
+            Action::Join => self.join(request, out),
+            Action::Leave => self.leave(request, out),
+            Action::Message => self.message(request, out),
+            Action::Ping => self.ping(request, out),
+            Action::Policy => self.tell_policy(request, out),
+            Action::Quit => self.quit(request, out),
+            Action::RemoveParam => self.remove_param(request, out),
+            Action::RemoveUser => self.remove_user(request, out),
+            Action::SetParam => self.set_param(request, out),
+            Action::Shutdown => self.shutdown_asked(request, out),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! From the first stanza to the last: login, policy, help, quit (PROTOCOL.md sections 3 and 10).
+
+use super::Hub;
+use super::command::{Request, help_lines};
+use super::nick::comparison_key;
+use super::session::Login;
+use super::types::{CloseReason, ConnId, Note, Outlet, Time};
+use crate::wire::write;
+
+const NICK_REFUSED: &str = "Nickname empty or already taken";
+
+impl Hub {
+    /// `<connect nickname="N" [password="P"] [rootpass="R"] />`.
+    pub(super) fn connect(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let nick = request.attribute(0);
+        // Forms of old movies send the field when it is empty, too.
+        let root_password =
+            request.stanza.value("rootpass").filter(|password| !password.is_empty());
+        if (root_password.is_some() || self.settings.ask_logins) && self.may_not_try(conn, out) {
+            return;
+        }
+        let key = match self.nick_key(nick) {
+            Ok(key) => key,
+            Err(reason) => return self.refuse_login(conn, nick, &reason, out),
+        };
+        if !self.sessions.take_nick(conn, key, nick) {
+            return self.refuse_login(conn, nick, NICK_REFUSED, out);
+        }
+        let root = root_password.is_some_and(|password| self.is_root(conn, nick, &password, out));
+        if root || !self.settings.ask_logins {
+            self.log_in(conn, root, out);
+        } else {
+            out.ask(conn, nick, request.frame());
+        }
+    }
+
+    /// Somebody decided on a login that waits; anything later or else is ignored.
+    pub(super) fn decide(&mut self, conn: ConnId, allowed: bool, out: &mut impl Outlet) {
+        let waiting = self.sessions.find(conn).filter(|session| session.login == Login::Waiting);
+        let Some(session) = waiting else {
+            return;
+        };
+        if allowed {
+            return self.log_in(conn, false, out);
+        }
+        let address = session.address;
+        let nick = session.nick.clone();
+        self.sessions.refuse(conn);
+        self.sessions.count_failure(address, &self.settings.limits, self.now);
+        self.refuse_login(conn, &nick, "Authentication Error", out);
+    }
+
+    /// Answers a refused login twice, as the documentation and as the old server had it.
+    pub(super) fn refuse_login(
+        &self,
+        conn: ConnId,
+        nick: &str,
+        reason: &str,
+        out: &mut impl Outlet,
+    ) {
+        self.answer(conn, out, |buffer| write::not_connected(buffer, reason));
+        self.answer(conn, out, |buffer| write::error(buffer, reason));
+        out.note(Note::LoginRefused { conn, nick, reason });
+    }
+
+    /// `<ping />`.
+    pub(super) fn ping(&self, request: &Request<'_>, out: &mut impl Outlet) {
+        self.answer(request.conn, out, write::pong);
+    }
+
+    /// `<help />`.
+    pub(super) fn help(&self, request: &Request<'_>, out: &mut impl Outlet) {
+        if let Some(session) = self.sessions.find(request.conn) {
+            let lines = help_lines(session.logged_in(), session.root);
+            self.answer(request.conn, out, |buffer| write::help(buffer, lines));
+        }
+    }
+
+    /// `<quit />`.
+    pub(super) fn quit(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        self.close(request.conn, CloseReason::Quit, out);
+    }
+
+    /// `<policy-file-request/>`.
+    pub(super) fn tell_policy(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let domains = self.settings.domains.iter().map(String::as_str);
+        let ports = &self.settings.policy_ports;
+        self.answer(request.conn, out, |buffer| write::policy(buffer, domains, ports));
+        self.close(request.conn, CloseReason::PolicyServed, out);
+    }
+
+    /// Closes the sessions that have taken too long to log in.
+    pub(super) fn close_late_logins(&mut self, out: &mut impl Outlet) {
+        let max = self.settings.limits.login_time_s;
+        while let Some((opened_at, conn)) = self.first_late_login() {
+            debug_assert!(opened_at.plus_secs(max) <= self.now);
+            self.error_and_close(
+                conn,
+                &format!("Login timed out (limit {max} s)"),
+                CloseReason::LoginTimeout,
+                out,
+            );
+        }
+    }
+
+    fn first_late_login(&self) -> Option<(Time, ConnId)> {
+        self.sessions
+            .first_logging_in()
+            .filter(|_| self.login_deadline().is_some_and(|deadline| deadline <= self.now))
+    }
+
+    /// When the next session will have taken too long to log in.
+    pub(super) fn login_deadline(&self) -> Option<Time> {
+        let max = self.settings.limits.login_time_s;
+        let (opened_at, _) = self.sessions.first_logging_in().filter(|_| max != 0)?;
+        Some(opened_at.plus_secs(max))
+    }
+
+    fn log_in(&mut self, conn: ConnId, root: bool, out: &mut impl Outlet) {
+        self.sessions.log_in(conn, root);
+        if let Some(session) = self.sessions.find(conn) {
+            self.answer(conn, out, |buffer| write::connected(buffer, &session.nick));
+            out.note(Note::LoggedIn { conn, nick: &session.nick, root });
+        }
+    }
+
+    fn nick_key(&self, nick: &str) -> Result<Box<str>, String> {
+        let max = self.settings.limits.nick_bytes_max;
+        if nick.len() > max {
+            return Err(format!("{NICK_REFUSED} (limit {max} bytes)"));
+        }
+        comparison_key(nick).ok_or_else(|| NICK_REFUSED.to_owned())
+    }
+
+    /// Closes a session whose address has failed too often, before anything is compared.
+    fn may_not_try(&mut self, conn: ConnId, out: &mut impl Outlet) -> bool {
+        let Some(address) = self.sessions.find(conn).map(|session| session.address) else {
+            return true;
+        };
+        let limits = &self.settings.limits;
+        let too_often = self.sessions.failed_too_often(address, limits, self.now);
+        if too_often {
+            let max = limits.failed_logins_per_minute;
+            self.error_and_close(
+                conn,
+                &format!("Too many failed logins (limit {max} per minute)"),
+                CloseReason::FailedLogins,
+                out,
+            );
+        }
+        too_often
+    }
+
+    /// Whether this is root's password. A wrong one is counted and noted; the login goes on.
+    fn is_root(&mut self, conn: ConnId, nick: &str, password: &str, out: &mut impl Outlet) -> bool {
+        let own = self.settings.root_password.as_deref().filter(|own| !own.is_empty());
+        let right = own.is_some_and(|own| same_secret(own.as_bytes(), password.as_bytes()));
+        if !right {
+            if let Some(address) = self.sessions.find(conn).map(|session| session.address) {
+                self.sessions.count_failure(address, &self.settings.limits, self.now);
+            }
+            out.note(Note::RootRefused { conn, nick });
+        }
+        right
+    }
+}
+
+/// Compares without stopping at the first difference, so that the time taken tells nothing of
+/// how much of a guess was right.
+fn same_secret(one: &[u8], other: &[u8]) -> bool {
+    let differences = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && std::hint::black_box(differences) == 0
+}

@@ -1,0 +1,242 @@
+//! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
+
+use super::command::Request;
+use super::pending::bounded;
+use super::room::RoomKey;
+use super::types::{ConnId, Note, Outlet};
+use super::{Hub, nick};
+use crate::limits::exceeds;
+use crate::wire::write;
+
+impl Hub {
+    /// `<join room="R" />`.
+    pub(super) fn join(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let name = request.attribute(0);
+        if let Err(error) = self.check_room_name(name) {
+            return self.refuse(conn, &error, out);
+        }
+        let existing = self.rooms.find(name);
+        if existing.is_some_and(|key| self.is_in(conn, key)) {
+            return self.refuse(conn, "You are already in this room", out);
+        }
+        if let Err(error) = self.check_room_counts(conn, existing.is_none()) {
+            return self.refuse_for_limit(conn, &error, out);
+        }
+        match existing {
+            Some(key) => self.enter(conn, key, out),
+            None => {
+                self.create_room(conn, name, None, out);
+            }
+        }
+    }
+
+    /// `<leave room="R" />`; answered in the form in which it was asked.
+    pub(super) fn leave(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let name = request.attribute(0);
+        let Some(key) = self.rooms.find(name).filter(|&key| self.is_in(conn, key)) else {
+            return self.refuse(conn, "Not a known room", out);
+        };
+        self.depart(conn, key, out);
+        self.send_due_to(conn, out);
+        let short = request.spelling(0) == "r";
+        self.answer(conn, out, |buffer| write::left(buffer, name, short));
+    }
+
+    /// `<addchild parentroom="P" childroom="C" />`.
+    pub(super) fn add_child(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let (parent_name, name) = (request.attribute(0), request.attribute(1));
+        if let Err(error) = self.check_room_name(name) {
+            return self.refuse(conn, &error, out);
+        }
+        let Some(parent) = self.rooms.find(parent_name).filter(|&key| self.is_in(conn, key)) else {
+            return self.refuse(conn, "No room by that name", out);
+        };
+        let existing = self.rooms.find(name);
+        if existing.is_some_and(|key| self.is_in(conn, key)) {
+            return self.refuse(conn, "You are already in this room", out);
+        }
+        let (above, cycle) = self.rooms.above(parent, existing.unwrap_or(RoomKey::MAX));
+        if cycle {
+            let error = "A room can't be listed under one of its own descendants";
+            return self.refuse(conn, error, out);
+        }
+        if let Err(error) = self.check_room_counts(conn, existing.is_none()) {
+            return self.refuse_for_limit(conn, &error, out);
+        }
+        let below = existing.map_or(0, |key| self.rooms.below(key));
+        let depth_max = self.settings.limits.room_depth_max;
+        if exceeds(above + 1 + below, depth_max) {
+            let error = format!("Child rooms nested too deep (limit {depth_max})");
+            return self.refuse_for_limit(conn, &error, out);
+        }
+        match existing {
+            Some(key) => {
+                self.enter(conn, key, out);
+                self.rooms.list(parent, key);
+            }
+            None => {
+                self.create_room(conn, name, Some(parent), out);
+            }
+        }
+        self.child_rooms_due(parent, conn);
+    }
+
+    /// `<getrooms />`.
+    pub(super) fn tell_rooms(&self, request: &Request<'_>, out: &mut impl Outlet) {
+        let max = self.settings.limits.backlog_bytes_max;
+        self.answer(request.conn, out, |buffer| {
+            bounded(buffer, max, |buffer, fits| {
+                write::rooms_begin(buffer, self.rooms.len());
+                for room in self.rooms.iter() {
+                    write::newline(buffer);
+                    write::room(buffer, self.rooms.head(room), room.params.iter());
+                    if !fits(buffer) {
+                        return;
+                    }
+                }
+                write::rooms_end(buffer);
+            });
+        });
+    }
+
+    /// Takes a session out of every room, in the order in which it joined them.
+    pub(super) fn depart_all(&mut self, conn: ConnId, out: &mut impl Outlet) {
+        while let Some(&key) = self.sessions.find(conn).and_then(|session| session.rooms.first()) {
+            self.depart(conn, key, out);
+        }
+    }
+
+    /// Whether a session is in a room.
+    pub(super) fn is_in(&self, conn: ConnId, key: RoomKey) -> bool {
+        self.sessions.find(conn).is_some_and(|session| session.rooms.contains(&key))
+    }
+
+    fn check_room_name(&self, name: &str) -> Result<(), String> {
+        let max = self.settings.limits.room_bytes_max;
+        if name.len() > max {
+            return Err(format!("Room name too long (limit {max} bytes)"));
+        }
+        if !nick::is_tidy(name) {
+            let error = "Room name with control characters or white space at its ends";
+            return Err(error.to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_room_counts(&self, conn: ConnId, new: bool) -> Result<(), String> {
+        let limits = &self.settings.limits;
+        let mine = self.sessions.find(conn).map_or(0, |session| session.rooms.len());
+        if exceeds(mine + 1, limits.rooms_per_client_max) {
+            let max = limits.rooms_per_client_max;
+            return Err(format!("You are in too many rooms (limit {max})"));
+        }
+        if new && exceeds(self.rooms.len() + 1, limits.rooms_max) {
+            return Err(format!("Too many rooms (limit {})", limits.rooms_max));
+        }
+        Ok(())
+    }
+
+    /// Creates a room with its first member, who becomes its operator.
+    fn create_room(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        parent: Option<RoomKey>,
+        out: &mut impl Outlet,
+    ) {
+        let key = self.rooms.create(name, self.unix_now_us);
+        if let Some(parent) = parent {
+            self.rooms.list(parent, key);
+        }
+        if let Some(room) = self.rooms.room_mut(key) {
+            room.parent = parent;
+            room.operator = Some(conn);
+        }
+        out.note(Note::RoomCreated { room: name, conn });
+        self.admit(conn, key, out);
+    }
+
+    /// Lets a session into a room that exists: the members hear of it first.
+    fn enter(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
+        if let (Some(room), Some(session)) = (self.rooms.room(key), self.sessions.find(conn))
+            && !room.members.is_empty()
+        {
+            let message =
+                out.encode(|buffer| write::client_joined(buffer, &session.nick, &room.name));
+            for &member in &room.members {
+                out.push(member, message);
+            }
+        }
+        self.admit(conn, key, out);
+        if let Some(parent) = self.rooms.room(key).and_then(|room| room.parent) {
+            self.child_rooms_due(parent, conn);
+        }
+    }
+
+    /// Makes a session a member and tells it all about the room.
+    fn admit(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
+        if let Some(session) = self.sessions.find_mut(conn) {
+            session.rooms.push(key);
+        }
+        if let Some(room) = self.rooms.room_mut(key) {
+            room.members.push(conn);
+        }
+        if let Some(room) = self.rooms.room(key) {
+            self.answer(conn, out, |buffer| write::joined(buffer, &room.name));
+            self.answer(conn, out, |buffer| self.write_child_rooms(buffer, key));
+            self.answer(conn, out, |buffer| {
+                write::room(buffer, self.rooms.head(room), room.params.iter());
+            });
+        }
+        self.clients_due(key, true, conn);
+    }
+
+    /// Takes a session out of a room it is in and tells those who stay.
+    fn depart(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
+        let (Some(session), Some(room)) = (self.sessions.find_mut(conn), self.rooms.room_mut(key))
+        else {
+            return;
+        };
+        session.rooms.retain(|&room| room != key);
+        room.members.retain(|&member| member != conn);
+        if room.operator == Some(conn) {
+            room.operator = None;
+        }
+        let parent = room.parent;
+        if !room.members.is_empty() {
+            let message =
+                out.encode(|buffer| write::client_left(buffer, &session.nick, &room.name));
+            for &member in &room.members {
+                out.push(member, message);
+            }
+            self.clients_due(key, false, conn);
+        }
+        if let Some(parent) = parent {
+            self.child_rooms_due(parent, conn);
+        }
+        self.remove_if_empty(key, conn, out);
+    }
+
+    /// Removes a room without members and child rooms, and what that leaves empty above it.
+    fn remove_if_empty(&mut self, key: RoomKey, by: ConnId, out: &mut impl Outlet) {
+        let mut candidates = vec![key];
+        while let Some(key) = candidates.pop() {
+            let empty =
+                |room: &super::room::Room| room.members.is_empty() && room.children.is_empty();
+            if !self.rooms.room(key).is_some_and(empty) {
+                continue;
+            }
+            let Some(room) = self.rooms.remove(key) else {
+                continue;
+            };
+            out.note(Note::RoomRemoved { room: &room.name });
+            for &lister in &room.listers {
+                self.child_rooms_due(lister, by);
+            }
+            candidates.extend(room.listers.iter().rev());
+        }
+    }
+}

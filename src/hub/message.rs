@@ -1,0 +1,167 @@
+//! Messages and relayed stanzas: from one sender to a client, a room or everybody
+//! (PROTOCOL.md section 7).
+
+use std::borrow::Cow;
+
+use super::command::{Request, is_verb};
+use super::types::{Outlet, RelayNames};
+use super::{Hub, Note};
+use crate::wire::stanza::Stanza;
+use crate::wire::write;
+
+/// Names that the server itself sends.
+const SERVER_NAMES: [&str; 15] = [
+    "error",
+    "connect",
+    "joined",
+    "leaved",
+    "client",
+    "clients",
+    "room",
+    "rooms",
+    "childrooms",
+    "clientparam",
+    "roominfo",
+    "info",
+    "pong",
+    "help",
+    "cross-domain-policy",
+];
+
+/// Where a stanza wants to go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Recipient<'a> {
+    Client(Cow<'a, str>),
+    Room(Cow<'a, str>),
+    Everybody,
+    Nobody,
+}
+
+impl<'a> Recipient<'a> {
+    /// Of several, the first of `toclient`, `c`, `toroom`, `r`, `broadcast` counts.
+    pub(super) fn of(stanza: &Stanza<'a>) -> Self {
+        let rank = |name: &str| match name {
+            "toclient" => Some(0),
+            "c" => Some(1),
+            "toroom" => Some(2),
+            "r" => Some(3),
+            "broadcast" => Some(4),
+            _ => None,
+        };
+        let best = stanza
+            .attributes()
+            .filter_map(|attribute| Some((rank(attribute.name)?, attribute)))
+            .min_by_key(|(rank, _)| *rank);
+        match best {
+            Some((0 | 1, attribute)) => Self::Client(attribute.value()),
+            Some((2 | 3, attribute)) => Self::Room(attribute.value()),
+            Some(_) => Self::Everybody,
+            None => Self::Nobody,
+        }
+    }
+}
+
+impl Hub {
+    /// `<m …>` and `<msg …>`.
+    pub(super) fn message(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        match Recipient::of(request.stanza) {
+            Recipient::Client(nick) => self.relay_to_client(request, "m", &nick, out),
+            Recipient::Room(room) => self.relay_to_room(request, "m", &room, out),
+            Recipient::Everybody => self.broadcast(request, out),
+            Recipient::Nobody => self.refuse(request.conn, "No recipient given", out),
+        }
+    }
+
+    /// A stanza that is no verb: relayed under its own name when it says where to.
+    pub(super) fn relay(&mut self, request: &Request<'_>, registered: bool, out: &mut impl Outlet) {
+        let name = request.stanza.name();
+        debug_assert!(!is_verb(name), "verbs are never relayed");
+        let recipient = Recipient::of(request.stanza);
+        let addressed = matches!(recipient, Recipient::Client(_) | Recipient::Room(_));
+        if addressed && self.is_reserved(name) {
+            let error = format!("Stanzas named {name} are the server's own and can't be relayed");
+            return self.refuse(request.conn, &error, out);
+        }
+        match recipient {
+            Recipient::Client(nick) => self.relay_to_client(request, name, &nick, out),
+            Recipient::Room(room) => self.relay_to_room(request, name, &room, out),
+            Recipient::Everybody | Recipient::Nobody if registered => {}
+            Recipient::Everybody | Recipient::Nobody => {
+                self.refuse(request.conn, "Not a known node", out);
+            }
+        }
+    }
+
+    fn is_reserved(&self, name: &str) -> bool {
+        self.settings.relay_names == RelayNames::Safe && SERVER_NAMES.contains(&name)
+    }
+
+    fn relay_to_client(
+        &self,
+        request: &Request<'_>,
+        name: &str,
+        nick: &str,
+        out: &mut impl Outlet,
+    ) {
+        let Some(receiver) = self.sessions.find_nick(nick) else {
+            let error = format!("No user connected with nickname: {nick}");
+            return self.refuse(request.conn, &error, out);
+        };
+        let Some(sender) = self.sessions.find(request.conn) else {
+            return;
+        };
+        // The sender may name a room it is in, so that the receiver sees where it was said.
+        let room = request
+            .stanza
+            .value("r")
+            .filter(|room| self.rooms.find(room).is_some_and(|key| sender.rooms.contains(&key)));
+        let message = out.encode(|buffer| {
+            write::relayed(buffer, name, request.stanza, &sender.nick, room.as_deref());
+        });
+        out.push(receiver.conn, message);
+    }
+
+    fn relay_to_room(
+        &mut self,
+        request: &Request<'_>,
+        name: &str,
+        room_name: &str,
+        out: &mut impl Outlet,
+    ) {
+        let conn = request.conn;
+        let Some(key) = self.rooms.find(room_name).filter(|&key| self.is_in(conn, key)) else {
+            return self.refuse(conn, "No room by that name", out);
+        };
+        let (Some(room), Some(sender)) = (self.rooms.room_mut(key), self.sessions.find(conn))
+        else {
+            return;
+        };
+        room.messages += 1;
+        let back = ["back", "b"]
+            .iter()
+            .find_map(|name| request.stanza.value(name))
+            .is_some_and(|value| value != "0");
+        let message = out.encode(|buffer| {
+            write::relayed(buffer, name, request.stanza, &sender.nick, Some(&room.name));
+        });
+        for &member in &room.members {
+            if back || member != conn {
+                out.push(member, message);
+            }
+        }
+    }
+
+    fn broadcast(&self, request: &Request<'_>, out: &mut impl Outlet) {
+        let Some(sender) = self.sessions.find(request.conn) else {
+            return;
+        };
+        if !sender.root {
+            return self.refuse(request.conn, "You must be root", out);
+        }
+        out.note(Note::Broadcast { by: request.conn });
+        let message = out.encode(|buffer| write::broadcast(buffer, request.stanza, &sender.nick));
+        for session in self.sessions.iter().filter(|session| session.logged_in()) {
+            out.push(session.conn, message);
+        }
+    }
+}

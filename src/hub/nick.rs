@@ -1,0 +1,105 @@
+//! What may be a nick or a room's name, and which nicks are the same nick.
+
+use precis_core::profile::PrecisFastInvocation as _;
+use precis_core::{DerivedPropertyValue, FreeformClass, StringClass as _};
+use precis_profiles::Nickname;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Whether a name has no control character and no white space at its ends.
+pub(super) fn is_tidy(name: &str) -> bool {
+    !name.starts_with(char::is_whitespace)
+        && !name.ends_with(char::is_whitespace)
+        && !name.chars().any(char::is_control)
+}
+
+/// What two equal nicks have in common: the comparison of the Nickname profile (RFC 8266
+/// section 2.4). `None` when the nick is empty, untidy or refused by the profile.
+///
+/// The profile's tables end with Unicode 6.3, as IANA's registry does. A younger character
+/// (many emoji) is unassigned to them; it passes, and only the profile's mappings apply to it.
+pub(super) fn comparison_key(nick: &str) -> Option<Box<str>> {
+    if nick.is_empty() || !is_tidy(nick) {
+        return None;
+    }
+    if !nick.is_ascii() {
+        let known: String = nick.chars().filter(|&character| is_assigned(character)).collect();
+        if !known.is_empty() && Nickname::enforce(known).is_err() {
+            return None;
+        }
+    }
+    Some(mapped(nick)).filter(|key| !key.is_empty())
+}
+
+fn is_assigned(character: char) -> bool {
+    let class = FreeformClass::default();
+    class.get_value_from_char(character) != DerivedPropertyValue::Unassigned
+}
+
+/// The profile's rules in their order (spaces, case, normalisation), until nothing changes any
+/// more: RFC 8266 section 2.3 wants the whole applied again, as NFKC may bring forth what the
+/// earlier rules map, and names four times as enough.
+fn mapped(nick: &str) -> Box<str> {
+    let mut text = nick.to_owned();
+    for _ in 0..4 {
+        let next: String = one_space(&text).to_lowercase().nfkc().collect();
+        if next == text {
+            break;
+        }
+        text = next;
+    }
+    text.into_boxed_str()
+}
+
+/// Every run of space separators becomes one blank, none stays at the ends.
+fn one_space(text: &str) -> String {
+    let mut words = text.split(char::is_whitespace).filter(|word| !word.is_empty());
+    let mut joined = String::with_capacity(text.len());
+    if let Some(first) = words.next() {
+        joined.push_str(first);
+    }
+    for word in words {
+        joined.push(' ');
+        joined.push_str(word);
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(one: &str, other: &str) -> bool {
+        let one = comparison_key(one);
+        one.is_some() && one == comparison_key(other)
+    }
+
+    #[test]
+    fn nicks_that_rfc_8266_calls_equal_are_the_same() {
+        // RFC 8266 table 1: 1 and 2 are the same nick, 3 and 4, 5 and 6.
+        assert!(same("Foo", "foo"));
+        assert!(same("Foo Bar", "foo bar"));
+        assert!(same("foo  bar", "Foo Bar"));
+        assert!(same("Σ", "σ"));
+        assert!(!same("ς", "σ"));
+        assert!(same("Ⅸ", "ix"));
+        assert!(same("ＡＢＣ", "abc"));
+        assert!(same("e\u{301}", "é"));
+        assert!(!same("a", "b"));
+        assert!(comparison_key("♚").is_some());
+    }
+
+    #[test]
+    fn characters_younger_than_the_tables_are_no_obstacle() {
+        assert!(same("Bob🤔", "bob🤔"));
+        assert!(comparison_key("🫠").is_some());
+    }
+
+    #[test]
+    fn untidy_nicks_are_none() {
+        for nick in
+            ["", " a", "a ", "a\u{a0}", "\u{3000}a", "a\nb", "a\u{85}b", "a\u{7f}", "\u{200b}"]
+        {
+            assert_eq!(comparison_key(nick), None, "{nick:?}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Params of rooms and of sessions (PROTOCOL.md section 6).
+
+use super::Hub;
+use super::command::Request;
+use super::room::RoomKey;
+use super::types::{ConnId, Outlet};
+use crate::wire::write;
+
+/// The param that says who may set the others; only an operator may set it.
+const OPEN_PARAMS: &str = "openParams";
+
+impl Hub {
+    /// `<setparam room="R" name="K" value="V" />`.
+    pub(super) fn set_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let (name, value) = (request.attribute(1), request.attribute(2));
+        let Some(key) = self.room_to_change(conn, request.attribute(0), name, out) else {
+            return;
+        };
+        if !self.param_fits(conn, name, value, out) {
+            return;
+        }
+        let max = self.settings.limits.params_max;
+        let Some(room) = self.rooms.room_mut(key) else {
+            return;
+        };
+        if !room.params.set(name, value, max) {
+            return self.refuse_for_limit(conn, &format!("Too many params (limit {max})"), out);
+        }
+        self.tell_params(key, Some((name, value)), out);
+    }
+
+    /// `<removeparam room="R" name="K" />`.
+    pub(super) fn remove_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let name = request.attribute(1);
+        let Some(key) = self.room_to_change(conn, request.attribute(0), name, out) else {
+            return;
+        };
+        if name == OPEN_PARAMS {
+            return self.refuse(conn, "openParams can't be removed", out);
+        }
+        if let Some(room) = self.rooms.room_mut(key) {
+            room.params.remove(name);
+        }
+        self.tell_params(key, None, out);
+    }
+
+    /// `<clientparam name="K" value="V" />`.
+    pub(super) fn client_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let (name, value) = (request.attribute(0), request.attribute(1));
+        if !self.param_fits(conn, name, value, out) {
+            return;
+        }
+        let max = self.settings.limits.params_max;
+        let Some(session) = self.sessions.find_mut(conn) else {
+            return;
+        };
+        if !session.params.set(name, value, max) {
+            return self.refuse_for_limit(conn, &format!("Too many params (limit {max})"), out);
+        }
+        for &key in &session.rooms {
+            let Some(room) = self.rooms.room_mut(key) else {
+                continue;
+            };
+            room.messages += 1;
+            let message = out.encode(|buffer| {
+                write::client_param(buffer, name, value, &session.nick, &room.name);
+            });
+            for &member in &room.members {
+                out.push(member, message);
+            }
+        }
+    }
+
+    /// The room whose params a session wants to change, if it may.
+    fn room_to_change(
+        &self,
+        conn: ConnId,
+        room_name: &str,
+        param: &str,
+        out: &mut impl Outlet,
+    ) -> Option<RoomKey> {
+        let Some(key) = self.rooms.find(room_name).filter(|&key| self.is_in(conn, key)) else {
+            self.refuse(conn, "No room by that name", out);
+            return None;
+        };
+        let room = self.rooms.room(key)?;
+        let allowed = room.operator == Some(conn) || (room.open_params() && param != OPEN_PARAMS);
+        if !allowed {
+            self.refuse(conn, "You must be an operator of this room", out);
+            return None;
+        }
+        Some(key)
+    }
+
+    fn param_fits(&self, conn: ConnId, name: &str, value: &str, out: &mut impl Outlet) -> bool {
+        let max = self.settings.limits.param_bytes_max;
+        let fits = name.len() <= max && value.len() <= max;
+        if !fits {
+            self.refuse_for_limit(conn, &format!("Param too long (limit {max} bytes)"), out);
+        }
+        fits
+    }
+
+    /// Tells the members one param, or all, and the parent's members their child rooms.
+    fn tell_params(&self, key: RoomKey, one: Option<(&str, &str)>, out: &mut impl Outlet) {
+        let Some(room) = self.rooms.room(key) else {
+            return;
+        };
+        let message = out.encode(|buffer| {
+            let head = self.rooms.head(room);
+            match one {
+                Some(param) => write::room(buffer, head, std::iter::once(param)),
+                None => write::room(buffer, head, room.params.iter()),
+            }
+        });
+        for &member in &room.members {
+            out.push(member, message);
+        }
+        if let Some(parent) = room.parent {
+            self.send_child_rooms(parent, out);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Rooms: their members, params and child rooms.
+
+use std::collections::BTreeMap;
+
+use slab::Slab;
+
+use super::hash::{KeyedState, Table};
+use super::types::{ConnId, HashKey};
+use crate::limits::exceeds;
+use crate::wire::write::RoomHead;
+
+/// A room's place in the table.
+pub(super) type RoomKey = u32;
+
+/// Named values of a room or a session, in the order in which they were first set.
+#[derive(Debug, Default)]
+pub(super) struct Params(Vec<(Box<str>, Box<str>)>);
+
+impl Params {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|param| &*param.0 == name).map(|param| &*param.1)
+    }
+
+    /// Sets a param; `false` when it is new and there are `max` already.
+    pub(super) fn set(&mut self, name: &str, value: &str, max: usize) -> bool {
+        if let Some(param) = self.0.iter_mut().find(|param| &*param.0 == name) {
+            param.1 = value.into();
+            return true;
+        }
+        if exceeds(self.0.len() + 1, max) {
+            return false;
+        }
+        self.0.push((name.into(), value.into()));
+        true
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|param| &*param.0 != name);
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|param| (&*param.0, &*param.1))
+    }
+}
+
+/// A room.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) name: Box<str>,
+    /// Counts the rooms that ever were; orders them, and tells a reused key from its predecessor.
+    pub(super) serial: u64,
+    /// Who is in, in the order of joining.
+    pub(super) members: Vec<ConnId>,
+    /// Who created it, while still in.
+    pub(super) operator: Option<ConnId>,
+    pub(super) params: Params,
+    /// The room it was created under. It can't be removed before this one.
+    pub(super) parent: Option<RoomKey>,
+    /// The rooms listed under it, in the order of listing.
+    pub(super) children: Vec<RoomKey>,
+    /// The rooms that list it.
+    pub(super) listers: Vec<RoomKey>,
+    pub(super) created_unix_us: u64,
+    /// Messages relayed in it.
+    pub(super) messages: u64,
+    /// Its client list is due, at this place among the lists that are.
+    pub(super) roster_due: Option<usize>,
+    /// Its list of child rooms is due.
+    pub(super) children_due: bool,
+}
+
+impl Room {
+    /// Whether members who are no operators may set params.
+    pub(super) fn open_params(&self) -> bool {
+        self.params
+            .value("openParams")
+            .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+}
+
+/// All rooms.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    slab: Slab<Room>,
+    names: Table<Box<str>, RoomKey>,
+    /// By serial: the order of creation.
+    order: BTreeMap<u64, RoomKey>,
+    created: u64,
+}
+
+impl Rooms {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self {
+            slab: Slab::new(),
+            names: KeyedState::table(key),
+            order: BTreeMap::new(),
+            created: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<RoomKey> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn room(&self, key: RoomKey) -> Option<&Room> {
+        self.slab.get(key as usize)
+    }
+
+    pub(super) fn room_mut(&mut self, key: RoomKey) -> Option<&mut Room> {
+        self.slab.get_mut(key as usize)
+    }
+
+    /// Every room in the order of creation.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Room> {
+        self.order.values().filter_map(|&key| self.room(key))
+    }
+
+    /// What `<room>` tells of a room besides its params.
+    pub(super) fn head<'a>(&'a self, room: &'a Room) -> RoomHead<'a> {
+        RoomHead {
+            name: &room.name,
+            clients: room.members.len(),
+            parent: room.parent.and_then(|key| self.room(key)).map(|parent| &*parent.name),
+        }
+    }
+
+    /// Creates an empty room.
+    pub(super) fn create(&mut self, name: &str, created_unix_us: u64) -> RoomKey {
+        let mut params = Params::default();
+        params.set("title", "", 0);
+        params.set("openParams", "0", 0);
+        self.created += 1;
+        let serial = self.created;
+        let key = self.slab.insert(Room {
+            name: name.into(),
+            serial,
+            members: Vec::new(),
+            operator: None,
+            params,
+            parent: None,
+            children: Vec::new(),
+            listers: Vec::new(),
+            created_unix_us,
+            messages: 0,
+            roster_due: None,
+            children_due: false,
+        });
+        // As many rooms as a `RoomKey` can count don't fit into memory.
+        let key = RoomKey::try_from(key).unwrap_or(RoomKey::MAX);
+        self.names.insert(name.into(), key);
+        self.order.insert(serial, key);
+        key
+    }
+
+    /// Lists `child` under `parent`, once.
+    pub(super) fn list(&mut self, parent: RoomKey, child: RoomKey) {
+        let Some(room) = self.room_mut(parent) else {
+            return;
+        };
+        if !room.children.contains(&child) {
+            room.children.push(child);
+            if let Some(child) = self.room_mut(child) {
+                child.listers.push(parent);
+            }
+        }
+    }
+
+    /// Removes a room that has no child rooms, from every list too; gives it back.
+    pub(super) fn remove(&mut self, key: RoomKey) -> Option<Room> {
+        let room = self.slab.try_remove(key as usize)?;
+        debug_assert!(room.children.is_empty(), "a room with child rooms stays");
+        self.names.remove(&room.name);
+        self.order.remove(&room.serial);
+        for &lister in &room.listers {
+            if let Some(lister) = self.room_mut(lister) {
+                lister.children.retain(|&child| child != key);
+            }
+        }
+        Some(room)
+    }
+
+    /// How many rooms stand above this one on its longest chain of lists, and whether `other`
+    /// is one of them (or this one itself).
+    pub(super) fn above(&self, key: RoomKey, other: RoomKey) -> (usize, bool) {
+        self.levels(key, other, |room| &room.listers)
+    }
+
+    /// How many levels of child rooms stand below this one.
+    pub(super) fn below(&self, key: RoomKey) -> usize {
+        self.levels(key, RoomKey::MAX, |room| &room.children).0
+    }
+
+    /// Goes from level to level; lists have no cycle, so it ends with the longest chain.
+    fn levels(
+        &self,
+        key: RoomKey,
+        other: RoomKey,
+        next: impl Fn(&Room) -> &Vec<RoomKey>,
+    ) -> (usize, bool) {
+        let mut level = vec![key];
+        let mut depth = 0;
+        let mut met = key == other;
+        loop {
+            let mut following: Vec<RoomKey> = level
+                .iter()
+                .filter_map(|&key| self.room(key))
+                .flat_map(|room| next(room).iter().copied())
+                .collect();
+            if following.is_empty() {
+                return (depth, met);
+            }
+            following.sort_unstable();
+            following.dedup();
+            met |= following.contains(&other);
+            depth += 1;
+            level = following;
+        }
+    }
+
+    /// Forgets every room.
+    pub(super) fn clear(&mut self) {
+        self.slab.clear();
+        self.names.clear();
+        self.order.clear();
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.slab.len(), self.names.len(), "room names");
+        assert_eq!(self.slab.len(), self.order.len(), "room order");
+        for (key, room) in &self.slab {
+            let key = RoomKey::try_from(key).expect("keys fit");
+            assert_eq!(self.find(&room.name), Some(key), "room {} by name", room.name);
+            assert_eq!(self.order.get(&room.serial), Some(&key), "room {} by serial", room.name);
+            assert!(
+                !room.members.is_empty() || !room.children.is_empty(),
+                "room {} is kept without members and child rooms",
+                room.name
+            );
+            if let Some(operator) = room.operator {
+                assert!(room.members.contains(&operator), "operator of {} is out", room.name);
+            }
+            if let Some(parent) = room.parent {
+                assert!(self.room(parent).is_some_and(|parent| parent.children.contains(&key)));
+            }
+            for &child in &room.children {
+                assert!(self.room(child).is_some_and(|child| child.listers.contains(&key)));
+                assert!(!self.above(key, child).1, "child rooms of {} form a cycle", room.name);
+            }
+            for &lister in &room.listers {
+                assert!(self.room(lister).is_some_and(|lister| lister.children.contains(&key)));
+            }
+        }
+    }
+}

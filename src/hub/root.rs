@@ -1,0 +1,69 @@
+//! What only root may do (PROTOCOL.md section 8).
+
+use super::Hub;
+use super::command::Request;
+use super::pending::bounded;
+use super::types::{CloseReason, Note, Outlet};
+use crate::wire::write;
+
+impl Hub {
+    /// `<rmuser nickName="N" />`.
+    pub(super) fn remove_user(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let by = request.conn;
+        let asked = request.attribute(0);
+        let Some(session) = self.sessions.find_nick(asked) else {
+            let error = format!("No user connected with nickname: {asked}");
+            return self.refuse(by, &error, out);
+        };
+        let (conn, nick) = (session.conn, session.nick.clone());
+        out.note(Note::Kicked { by, conn, nick: &nick });
+        let farewell = "You have been kicked from the server by an administrator";
+        self.error_and_close(conn, farewell, CloseReason::Kicked, out);
+        self.answer(by, out, |buffer| write::info(buffer, &format!("Client {nick} kicked")));
+    }
+
+    /// `<getinfo room="R" />`.
+    pub(super) fn tell_info(&self, request: &Request<'_>, out: &mut impl Outlet) {
+        let by = request.conn;
+        let found = self.rooms.find(request.attribute(0)).and_then(|key| self.rooms.room(key));
+        let Some(room) = found else {
+            return self.refuse(by, "No room by that name", out);
+        };
+        out.note(Note::InfoTold { by, room: &room.name });
+        let clients = room.members.iter().filter_map(|&conn| self.sessions.find(conn));
+        let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
+        let info =
+            write::RoomInfo { created_unix_us: room.created_unix_us, messages: room.messages };
+        self.answer(by, out, |buffer| {
+            bounded(buffer, self.settings.limits.backlog_bytes_max, |buffer, _| {
+                write::room_info(
+                    buffer,
+                    &room.name,
+                    room.params.iter(),
+                    clients.map(|session| &*session.nick),
+                    children.map(|room| &*room.name),
+                    info,
+                );
+            });
+        });
+    }
+
+    /// `<shutdown />`.
+    pub(super) fn shutdown_asked(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        out.note(Note::ShutdownAsked { by: request.conn });
+        self.shut_down(out);
+    }
+
+    /// Says farewell to every connection, logged in or not, and forgets everything.
+    pub(super) fn shut_down(&mut self, out: &mut impl Outlet) {
+        self.send_due(out);
+        let farewell =
+            out.encode(|buffer| write::error(buffer, "### Server is now going down ... ###"));
+        for session in self.sessions.take_all() {
+            out.push(session.conn, farewell);
+            out.close(session.conn, CloseReason::Shutdown);
+        }
+        self.rooms.clear();
+        self.pending.clear();
+    }
+}

@@ -1,0 +1,352 @@
+//! Sessions: who is connected, who they are, and what their addresses may still do.
+
+use core::net::IpAddr;
+use std::collections::{BTreeSet, VecDeque};
+
+use super::hash::{KeyedState, Table};
+use super::rate::{Bucket, Rate};
+use super::room::{Params, RoomKey};
+use super::types::{CloseReason, ConnId, Door, HashKey, Time};
+use crate::limits::{
+    ADDRESSES_REMEMBERED_MAX, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
+};
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// It has no nick yet.
+    New,
+    /// Its nick is reserved while somebody decides.
+    Waiting,
+    /// It has logged in.
+    Done,
+}
+
+/// One connection, from accept to close.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conn: ConnId,
+    pub(super) address: IpAddr,
+    pub(super) door: Door,
+    pub(super) login: Login,
+    pub(super) root: bool,
+    /// As it was given; empty while [`Login::New`].
+    pub(super) nick: Box<str>,
+    /// The rooms it is in, in the order in which it joined them.
+    pub(super) rooms: Vec<RoomKey>,
+    pub(super) params: Params,
+    /// The round of due lists in which it last caused one.
+    pub(super) caused_round: u64,
+    opened_at: Time,
+    stanzas: Bucket,
+    excess: Option<Excess>,
+}
+
+/// A time during which a session sends more than its rate.
+#[derive(Clone, Copy, Debug)]
+struct Excess {
+    since: Time,
+    last: Time,
+}
+
+/// Whether a frame may be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Now,
+    /// There will be a token at this time.
+    Later(Time),
+    /// As `Later`, and this is how it begins.
+    LaterFrom(Time),
+    /// It has gone on for too long.
+    Never,
+}
+
+impl Session {
+    pub(super) fn logged_in(&self) -> bool {
+        self.login == Login::Done
+    }
+
+    /// Takes a token for one frame.
+    pub(super) fn admit(&mut self, limits: &Limits, now: Time) -> Admission {
+        let Some(rate) = Rate::new(limits.stanza_rate_per_s, 1, limits.stanza_burst) else {
+            return Admission::Now;
+        };
+        let Err(there_at) = self.stanzas.take(rate, now) else {
+            return Admission::Now;
+        };
+        match &mut self.excess {
+            Some(excess) if excess.last.plus_secs(STANZA_RATE_CALM_S) >= now => {
+                excess.last = now;
+                if excess.since.plus_secs(STANZA_RATE_TIME_S) <= now {
+                    Admission::Never
+                } else {
+                    Admission::Later(there_at)
+                }
+            }
+            excess => {
+                *excess = Some(Excess { since: now, last: now });
+                Admission::LaterFrom(there_at)
+            }
+        }
+    }
+}
+
+/// All sessions, by slot and by nick.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+    count: usize,
+    /// Comparison key → session. Reserved nicks are here as well.
+    nicks: Table<Box<str>, ConnId>,
+    addresses: Table<IpAddr, Address>,
+    /// Addresses with failed logins, in the order in which they will be forgotten.
+    failed: VecDeque<(Time, IpAddr)>,
+    /// Those that have not logged in, by the time of their accept.
+    logging_in: BTreeSet<(Time, ConnId)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Address {
+    sessions: usize,
+    failures: Bucket,
+}
+
+impl Sessions {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self {
+            slots: Vec::new(),
+            count: 0,
+            nicks: KeyedState::table(key),
+            addresses: KeyedState::table(key),
+            failed: VecDeque::new(),
+            logging_in: BTreeSet::new(),
+        }
+    }
+
+    /// The session of this very connection.
+    pub(super) fn find(&self, conn: ConnId) -> Option<&Session> {
+        self.slots
+            .get(conn.slot as usize)?
+            .as_deref()
+            .filter(|session| session.conn.generation == conn.generation)
+    }
+
+    /// The session of this very connection.
+    pub(super) fn find_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.slots
+            .get_mut(conn.slot as usize)?
+            .as_deref_mut()
+            .filter(|session| session.conn.generation == conn.generation)
+    }
+
+    /// The session that has logged in under a nick equal to this one.
+    pub(super) fn find_nick(&self, nick: &str) -> Option<&Session> {
+        let key = super::nick::comparison_key(nick)?;
+        let session = self.find(*self.nicks.get(&key)?)?;
+        session.logged_in().then_some(session)
+    }
+
+    /// Every session, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(Option::as_deref)
+    }
+
+    /// Takes in a new connection, or tells which limit is in the way and its value.
+    pub(super) fn open(
+        &mut self,
+        conn: ConnId,
+        address: IpAddr,
+        door: Door,
+        limits: &Limits,
+        now: Time,
+    ) -> Result<(), (CloseReason, usize)> {
+        let address = address.to_canonical();
+        self.forget_failures(limits, now);
+        if exceeds(self.count + 1, limits.sessions_max) {
+            return Err((CloseReason::TooManySessions, limits.sessions_max));
+        }
+        let from_here = self.addresses.get(&address).map_or(0, |entry| entry.sessions);
+        if exceeds(from_here + 1, limits.sessions_per_address_max) && !address.is_loopback() {
+            return Err((CloseReason::TooManyFromAddress, limits.sessions_per_address_max));
+        }
+        let slot = conn.slot as usize;
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        assert!(self.slots[slot].is_none(), "slot {slot} is given out twice");
+        self.addresses.entry(address).or_default().sessions += 1;
+        self.count += 1;
+        self.logging_in.insert((now, conn));
+        self.slots[slot] = Some(Box::new(Session {
+            conn,
+            address,
+            door,
+            login: Login::New,
+            root: false,
+            nick: Box::default(),
+            rooms: Vec::new(),
+            params: Params::default(),
+            caused_round: 0,
+            opened_at: now,
+            stanzas: Bucket::default(),
+            excess: None,
+        }));
+        Ok(())
+    }
+
+    /// Forgets a connection and frees its nick.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
+        self.find(conn)?;
+        let session = self.slots.get_mut(conn.slot as usize)?.take()?;
+        self.count -= 1;
+        self.logging_in.remove(&(session.opened_at, conn));
+        if session.login != Login::New {
+            self.free_nick(&session.nick);
+        }
+        if let Some(entry) = self.addresses.get_mut(&session.address) {
+            entry.sessions -= 1;
+            if entry.sessions == 0 && entry.failures == Bucket::default() {
+                self.addresses.remove(&session.address);
+            }
+        }
+        Some(session)
+    }
+
+    /// Gives a nick to a session that has none; `false` when an equal one is taken.
+    pub(super) fn take_nick(&mut self, conn: ConnId, key: Box<str>, nick: &str) -> bool {
+        if self.nicks.contains_key(&key) {
+            return false;
+        }
+        let Some(session) = self.find_mut(conn) else {
+            return false;
+        };
+        session.nick = nick.into();
+        session.login = Login::Waiting;
+        self.nicks.insert(key, conn);
+        true
+    }
+
+    /// A reserved nick becomes the session's own.
+    pub(super) fn log_in(&mut self, conn: ConnId, root: bool) {
+        if let Some(session) = self.find_mut(conn) {
+            session.login = Login::Done;
+            session.root = root;
+            let opened_at = session.opened_at;
+            self.logging_in.remove(&(opened_at, conn));
+        }
+    }
+
+    /// A reserved nick is given back.
+    pub(super) fn refuse(&mut self, conn: ConnId) {
+        if let Some(session) = self.find_mut(conn) {
+            session.login = Login::New;
+            let nick = std::mem::take(&mut session.nick);
+            self.free_nick(&nick);
+        }
+    }
+
+    fn free_nick(&mut self, nick: &str) {
+        if let Some(key) = super::nick::comparison_key(nick) {
+            self.nicks.remove(&key);
+        }
+    }
+
+    /// Whether this address has failed too often to be listened to.
+    pub(super) fn failed_too_often(&self, address: IpAddr, limits: &Limits, now: Time) -> bool {
+        let Some(rate) = failure_rate(limits) else {
+            return false;
+        };
+        self.addresses.get(&address).is_some_and(|entry| entry.failures.check(rate, now).is_err())
+    }
+
+    /// Counts a failed login of this address.
+    pub(super) fn count_failure(&mut self, address: IpAddr, limits: &Limits, now: Time) {
+        let Some(rate) = failure_rate(limits) else {
+            return;
+        };
+        let entry = self.addresses.entry(address).or_default();
+        // With the bucket empty nothing is listened to, so there is nothing to take.
+        let _ = entry.failures.take(rate, now);
+        self.failed.push_back((entry.failures.full_at(), address));
+        if self.failed.len() > ADDRESSES_REMEMBERED_MAX
+            && let Some((full_at, oldest)) = self.failed.pop_front()
+        {
+            self.forget_address(oldest, full_at);
+        }
+    }
+
+    /// Forgets the failures that no longer count.
+    fn forget_failures(&mut self, limits: &Limits, now: Time) {
+        let lifted = failure_rate(limits).is_none();
+        while let Some(&(full_at, address)) = self.failed.front() {
+            if full_at > now && !lifted {
+                break;
+            }
+            self.failed.pop_front();
+            self.forget_address(address, full_at);
+        }
+    }
+
+    /// Forgets an address's failures, unless a later one stands further back in the queue.
+    fn forget_address(&mut self, address: IpAddr, full_at: Time) {
+        if let Some(entry) = self.addresses.get_mut(&address)
+            && entry.failures.full_at() <= full_at
+        {
+            entry.failures = Bucket::default();
+            if entry.sessions == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// Who has waited longest to log in, and since when.
+    pub(super) fn first_logging_in(&self) -> Option<(Time, ConnId)> {
+        self.logging_in.first().copied()
+    }
+
+    /// Forgets everybody, in the order of their slots.
+    pub(super) fn take_all(&mut self) -> Vec<Session> {
+        let all = self.slots.iter_mut().filter_map(Option::take).map(|session| *session).collect();
+        self.count = 0;
+        self.nicks.clear();
+        self.addresses.clear();
+        self.failed.clear();
+        self.logging_in.clear();
+        all
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let mut seen = 0;
+        for session in self.iter() {
+            seen += 1;
+            assert_eq!(
+                self.slots[session.conn.slot as usize].as_ref().map(|found| found.conn),
+                Some(session.conn),
+                "a session sits in another's slot"
+            );
+            assert_eq!(
+                self.logging_in.contains(&(session.opened_at, session.conn)),
+                session.login != Login::Done,
+                "login deadline of {}",
+                session.conn
+            );
+            match session.login {
+                Login::New => assert!(session.nick.is_empty() && session.rooms.is_empty()),
+                Login::Waiting | Login::Done => {
+                    let key = super::nick::comparison_key(&session.nick);
+                    let owner = key.and_then(|key| self.nicks.get(&key));
+                    assert_eq!(owner, Some(&session.conn), "nick of {}", session.conn);
+                }
+            }
+        }
+        assert_eq!(seen, self.count, "session count");
+        let named = self.iter().filter(|session| session.login != Login::New).count();
+        assert_eq!(named, self.nicks.len(), "nick count");
+        let counted: usize = self.addresses.values().map(|entry| entry.sessions).sum();
+        assert_eq!(counted, self.count, "sessions by address");
+    }
+}
+
+const fn failure_rate(limits: &Limits) -> Option<Rate> {
+    Rate::new(limits.failed_logins_per_minute, 60, limits.failed_logins_per_minute)
+}
