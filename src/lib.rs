@@ -8,4 +8,5 @@ pub mod wire;
 pub mod hub;
 
 pub mod config;
+pub mod metrics;
 pub mod net;

@@ -1,10 +1,29 @@
 //! Binds, owns the `Poll` and the only clock.
+//!
+//! [`server`] has the turn of the loop, written against the traits of [`world`]; `os` is the
+//! real world. `connection` and `outbox` are what the loop keeps of a peer, `desk` takes what
+//! the hub says, `timers` has the loop's own deadlines.
+
+mod connection;
+mod desk;
+mod os;
+mod outbox;
+pub mod server;
+mod timers;
+pub mod world;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::config::Config;
-use crate::hub::Settings;
+use log::{info, warn};
+
+use crate::config::{Config, Listen, policy_ports};
+use crate::hub::{Door, HashKey, Settings};
+use crate::limits::DESCRIPTORS_RESERVED;
+use server::{Server, Turn};
 
 /// Why serving failed.
 #[derive(Debug)]
@@ -14,14 +33,14 @@ pub enum Error {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The system refused something the loop can't do without.
     System {
         /// What was tried.
         what: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -29,26 +48,48 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind { address, source } => write!(f, "can't listen on {address}: {source}"),
-            Self::System { what, source } => write!(f, "{what}: {source}"),
+            Self::System { what, source } => write!(f, "can't {what}: {source}"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } | Self::System { source, .. } => Some(source),
+        }
+    }
+}
 
 /// A server that listens but does not serve yet.
 #[derive(Debug)]
 pub struct Listening {
+    listeners: Vec<TcpListener>,
+    doors: Vec<Door>,
     addresses: Vec<SocketAddr>,
+    policy_addresses: Vec<SocketAddr>,
+    descriptors: usize,
+    settings: Settings,
 }
 
 /// Binds every address of the configuration.
 ///
 /// # Errors
-/// [`Error::Bind`] for the first address that can't be bound.
+/// [`Error::Bind`] for the first address that can't be bound, unless it is an optional one and
+/// another could be.
 pub fn bind(config: &Config) -> Result<Listening, Error> {
-    let _ = config;
-    Ok(Listening { addresses: Vec::new() })
+    let descriptors = os::raise_descriptor_limit();
+    let mut listening = Listening {
+        listeners: Vec::new(),
+        doors: Vec::new(),
+        addresses: Vec::new(),
+        policy_addresses: Vec::new(),
+        descriptors,
+        settings: config.settings.clone(),
+    };
+    listening.addresses = listening.open(&config.listen, Door::Main)?;
+    listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
+    Ok(listening)
 }
 
 impl Listening {
@@ -58,14 +99,94 @@ impl Listening {
         &self.addresses
     }
 
+    /// The addresses of the policy port, ports resolved.
+    #[must_use]
+    pub fn policy_addresses(&self) -> &[SocketAddr] {
+        &self.policy_addresses
+    }
+
     /// Serves until a signal or root stops it. `reload` is called on SIGHUP: it reads the
     /// configuration again, reopens the log and gives the hub's new settings, or `None` when
     /// the old ones stay in force.
     ///
     /// # Errors
-    /// [`Error::System`] when the poll itself fails.
+    /// [`Error::System`] when the poll can't be set up or fails.
     pub fn serve(self, reload: &mut dyn FnMut() -> Option<Settings>) -> Result<(), Error> {
-        let _ = reload;
-        Ok(())
+        let Self { listeners, doors, addresses, descriptors, settings, .. } = self;
+        let sockets = listeners.len();
+        let world = os::Os::new(listeners)
+            .map_err(|source| Error::System { what: "set up the poll", source })?;
+        let complete =
+            |settings| completed(settings, &addresses, descriptors.saturating_sub(sockets));
+        let settings = complete(settings);
+        info!("up to {} sessions", settings.limits.sessions_max);
+        let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
+        loop {
+            let turn = server.turn().map_err(|source| Error::System { what: "poll", source })?;
+            match turn {
+                Turn::Again => {}
+                Turn::Reload => {
+                    if let Some(settings) = reload() {
+                        server.reload(complete(settings));
+                    }
+                }
+                Turn::Stop => return Ok(()),
+            }
+        }
     }
+
+    fn open(&mut self, wanted: &[Listen], door: Door) -> Result<Vec<SocketAddr>, Error> {
+        let mut bound: Vec<SocketAddr> = Vec::new();
+        for Listen { address, optional } in wanted {
+            let mut address = *address;
+            // The addresses of "all" share one free port.
+            if address.port() == 0
+                && let Some(first) = bound.first().filter(|_| *optional)
+            {
+                address.set_port(first.port());
+            }
+            let listener =
+                os::listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            match listener {
+                Ok((address, listener)) => {
+                    bound.push(address);
+                    self.listeners.push(listener);
+                    self.doors.push(door);
+                }
+                Err(error) if *optional && !bound.is_empty() => {
+                    warn!("not listening on {address}: {error}");
+                }
+                Err(source) => return Err(Error::Bind { address, source }),
+            }
+        }
+        Ok(bound)
+    }
+}
+
+/// The settings with what only the process knows: its ports and its descriptors.
+fn completed(mut settings: Settings, addresses: &[SocketAddr], descriptors: usize) -> Settings {
+    settings.policy_ports = policy_ports(addresses);
+    let possible = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    let wanted = settings.limits.sessions_max;
+    if wanted > possible {
+        warn!(
+            "limits.sessions is {wanted}, but the limit of open files (ulimit -n) leaves room \
+             for {possible}"
+        );
+    }
+    if wanted == 0 || wanted > possible {
+        settings.limits.sessions_max = possible;
+    }
+    settings
+}
+
+/// A key that nobody can guess, out of std's own random state.
+fn hash_key() -> HashKey {
+    let random = || RandomState::new().hash_one(0_u8);
+    HashKey(random(), random())
+}
+
+fn unix_now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

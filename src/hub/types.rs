@@ -137,7 +137,7 @@ pub enum Progress {
 }
 
 /// A stanza that the outlet has encoded, ready to be queued; valid until the turn's flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// The offset of its first byte in the turn's arena.
     pub start: usize,
@@ -338,4 +338,54 @@ pub enum Note<'a> {
         /// The nick it had.
         nick: &'a str,
     },
+}
+
+impl CloseReason {
+    /// Whether a limit was the reason, so that the operator is warned.
+    #[must_use]
+    pub const fn is_limit(self) -> bool {
+        match self {
+            Self::Quit
+            | Self::PeerClosed
+            | Self::Broken
+            | Self::Idle
+            | Self::Kicked
+            | Self::PolicyServed
+            | Self::PolicyOnly
+            | Self::Shutdown => false,
+            Self::StanzaTooLarge
+            | Self::TooManySessions
+            | Self::TooManyFromAddress
+            | Self::LoginTimeout
+            | Self::TooFast
+            | Self::FailedLogins
+            | Self::SlowReader
+            | Self::SlowReaderSoft
+            | Self::BacklogTotal => true,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quit => "it quit",
+            Self::PeerClosed => "it closed the connection",
+            Self::Broken => "the connection broke",
+            Self::Idle => "nobody answered the check after limits.idletime",
+            Self::StanzaTooLarge => "a stanza over limits.stanzabytes",
+            Self::TooManySessions => "limits.sessions reached",
+            Self::TooManyFromAddress => "limits.sessionsperaddress reached",
+            Self::LoginTimeout => "no login within limits.logintime",
+            Self::TooFast => "over limits.stanzarate for too long",
+            Self::FailedLogins => "limits.failedlogins reached",
+            Self::SlowReader => "slow reader, over limits.backlog",
+            Self::SlowReaderSoft => "slow reader, over limits.backlogsoft for too long",
+            Self::BacklogTotal => "slow reader, the fullest when limits.backlogtotal was reached",
+            Self::Kicked => "kicked by root",
+            Self::PolicyServed => "the policy was sent",
+            Self::PolicyOnly => "no policy request on the policy port",
+            Self::Shutdown => "the server stops",
+        })
+    }
 }

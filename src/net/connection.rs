@@ -1,0 +1,94 @@
+//! One connection: its readiness, what holds its reader back, and how far its close has come.
+
+use std::net::IpAddr;
+
+use super::outbox::Outbox;
+use crate::hub::{CloseReason, ConnId, Time};
+use crate::wire::framer::Framer;
+
+/// A connection's state. It goes one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The hub has a session for it.
+    Open,
+    /// The hub has forgotten it; its farewell is flushed, then the stream is ended, then what
+    /// still comes is read and dropped until the peer's end or the deadline.
+    Draining { reason: CloseReason, deadline: Time },
+    /// Nothing more is done for it; its slot is freed at the end of the turn.
+    Gone,
+}
+
+/// Why a connection is not read although there may be something to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Nothing,
+    /// It is over its rate until then.
+    Rate(Time),
+    /// Its login is being decided.
+    Verdict,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    pub(super) id: ConnId,
+    pub(super) address: IpAddr,
+    /// Closed early, so that a freed slot holds no descriptor.
+    pub(super) socket: Option<S>,
+    pub(super) framer: Framer,
+    pub(super) outbox: Outbox,
+    pub(super) state: State,
+    pub(super) hold: Hold,
+    /// Since when more than `limits.backlogsoft` has been waiting.
+    pub(super) slow_since: Option<Time>,
+    /// Cleared by `WouldBlock`, by a read that came up short and by the end.
+    pub(super) readable: bool,
+    /// Cleared by `WouldBlock` and by a write that came up short.
+    pub(super) writable: bool,
+    /// The peer has ended its side, so a short read proves nothing.
+    pub(super) read_closed: bool,
+    /// The end of the peer's stream has been read.
+    pub(super) ended: bool,
+    /// The framer may hold frames that nobody has taken.
+    pub(super) frames_held: bool,
+    /// Our side of the stream is ended.
+    pub(super) shut: bool,
+    /// On the list of those to serve.
+    pub(super) in_ready: bool,
+    /// On the list of those to flush.
+    pub(super) in_dirty: bool,
+}
+
+impl<S> Connection<S> {
+    pub(super) fn new(id: ConnId, address: IpAddr, socket: S) -> Self {
+        Self {
+            id,
+            address,
+            socket: Some(socket),
+            framer: Framer::new(),
+            outbox: Outbox::default(),
+            state: State::Open,
+            hold: Hold::Nothing,
+            slow_since: None,
+            readable: false,
+            writable: true,
+            read_closed: false,
+            ended: false,
+            frames_held: false,
+            shut: false,
+            in_ready: false,
+            in_dirty: false,
+        }
+    }
+
+    /// Whether serving it could get anything done.
+    pub(super) fn has_work(&self) -> bool {
+        match self.state {
+            State::Open => {
+                self.hold == Hold::Nothing && (self.frames_held || self.readable || self.ended)
+            }
+            State::Draining { .. } => self.readable,
+            State::Gone => false,
+        }
+    }
+}

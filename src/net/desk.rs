@@ -1,0 +1,241 @@
+//! Where the hub's deliveries are laid down until the turn's flush: the connections, the arena
+//! with the turn's encoded stanzas, and the log.
+
+use std::net::IpAddr;
+
+use log::{debug, info, warn};
+use slab::Slab;
+
+use super::connection::{Connection, Hold, State};
+use super::timers::{Kind, Timers};
+use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
+use crate::limits::DRAIN_TIME_S;
+use crate::metrics::Metrics;
+use crate::wire::framer::FRAME_END;
+
+/// The arena's capacity that is kept from turn to turn; what a storm added is given back.
+const ARENA_KEPT_BYTES: usize = 1_048_576;
+
+/// Everything that the hub's answers touch.
+#[derive(Debug)]
+pub(super) struct Desk<S> {
+    pub(super) connections: Slab<Connection<S>>,
+    /// The stanzas encoded since the last flush.
+    pub(super) arena: Vec<u8>,
+    /// Slots of those that have something to flush or to finish.
+    pub(super) dirty: Vec<usize>,
+    pub(super) timers: Timers,
+    pub(super) metrics: Metrics,
+    /// The time of this turn.
+    pub(super) now: Time,
+    /// Bytes waiting in all outboxes from earlier turns.
+    pub(super) backlog_bytes: usize,
+    /// Root asked for the end.
+    pub(super) shutdown_asked: bool,
+    /// Who has just been logged out, for the line that tells of the close.
+    last_nick: Option<(ConnId, Box<str>)>,
+    generation: u32,
+}
+
+impl<S> Desk<S> {
+    pub(super) fn new() -> Self {
+        Self {
+            connections: Slab::new(),
+            arena: Vec::new(),
+            dirty: Vec::new(),
+            timers: Timers::default(),
+            metrics: Metrics::default(),
+            now: Time::default(),
+            backlog_bytes: 0,
+            shutdown_asked: false,
+            last_nick: None,
+            generation: 0,
+        }
+    }
+
+    /// The connection of this very id.
+    pub(super) fn find(&mut self, id: ConnId) -> Option<&mut Connection<S>> {
+        self.connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+    }
+
+    /// Takes in a new connection.
+    pub(super) fn add(&mut self, address: IpAddr, socket: S) -> ConnId {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        // The descriptor limit keeps slots far below what fits.
+        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        let id = ConnId { slot, generation: self.generation };
+        entry.insert(Connection::new(id, address, socket));
+        self.metrics.accepted += 1;
+        id
+    }
+
+    /// Puts a connection on the list of those to flush or to finish.
+    pub(super) fn mark_dirty(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !connection.in_dirty
+        {
+            connection.in_dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// The one door by which a connection begins to close. The hub knows no more of it.
+    pub(super) fn drain(&mut self, id: ConnId, reason: CloseReason) {
+        let deadline = self.now.plus_secs(DRAIN_TIME_S);
+        let Some(connection) = self.find(id).filter(|found| found.state == State::Open) else {
+            return;
+        };
+        connection.state = State::Draining { reason, deadline };
+        connection.framer.clear();
+        let hold = std::mem::replace(&mut connection.hold, Hold::Nothing);
+        if let Hold::Rate(time) = hold {
+            self.timers.cancel(time, id, Kind::Resume);
+        }
+        self.timers.set(deadline, id, Kind::Drain);
+        self.mark_dirty(id.slot as usize);
+        self.log_close(id, reason);
+    }
+
+    /// A connection is over: nothing more is read or written. Its slot is freed at the turn's end.
+    pub(super) fn finish(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if let State::Draining { deadline, .. } = connection.state {
+            self.timers.cancel(deadline, connection.id, Kind::Drain);
+        }
+        if let Some(since) = connection.slow_since.take() {
+            self.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
+        }
+        self.backlog_bytes -= connection.outbox.backlog_bytes();
+        connection.outbox.clear();
+        connection.framer.clear();
+        connection.state = State::Gone;
+        self.mark_dirty(slot);
+    }
+
+    /// Forgets the stanzas of this turn; they are written or copied out.
+    pub(super) fn clear_arena(&mut self) {
+        self.arena.clear();
+        self.arena.shrink_to(ARENA_KEPT_BYTES);
+    }
+
+    fn log_close(&mut self, id: ConnId, reason: CloseReason) {
+        self.metrics.closed += 1;
+        if reason.is_limit() {
+            self.metrics.closed_by_limit += 1;
+        }
+        let nick = self.last_nick.take().filter(|(conn, _)| *conn == id).map(|(_, nick)| nick);
+        let who = Who { id, address: self.address(id), nick: nick.as_deref() };
+        if reason.is_limit() {
+            warn!("{who} closed: {reason}");
+        } else {
+            info!("{who} closed: {reason}");
+        }
+    }
+
+    fn address(&self, id: ConnId) -> Option<IpAddr> {
+        self.connections.get(id.slot as usize).map(|connection| connection.address)
+    }
+
+    fn who<'a>(&self, id: ConnId, nick: &'a str) -> Who<'a> {
+        Who { id, address: self.address(id), nick: Some(nick).filter(|nick| !nick.is_empty()) }
+    }
+}
+
+/// When a reader that has been slow since then is closed.
+pub(super) const fn slow_deadline(since: Time) -> Time {
+    since.plus_secs(crate::limits::BACKLOG_SOFT_TIME_S)
+}
+
+/// A client as the log names it.
+struct Who<'a> {
+    id: ConnId,
+    address: Option<IpAddr>,
+    nick: Option<&'a str>,
+}
+
+impl std::fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "client {}", self.id)?;
+        if let Some(nick) = self.nick {
+            write!(f, " \"{}\"", nick.escape_debug())?;
+        }
+        match self.address {
+            Some(address) => write!(f, " from {address}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S> Outlet for Desk<S> {
+    fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        self.arena.push(FRAME_END);
+        Span { start, end: self.arena.len() }
+    }
+
+    fn push(&mut self, to: ConnId, message: Span) {
+        let slot = to.slot as usize;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.id != to || connection.state != State::Open {
+            return;
+        }
+        connection.outbox.push(message);
+        self.metrics.deliveries += 1;
+        if !connection.in_dirty {
+            connection.in_dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.drain(conn, reason);
+    }
+
+    fn note(&mut self, note: Note<'_>) {
+        match note {
+            Note::LoggedIn { conn, nick, root } => {
+                self.metrics.logins += 1;
+                let as_root = if root { " as root" } else { "" };
+                info!("{} logged in{as_root}", self.who(conn, nick));
+            }
+            Note::LoginRefused { conn, nick, reason } => {
+                self.metrics.refusals += 1;
+                info!("{} not logged in: {reason}", self.who(conn, nick));
+            }
+            Note::RootRefused { conn, nick } => {
+                warn!("{} gave a wrong root password", self.who(conn, nick));
+            }
+            Note::Refused { conn, error, limit } => {
+                self.metrics.refusals += 1;
+                if limit {
+                    warn!("{} refused: {error}", self.who(conn, ""));
+                } else {
+                    // The text may repeat what the client sent.
+                    debug!("{} refused: {}", self.who(conn, ""), error.escape_debug());
+                }
+            }
+            Note::RoomCreated { room, conn } => {
+                debug!("{} created room \"{}\"", self.who(conn, ""), room.escape_debug());
+            }
+            Note::RoomRemoved { room } => debug!("room \"{}\" removed", room.escape_debug()),
+            Note::Kicked { by, conn, nick } => {
+                warn!("{} kicked by root, {}", self.who(conn, nick), self.who(by, ""));
+            }
+            Note::InfoTold { by, room } => {
+                info!("root, {}, asked about room \"{}\"", self.who(by, ""), room.escape_debug());
+            }
+            Note::Broadcast { by } => info!("root, {}, sent a broadcast", self.who(by, "")),
+            Note::ShutdownAsked { by } => {
+                warn!("root, {}, asked for the shutdown", self.who(by, ""));
+                self.shutdown_asked = true;
+            }
+            Note::LoggedOut { conn, nick } => self.last_nick = Some((conn, nick.into())),
+        }
+    }
+}

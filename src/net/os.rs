@@ -1,0 +1,176 @@
+//! The real world: `mio`, the system's sockets and signals, and the only clock.
+
+use std::io::{self, IoSlice, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::event::Event as MioEvent;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+
+use super::world::{Event, Socket, World};
+use crate::hub::Time;
+
+/// Events taken from the system at once; more wait for the next turn.
+const EVENTS_PER_POLL: usize = 1_024;
+
+/// Connections that the system may hold for us between two turns; it cuts this to its own
+/// limit (`net.core.somaxconn`, 4,096 on Linux).
+const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Between two checks of a silent peer, and how many go unanswered before it counts as gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Listeners and signals of the process.
+pub(super) struct Os {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<TcpListener>,
+    signals: Signals,
+    signal_token: usize,
+    start: Instant,
+}
+
+impl Os {
+    /// Takes over bound listeners.
+    pub(super) fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(listener, Token(index), Interest::READABLE)?;
+        }
+        let signal_token = listeners.len();
+        poll.registry().register(&mut signals, Token(signal_token), Interest::READABLE)?;
+        let events = Events::with_capacity(EVENTS_PER_POLL);
+        Ok(Self { poll, events, listeners, signals, signal_token, start: Instant::now() })
+    }
+
+    /// The token of the first connection's slot.
+    const fn first_token(&self) -> usize {
+        self.signal_token + 1
+    }
+}
+
+impl World for Os {
+    type Socket = TcpStream;
+
+    fn now(&mut self) -> Time {
+        Time::default() + self.start.elapsed()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let first = self.first_token();
+        for event in &self.events {
+            let Token(token) = event.token();
+            if token >= first {
+                events.push(ready(event, token - first));
+            } else if token < self.signal_token {
+                events.push(Event::Acceptable { listener: token });
+            } else {
+                events.extend(self.signals.pending().map(|signal| match signal {
+                    SIGHUP => Event::Reload,
+                    _ => Event::Stop,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<(TcpStream, SocketAddr)> {
+        let Some(listener) = self.listeners.get(listener) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let (stream, address) = listener.accept()?;
+        // A chat line is not to wait for the next one; a failure means the peer has gone.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, address))
+    }
+
+    fn register(&mut self, socket: &mut TcpStream, slot: usize) -> io::Result<()> {
+        let token = Token(self.first_token() + slot);
+        self.poll.registry().register(socket, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn stop_listening(&mut self) {
+        // Closing a descriptor takes it out of the poll as well.
+        self.listeners.clear();
+    }
+}
+
+fn ready(event: &MioEvent, slot: usize) -> Event {
+    let read_closed = event.is_read_closed() || event.is_error();
+    Event::Ready {
+        slot,
+        readable: event.is_readable() || read_closed,
+        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+        read_closed,
+    }
+}
+
+impl Socket for TcpStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(self, buffer)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => io::Write::write(self, one),
+            many => self.write_vectored(many),
+        }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn set_idle_time(&mut self, seconds: u64) {
+        let socket = SockRef::from(&*self);
+        // A failure means that the connection is broken, which a read will tell.
+        let _ = if seconds == 0 {
+            socket.set_keepalive(false)
+        } else {
+            let keepalive = TcpKeepalive::new()
+                .with_time(Duration::from_secs(seconds))
+                .with_interval(KEEPALIVE_INTERVAL)
+                .with_retries(KEEPALIVE_RETRIES);
+            socket.set_tcp_keepalive(&keepalive)
+        };
+    }
+}
+
+/// A listener that may take an address over from a server that has just ended; IPv6 addresses
+/// stand for themselves only.
+pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = RawSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Raises the limit of open files as far as the system lets us, and tells how many there may be.
+pub(super) fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // `None` is no limit at all.
+    current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,92 @@
+//! What the loop asks of the world: sockets, readiness and the time.
+//!
+//! The server itself is written against these traits. [`super::os`] has the real ones; a test
+//! has ones that tear, block, reset and jump in time.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::hub::Time;
+
+/// A connected socket that never blocks.
+pub trait Socket {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; anything else breaks the connection. `Ok(0)` is the
+    /// end of the stream.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits, in one system call.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits; anything else breaks the connection.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends the stream to the peer.
+    ///
+    /// # Errors
+    /// When the connection is broken already.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Sets after how many seconds of silence the system checks that the peer is there; `0`
+    /// turns it off.
+    fn set_idle_time(&mut self, seconds: u64);
+}
+
+/// Something that happened; it only sets flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Connections wait at a listener.
+    Acceptable {
+        /// The listener's index.
+        listener: usize,
+    },
+    /// A connection's readiness changed.
+    Ready {
+        /// The connection's slot.
+        slot: usize,
+        /// There is something to read, or an end or an error to be seen by reading.
+        readable: bool,
+        /// There is room to write, or an error to be seen by writing.
+        writable: bool,
+        /// The peer has ended its side; a short read does not prove that all was read.
+        read_closed: bool,
+    },
+    /// The process was asked to stop.
+    Stop,
+    /// The process was asked to read its configuration again.
+    Reload,
+}
+
+/// Everything outside the loop.
+pub trait World {
+    /// Its connections.
+    type Socket: Socket;
+
+    /// The time since the server's start.
+    fn now(&mut self) -> Time;
+
+    /// Waits until something happens or the timeout is over (`None`: for ever) and appends what
+    /// happened. Readiness is told at its edges: once, when it comes.
+    ///
+    /// # Errors
+    /// When the system can't wait any more.
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Takes a connection from a listener.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits. Others tell of the connection or of the system.
+    fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, SocketAddr)>;
+
+    /// Asks for the events of a connection under its slot, once, for reading and writing.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn register(&mut self, socket: &mut Self::Socket, slot: usize) -> io::Result<()>;
+
+    /// Stops listening; connections that wait are refused by the system.
+    fn stop_listening(&mut self);
+}
