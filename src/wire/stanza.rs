@@ -2,24 +2,48 @@
 //!
 //! The check is the guarantee that no client can hand another client XML that a strict parser
 //! refuses or reads as something else. It knows nothing of what a stanza means.
+//!
+//! quick-xml's tokenisers say where a start tag or a declaration ends; what is in between is
+//! read by grammars of ours, since quick-xml checks next to nothing of it. Its `Reader` is left
+//! aside: it copies the name of every open element to the heap, while the check has to keep
+//! these names anyway, as offsets.
+
+mod characters;
+mod declaration;
+mod names;
+mod namespaces;
+mod tag;
+mod uri;
 
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::limits::Limits;
+use memchr::{memchr3, memmem};
+
+use crate::limits::{Limits, exceeds};
+
+use characters::{Text, reference, skip_space};
+use namespaces::Namespaces;
 
 /// The strict parser; it holds the scratch memory that a parse needs, so that parsing a
 /// stanza allocates nothing once the scratch has grown.
 #[derive(Debug, Default)]
 pub struct Parser {
-    attributes: Vec<()>,
+    /// The root's attributes, and behind them those of the element being read.
+    attributes: Vec<AttributeSpan>,
+    /// The elements that are open, the root first.
+    open: Vec<Open>,
+    /// For [`tag::distinct`].
+    order: Vec<u32>,
+    namespaces: Namespaces,
 }
 
 /// One well-formed element, borrowed from its frame and from the parser's scratch.
 #[derive(Clone, Copy, Debug)]
 pub struct Stanza<'a> {
     frame: &'a str,
-    attributes: &'a [()],
+    root: Root,
+    attributes: &'a [AttributeSpan],
 }
 
 /// One attribute of the root element, as the sender wrote it.
@@ -42,6 +66,34 @@ pub enum Refusal {
     TooDeep(usize),
     /// More attributes on one element than `limits.attributes` allows; the limit.
     TooManyAttributes(usize),
+}
+
+/// Offsets into the frame. They are half the size of a `usize`; longer frames are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AttributeSpan {
+    name: Span,
+    value: Span,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    name: Span,
+    /// Whether it declares a prefix.
+    declares: bool,
+}
+
+/// Where the root element is in its frame.
+#[derive(Clone, Copy, Debug)]
+struct Root {
+    element: Span,
+    name: Span,
+    inner: Span,
 }
 
 impl fmt::Display for Refusal {
@@ -73,9 +125,188 @@ impl Parser {
         frame: &'a [u8],
         limits: &Limits,
     ) -> Result<Stanza<'a>, Refusal> {
-        let _ = (limits, &self.attributes);
-        let frame = std::str::from_utf8(frame).map_err(|_| Refusal::NotXml("not UTF-8"))?;
-        Ok(Stanza { frame, attributes: &[] })
+        if u32::try_from(frame.len()).is_err() {
+            return Err(Refusal::NotXml("longer than offsets reach"));
+        }
+        self.attributes.clear();
+        self.open.clear();
+        self.namespaces.clear();
+        let frame = characters::check(frame)?;
+        let bytes = frame.text.as_bytes();
+        let start = read_prolog(frame)?;
+        let (root, attributes) = self.read_element(frame.text, start, limits)?;
+        if read_misc(bytes, root.element.end())? != bytes.len() {
+            return Err(Refusal::NotXml("something after the element"));
+        }
+        if !self.namespaces.is_empty() {
+            self.namespaces.check(frame.text)?;
+        }
+        Ok(Stanza { frame: frame.text, root, attributes: &self.attributes[..attributes] })
+    }
+
+    /// Reads the element whose `<` is at `start`; gives also the number of its attributes.
+    fn read_element(
+        &mut self,
+        text: &str,
+        start: usize,
+        limits: &Limits,
+    ) -> Result<(Root, usize), Refusal> {
+        let bytes = text.as_bytes();
+        let tag = self.read_start_tag(text, start, limits)?;
+        let attributes = self.attributes.len();
+        let mut at = tag.end;
+        let mut inner_end = at;
+        while let Some(&Open { name, declares }) = self.open.last() {
+            let markup = read_text(bytes, at)?;
+            match bytes.get(markup + 1) {
+                Some(b'/') => {
+                    at = tag::read_end(bytes, markup, name.of(text).as_bytes())?;
+                    if declares {
+                        self.namespaces.close(self.open.len());
+                    }
+                    self.open.pop();
+                    inner_end = markup;
+                }
+                Some(b'!') => at = read_comment_or_cdata(bytes, markup)?,
+                Some(b'?') => return Err(Refusal::NotXml("a processing instruction")),
+                _ => {
+                    at = self.read_start_tag(text, markup, limits)?.end;
+                    self.attributes.truncate(attributes);
+                }
+            }
+        }
+        let inner = Span::new(tag.end, inner_end);
+        Ok((Root { element: Span::new(start, at), name: tag.name, inner }, attributes))
+    }
+
+    /// Reads the start tag whose `<` is at `start`, and opens its element unless it is `<x/>`.
+    #[inline]
+    fn read_start_tag(
+        &mut self,
+        text: &str,
+        start: usize,
+        limits: &Limits,
+    ) -> Result<tag::Tag, Refusal> {
+        let depth = self.open.len() + 1;
+        if exceeds(depth, limits.depth_max) {
+            return Err(Refusal::TooDeep(limits.depth_max));
+        }
+        let first = self.attributes.len();
+        let tag = tag::read(text, start, limits.attributes_max, &mut self.attributes)?;
+        let attributes = &self.attributes[first..];
+        if !tag::distinct(text, attributes, &mut self.order) {
+            return Err(Refusal::NotXml("an attribute twice"));
+        }
+        let mut declares = false;
+        if tag.namespaced {
+            declares = self.namespaces.open(text, depth, tag.name, attributes)?;
+            if declares && tag.empty {
+                self.namespaces.close(depth);
+            }
+        }
+        if !tag.empty {
+            self.open.push(Open { name: tag.name, declares });
+        }
+        Ok(tag)
+    }
+}
+
+/// Reads what may stand before the root: the offset of the root's `<`.
+fn read_prolog(frame: Text<'_>) -> Result<usize, Refusal> {
+    let bytes = frame.text.as_bytes();
+    let start = read_misc(bytes, declaration::read(frame)?)?;
+    match bytes.get(start..) {
+        Some([b'<', b'?', ..]) => Err(Refusal::NotXml("a processing instruction")),
+        Some([b'<', b'!', ..]) => Err(Refusal::NotXml("a document type or CDATA before the root")),
+        Some([b'<', ..]) => Ok(start),
+        Some([_, ..]) => Err(Refusal::NotXml("text before the root")),
+        Some([]) | None => Err(Refusal::NotXml("no element")),
+    }
+}
+
+/// Skips white space and comments: the offset of the first thing that is neither.
+fn read_misc(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
+    let mut at = skip_space(bytes, start);
+    while bytes[at..].starts_with(b"<!--") {
+        at = skip_space(bytes, read_comment(bytes, at)?);
+    }
+    Ok(at)
+}
+
+/// Reads text and references inside an element: the offset of the `<` after them.
+#[inline]
+fn read_text(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
+    let mut at = start;
+    loop {
+        let Some(found) = memchr3(b'<', b'&', b']', &bytes[at..]) else {
+            return Err(Refusal::NotXml("an element that is not closed"));
+        };
+        at += found;
+        match bytes[at] {
+            b'<' => return Ok(at),
+            b'&' => {
+                (_, at) = reference(bytes, at).ok_or(Refusal::NotXml("no reference after a &"))?;
+            }
+            _ => {
+                let run = bytes[at..].iter().take_while(|&&byte| byte == b']').count();
+                at += run;
+                if run >= 2 && bytes.get(at) == Some(&b'>') {
+                    return Err(Refusal::NotXml("a ]]> in text"));
+                }
+            }
+        }
+    }
+}
+
+/// Reads the comment or the CDATA section whose `<!` is at `start`: the offset after it.
+fn read_comment_or_cdata(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
+    const CDATA: &[u8] = b"<![CDATA[";
+    if bytes[start..].starts_with(b"<!--") {
+        return read_comment(bytes, start);
+    }
+    if !bytes[start..].starts_with(CDATA) {
+        return Err(Refusal::NotXml("a <! that is neither comment nor CDATA"));
+    }
+    let content = start + CDATA.len();
+    match memmem::find(&bytes[content..], b"]]>") {
+        Some(length) => Ok(content + length + 3),
+        None => Err(Refusal::NotXml("a CDATA section that does not end")),
+    }
+}
+
+/// Reads the comment whose `<!--` is at `start`: the offset after it.
+fn read_comment(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
+    let content = start + 4;
+    let Some(length) = memmem::find(&bytes[content..], b"--") else {
+        return Err(Refusal::NotXml("a comment that does not end"));
+    };
+    // The first two hyphens must be those of the end, which also keeps `--->` out.
+    let close = content + length + 2;
+    if bytes.get(close) != Some(&b'>') {
+        return Err(Refusal::NotXml("two hyphens in a comment"));
+    }
+    Ok(close + 1)
+}
+
+impl Span {
+    /// The offsets of a frame that is known to be no longer than a `u32` counts.
+    #[inline]
+    const fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    const fn start(self) -> usize {
+        self.start as usize
+    }
+
+    const fn end(self) -> usize {
+        self.end as usize
+    }
+
+    /// What is there. Every span begins and ends beside an ASCII character or a name's.
+    #[inline]
+    fn of(self, text: &str) -> &str {
+        &text[self.start()..self.end()]
     }
 }
 
@@ -83,12 +314,17 @@ impl<'a> Stanza<'a> {
     /// The root element's name, prefix included.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        self.frame
+        self.root.name.of(self.frame)
     }
 
     /// The root element's attributes in the sender's order.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + use<'a> {
-        self.attributes.iter().map(|()| Attribute { name: "", raw: "", quote: '"' })
+        let frame = self.frame;
+        self.attributes.iter().map(move |spans| Attribute {
+            name: spans.name.of(frame),
+            raw: spans.value.of(frame),
+            quote: char::from(frame.as_bytes()[spans.value.end()]),
+        })
     }
 
     /// The value of the attribute `name`: entities and character references resolved, white
@@ -101,7 +337,13 @@ impl<'a> Stanza<'a> {
     /// What stands between the root's start tag and its end tag, byte for byte; empty for `<x/>`.
     #[must_use]
     pub fn inner(&self) -> &'a str {
-        ""
+        self.root.inner.of(self.frame)
+    }
+
+    /// The whole element, byte for byte, without what stood around it.
+    #[must_use]
+    pub fn element(&self) -> &'a str {
+        self.root.element.of(self.frame)
     }
 }
 
@@ -109,6 +351,6 @@ impl<'a> Attribute<'a> {
     /// The attribute's meaning: references resolved, white space normalised.
     #[must_use]
     pub fn value(&self) -> Cow<'a, str> {
-        Cow::Borrowed(self.raw)
+        characters::resolve(self.raw)
     }
 }

@@ -1,0 +1,122 @@
+//! Characters and references: what XML 1.0 allows in a document, and what a value means.
+
+use std::borrow::Cow;
+
+use super::Refusal;
+
+/// What the bytes of a frame are, found in one pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    /// The frame; every character in it is one that XML 1.0 allows.
+    pub(super) text: &'a str,
+    /// Whether all of it is ASCII.
+    pub(super) ascii: bool,
+}
+
+/// Checks that a frame is UTF-8 and holds no character that XML 1.0 forbids.
+pub(super) fn check(frame: &[u8]) -> Result<Text<'_>, Refusal> {
+    const NOT_ASCII: u8 = 0x80;
+    const CONTROL: u8 = 1;
+    // No early way out: a loop without branches is compiled to vector instructions.
+    let seen = frame.iter().fold(0, |seen, &byte| {
+        let control = (byte < 0x20) & (byte != b'\t') & (byte != b'\n') & (byte != b'\r');
+        seen | (byte & NOT_ASCII) | u8::from(control)
+    });
+    if seen & CONTROL != 0 {
+        return Err(Refusal::NotXml("a control character"));
+    }
+    let ascii = seen & NOT_ASCII == 0;
+    if !ascii && has_noncharacter(frame) {
+        return Err(Refusal::NotXml("U+FFFE or U+FFFF"));
+    }
+    let text = std::str::from_utf8(frame).map_err(|_| Refusal::NotXml("not UTF-8"))?;
+    Ok(Text { text, ascii })
+}
+
+/// Whether U+FFFE or U+FFFF is in UTF-8 text: `EF BF BE` or `EF BF BF`.
+fn has_noncharacter(frame: &[u8]) -> bool {
+    memchr::memchr_iter(0xef, frame)
+        .any(|at| matches!(frame.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])))
+}
+
+/// White space of XML: production [3].
+pub(super) const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// The offset of the first byte from `at` on that is no white space.
+#[inline]
+pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|&byte| is_space(byte)) {
+        at += 1;
+    }
+    at
+}
+
+/// Reads the reference whose `&` is at `at`: its character and the offset after its `;`.
+///
+/// Known are the five entities that need no declaration, and references to characters that
+/// XML 1.0 allows.
+pub(super) fn reference(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    match bytes.get(at + 1..)? {
+        [b'#', ..] => character_reference(bytes, at + 2),
+        [b'l', b't', b';', ..] => Some(('<', at + 4)),
+        [b'g', b't', b';', ..] => Some(('>', at + 4)),
+        [b'a', b'm', b'p', b';', ..] => Some(('&', at + 5)),
+        [b'q', b'u', b'o', b't', b';', ..] => Some(('"', at + 6)),
+        [b'a', b'p', b'o', b's', b';', ..] => Some(('\'', at + 6)),
+        _ => None,
+    }
+}
+
+/// Reads what follows `&#`.
+fn character_reference(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    let (radix, first) = if bytes.get(at) == Some(&b'x') { (16, at + 1) } else { (10, at) };
+    let mut end = first;
+    let mut point: u32 = 0;
+    while let Some(digit) = bytes.get(end).and_then(|&byte| char::from(byte).to_digit(radix)) {
+        point = point.saturating_mul(radix).saturating_add(digit);
+        end += 1;
+    }
+    if end == first || bytes.get(end) != Some(&b';') {
+        return None;
+    }
+    let char = char::from_u32(point)?;
+    let allowed = matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    allowed.then_some((char, end + 1))
+}
+
+/// What a checked attribute value means: references resolved, white space normalised (XML 1.0
+/// sections 2.11 and 3.3.3). Borrowed when nothing had to change.
+pub(super) fn resolve(raw: &str) -> Cow<'_, str> {
+    let changes = |byte: u8| matches!(byte, b'&' | b'\t' | b'\n' | b'\r');
+    let Some(first) = raw.bytes().position(changes) else {
+        return Cow::Borrowed(raw);
+    };
+    let bytes = raw.as_bytes();
+    let mut value = String::with_capacity(raw.len());
+    value.push_str(&raw[..first]);
+    let mut at = first;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'&' => {
+                // The value was checked; were it not, its ampersand would stay as it is.
+                let (char, end) = reference(bytes, at).unwrap_or(('&', at + 1));
+                value.push(char);
+                at = end;
+            }
+            b'\r' if bytes.get(at + 1) == Some(&b'\n') => at += 1,
+            b'\t' | b'\n' | b'\r' => {
+                value.push(' ');
+                at += 1;
+            }
+            _ => {
+                let rest = &bytes[at..];
+                let end = at + rest.iter().position(|&byte| changes(byte)).unwrap_or(rest.len());
+                value.push_str(&raw[at..end]);
+                at = end;
+            }
+        }
+    }
+    Cow::Owned(value)
+}

@@ -1,0 +1,140 @@
+//! The grammar of one start tag.
+//!
+//! quick-xml's element parser says where the tag ends, by its quotes; the grammar here goes over
+//! everything in between and must come out at that same byte.
+
+use memchr::memchr3;
+use quick_xml::parser::{ElementParser, Parser as _};
+
+use super::characters::{is_space, reference, skip_space};
+use super::{AttributeSpan, Refusal, Span, names};
+use crate::limits::exceeds;
+
+/// Up to so many attributes each is compared with each; above, they are sorted. At 16 both cost
+/// about the same, and most stanzas have fewer.
+const PAIRWISE_MAX: usize = 16;
+
+/// Bytes of a value that are looked at one by one before a vector search takes over: what
+/// most values have, and less than the search costs to start.
+const SHORT_VALUE_BYTES: usize = 24;
+
+/// A start tag that was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tag {
+    /// Its name, prefix included.
+    pub(super) name: Span,
+    /// The offset after its `>`.
+    pub(super) end: usize,
+    /// Whether it is `<x/>`.
+    pub(super) empty: bool,
+    /// Whether namespaces have a say in it: a colon or an `xmlns` was seen.
+    pub(super) namespaced: bool,
+}
+
+/// Reads the start tag whose `<` is at `start`, and puts its attributes behind those that
+/// `attributes` holds. Whether they are distinct is for [`distinct`] to say.
+pub(super) fn read(
+    text: &str,
+    start: usize,
+    attributes_max: usize,
+    attributes: &mut Vec<AttributeSpan>,
+) -> Result<Tag, Refusal> {
+    let bytes = text.as_bytes();
+    let Some(length) = ElementParser::default().feed(&bytes[start + 1..]) else {
+        return Err(Refusal::NotXml("a tag that does not end"));
+    };
+    let close = start + 1 + length;
+    let empty = bytes[close - 1] == b'/';
+    let grammar_end = close - usize::from(empty);
+    let first = attributes.len();
+    let name = names::read(text, start + 1, grammar_end)?;
+    let mut namespaced = name.colon.is_some();
+    let mut at = name.end;
+    while at < grammar_end {
+        let next = skip_space(&bytes[..grammar_end], at);
+        if next == grammar_end {
+            break;
+        }
+        if next == at {
+            return Err(Refusal::NotXml("no white space before an attribute"));
+        }
+        if exceeds(attributes.len() - first + 1, attributes_max) {
+            return Err(Refusal::TooManyAttributes(attributes_max));
+        }
+        let name = names::read(text, next, grammar_end)?;
+        let value = read_value(&bytes[..grammar_end], name.end)?;
+        namespaced |= name.colon.is_some() || &bytes[next..name.end] == b"xmlns";
+        attributes.push(AttributeSpan { name: Span::new(next, name.end), value });
+        at = value.end() + 1;
+    }
+    Ok(Tag { name: Span::new(start + 1, name.end), end: close + 1, empty, namespaced })
+}
+
+/// Reads `= "value"` from `at` on: what stands between the quotes.
+fn read_value(bytes: &[u8], at: usize) -> Result<Span, Refusal> {
+    let equals = if bytes.get(at) == Some(&b'=') { at } else { skip_space(bytes, at) };
+    if bytes.get(equals) != Some(&b'=') {
+        return Err(Refusal::NotXml("an attribute without a value"));
+    }
+    let open = skip_space(bytes, equals + 1);
+    let Some(&quote @ (b'"' | b'\'')) = bytes.get(open) else {
+        return Err(Refusal::NotXml("a value without quotes"));
+    };
+    let start = open + 1;
+    let mut at = start;
+    loop {
+        at = next_in_value(bytes, at, quote)?;
+        match bytes[at] {
+            b'<' => return Err(Refusal::NotXml("a < in a value")),
+            b'&' => {
+                (_, at) = reference(bytes, at).ok_or(Refusal::NotXml("no reference after a &"))?;
+            }
+            _ => return Ok(Span::new(start, at)),
+        }
+    }
+}
+
+/// The offset of the first quote, `<` or `&` from `at` on.
+#[inline]
+fn next_in_value(bytes: &[u8], mut at: usize, quote: u8) -> Result<usize, Refusal> {
+    let short_end = bytes.len().min(at + SHORT_VALUE_BYTES);
+    while at < short_end {
+        let byte = bytes[at];
+        if byte == quote || byte == b'<' || byte == b'&' {
+            return Ok(at);
+        }
+        at += 1;
+    }
+    match memchr3(quote, b'<', b'&', &bytes[at..]) {
+        Some(found) => Ok(at + found),
+        None => Err(Refusal::NotXml("a value that does not end")),
+    }
+}
+
+/// Whether no two of one element's attributes have the same name. `order` is scratch.
+pub(super) fn distinct(text: &str, attributes: &[AttributeSpan], order: &mut Vec<u32>) -> bool {
+    let name = |index: usize| attributes[index].name.of(text);
+    if attributes.len() <= PAIRWISE_MAX {
+        return (1..attributes.len()).all(|late| (0..late).all(|early| name(early) != name(late)));
+    }
+    order.clear();
+    order.extend(0..attributes.len() as u32);
+    order.sort_unstable_by_key(|&index| name(index as usize));
+    order.windows(2).all(|pair| name(pair[0] as usize) != name(pair[1] as usize))
+}
+
+/// Reads the end tag whose `<` is at `start` and that must close `name`: the offset after it.
+#[inline]
+pub(super) fn read_end(bytes: &[u8], start: usize, name: &[u8]) -> Result<usize, Refusal> {
+    if !bytes[start + 2..].starts_with(name) {
+        return Err(Refusal::NotXml("an end tag that closes another element"));
+    }
+    let mut at = start + 2 + name.len();
+    if bytes.get(at).is_some_and(|&byte| is_space(byte)) {
+        at = skip_space(bytes, at);
+    }
+    if bytes.get(at) != Some(&b'>') {
+        return Err(Refusal::NotXml("an end tag with more than its name"));
+    }
+    Ok(at + 1)
+}
