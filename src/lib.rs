@@ -8,4 +8,6 @@ pub mod wire;
 pub mod hub;
 
 pub mod config;
+pub mod logging;
+
 pub mod net;
