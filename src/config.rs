@@ -1,37 +1,717 @@
 //! File and arguments → [`Config`].
+//!
+//! The old server's INI file works as it is; [`keys`] is the one table of what may stand in it.
+//! Whatever is wrong is an error that names file, line and key, and all of a file's errors are
+//! told at once. What the old server did and this one does not yet is a warning, unless it
+//! would change who may log in: then it is an error.
 
-use std::net::SocketAddr;
+use core::fmt;
+use core::net::SocketAddr;
+use core::str::FromStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
 
 use crate::hub::Settings;
+use crate::limits::Limits;
 
-/// One address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The address.
-    pub address: SocketAddr,
-    /// Whether it may be missing.
-    pub optional: bool,
+mod ini;
+mod keys;
+mod listen;
+mod report;
+
+use ini::{Content, Fault};
+use keys::{KEYS, SECTIONS, Values};
+pub use listen::{Listen, Place};
+pub use report::key_tables;
+
+/// Where a configuration is looked for when `--config` names none.
+pub const LOOKED_FOR: [&str; 2] = ["palabre.conf", "/etc/palabre.conf"];
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// `--listen`; replaces the file's addresses when there is one.
+    pub listen: Vec<Place>,
+    /// `--log-level`; replaces the file's.
+    pub log_level: Option<Level>,
+    /// What relative paths are relative to, and where `palabre.conf` is looked for.
+    pub directory: PathBuf,
 }
 
 /// Everything the server is told before it starts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Config {
-    /// What is listened on.
+    /// The file it was read from, as an absolute path; `None` for the built-in defaults.
+    pub source: Option<PathBuf>,
+    /// What is listened on, each address once, never empty.
     pub listen: Vec<Listen>,
-    /// For the hub.
+    /// `[crossdomain] policyport`; port 0 takes a free one.
+    pub policy_port: Option<u16>,
+    /// `[daemon] pidfile`, absolute.
+    pub pid_file: Option<PathBuf>,
+    /// `[logging] loglevel`.
+    pub log_level: Level,
+    /// `[logging] logfile`, absolute; `None` logs to the console.
+    pub log_file: Option<PathBuf>,
+    /// What the hub lives by. Its `policy_ports` holds the ports as they are configured; who
+    /// binds port 0 fills in [`policy_ports`] of what it got.
     pub settings: Settings,
+    /// What the operator should know: accepted, but not done.
+    pub warnings: Vec<String>,
+    values: Values,
+    origins: Vec<Origin>,
 }
 
-impl Config {
-    /// The addresses of the policy port.
-    #[must_use]
-    pub fn policy_listen(&self) -> Vec<Listen> {
-        Vec::new()
+impl Default for Config {
+    fn default() -> Self {
+        let values = Values {
+            ip: vec![Place::LOOPBACK],
+            ..Values::default()
+        };
+        Self::assemble(None, values, vec![Origin::Default; KEYS.len()], Vec::new())
     }
 }
 
-/// The ports, comma-separated.
+/// The root password stays out of it.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("source", &self.source)
+            .field("listen", &self.listen)
+            .field("values", &self.values)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// The addresses of the policy port: those of [`Config::listen`], each once, with that port.
+    #[must_use]
+    pub fn policy_listen(&self) -> Vec<Listen> {
+        let mut addresses: Vec<Listen> = Vec::new();
+        for listen in &self.listen {
+            let Some(port) = self.policy_port else { break };
+            let address = SocketAddr::new(listen.address.ip(), port);
+            if addresses.iter().all(|known| known.address != address) {
+                addresses.push(Listen {
+                    address,
+                    optional: listen.optional,
+                });
+            }
+        }
+        addresses
+    }
+
+    /// The keys that differ from `running` and only count at the next start, for the log.
+    #[must_use]
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        if self.listen != running.listen {
+            names.push("[daemon] ip and port");
+        }
+        if self.pid_file != running.pid_file {
+            names.push("[daemon] pidfile");
+        }
+        if self.policy_port != running.policy_port {
+            names.push("[crossdomain] policyport");
+        }
+        names
+    }
+
+    fn assemble(
+        source: Option<PathBuf>,
+        values: Values,
+        origins: Vec<Origin>,
+        warnings: Vec<String>,
+    ) -> Self {
+        let listen = resolve(&values);
+        let ports: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();
+        let password = &values.root_password.0;
+        let settings = Settings {
+            limits: values.limits.clone(),
+            root_password: Some(password.clone()).filter(|password| !password.is_empty()),
+            domains: values.domains.clone(),
+            policy_ports: policy_ports(&ports),
+            relay_names: values.relay_names,
+            full_roster_members: values.full_roster,
+            ..Settings::default()
+        };
+        Self {
+            source,
+            listen,
+            policy_port: values.policy_port,
+            pid_file: values.pid_file.clone(),
+            log_level: values.log_level,
+            log_file: values.log_file.clone(),
+            settings,
+            warnings,
+            values,
+            origins,
+        }
+    }
+}
+
+/// The `to-ports` of a policy: the distinct ports of `addresses`, comma-separated, in their order.
 #[must_use]
 pub fn policy_ports(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(|address| address.port().to_string()).collect::<Vec<_>>().join(",")
+    let mut ports: Vec<String> = Vec::new();
+    for address in addresses {
+        let port = address.port().to_string();
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports.join(",")
+}
+
+/// The old server's names for how important a line of the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// What clients send, as well.
+    Debug,
+    /// Connects, logins, closes.
+    #[default]
+    Info,
+    /// What an operator should look at.
+    Warning,
+    /// What does not work.
+    Error,
+    /// As `Error`: this server makes no difference between them.
+    Critical,
+}
+
+impl Level {
+    const NAMES: [(&str, Self); 5] = [
+        ("debug", Self::Debug),
+        ("info", Self::Info),
+        ("warning", Self::Warning),
+        ("error", Self::Error),
+        ("critical", Self::Critical),
+    ];
+
+    /// The `log` crate's word for it.
+    #[must_use]
+    pub const fn filter(self) -> LevelFilter {
+        match self {
+            Self::Debug => LevelFilter::Debug,
+            Self::Info => LevelFilter::Info,
+            Self::Warning => LevelFilter::Warn,
+            Self::Error | Self::Critical => LevelFilter::Error,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES
+            .iter()
+            .find(|(_, level)| level == self)
+            .map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// A word that names no [`Level`]; its text is what would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LevelError;
+
+impl fmt::Display for LevelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one of debug, info, warning, error, critical")
+    }
+}
+
+impl std::error::Error for LevelError {}
+
+impl FromStr for Level {
+    type Err = LevelError;
+
+    fn from_str(text: &str) -> Result<Self, LevelError> {
+        let named = Self::NAMES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        named.map(|(_, level)| *level).ok_or(LevelError)
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum Error {
+    /// The file can't be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something in the file is wrong.
+    Invalid {
+        /// Everything that is wrong, in the order of the lines.
+        problems: Vec<Problem>,
+        /// `[daemon] pidfile`, so that a server can be stopped by a file with errors elsewhere.
+        pid_file: Option<PathBuf>,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(
+                    f,
+                    "can't read the configuration {}: {source}",
+                    path.display()
+                )
+            }
+            Self::Invalid { problems, .. } => {
+                for (index, problem) in problems.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{problem}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One thing that is wrong in a file. No password is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The section; empty before the first one.
+    pub section: String,
+    /// The key; empty when the line has none.
+    pub key: String,
+    /// What was found.
+    pub found: String,
+    /// What would be right.
+    pub needs: String,
+    /// The nearest known name, for an unknown one.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        if !self.section.is_empty() {
+            write!(f, "[{}] ", self.section.escape_debug())?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key.escape_debug())?;
+        }
+        write!(f, "found {}, needs {}", self.found, self.needs)?;
+        self.nearest
+            .as_ref()
+            .map_or(Ok(()), |name| write!(f, "; the nearest name is {name}"))
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Default,
+    /// A line of the file.
+    Line(usize),
+    /// An argument.
+    Argument(&'static str),
+    /// Adapted to another key that the file sets.
+    Follows(&'static str),
+}
+
+/// Reads the configuration: the file that `--config` names, else `palabre.conf` here, else
+/// `/etc/palabre.conf`, else the built-in defaults; then the arguments over it.
+///
+/// # Errors
+/// [`Error::Unreadable`] for a file that is there or was named and can't be read,
+/// [`Error::Invalid`] with everything that is wrong in it.
+pub fn load(arguments: &Arguments) -> Result<Config, Error> {
+    let Some((path, text)) = find(arguments)? else {
+        let mut values = Values {
+            ip: vec![Place::LOOPBACK],
+            ..Values::default()
+        };
+        let mut origins = vec![Origin::Default; KEYS.len()];
+        override_by(arguments, &mut values, &mut origins);
+        return Ok(Config::assemble(None, values, origins, Vec::new()));
+    };
+    let mut draft = Draft::new(path.clone());
+    draft.read(&text);
+    make_absolute(&mut draft.values, &arguments.directory);
+    override_by(arguments, &mut draft.values, &mut draft.origins);
+    draft.cross_check();
+    if !draft.problems.is_empty() {
+        draft.problems.sort_by_key(|problem| problem.line);
+        return Err(Error::Invalid {
+            problems: draft.problems,
+            pid_file: draft.values.pid_file,
+        });
+    }
+    draft.warn();
+    let source = arguments.directory.join(path);
+    Ok(Config::assemble(
+        Some(source),
+        draft.values,
+        draft.origins,
+        draft.warnings,
+    ))
+}
+
+fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
+    let read = |path: &Path| std::fs::read(arguments.directory.join(path));
+    if let Some(path) = &arguments.file {
+        let text = read(path).map_err(|source| Error::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        return Ok(Some((path.clone(), text)));
+    }
+    for path in LOOKED_FOR.map(PathBuf::from) {
+        match read(&path) {
+            Ok(text) => return Ok(Some((path, text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Unreadable { path, source }),
+        }
+    }
+    Ok(None)
+}
+
+/// Later the process may stand in another directory.
+fn make_absolute(values: &mut Values, directory: &Path) {
+    for path in [&mut values.pid_file, &mut values.log_file]
+        .into_iter()
+        .flatten()
+    {
+        *path = directory.join(&path);
+    }
+}
+
+fn override_by(arguments: &Arguments, values: &mut Values, origins: &mut [Origin]) {
+    if !arguments.listen.is_empty() {
+        values.ip.clone_from(&arguments.listen);
+        origins[keys::index("daemon", "ip")] = Origin::Argument("--listen");
+    }
+    if let Some(level) = arguments.log_level {
+        values.log_level = level;
+        origins[keys::index("logging", "loglevel")] = Origin::Argument("--log-level");
+    }
+}
+
+/// The addresses that `ip` and `port` stand for, each once.
+fn resolve(values: &Values) -> Vec<Listen> {
+    let all = [Place::ALL];
+    let places = if values.ip.is_empty() {
+        &all[..]
+    } else {
+        &values.ip
+    };
+    let mut addresses: Vec<Listen> = Vec::new();
+    for listen in places.iter().flat_map(|place| place.resolve(values.port)) {
+        // Port 0 is another one each time.
+        let same = |known: &Listen| known.address == listen.address && listen.address.port() != 0;
+        match addresses.iter_mut().find(|known| same(known)) {
+            Some(known) => known.optional &= listen.optional,
+            None => addresses.push(listen),
+        }
+    }
+    addresses
+}
+
+/// A file that is being read.
+struct Draft {
+    file: PathBuf,
+    values: Values,
+    origins: Vec<Origin>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Draft {
+    fn new(file: PathBuf) -> Self {
+        Self {
+            file,
+            values: Values::default(),
+            origins: vec![Origin::Default; KEYS.len()],
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, text: &[u8]) {
+        let mut section = String::new();
+        let mut known = true;
+        for item in ini::read(text) {
+            let problem = self.problem(item.line, &section, "");
+            match item.content {
+                Content::Section(name) => {
+                    known = self.enter(&name, item.line);
+                    section = name;
+                }
+                // An unknown section has been told; its keys would only be noise.
+                Content::Entry { .. } | Content::Fault(_) if !known => {}
+                Content::Entry { key, .. } if section.is_empty() => self.problems.push(Problem {
+                    found: "a key before the first section".to_owned(),
+                    needs: "a line \"[section]\" above it".to_owned(),
+                    nearest: elsewhere(&key),
+                    key,
+                    ..problem
+                }),
+                Content::Entry { key, value } => self.entry(&section, key, &value, item.line),
+                Content::Fault(fault) => {
+                    let (found, needs) = fault.found_and_needed();
+                    let key = known_key_of(&fault);
+                    self.problems.push(Problem {
+                        key,
+                        found,
+                        needs: needs.to_owned(),
+                        ..problem
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether the section is a known one.
+    fn enter(&mut self, name: &str, line: usize) -> bool {
+        if SECTIONS
+            .iter()
+            .any(|section| section.eq_ignore_ascii_case(name))
+        {
+            return true;
+        }
+        let nearest = nearest(name, SECTIONS.iter().copied()).map(|section| format!("[{section}]"));
+        let problem = self.problem(line, name, "");
+        self.problems.push(Problem {
+            found: "an unknown section".to_owned(),
+            needs: format!("one of [{}]", SECTIONS.join("], [")),
+            nearest,
+            ..problem
+        });
+        false
+    }
+
+    fn entry(&mut self, section: &str, name: String, value: &str, line: usize) {
+        let problem = self.problem(line, section, &name);
+        let Some(index) = keys::find(section, &name) else {
+            self.problems.push(unknown_key(problem));
+            return;
+        };
+        if let Origin::Line(first) = self.origins[index] {
+            self.problems.push(Problem {
+                found: "the key a second time".to_owned(),
+                needs: format!("it once; the first is in line {first}"),
+                ..problem
+            });
+            return;
+        }
+        self.origins[index] = Origin::Line(line);
+        if let Err(refused) = KEYS[index].kind.read(&mut self.values, value) {
+            self.problems.push(Problem {
+                found: refused.found,
+                needs: refused.needs,
+                ..problem
+            });
+        }
+    }
+
+    fn problem(&self, line: usize, section: &str, key: &str) -> Problem {
+        Problem {
+            file: self.file.clone(),
+            line,
+            section: section.to_owned(),
+            key: key.to_owned(),
+            found: String::new(),
+            needs: String::new(),
+            nearest: None,
+        }
+    }
+
+    /// What is wrong only in company. A limit that the file does not set follows those it sets.
+    fn cross_check(&mut self) {
+        let Limits {
+            stanza_bytes_max: stanza,
+            backlog_bytes_max: backlog,
+            ..
+        } = self.values.limits;
+        if backlog < stanza && !self.follow("backlog", "stanzabytes") {
+            self.wrong(
+                "limits",
+                "backlog",
+                backlog,
+                format!("at least stanzabytes, {stanza}"),
+            );
+        }
+        let limits = &mut self.values.limits;
+        limits.backlog_bytes_max = limits.backlog_bytes_max.max(stanza);
+        let backlog = limits.backlog_bytes_max;
+        let soft = limits.backlog_soft_bytes_max;
+        if soft > backlog && !self.follow("backlogsoft", "backlog") {
+            self.wrong(
+                "limits",
+                "backlogsoft",
+                soft,
+                format!("at most backlog, {backlog}"),
+            );
+        }
+        let limits = &mut self.values.limits;
+        limits.backlog_soft_bytes_max = soft.min(backlog);
+        let total = limits.backlog_total_bytes_max;
+        if total < backlog && !self.follow("backlogtotal", "backlog") {
+            self.wrong(
+                "limits",
+                "backlogtotal",
+                total,
+                format!("at least backlog, {backlog}"),
+            );
+        }
+        self.values.limits.backlog_total_bytes_max = total.max(backlog);
+
+        let listen = resolve(&self.values);
+        if let Some(port) = self.values.policy_port.filter(|port| *port != 0)
+            && listen.iter().any(|listen| listen.address.port() == port)
+        {
+            let needs = "a port that nothing else uses, 843 for Flash; the main port answers policy requests too";
+            self.wrong("crossdomain", "policyport", port, needs.to_owned());
+        }
+        if self.values.use_database && self.values.check_password {
+            let needs = "usedatabase = false, or checkpassword = false to let everybody log in: \
+                         this version can't check passwords in a database";
+            let found = "true, with checkpassword = true";
+            self.wrong("database", "usedatabase", found, needs.to_owned());
+        }
+    }
+
+    /// Whether `key` of `[limits]` is not in the file and may be adapted to `to`.
+    fn follow(&mut self, key: &str, to: &'static str) -> bool {
+        let origin = &mut self.origins[keys::index("limits", key)];
+        let free = !matches!(origin, Origin::Line(_));
+        if free {
+            *origin = Origin::Follows(to);
+        }
+        free
+    }
+
+    fn wrong(&mut self, section: &str, key: &str, found: impl fmt::Display, needs: String) {
+        let line = self.line_of(section, key);
+        let problem = self.problem(line, section, key);
+        self.problems.push(Problem {
+            found: found.to_string(),
+            needs,
+            ..problem
+        });
+    }
+
+    /// The line of a key that the file has.
+    fn line_of(&self, section: &str, key: &str) -> usize {
+        match self.origins[keys::index(section, key)] {
+            Origin::Line(line) => line,
+            Origin::Default | Origin::Argument(_) | Origin::Follows(_) => 0,
+        }
+    }
+
+    /// Names what is accepted and not done.
+    fn warn(&mut self) {
+        let mut told = Vec::new();
+        if self.values.use_database {
+            let line = self.line_of("database", "usedatabase");
+            told.push((
+                line,
+                "[database] usedatabase: this version uses no database".to_owned(),
+            ));
+        }
+        let line = self.line_of("modules", "list");
+        for module in &self.values.modules {
+            told.push((
+                line,
+                format!("[modules] list: the module {module} is not run by this version"),
+            ));
+        }
+        if !self.values.modules.is_empty() {
+            let text = "[modules] list: logins are not checked by any module, everybody may log in";
+            told.push((line, text.to_owned()));
+        }
+        let Limits {
+            stanza_bytes_max,
+            nick_bytes_max,
+            room_bytes_max,
+            ..
+        } = self.values.limits;
+        // An empty element gets an end tag, and the names of sender and room escaped.
+        let relayed = 2 * stanza_bytes_max + 6 * (nick_bytes_max + room_bytes_max) + 64;
+        if self.values.limits.backlog_bytes_max < relayed {
+            let line = self.line_of("limits", "backlog");
+            told.push((line, format!(
+                "[limits] backlog: below {relayed} bytes one large stanza can close those who receive it as slow readers"
+            )));
+        }
+        let place = |line| format!("{}:{line}: ", self.file.display());
+        let lines = told.into_iter().map(|(line, text)| match line {
+            0 => format!("{}: {text}", self.file.display()),
+            line => place(line) + &text,
+        });
+        self.warnings.extend(lines);
+    }
+}
+
+/// The key that a faulty line seems to set; nothing that could be a part of a password.
+fn known_key_of(fault: &Fault) -> String {
+    match fault {
+        Fault::NoEquals(word) | Fault::CommentForValue(word)
+            if KEYS.iter().any(|key| key.name.eq_ignore_ascii_case(word)) =>
+        {
+            word.clone()
+        }
+        Fault::NoEquals(_)
+        | Fault::CommentForValue(_)
+        | Fault::NoKey
+        | Fault::Header
+        | Fault::Indented
+        | Fault::NotUtf8
+        | Fault::Control => String::new(),
+    }
+}
+
+fn unknown_key(problem: Problem) -> Problem {
+    let of_section = |key: &&keys::Key| key.section.eq_ignore_ascii_case(&problem.section);
+    let names: Vec<&str> = KEYS.iter().filter(of_section).map(|key| key.name).collect();
+    let nearest = nearest(&problem.key, names.iter().copied())
+        .map(str::to_owned)
+        .or_else(|| elsewhere(&problem.key));
+    Problem {
+        found: "an unknown key".to_owned(),
+        needs: format!("one of {}", names.join(", ")),
+        nearest,
+        ..problem
+    }
+}
+
+/// A key of this name, or nearly, in whichever section.
+fn elsewhere(name: &str) -> Option<String> {
+    let same = |key: &&keys::Key| key.name.eq_ignore_ascii_case(name);
+    let key = KEYS.iter().find(same).or_else(|| {
+        let near = nearest(name, KEYS.iter().map(|key| key.name))?;
+        KEYS.iter().find(|key| key.name == near)
+    })?;
+    Some(format!("[{}] {}", key.section, key.name))
+}
+
+/// The candidate that is spelled nearly as `name`, if one is.
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase();
+    let distance =
+        |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_ascii_lowercase());
+    let near = candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .min_by_key(|(distance, _)| *distance);
+    // One letter in three may be wrong: beyond that a proposal misleads.
+    near.filter(|(distance, candidate)| *distance <= (name.len().max(candidate.len()) / 3).max(1))
+        .map(|(_, candidate)| candidate)
 }

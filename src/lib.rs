@@ -8,5 +8,8 @@ pub mod wire;
 pub mod hub;
 
 pub mod config;
+pub mod logging;
+
 pub mod metrics;
+
 pub mod net;

@@ -1,0 +1,204 @@
+//! Listen addresses as people write them.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::str::FromStr;
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// Where; port 0 takes a free one. An IPv6 address never takes IPv4 connections as well.
+    pub address: SocketAddr,
+    /// Whether the server may go without it when the host has no such address family: it was
+    /// not asked for by itself, it is one half of "all addresses".
+    pub optional: bool,
+}
+
+/// What is listened on, before the port of `[daemon] port` is filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    host: Host,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// Every address, IPv4 and IPv6.
+    All,
+    /// The loopback addresses.
+    Localhost,
+    One(IpAddr),
+}
+
+impl Place {
+    /// Every address of the host.
+    pub(super) const ALL: Self = Self {
+        host: Host::All,
+        port: None,
+    };
+    /// IPv4 loopback.
+    pub(super) const LOOPBACK: Self = Self {
+        host: Host::One(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        port: None,
+    };
+
+    /// Reads `ADDR:PORT`, `[ADDR]:PORT`, `:PORT`, `*:PORT` or `localhost:PORT`.
+    ///
+    /// # Errors
+    /// What was found and what would be right.
+    pub fn with_port(text: &str) -> Result<Self, String> {
+        let place: Self = text.parse()?;
+        match (place.port, place.host) {
+            (Some(_), _) => Ok(place),
+            (None, Host::One(IpAddr::V6(address))) => Err(format!(
+                "found {text:?} without a port, needs an address and a port, IPv6 in brackets: [{address}]:2468"
+            )),
+            (None, Host::All | Host::Localhost | Host::One(IpAddr::V4(_))) => Err(format!(
+                "found {text:?} without a port, needs an address and a port: {text}:2468"
+            )),
+        }
+    }
+
+    /// The addresses it stands for.
+    pub(super) fn resolve(self, port: u16) -> impl Iterator<Item = Listen> {
+        let port = self.port.unwrap_or(port);
+        let (first, second) = match self.host {
+            Host::All => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED)),
+            Host::Localhost => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST)),
+            Host::One(address) => (address, None),
+        };
+        let listen = move |address, optional| Listen {
+            address: SocketAddr::new(address, port),
+            optional,
+        };
+        core::iter::once(listen(first, false))
+            .chain(second.map(|second| listen(second.into(), true)))
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self {
+                host: Host::One(address.ip()),
+                port: Some(address.port()),
+            });
+        }
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .unwrap_or(text);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Ok(Self {
+                host: Host::One(address),
+                port: None,
+            });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        };
+        let host = match host {
+            "*" => Host::All,
+            "" if port.is_some() => Host::All,
+            host if host.eq_ignore_ascii_case("localhost") => Host::Localhost,
+            _ => return Err(refusal(text)),
+        };
+        let port = port
+            .map(|port| port.parse().map_err(|_| refusal(text)))
+            .transpose()?;
+        Ok(Self { host, port })
+    }
+}
+
+/// Says what is wrong with something that is no address.
+fn refusal(text: &str) -> String {
+    let needs = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("an address as well: 127.0.0.1:{text}, or :{text} for all addresses")
+    } else if let Some((_, port)) = text.rsplit_once(':')
+        && port.parse::<u16>().is_err()
+    {
+        "a port from 0 to 65535 behind the last \":\"".to_owned()
+    } else {
+        "an IPv4 or IPv6 address (names other than localhost are not looked up), \
+         such as 127.0.0.1:2468 or [::1]:2468"
+            .to_owned()
+    };
+    format!("found {text:?}, needs {needs}")
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.host, self.port) {
+            (Host::All, None) => f.write_str("*"),
+            (Host::All, Some(port)) => write!(f, "*:{port}"),
+            (Host::Localhost, None) => f.write_str("localhost"),
+            (Host::Localhost, Some(port)) => write!(f, "localhost:{port}"),
+            (Host::One(address), None) => write!(f, "{address}"),
+            (Host::One(address), Some(port)) => write!(f, "{}", SocketAddr::new(address, port)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(text: &str) -> Vec<(String, bool)> {
+        let place: Place = text.parse().unwrap();
+        place
+            .resolve(2468)
+            .map(|listen| (listen.address.to_string(), listen.optional))
+            .collect()
+    }
+
+    #[test]
+    fn every_spelling_of_an_address_is_taken() {
+        let one = |text: &str| vec![(text.to_owned(), false)];
+        let two = |a: &str, b: &str| vec![(a.to_owned(), false), (b.to_owned(), true)];
+        assert_eq!(resolved("127.0.0.1"), one("127.0.0.1:2468"));
+        assert_eq!(resolved("127.0.0.1:0"), one("127.0.0.1:0"));
+        assert_eq!(resolved("::1"), one("[::1]:2468"));
+        assert_eq!(resolved("[::1]"), one("[::1]:2468"));
+        assert_eq!(resolved("[::1]:1"), one("[::1]:1"));
+        assert_eq!(resolved(":1"), two("0.0.0.0:1", "[::]:1"));
+        assert_eq!(resolved("*"), two("0.0.0.0:2468", "[::]:2468"));
+        assert_eq!(resolved("*:1"), two("0.0.0.0:1", "[::]:1"));
+        assert_eq!(resolved("Localhost:1"), two("127.0.0.1:1", "[::1]:1"));
+    }
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        for text in [
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "::1",
+            "[::1]:1",
+            "*",
+            "*:7",
+            "localhost",
+            "localhost:7",
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_what_would_be_right() {
+        for (text, hint) in [
+            ("2468", "127.0.0.1:2468, or :2468"),
+            ("localhost", "localhost:2468"),
+            ("::1", "[::1]:2468"),
+            ("127.0.0.1", "127.0.0.1:2468"),
+            ("127.0.0.1:70000", "from 0 to 65535"),
+            ("127.0.0.1:", "from 0 to 65535"),
+            ("example.org:2468", "not looked up"),
+            ("", "an IPv4 or IPv6 address"),
+        ] {
+            let error = Place::with_port(text).unwrap_err();
+            assert!(error.contains(hint), "{text:?}: {error}");
+        }
+    }
+}

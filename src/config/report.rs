@@ -1,0 +1,90 @@
+//! The configuration as text: what `palabre check` prints, and the README's tables.
+
+use core::fmt::Write as _;
+
+use super::keys::{KEYS, Kind, SECTIONS, Values};
+use super::{Config, Origin};
+
+impl Config {
+    /// The effective configuration as a file that loads again, each value with its origin.
+    /// Passwords are left out of it.
+    #[must_use]
+    pub fn to_ini(&self) -> String {
+        let mut text = String::new();
+        match &self.source {
+            Some(path) => line(&mut text, format_args!("# read from {}", path.display())),
+            None => line(
+                &mut text,
+                format_args!("# no configuration file: built-in defaults"),
+            ),
+        }
+        for section in SECTIONS {
+            line(&mut text, format_args!("\n[{section}]"));
+            let keys = KEYS
+                .iter()
+                .zip(&self.origins)
+                .filter(|(key, _)| key.section == section);
+            for (key, origin) in keys {
+                let name = key.name;
+                line(
+                    &mut text,
+                    format_args!("# {} ({})", key.meaning, told(origin)),
+                );
+                match key.kind.show(&self.values) {
+                    Some(value) if value.is_empty() => line(&mut text, format_args!("{name} =")),
+                    Some(value) => line(&mut text, format_args!("{name} = {value}")),
+                    None => line(&mut text, format_args!("# {name} = (set, not shown)")),
+                }
+            }
+        }
+        text
+    }
+}
+
+fn line(text: &mut String, arguments: core::fmt::Arguments<'_>) {
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "{arguments}");
+}
+
+fn told(origin: &Origin) -> String {
+    match origin {
+        Origin::Default => "default".to_owned(),
+        Origin::Line(number) => format!("line {number}"),
+        Origin::Argument(name) => (*name).to_owned(),
+        Origin::Follows(key) => format!("follows {key}"),
+    }
+}
+
+/// Every key with its default, unit and meaning, as the Markdown tables of the README.
+#[must_use]
+pub fn key_tables() -> String {
+    let defaults = Values::default();
+    let mut text =
+        String::from("| key | default | unit or values | meaning |\n|---|---|---|---|\n");
+    for section in SECTIONS {
+        for key in KEYS.iter().filter(|key| key.section == section) {
+            let default = key.kind.show(&defaults).unwrap_or_default();
+            let default = if default.is_empty() {
+                "empty".to_owned()
+            } else {
+                format!("`{default}`")
+            };
+            let meaning = if let Kind::Bytes(_, min) = key.kind
+                && min > 1
+            {
+                format!("{}; at least {min}", key.meaning)
+            } else {
+                key.meaning.to_owned()
+            };
+            let name = key.name;
+            line(
+                &mut text,
+                format_args!(
+                    "| `[{section}] {name}` | {default} | {} | {meaning} |",
+                    key.unit
+                ),
+            );
+        }
+    }
+    text
+}

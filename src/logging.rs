@@ -1,0 +1,261 @@
+//! The log: fern in front of a sink of our own.
+//!
+//! Fern's own outputs can't change their file at run time (its `reopen` features bring another
+//! crate and a signal handler thread), and they panic when neither the file nor stderr can be
+//! written. The sink is one file or stderr, exchanged under its lock; a line that can't be
+//! written is counted and the count is told when writing works again.
+
+use core::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use log::{Level as LogLevel, LevelFilter, Record};
+
+use crate::config::Level;
+
+/// A value of somebody else's, safe to stand in a line of the log: control characters, bidi
+/// overrides and other invisible ones, quotes and backslashes are escaped.
+///
+/// ```
+/// use palabre::logging::Escaped;
+/// assert_eq!(Escaped("it's\n\u{1b}[2J \"x\"").to_string(), r#"it's\n\u{1b}[2J \"x\""#);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `escape_debug` escapes whatever Unicode calls unprintable, and the apostrophe as well.
+        for (index, part) in self.0.split('\'').enumerate() {
+            if index > 0 {
+                f.write_char('\'')?;
+            }
+            write!(f, "{}", part.escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
+/// The log file could not be opened.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Error {
+    /// What the system said.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(f, "[logging] logfile: can't write {path}: {}", self.source)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Where lines go.
+struct Sink {
+    /// The log file; stderr without one.
+    file: Option<File>,
+    /// Whether warnings and errors also go to stderr when there is a file: while the server
+    /// starts, somebody watches the console.
+    echo: bool,
+    /// The line that is being put together; kept for its memory.
+    line: String,
+    /// Lines that could not be written.
+    lost: u64,
+}
+
+static SINK: Mutex<Sink> = Mutex::new(Sink {
+    file: None,
+    echo: false,
+    line: String::new(),
+    lost: 0,
+});
+
+fn sink() -> MutexGuard<'static, Sink> {
+    // A panic while it was held leaves at worst a half line in it.
+    SINK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the log up: lines of `level` and above to `path`, to stderr without one. Until
+/// [`started`] is called, warnings and errors go to stderr in any case.
+///
+/// # Errors
+/// When the file can't be opened for appending.
+pub fn init(level: Level, path: Option<&Path>) -> Result<(), Error> {
+    let file = path.map(open).transpose()?;
+    let echo = file.is_some();
+    {
+        let mut sink = sink();
+        sink.file = file;
+        sink.echo = echo;
+    }
+    // A second call, in a test, finds the logger in place.
+    let _ = fern::Dispatch::new()
+        .chain(fern::Output::call(write_record))
+        .apply();
+    log::set_max_level(level.filter());
+    log_panics();
+    Ok(())
+}
+
+/// The server serves: from now on only the log file is written, if there is one.
+pub fn started() {
+    sink().echo = false;
+}
+
+/// Changes the level, and opens the file anew: after a rotation, or another one.
+///
+/// # Errors
+/// When the file can't be opened; then nothing has changed.
+pub fn reopen(level: Level, path: Option<&Path>) -> Result<(), Error> {
+    let file = path.map(open).transpose()?;
+    sink().file = file;
+    log::set_max_level(level.filter());
+    Ok(())
+}
+
+/// The level that is in force.
+#[must_use]
+pub fn level() -> LevelFilter {
+    log::max_level()
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map_err(|source| Error {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A detached server has no console on which a panic could be seen.
+fn log_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        log::error!("panic, which is a bug: {panic}");
+        default(panic);
+    }));
+}
+
+fn write_record(record: &Record<'_>) {
+    let mut sink = sink();
+    let sink = &mut *sink;
+    sink.line.clear();
+    put_line(
+        &mut sink.line,
+        SystemTime::now(),
+        record.level(),
+        record.args(),
+    );
+    if sink.echo && record.level() <= LogLevel::Warn {
+        let _ = io::stderr().write_all(sink.line.as_bytes());
+    }
+    if sink.lost > 0 {
+        let lost = format_args!("{} lines of the log could not be written", sink.lost).to_string();
+        let mut line = String::new();
+        put_line(
+            &mut line,
+            SystemTime::now(),
+            LogLevel::Warn,
+            &format_args!("{lost}"),
+        );
+        if write_line(sink.file.as_mut(), &line).is_ok() {
+            sink.lost = 0;
+        }
+    }
+    if write_line(sink.file.as_mut(), &sink.line).is_err() {
+        sink.lost += 1;
+    }
+}
+
+fn write_line(file: Option<&mut File>, line: &str) -> io::Result<()> {
+    match file {
+        Some(file) => file.write_all(line.as_bytes()),
+        None => io::stderr().write_all(line.as_bytes()),
+    }
+}
+
+/// Appends `TIME LEVEL message` and a newline. Whatever is logged, it stays one line.
+fn put_line(line: &mut String, time: SystemTime, level: LogLevel, message: &fmt::Arguments<'_>) {
+    // Writing to a string can't fail.
+    let _ = write!(
+        line,
+        "{} {} ",
+        humantime::format_rfc3339_millis(time),
+        level_name(level)
+    );
+    let _ = write!(OneLine(line), "{message}");
+    line.push('\n');
+}
+
+const fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error  ",
+        LogLevel::Warn => "warning",
+        LogLevel::Info => "info   ",
+        LogLevel::Debug | LogLevel::Trace => "debug  ",
+    }
+}
+
+/// Escapes the control characters that somebody forgot to escape.
+struct OneLine<'a>(&'a mut String);
+
+impl fmt::Write for OneLine<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.chars().any(char::is_control) {
+            for character in text.chars() {
+                if character.is_control() {
+                    self.0.extend(character.escape_default());
+                } else {
+                    self.0.push(character);
+                }
+            }
+        } else {
+            self.0.push_str(text);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn invisible_characters_are_escaped() {
+        for (value, escaped) in [
+            ("plain", "plain"),
+            ("héllo 日本 🙂", "héllo 日本 🙂"),
+            ("a\0b\r\n\tc", r"a\0b\r\n\tc"),
+            ("\u{1b}[31m", r"\u{1b}[31m"),
+            ("\u{85}\u{9b}", r"\u{85}\u{9b}"),
+            ("\u{202e}gnp\u{2066}", r"\u{202e}gnp\u{2066}"),
+            ("\u{2028}\u{feff}\u{200b}", r"\u{2028}\u{feff}\u{200b}"),
+            (r#"it's "x" \n"#, r#"it's \"x\" \\n"#),
+        ] {
+            assert_eq!(Escaped(value).to_string(), escaped);
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_time_level_and_message() {
+        let time = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
+        let mut line = String::new();
+        put_line(&mut line, time, LogLevel::Info, &format_args!("a\nb\u{9b}"));
+        assert_eq!(line, "2001-09-09T01:46:40.123Z info    a\\nb\\u{9b}\n");
+    }
+}

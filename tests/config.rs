@@ -1,0 +1,662 @@
+//! The configuration: old files load as they are, new keys count, and whatever is wrong is
+//! told with file, line, key and what would be right.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use palabre::config::{Arguments, Config, Error, Level, Place, load};
+use palabre::hub::RelayNames;
+use palabre::limits::Limits;
+use tempfile::TempDir;
+
+/// Loads `text` as `palabre.conf` of a fresh directory.
+fn load_text(text: impl AsRef<[u8]>) -> Result<Config, Error> {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("palabre.conf"), text).unwrap();
+    load(&Arguments {
+        directory: directory.path().to_owned(),
+        ..Arguments::default()
+    })
+}
+
+fn good(text: &str) -> Config {
+    load_text(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+/// The errors of a file that must not load, one a line.
+fn errors(text: impl AsRef<[u8]>) -> Vec<String> {
+    match load_text(text.as_ref()) {
+        Ok(_) => panic!("it loads: {}", String::from_utf8_lossy(text.as_ref())),
+        Err(error) => error.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+fn addresses(config: &Config) -> Vec<String> {
+    let mark = |optional| if optional { "?" } else { "" };
+    config
+        .listen
+        .iter()
+        .map(|listen| format!("{}{}", listen.address, mark(listen.optional)))
+        .collect()
+}
+
+#[test]
+fn without_a_file_the_defaults_listen_on_loopback() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("empty.conf");
+    let config = Config::default();
+    assert_eq!(config.source, None);
+    assert_eq!(addresses(&config), ["127.0.0.1:2468"]);
+    assert_eq!(config.settings.limits, Limits::default());
+    assert_eq!(config.settings.root_password, None);
+    assert_eq!(config.settings.policy_ports, "2468");
+
+    // An empty file is a file: it listens everywhere.
+    fs::write(&file, "").unwrap();
+    let config = load(&Arguments {
+        file: Some(file.clone()),
+        ..Arguments::default()
+    })
+    .unwrap();
+    assert_eq!(config.source, Some(file));
+    assert_eq!(addresses(&config), ["0.0.0.0:2468", "[::]:2468?"]);
+}
+
+#[test]
+fn the_sample_of_the_old_server_loads_as_it_is() {
+    let config = good(include_str!("data/old_server.conf"));
+    assert_eq!(addresses(&config), ["127.0.0.1:2468"]);
+    assert_eq!(config.pid_file, Some(PathBuf::from("/var/run/palabre.pid")));
+    assert_eq!(config.log_level, Level::Info);
+    assert_eq!(config.log_file, None);
+    assert_eq!(config.settings.root_password, None);
+    assert_eq!(
+        config.settings.domains,
+        ["movies.example.org", "games.example.net"]
+    );
+    assert_eq!(config.settings.limits, Limits::default());
+    let warnings = config.warnings.join("\n");
+    for module in ["dbQueries", "helloworld", "simpleLogin"] {
+        assert!(
+            warnings.contains(&format!("[modules] list: the module {module} is not run")),
+            "{warnings}"
+        );
+    }
+    assert!(
+        warnings.contains("palabre.conf:50: [modules] list: logins are not checked by any module"),
+        "{warnings}"
+    );
+    assert_eq!(config.warnings.len(), 4, "{warnings}");
+}
+
+#[test]
+fn what_check_prints_loads_again_and_means_the_same() {
+    let text = "[daemon]\nip = 127.0.0.1 [::1]:7\nport = 0\n[crossdomain]\nalloweddomains = *\npolicyport = 843\n\
+        [database]\ndbRequest = SELECT 1\n   WHERE a LIKE 'b%%'\n[rooms]\nrelaynames = any\nfullroster = 3\n\
+        [limits]\nstanzabytes = 100\nidletime = 0\n[admin]\npassword = ";
+    let first = good(text);
+    let second = good(&first.to_ini());
+    assert_eq!(second.listen, first.listen);
+    assert_eq!(second.policy_port, first.policy_port);
+    assert_eq!(second.settings, first.settings);
+    let values = |config: &Config| -> Vec<String> {
+        config
+            .to_ini()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(values(&first), values(&second));
+    assert!(
+        first.to_ini().contains("(line 14)\nstanzabytes = 100\n"),
+        "{}",
+        first.to_ini()
+    );
+    assert!(
+        first.to_ini().contains("(default)\ndepth = 64\n"),
+        "{}",
+        first.to_ini()
+    );
+}
+
+#[test]
+fn passwords_are_shown_nowhere() {
+    let text = "[admin]\npassword = hunter2\n[database]\ndbPassword = hunter3\n";
+    let config = good(text);
+    assert_eq!(config.settings.root_password.as_deref(), Some("hunter2"));
+    let shown = format!("{}\n{config:?}\n{:?}", config.to_ini(), config.warnings);
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert!(
+        shown.contains("\n# password = (set, not shown)\n"),
+        "{shown}"
+    );
+
+    for wrong in [
+        "password hunter2",
+        "password = hunter%2",
+        "password = ;hunter2",
+        "pasword = hunter2",
+        "password = hunter2\npassword = hunter2",
+        "password = hunter2\n  hunter2",
+        "hunter2",
+        "password = hun\u{1}ter2",
+    ] {
+        let shown = errors(format!("[admin]\n{wrong}\n")).join("\n");
+        assert!(!shown.contains("hunter"), "{wrong:?}: {shown}");
+    }
+}
+
+#[test]
+fn keys_and_sections_are_taken_in_any_case_and_either_spelling() {
+    let config = good(
+        "\u{feff}[DAEMON]\r\nPort:2469\r\nIP : ::1\r\n\r\n[Logging]\r\nLogLevel=WARNING ; loud\r\n",
+    );
+    assert_eq!(addresses(&config), ["[::1]:2469"]);
+    assert_eq!(config.log_level, Level::Warning);
+    assert_eq!(
+        good("[admin]\npassword = 50%% off\n")
+            .settings
+            .root_password
+            .as_deref(),
+        Some("50% off")
+    );
+}
+
+#[test]
+fn listen_addresses() {
+    for (text, expected) in [
+        ("ip =", &["0.0.0.0:2468", "[::]:2468?"][..]),
+        ("ip =\nport =", &["0.0.0.0:2468", "[::]:2468?"]),
+        ("ip = *\nport = 1", &["0.0.0.0:1", "[::]:1?"]),
+        ("ip = 0.0.0.0", &["0.0.0.0:2468"]),
+        (
+            "ip = 192.0.2.1, 2001:db8::1 127.0.0.1\nport = 7",
+            &["192.0.2.1:7", "[2001:db8::1]:7", "127.0.0.1:7"],
+        ),
+        ("ip = localhost", &["127.0.0.1:2468", "[::1]:2468?"]),
+        ("ip = * [::]", &["0.0.0.0:2468", "[::]:2468"]),
+        (
+            "ip = 127.0.0.1:0 127.0.0.1",
+            &["127.0.0.1:0", "127.0.0.1:2468"],
+        ),
+    ] {
+        assert_eq!(
+            addresses(&good(&format!("[daemon]\n{text}\n"))),
+            expected,
+            "{text}"
+        );
+    }
+    let config =
+        good("[daemon]\nip = 127.0.0.1 127.0.0.1:7 [::1]:7\n[crossdomain]\npolicyport = 843\n");
+    assert_eq!(config.settings.policy_ports, "2468,7");
+    let policy: Vec<String> = config
+        .policy_listen()
+        .iter()
+        .map(|listen| listen.address.to_string())
+        .collect();
+    assert_eq!(policy, ["127.0.0.1:843", "[::1]:843"]);
+}
+
+#[test]
+fn arguments_override_the_file() {
+    let directory = TempDir::new().unwrap();
+    fs::write(
+        directory.path().join("other.conf"),
+        "[daemon]\nip = 192.0.2.1\n[logging]\nlogfile = a/b.log\n",
+    )
+    .unwrap();
+    let arguments = Arguments {
+        file: Some("other.conf".into()),
+        listen: vec![
+            Place::with_port("127.0.0.1:0").unwrap(),
+            Place::with_port(":7").unwrap(),
+        ],
+        log_level: Some(Level::Debug),
+        directory: directory.path().to_owned(),
+    };
+    let config = load(&arguments).unwrap();
+    assert_eq!(addresses(&config), ["127.0.0.1:0", "0.0.0.0:7", "[::]:7?"]);
+    assert_eq!(config.log_level, Level::Debug);
+    assert_eq!(config.log_file, Some(directory.path().join("a/b.log")));
+    assert_eq!(config.source, Some(directory.path().join("other.conf")));
+    assert!(
+        config
+            .to_ini()
+            .contains("(--listen)\nip = 127.0.0.1:0 *:7\n"),
+        "{}",
+        config.to_ini()
+    );
+}
+
+#[test]
+fn what_can_not_be_read_is_named() {
+    let directory = TempDir::new().unwrap();
+    let arguments = Arguments {
+        file: Some("no.conf".into()),
+        directory: directory.path().to_owned(),
+        ..Arguments::default()
+    };
+    let error = load(&arguments).unwrap_err().to_string();
+    assert!(
+        error.starts_with("can't read the configuration no.conf: "),
+        "{error}"
+    );
+}
+
+/// Every key with values that are right.
+const GOOD: [(&str, &str, &[&str]); 40] = [
+    (
+        "daemon",
+        "startdaemon",
+        &["true", "False", "yes", "no", "on", "off", "1", "0"],
+    ),
+    ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
+    ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
+    ("daemon", "port", &["", "0", "1", "65535"]),
+    (
+        "logging",
+        "loglevel",
+        &["debug", "info", "warning", "error", "critical", "INFO"],
+    ),
+    ("logging", "logfile", &["", "./palabre.log"]),
+    ("admin", "password", &["", "secret", "a b = c", "50%%"]),
+    (
+        "crossdomain",
+        "alloweddomains",
+        &[
+            "",
+            "*",
+            "a.example *.b.example",
+            "a.example,192.0.2.1",
+            "a\n  b",
+        ],
+    ),
+    ("crossdomain", "policyport", &["", "0", "843"]),
+    ("database", "usedatabase", &["false"]),
+    ("database", "checkpassword", &["true", "false"]),
+    ("database", "dbtype", &["", "mysql"]),
+    ("database", "dbhost", &["", "192.0.2.4"]),
+    ("database", "dbuser", &["", "root"]),
+    ("database", "dbpassword", &["", "secret"]),
+    ("database", "dbdatabase", &["", "test"]),
+    (
+        "database",
+        "dbrequest",
+        &["", "SELECT a = b FROM [LOGIN]", "SELECT 1\n  FROM t"],
+    ),
+    ("modules", "list", &["", "a,b", "a b"]),
+    ("rooms", "relaynames", &["safe", "any", "Safe"]),
+    ("rooms", "fullroster", &["0", "1", "4294967295"]),
+    ("limits", "stanzabytes", &["64", "65536", "268435456"]),
+    ("limits", "depth", &["0", "1", "4294967295"]),
+    ("limits", "attributes", &["0", "1"]),
+    ("limits", "nickbytes", &["1", "64"]),
+    ("limits", "roombytes", &["1", "128"]),
+    ("limits", "params", &["0", "64"]),
+    ("limits", "parambytes", &["1", "4096"]),
+    ("limits", "roomsperclient", &["0", "64"]),
+    ("limits", "rooms", &["0", "65536"]),
+    ("limits", "roomdepth", &["0", "8"]),
+    ("limits", "sessions", &["0", "100000"]),
+    ("limits", "sessionsperaddress", &["0", "256"]),
+    ("limits", "logintime", &["0", "300"]),
+    ("limits", "idletime", &["0", "300"]),
+    ("limits", "stanzarate", &["0", "200"]),
+    ("limits", "stanzaburst", &["0", "1000"]),
+    ("limits", "failedlogins", &["0", "20"]),
+    ("limits", "backlog", &["65536", "1048576", "1099511627776"]),
+    ("limits", "backlogsoft", &["1", "1048576"]),
+    ("limits", "backlogtotal", &["1048576", "1099511627776"]),
+];
+
+/// Values that are wrong, with what is found and a part of what would be right.
+const BAD: [(&str, &str, &str, &str, &str); 37] = [
+    (
+        "daemon",
+        "startdaemon",
+        "maybe",
+        "\"maybe\"",
+        "true or false",
+    ),
+    ("daemon", "startdaemon", "", "nothing", "true or false"),
+    ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
+    (
+        "daemon",
+        "ip",
+        "example.org",
+        "\"example.org\"",
+        "IPv4 or IPv6 address",
+    ),
+    (
+        "daemon",
+        "ip",
+        "127.0.0.1 127.0.0.1",
+        "\"127.0.0.1\"",
+        "each address once",
+    ),
+    (
+        "daemon",
+        "ip",
+        "127.0.0.1:99999",
+        "\"127.0.0.1:99999\"",
+        "from 0 to 65535",
+    ),
+    (
+        "daemon",
+        "port",
+        "24a8",
+        "\"24a8\"",
+        "from 0 (a free one) to 65535",
+    ),
+    ("daemon", "port", "65536", "\"65536\"", "65535"),
+    ("daemon", "port", "-1", "\"-1\"", "65535"),
+    ("daemon", "port", "2468 # main", "\"2468 # main\"", "65535"),
+    (
+        "logging",
+        "loglevel",
+        "chatty",
+        "\"chatty\"",
+        "one of debug, info, warning, error, critical",
+    ),
+    ("logging", "loglevel", "", "nothing", "one of debug"),
+    (
+        "logging",
+        "logfile",
+        "a\n  b",
+        "goes on in an indented line",
+        "on one line",
+    ),
+    ("admin", "password", "a%b", "a single", "\"%%\""),
+    (
+        "crossdomain",
+        "alloweddomains",
+        "http://example.org",
+        "\"http://example.org\"",
+        "without a scheme",
+    ),
+    (
+        "crossdomain",
+        "alloweddomains",
+        "a;'<b>",
+        "\"a;'<b>\"",
+        "separated by blanks",
+    ),
+    ("crossdomain", "policyport", "0x1", "\"0x1\"", "65535"),
+    (
+        "database",
+        "usedatabase",
+        "perhaps",
+        "\"perhaps\"",
+        "true or false",
+    ),
+    ("database", "checkpassword", "2", "\"2\"", "true or false"),
+    ("modules", "list", "a = b", "\"=\"", "separated by commas"),
+    ("rooms", "relaynames", "all", "\"all\"", "safe or any"),
+    (
+        "rooms",
+        "fullroster",
+        "many",
+        "\"many\"",
+        "a number from 0 to 4294967295",
+    ),
+    (
+        "limits",
+        "stanzabytes",
+        "0",
+        "\"0\"",
+        "a number of bytes from 64 to",
+    ),
+    ("limits", "stanzabytes", "63", "\"63\"", "from 64"),
+    ("limits", "stanzabytes", "64k", "\"64k\"", "digits only"),
+    ("limits", "depth", "-1", "\"-1\"", "from 0"),
+    (
+        "limits",
+        "attributes",
+        "4294967296",
+        "\"4294967296\"",
+        "to 4294967295",
+    ),
+    ("limits", "nickbytes", "0", "\"0\"", "from 1"),
+    ("limits", "roombytes", "0", "\"0\"", "from 1"),
+    ("limits", "params", "", "nothing", "a number from 0"),
+    ("limits", "parambytes", "+1", "\"+1\"", "digits only"),
+    ("limits", "logintime", "5m", "\"5m\"", "digits only"),
+    (
+        "limits",
+        "stanzarate",
+        "99999999999999999999",
+        "\"99999999999999999999\"",
+        "to 4294967295",
+    ),
+    ("limits", "backlog", "63", "\"63\"", "from 64"),
+    ("limits", "backlogsoft", "0", "\"0\"", "from 1"),
+    (
+        "limits",
+        "backlogtotal",
+        "1099511627777",
+        "\"1099511627777\"",
+        "to 1099511627776",
+    ),
+    ("limits", "idletime", "1.5", "\"1.5\"", "digits only"),
+];
+
+#[test]
+fn every_key_takes_its_good_values() {
+    for (section, key, values) in GOOD {
+        for value in values {
+            good(&format!("[{section}]\n{key} = {value}\n"));
+        }
+    }
+    // The list above is all there is.
+    let ini = Config::default().to_ini();
+    let known = ini
+        .lines()
+        .filter(|line| line.contains(" =") && !line.starts_with('#'))
+        .count();
+    assert_eq!(known, GOOD.len());
+}
+
+#[test]
+fn a_wrong_value_names_file_line_key_and_what_would_be_right() {
+    for (section, key, value, found, needs) in BAD {
+        let errors = errors(format!("# line 1\n[{section}]\n\n{key} = {value}\n"));
+        let place = format!("palabre.conf:4: [{section}] {key}: found ");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].starts_with(&place),
+            "{key} = {value}: {}",
+            errors[0]
+        );
+        assert!(errors[0].contains(found), "{key} = {value}: {}", errors[0]);
+        assert!(errors[0].contains(needs), "{key} = {value}: {}", errors[0]);
+    }
+}
+
+#[test]
+fn an_unknown_name_gets_the_nearest_known_one() {
+    for (text, error) in [
+        (
+            "[daemon]\nprot = 1",
+            "palabre.conf:2: [daemon] prot: found an unknown key, needs one of startdaemon, pidfile, ip, port; the nearest name is port",
+        ),
+        (
+            "[deamon]\nport = 1",
+            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [crossdomain], [database], [modules], [rooms], [limits]; the nearest name is [daemon]",
+        ),
+        (
+            "[daemon]\nlogfile = x",
+            "palabre.conf:2: [daemon] logfile: found an unknown key, needs one of startdaemon, pidfile, ip, port; the nearest name is [logging] logfile",
+        ),
+        (
+            "[modules]\nstanzabyte = 1",
+            "palabre.conf:2: [modules] stanzabyte: found an unknown key, needs one of list; the nearest name is [limits] stanzabytes",
+        ),
+        (
+            "[modules]\nxyz = 1",
+            "palabre.conf:2: [modules] xyz: found an unknown key, needs one of list",
+        ),
+        (
+            "port = 1",
+            "palabre.conf:1: port: found a key before the first section, needs a line \"[section]\" above it; the nearest name is [daemon] port",
+        ),
+    ] {
+        assert_eq!(errors(text), [error]);
+    }
+}
+
+#[test]
+fn what_is_no_entry_is_told_with_its_line() {
+    for (text, error) in [
+        (
+            "[daemon]\nport 2468",
+            "palabre.conf:2: [daemon] port: found a line without \"=\", needs a line \"key = value\"",
+        ),
+        (
+            "[daemon]\n= 2468",
+            "palabre.conf:2: [daemon] found no key before \"=\", needs a line \"key = value\"",
+        ),
+        (
+            "[daemon",
+            "palabre.conf:1: found a section that does not end in \"]\", needs a line \"[section]\"",
+        ),
+        (
+            "[daemon]\n  port = 1",
+            "palabre.conf:2: [daemon] found an indented line, and no value above it goes on, needs no white space at the start of the line",
+        ),
+        (
+            "[daemon]\nport = ; x",
+            "palabre.conf:2: [daemon] port: found a value that begins with \";\", needs an empty value, and the comment on a line of its own",
+        ),
+        (
+            "[daemon]\nport = 1\nPORT = 2",
+            "palabre.conf:3: [daemon] PORT: found the key a second time, needs it once; the first is in line 2",
+        ),
+    ] {
+        assert_eq!(errors(text), [error]);
+    }
+    assert_eq!(
+        errors(b"[daemon]\npidfile = /tmp/caf\xE9"),
+        ["palabre.conf:2: [daemon] found bytes that are no UTF-8, needs a file saved as UTF-8"]
+    );
+}
+
+#[test]
+fn all_errors_of_a_file_are_told_in_order() {
+    let errors = errors(
+        "[daemon]\nport = x\nprot = 1\n[daemom]\na = b\n[limits]\ndepth\nbacklog = 100\n[daemon]\nport = 2\n",
+    );
+    let lines: Vec<&str> = errors
+        .iter()
+        .map(|error| error.split(' ').next().unwrap())
+        .collect();
+    let expected = ["2", "3", "4", "7", "8", "10"].map(|line| format!("palabre.conf:{line}:"));
+    assert_eq!(lines, expected, "{errors:#?}");
+}
+
+#[test]
+fn limits_are_checked_against_each_other() {
+    let wrong = |text: &str, error: &str| {
+        let errors = errors(format!("[limits]\n{text}\n"));
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(errors[0].ends_with(error), "{errors:#?}");
+    };
+    wrong(
+        "backlog = 1000",
+        "[limits] backlog: found 1000, needs at least stanzabytes, 65536",
+    );
+    wrong(
+        "backlogsoft = 1048577",
+        "[limits] backlogsoft: found 1048577, needs at most backlog, 1048576",
+    );
+    wrong(
+        "backlogtotal = 1000",
+        "[limits] backlogtotal: found 1000, needs at least backlog, 1048576",
+    );
+
+    // What is not in the file follows what is.
+    let limits = good("[limits]\nbacklog = 65536\n").settings.limits;
+    assert_eq!(
+        (limits.backlog_soft_bytes_max, limits.backlog_bytes_max),
+        (65_536, 65_536)
+    );
+    let limits = good("[limits]\nstanzabytes = 1000000000\n").settings.limits;
+    assert_eq!(
+        (limits.backlog_bytes_max, limits.backlog_total_bytes_max),
+        (1_000_000_000, 1_000_000_000)
+    );
+
+    let warnings = good("[limits]\nbacklog = 65536\n").warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("palabre.conf:2: [limits] backlog: below "),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_policy_port_that_is_taken_is_refused() {
+    let errors = errors("[crossdomain]\npolicyport = 2468\n");
+    assert!(
+        errors[0]
+            .starts_with("palabre.conf:2: [crossdomain] policyport: found 2468, needs a port that"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn a_file_that_demands_passwords_is_refused() {
+    for text in [
+        "usedatabase = true\ncheckpassword = true\n",
+        "usedatabase = true\n",
+    ] {
+        let errors = errors(format!("[database]\n{text}"));
+        assert_eq!(errors.len(), 1);
+        assert!(
+            errors[0].starts_with("palabre.conf:2: [database] usedatabase: found true"),
+            "{errors:?}"
+        );
+        assert!(errors[0].contains("can't check passwords"), "{errors:?}");
+    }
+    let config = good("[database]\nusedatabase = true\ncheckpassword = false\n");
+    assert_eq!(
+        config.warnings,
+        ["palabre.conf:2: [database] usedatabase: this version uses no database"]
+    );
+}
+
+#[test]
+fn new_keys_reach_the_hub() {
+    let config =
+        good("[rooms]\nrelaynames = any\nfullroster = 7\n[limits]\ndepth = 3\nstanzarate = 0\n");
+    assert_eq!(config.settings.relay_names, RelayNames::Any);
+    assert_eq!(config.settings.full_roster_members, 7);
+    assert_eq!(config.settings.limits.depth_max, 3);
+    assert_eq!(config.settings.limits.stanza_rate_per_s, 0);
+}
+
+#[test]
+fn the_pid_file_of_a_file_with_errors_is_known() {
+    match load_text("[daemon]\npidfile = /run/x.pid\nport = x\n") {
+        Err(Error::Invalid { pid_file, .. }) => {
+            assert_eq!(pid_file, Some(PathBuf::from("/run/x.pid")))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_needs_a_restart_is_named() {
+    let running = good("[daemon]\nport = 1\n");
+    let changed =
+        good("[daemon]\nport = 2\npidfile = /run/x.pid\n[crossdomain]\npolicyport = 843\n");
+    let names = [
+        "[daemon] ip and port",
+        "[daemon] pidfile",
+        "[crossdomain] policyport",
+    ];
+    assert_eq!(changed.needs_restart(&running), names);
+    assert!(running.needs_restart(&running).is_empty());
+}
