@@ -10,6 +10,7 @@ use super::connection::{Connection, Hold, State};
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
 use crate::limits::DRAIN_TIME_S;
+use crate::logging::Escaped;
 use crate::metrics::Metrics;
 use crate::wire::framer::FRAME_END;
 
@@ -160,7 +161,7 @@ impl std::fmt::Display for Who<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "client {}", self.id)?;
         if let Some(nick) = self.nick {
-            write!(f, " \"{}\"", nick.escape_debug())?;
+            write!(f, " \"{}\"", Escaped(nick))?;
         }
         match self.address {
             Some(address) => write!(f, " from {address}"),
@@ -217,18 +218,18 @@ impl<S> Outlet for Desk<S> {
                     warn!("{} refused: {error}", self.who(conn, ""));
                 } else {
                     // The text may repeat what the client sent.
-                    debug!("{} refused: {}", self.who(conn, ""), error.escape_debug());
+                    debug!("{} refused: {}", self.who(conn, ""), Escaped(error));
                 }
             }
             Note::RoomCreated { room, conn } => {
-                debug!("{} created room \"{}\"", self.who(conn, ""), room.escape_debug());
+                debug!("{} created room \"{}\"", self.who(conn, ""), Escaped(room));
             }
-            Note::RoomRemoved { room } => debug!("room \"{}\" removed", room.escape_debug()),
+            Note::RoomRemoved { room } => debug!("room \"{}\" removed", Escaped(room)),
             Note::Kicked { by, conn, nick } => {
                 warn!("{} kicked by root, {}", self.who(conn, nick), self.who(by, ""));
             }
             Note::InfoTold { by, room } => {
-                info!("root, {}, asked about room \"{}\"", self.who(by, ""), room.escape_debug());
+                info!("root, {}, asked about room \"{}\"", self.who(by, ""), Escaped(room));
             }
             Note::Broadcast { by } => info!("root, {}, sent a broadcast", self.who(by, "")),
             Note::ShutdownAsked { by } => {
