@@ -724,7 +724,7 @@ fn no_frame_of_64_kib_costs_much() {
     let half = declared[..32_768].rsplit_once(' ').unwrap_or_default().0.to_owned() + ">";
     let frames = [
         fill("<x", &|index| format!(" a{index}=''"), "/>"),
-        declared.clone() + "/>",
+        declared + "/>",
         fill(&half, &|index| format!("<p{}:y/>", index % 1_000), "</x>"),
         fill("<x>", &|_| "<y>".to_owned(), ""),
         fill("<x>", &|index| format!("<y xmlns:p='u{index}'>"), ""),

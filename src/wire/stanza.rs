@@ -194,7 +194,7 @@ impl Parser {
         let first = self.attributes.len();
         let tag = tag::read(text, start, limits.attributes_max, &mut self.attributes)?;
         let attributes = &self.attributes[first..];
-        if !tag::distinct(text, attributes, &mut self.order) {
+        if tag.suspect && !tag::distinct(text, attributes, &mut self.order) {
             return Err(Refusal::NotXml("an attribute twice"));
         }
         let mut declares = false;

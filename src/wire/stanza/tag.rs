@@ -11,7 +11,7 @@ use super::{AttributeSpan, Refusal, Span, names};
 use crate::limits::exceeds;
 
 /// Up to so many attributes each is compared with each; above, they are sorted. At 16 both cost
-/// about the same, and most stanzas have fewer.
+/// about the same.
 const PAIRWISE_MAX: usize = 16;
 
 /// Bytes of a value that are looked at one by one before a vector search takes over: what
@@ -29,10 +29,12 @@ pub(super) struct Tag {
     pub(super) empty: bool,
     /// Whether namespaces have a say in it: a colon or an `xmlns` was seen.
     pub(super) namespaced: bool,
+    /// Whether two attributes may have the same name, so that [`distinct`] has to be asked.
+    pub(super) suspect: bool,
 }
 
 /// Reads the start tag whose `<` is at `start`, and puts its attributes behind those that
-/// `attributes` holds. Whether they are distinct is for [`distinct`] to say.
+/// `attributes` holds.
 pub(super) fn read(
     text: &str,
     start: usize,
@@ -49,6 +51,7 @@ pub(super) fn read(
     let first = attributes.len();
     let name = names::read(text, start + 1, grammar_end)?;
     let mut namespaced = name.colon.is_some();
+    let (mut traits_seen, mut suspect) = (0, false);
     let mut at = name.end;
     while at < grammar_end {
         let next = skip_space(&bytes[..grammar_end], at);
@@ -64,10 +67,13 @@ pub(super) fn read(
         let name = names::read(text, next, grammar_end)?;
         let value = read_value(&bytes[..grammar_end], name.end)?;
         namespaced |= name.colon.is_some() || &bytes[next..name.end] == b"xmlns";
+        let traits = traits(&bytes[next..name.end]);
+        suspect |= traits_seen & traits != 0;
+        traits_seen |= traits;
         attributes.push(AttributeSpan { name: Span::new(next, name.end), value });
         at = value.end() + 1;
     }
-    Ok(Tag { name: Span::new(start + 1, name.end), end: close + 1, empty, namespaced })
+    Ok(Tag { name: Span::new(start + 1, name.end), end: close + 1, empty, namespaced, suspect })
 }
 
 /// Reads `= "value"` from `at` on: what stands between the quotes.
@@ -109,6 +115,15 @@ fn next_in_value(bytes: &[u8], mut at: usize, quote: u8) -> Result<usize, Refusa
         Some(found) => Ok(at + found),
         None => Err(Refusal::NotXml("a value that does not end")),
     }
+}
+
+/// One bit of 64 that equal names share, by their length and ends; few others do.
+#[inline]
+fn traits(name: &[u8]) -> u64 {
+    let (Some(&first), Some(&last)) = (name.first(), name.last()) else {
+        return 0;
+    };
+    1 << ((first ^ last.rotate_left(3)).wrapping_add(name.len() as u8) & 63)
 }
 
 /// Whether no two of one element's attributes have the same name. `order` is scratch.
