@@ -1,7 +1,8 @@
 //! Which `xmlns` values are plain URI references: RFC 3986, less what libxml2 reads otherwise.
 //!
-//! Brackets (IPv6 hosts) and ports of more than five digits are left out: no client needs them
-//! in a name, and parsers differ about them.
+//! An ampersand is left out, since libxml2 keeps it as `&#38;` in the namespace's name while
+//! others resolve it; brackets (IPv6 hosts) and ports of more than five digits, since parsers
+//! differ about them. No client needs these in a name.
 
 use core::net::Ipv4Addr;
 
@@ -27,13 +28,13 @@ pub(super) fn is_reference(uri: &str) -> bool {
     }
 }
 
-/// Whether every byte is one of RFC 3986, brackets left out, and every `%` has two digits.
+/// Whether every byte is one of RFC 3986, less `&` and brackets, and every `%` has two digits.
 fn has_only_uri_characters(uri: &[u8]) -> bool {
     uri.iter().enumerate().all(|(at, &byte)| match byte {
         b'%' => matches!(uri.get(at + 1..at + 3), Some(digits)
             if digits.iter().all(u8::is_ascii_hexdigit)),
         b'-' | b'.' | b'_' | b'~' => true,
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => true,
+        b'!' | b'$' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => true,
         b':' | b'/' | b'?' | b'#' | b'@' => true,
         _ => byte.is_ascii_alphanumeric(),
     })
