@@ -1,4 +1,51 @@
-//! palabre: a small XML socket server.
+//! palabre: a small XML socket server for Flash movies, Ruffle, raw TCP programs and telnet.
+//!
+//! One process, one thread, one `mio::Poll`. Three rooms, each behind one door file; a stanza
+//! walks through them once and never turns back:
+//!
+//! ```text
+//! bytes ─ net ─► frame ─ wire ─► Stanza<'a> ─ hub ─► deliveries ─ net ─► outboxes ─► one write per peer and turn
+//! ```
+//!
+//! # Map, in reading order
+//!
+//! - [`limits`]: every bound, with its unit, its default and where the number comes from.
+//! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
+//!   ([`wire::stanza`]) and answers become bytes ([`wire::write`]).
+//! - [`hub`]: the whole behaviour of the server, without a socket, a clock or a thread:
+//!   [`hub::Hub::handle`] takes an [`hub::Input`] and the time, and answers through an
+//!   [`hub::Outlet`]. [`hub::command`] has the table of all stanzas.
+//! - [`config`]: file and arguments become a [`config::Config`].
+//! - [`logging`]: where the log goes, and what is escaped in it.
+//! - [`metrics`]: plain counters.
+//! - [`net`]: binds, owns the poll and the only clock. [`net::server`] has the turn of the loop,
+//!   [`net::world`] what the loop asks of the world, so that a test can be one.
+//! - [`cli`]: the command line, one file a subcommand.
+//!
+//! # Invariants
+//!
+//! 1. A turn has one order: poll, mark ready, read and handle, timers, settle closes, flush,
+//!    close sockets, admit ([`net::server`]).
+//! 2. Readiness is told at its edges and kept in flags; a reader is paused by not reading it.
+//! 3. A connection is named by slot and generation ([`hub::ConnId`]); a slot that is freed in a
+//!    turn is not given out in it.
+//! 4. Closing has one door and always a reason ([`hub::CloseReason`]): what was received before
+//!    the end is handled, the farewell is flushed, then the stream is ended, then what still
+//!    comes is dropped until the peer's end or a deadline.
+//! 5. Everything is bounded, in [`limits`].
+//! 6. An idle connection owns no buffer: there is one read buffer, and only an unfinished tail
+//!    is copied out of it.
+//! 7. A message is encoded once, however many receive it, and each receiver costs one system
+//!    call a turn, however many messages.
+//! 8. Nothing iterates a hash map where the order can be seen.
+//! 9. A peer's bytes can't panic the server. A panic is a bug in us.
+//! 10. No unsafe code.
+//!
+//! # What is deliberately absent
+//!
+//! No threads, no locks, no async runtime: a chat server waits for the kernel, and one core of a
+//! small host serves thousands. No database and no state on disk: a restart is a clean start.
+//! No message is kept for those who are away.
 #![forbid(unsafe_code)]
 
 pub mod limits;
@@ -8,8 +55,11 @@ pub mod wire;
 pub mod hub;
 
 pub mod config;
+
 pub mod logging;
 
 pub mod metrics;
 
 pub mod net;
+
+pub mod cli;

@@ -53,6 +53,8 @@ pub(super) struct Connection<S> {
     pub(super) frames_held: bool,
     /// Our side of the stream is ended.
     pub(super) shut: bool,
+    /// The log has been told that it went over a limit.
+    pub(super) limit_told: bool,
     /// On the list of those to serve.
     pub(super) in_ready: bool,
     /// On the list of those to flush.
@@ -76,6 +78,7 @@ impl<S> Connection<S> {
             ended: false,
             frames_held: false,
             shut: false,
+            limit_told: false,
             in_ready: false,
             in_dirty: false,
         }

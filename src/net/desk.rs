@@ -136,6 +136,12 @@ impl<S> Desk<S> {
         }
     }
 
+    /// Whether a connection goes over a limit for the first time: the log names it once, so
+    /// that nobody can fill a disk by asking for too much over and over.
+    fn is_first_limit(&mut self, id: ConnId) -> bool {
+        self.find(id).is_some_and(|found| !std::mem::replace(&mut found.limit_told, true))
+    }
+
     fn address(&self, id: ConnId) -> Option<IpAddr> {
         self.connections.get(id.slot as usize).map(|connection| connection.address)
     }
@@ -214,7 +220,7 @@ impl<S> Outlet for Desk<S> {
             }
             Note::Refused { conn, error, limit } => {
                 self.metrics.refusals += 1;
-                if limit {
+                if limit && self.is_first_limit(conn) {
                     warn!("{} refused: {error}", self.who(conn, ""));
                 } else {
                     // The text may repeat what the client sent.

@@ -614,7 +614,7 @@ impl<W: World> Server<W> {
             self.desk.finish(id.slot as usize);
             return;
         }
-        debug!("client {id} from {address} connected");
+        info!("client {id} from {address} connected");
         let door = self.listeners[listener].door;
         let now = self.desk.now;
         self.hub.handle(Input::Opened { conn: id, address, door }, now, &mut self.desk);

@@ -1,0 +1,183 @@
+//! The house rules that a compiler does not check.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of the project; what a build or an editor leaves behind is not among them.
+fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if path.file_name().is_none_or(|name| name != "target") {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path, text));
+            }
+        }
+    }
+    assert!(!files.is_empty(), "{folder} has Rust files");
+    files.sort();
+    files
+}
+
+/// The code of a file: without its tests and without comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
+    let forbidden = [
+        "std::net", "mio::", "socket2", "rustix", "Instant", "SystemTime", "::now()",
+        "std::thread", "std::sync", "log::", "debug!", "info!", "warn!", "error!(", "println",
+        "RandomState", "rand::", "std::fs", "std::env", "std::process", "crate::net",
+        "crate::config", "crate::logging", "crate::metrics",
+    ];
+    let own = [rust_files("src/wire"), rust_files("src/hub")].concat();
+    let doors = rust_files("src")
+        .into_iter()
+        .filter(|(path, _)| path.ends_with("src/wire.rs") || path.ends_with("src/hub.rs"));
+    for (path, text) in own.into_iter().chain(doors) {
+        for word in forbidden {
+            assert!(!code(&text).contains(word), "{} uses {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn wire_knows_nothing_of_the_hub_and_limits_nothing_of_anybody() {
+    for (path, text) in rust_files("src/wire") {
+        assert!(!code(&text).contains("crate::hub"), "{} uses the hub", path.display());
+    }
+    for name in ["src/limits.rs", "src/metrics.rs"] {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        assert!(!code(&text).contains("crate::"), "{name} uses the house");
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    for (path, text) in [rust_files("src"), rust_files("tests")].concat() {
+        assert!(text.starts_with("//! "), "{} begins without its sentence", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_to_be_done_in_the_code() {
+    for (path, text) in [rust_files("src"), rust_files("tests")].concat() {
+        for word in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("#[ig", "nore")] {
+            assert!(!text.contains(word), "{} holds a {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_module_is_named_in_the_crate_documentation() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    for module in lib.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
+        let name = module.trim_end_matches(';');
+        assert!(
+            lib.lines().any(|line| line.starts_with("//!") && line.contains(&format!("[`{name}`]"))),
+            "the map in src/lib.rs does not name {name}"
+        );
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_the_card_names() {
+    let allowed: BTreeSet<&str> =
+        ["Cargo.toml", "Cargo.lock", "src", "tests", "fuzz", "README.md", "CHANGELOG.md", "LICENSE"]
+            .into();
+    let listed = Command::new("git").args(["ls-files"]).current_dir(root()).output();
+    // Without git, as in a packed crate, the folder itself is looked at.
+    let names: BTreeSet<String> = match listed {
+        Ok(output) if output.status.success() && !output.stdout.is_empty() => {
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .filter_map(|path| path.split('/').next().map(str::to_owned))
+                .collect()
+        }
+        _ => fs::read_dir(root())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "target")
+            .collect(),
+    };
+    for name in names {
+        assert!(name.starts_with('.') || allowed.contains(&*name), "{name} at the top level");
+    }
+}
+
+#[test]
+fn every_dependency_says_why() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for section in ["[dependencies]", "[dev-dependencies]"] {
+        let lines = manifest.split(section).nth(1).unwrap().lines().skip(1);
+        let mut explained = false;
+        for line in lines.take_while(|line| !line.starts_with('[')) {
+            if line.starts_with('#') {
+                explained = true;
+            } else if line.is_empty() {
+                explained = false;
+            } else {
+                assert!(explained, "no reason above {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn quick_xml_is_newer_than_its_advisory() {
+    // RUSTSEC-2026-0194 was mended in 0.41.
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let after = lock.split("name = \"quick-xml\"\nversion = \"0.").nth(1).unwrap();
+    let minor: u32 = after.split('.').next().unwrap().parse().unwrap();
+    assert!(minor >= 41, "quick-xml 0.{minor}");
+}
+
+/// The part of the README between `<!-- NAME -->` and `<!-- end -->`.
+fn readme_part(name: &str) -> String {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let begin = format!("<!-- {name} -->\n");
+    let from = readme.find(&begin).unwrap_or_else(|| panic!("README.md has no {begin}"));
+    let rest = &readme[from + begin.len()..];
+    rest[..rest.find("<!-- end -->").expect("an end mark")].to_owned()
+}
+
+#[test]
+fn the_readme_has_the_table_of_stanzas_as_it_is() {
+    use palabre::hub::command::{State, VERBS};
+    let mut table = String::from("| stanza | who may send it | what it does |\n|---|---|---|\n");
+    for verb in VERBS {
+        let who = match verb.state {
+            State::New => "before login",
+            State::LoggedIn if verb.root => "root",
+            State::LoggedIn => "after login",
+            State::Any => "anybody",
+        };
+        let usage = verb.usage.replace("  ", "`, `");
+        table.push_str(&format!("| `{usage}` | {who} | {} |\n", verb.meaning));
+    }
+    let shown = readme_part("stanzas");
+    assert_eq!(shown, table, "README.md between <!-- stanzas --> and <!-- end --> should be:\n{table}");
+}
+
+#[test]
+fn the_readme_has_the_table_of_keys_as_it_is() {
+    let table = palabre::config::key_tables();
+    let shown = readme_part("keys");
+    assert_eq!(shown, table, "README.md between <!-- keys --> and <!-- end --> should be:\n{table}");
+}
