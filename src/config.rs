@@ -68,10 +68,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let values = Values {
-            ip: vec![Place::LOOPBACK],
-            ..Values::default()
-        };
+        let values = Values { ip: vec![Place::LOOPBACK], ..Values::default() };
         Self::assemble(None, values, vec![Origin::Default; KEYS.len()], Vec::new())
     }
 }
@@ -97,10 +94,7 @@ impl Config {
             let Some(port) = self.policy_port else { break };
             let address = SocketAddr::new(listen.address.ip(), port);
             if addresses.iter().all(|known| known.address != address) {
-                addresses.push(Listen {
-                    address,
-                    optional: listen.optional,
-                });
+                addresses.push(Listen { address, optional: listen.optional });
             }
         }
         addresses
@@ -207,10 +201,7 @@ impl Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES
-            .iter()
-            .find(|(_, level)| level == self)
-            .map_or("", |(name, _)| name);
+        let name = Self::NAMES.iter().find(|(_, level)| level == self).map_or("", |(name, _)| name);
         f.write_str(name)
     }
 }
@@ -231,9 +222,7 @@ impl FromStr for Level {
     type Err = LevelError;
 
     fn from_str(text: &str) -> Result<Self, LevelError> {
-        let named = Self::NAMES
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let named = Self::NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         named.map(|(_, level)| *level).ok_or(LevelError)
     }
 }
@@ -261,11 +250,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, source } => {
-                write!(
-                    f,
-                    "can't read the configuration {}: {source}",
-                    path.display()
-                )
+                write!(f, "can't read the configuration {}: {source}", path.display())
             }
             Self::Invalid { problems, .. } => {
                 for (index, problem) in problems.iter().enumerate() {
@@ -309,9 +294,7 @@ impl fmt::Display for Problem {
             write!(f, "{}: ", self.key.escape_debug())?;
         }
         write!(f, "found {}, needs {}", self.found, self.needs)?;
-        self.nearest
-            .as_ref()
-            .map_or(Ok(()), |name| write!(f, "; the nearest name is {name}"))
+        self.nearest.as_ref().map_or(Ok(()), |name| write!(f, "; the nearest name is {name}"))
     }
 }
 
@@ -335,10 +318,7 @@ enum Origin {
 /// [`Error::Invalid`] with everything that is wrong in it.
 pub fn load(arguments: &Arguments) -> Result<Config, Error> {
     let Some((path, text)) = find(arguments)? else {
-        let mut values = Values {
-            ip: vec![Place::LOOPBACK],
-            ..Values::default()
-        };
+        let mut values = Values { ip: vec![Place::LOOPBACK], ..Values::default() };
         let mut origins = vec![Origin::Default; KEYS.len()];
         override_by(arguments, &mut values, &mut origins);
         return Ok(Config::assemble(None, values, origins, Vec::new()));
@@ -350,28 +330,17 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
     draft.cross_check();
     if !draft.problems.is_empty() {
         draft.problems.sort_by_key(|problem| problem.line);
-        return Err(Error::Invalid {
-            problems: draft.problems,
-            pid_file: draft.values.pid_file,
-        });
+        return Err(Error::Invalid { problems: draft.problems, pid_file: draft.values.pid_file });
     }
     draft.warn();
     let source = arguments.directory.join(path);
-    Ok(Config::assemble(
-        Some(source),
-        draft.values,
-        draft.origins,
-        draft.warnings,
-    ))
+    Ok(Config::assemble(Some(source), draft.values, draft.origins, draft.warnings))
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
     let read = |path: &Path| std::fs::read(arguments.directory.join(path));
     if let Some(path) = &arguments.file {
-        let text = read(path).map_err(|source| Error::Unreadable {
-            path: path.clone(),
-            source,
-        })?;
+        let text = read(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
         return Ok(Some((path.clone(), text)));
     }
     for path in LOOKED_FOR.map(PathBuf::from) {
@@ -386,10 +355,7 @@ fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
 
 /// Later the process may stand in another directory.
 fn make_absolute(values: &mut Values, directory: &Path) {
-    for path in [&mut values.pid_file, &mut values.log_file]
-        .into_iter()
-        .flatten()
-    {
+    for path in [&mut values.pid_file, &mut values.log_file].into_iter().flatten() {
         *path = directory.join(&path);
     }
 }
@@ -408,11 +374,7 @@ fn override_by(arguments: &Arguments, values: &mut Values, origins: &mut [Origin
 /// The addresses that `ip` and `port` stand for, each once.
 fn resolve(values: &Values) -> Vec<Listen> {
     let all = [Place::ALL];
-    let places = if values.ip.is_empty() {
-        &all[..]
-    } else {
-        &values.ip
-    };
+    let places = if values.ip.is_empty() { &all[..] } else { &values.ip };
     let mut addresses: Vec<Listen> = Vec::new();
     for listen in places.iter().flat_map(|place| place.resolve(values.port)) {
         // Port 0 is another one each time.
@@ -468,12 +430,7 @@ impl Draft {
                 Content::Fault(fault) => {
                     let (found, needs) = fault.found_and_needed();
                     let key = known_key_of(&fault);
-                    self.problems.push(Problem {
-                        key,
-                        found,
-                        needs: needs.to_owned(),
-                        ..problem
-                    });
+                    self.problems.push(Problem { key, found, needs: needs.to_owned(), ..problem });
                 }
             }
         }
@@ -481,10 +438,7 @@ impl Draft {
 
     /// Whether the section is a known one.
     fn enter(&mut self, name: &str, line: usize) -> bool {
-        if SECTIONS
-            .iter()
-            .any(|section| section.eq_ignore_ascii_case(name))
-        {
+        if SECTIONS.iter().any(|section| section.eq_ignore_ascii_case(name)) {
             return true;
         }
         let nearest = nearest(name, SECTIONS.iter().copied()).map(|section| format!("[{section}]"));
@@ -514,11 +468,7 @@ impl Draft {
         }
         self.origins[index] = Origin::Line(line);
         if let Err(refused) = KEYS[index].kind.read(&mut self.values, value) {
-            self.problems.push(Problem {
-                found: refused.found,
-                needs: refused.needs,
-                ..problem
-            });
+            self.problems.push(Problem { found: refused.found, needs: refused.needs, ..problem });
         }
     }
 
@@ -536,41 +486,23 @@ impl Draft {
 
     /// What is wrong only in company. A limit that the file does not set follows those it sets.
     fn cross_check(&mut self) {
-        let Limits {
-            stanza_bytes_max: stanza,
-            backlog_bytes_max: backlog,
-            ..
-        } = self.values.limits;
+        let Limits { stanza_bytes_max: stanza, backlog_bytes_max: backlog, .. } =
+            self.values.limits;
         if backlog < stanza && !self.follow("backlog", "stanzabytes") {
-            self.wrong(
-                "limits",
-                "backlog",
-                backlog,
-                format!("at least stanzabytes, {stanza}"),
-            );
+            self.wrong("limits", "backlog", backlog, format!("at least stanzabytes, {stanza}"));
         }
         let limits = &mut self.values.limits;
         limits.backlog_bytes_max = limits.backlog_bytes_max.max(stanza);
         let backlog = limits.backlog_bytes_max;
         let soft = limits.backlog_soft_bytes_max;
         if soft > backlog && !self.follow("backlogsoft", "backlog") {
-            self.wrong(
-                "limits",
-                "backlogsoft",
-                soft,
-                format!("at most backlog, {backlog}"),
-            );
+            self.wrong("limits", "backlogsoft", soft, format!("at most backlog, {backlog}"));
         }
         let limits = &mut self.values.limits;
         limits.backlog_soft_bytes_max = soft.min(backlog);
         let total = limits.backlog_total_bytes_max;
         if total < backlog && !self.follow("backlogtotal", "backlog") {
-            self.wrong(
-                "limits",
-                "backlogtotal",
-                total,
-                format!("at least backlog, {backlog}"),
-            );
+            self.wrong("limits", "backlogtotal", total, format!("at least backlog, {backlog}"));
         }
         self.values.limits.backlog_total_bytes_max = total.max(backlog);
 
@@ -580,6 +512,12 @@ impl Draft {
         {
             let needs = "a port that nothing else uses, 843 for Flash; the main port answers policy requests too";
             self.wrong("crossdomain", "policyport", port, needs.to_owned());
+        }
+        if let (Some(log), Some(pid)) = (&self.values.log_file, &self.values.pid_file)
+            && log == pid
+        {
+            let (found, needs) = (format!("{:?}, the pid file", log.display()), "another file");
+            self.wrong("logging", "logfile", found, needs.to_owned());
         }
         if self.values.use_database && self.values.check_password {
             let needs = "usedatabase = false, or checkpassword = false to let everybody log in: \
@@ -602,11 +540,7 @@ impl Draft {
     fn wrong(&mut self, section: &str, key: &str, found: impl fmt::Display, needs: String) {
         let line = self.line_of(section, key);
         let problem = self.problem(line, section, key);
-        self.problems.push(Problem {
-            found: found.to_string(),
-            needs,
-            ..problem
-        });
+        self.problems.push(Problem { found: found.to_string(), needs, ..problem });
     }
 
     /// The line of a key that the file has.
@@ -622,10 +556,7 @@ impl Draft {
         let mut told = Vec::new();
         if self.values.use_database {
             let line = self.line_of("database", "usedatabase");
-            told.push((
-                line,
-                "[database] usedatabase: this version uses no database".to_owned(),
-            ));
+            told.push((line, "[database] usedatabase: this version uses no database".to_owned()));
         }
         let line = self.line_of("modules", "list");
         for module in &self.values.modules {
@@ -638,12 +569,7 @@ impl Draft {
             let text = "[modules] list: logins are not checked by any module, everybody may log in";
             told.push((line, text.to_owned()));
         }
-        let Limits {
-            stanza_bytes_max,
-            nick_bytes_max,
-            room_bytes_max,
-            ..
-        } = self.values.limits;
+        let Limits { stanza_bytes_max, nick_bytes_max, room_bytes_max, .. } = self.values.limits;
         // An empty element gets an end tag, and the names of sender and room escaped.
         let relayed = 2 * stanza_bytes_max + 6 * (nick_bytes_max + room_bytes_max) + 64;
         if self.values.limits.backlog_bytes_max < relayed {

@@ -70,21 +70,14 @@ struct Sink {
     /// Whether warnings and errors also go to stderr when there is a file: while the server
     /// starts, somebody watches the console.
     echo: bool,
-    /// The line that is being put together; kept for its memory.
-    line: String,
     /// Lines that could not be written.
     lost: u64,
 }
 
-static SINK: Mutex<Sink> = Mutex::new(Sink {
-    file: None,
-    echo: false,
-    line: String::new(),
-    lost: 0,
-});
+static SINK: Mutex<Sink> = Mutex::new(Sink { file: None, echo: false, lost: 0 });
 
 fn sink() -> MutexGuard<'static, Sink> {
-    // A panic while it was held leaves at worst a half line in it.
+    // Nothing in it can be half changed.
     SINK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,11 +95,10 @@ pub fn init(level: Level, path: Option<&Path>) -> Result<(), Error> {
         sink.echo = echo;
     }
     // A second call, in a test, finds the logger in place.
-    let _ = fern::Dispatch::new()
-        .chain(fern::Output::call(write_record))
-        .apply();
+    if fern::Dispatch::new().chain(fern::Output::call(write_record)).apply().is_ok() {
+        log_panics();
+    }
     log::set_max_level(level.filter());
-    log_panics();
     Ok(())
 }
 
@@ -134,10 +126,7 @@ pub fn level() -> LevelFilter {
 
 fn open(path: &Path) -> Result<File, Error> {
     let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.map_err(|source| Error {
-        path: path.to_owned(),
-        source,
-    })
+    opened.map_err(|source| Error { path: path.to_owned(), source })
 }
 
 /// A detached server has no console on which a panic could be seen.
@@ -150,32 +139,23 @@ fn log_panics() {
 }
 
 fn write_record(record: &Record<'_>) {
+    // Before the lock is taken: the values that are formatted are anybody's code, and a panic
+    // in it is logged too.
+    let line = line(SystemTime::now(), record.level(), record.args());
     let mut sink = sink();
     let sink = &mut *sink;
-    sink.line.clear();
-    put_line(
-        &mut sink.line,
-        SystemTime::now(),
-        record.level(),
-        record.args(),
-    );
     if sink.echo && record.level() <= LogLevel::Warn {
-        let _ = io::stderr().write_all(sink.line.as_bytes());
+        let _ = io::stderr().write_all(line.as_bytes());
     }
     if sink.lost > 0 {
-        let lost = format_args!("{} lines of the log could not be written", sink.lost).to_string();
-        let mut line = String::new();
-        put_line(
-            &mut line,
-            SystemTime::now(),
-            LogLevel::Warn,
-            &format_args!("{lost}"),
-        );
-        if write_line(sink.file.as_mut(), &line).is_ok() {
+        let lost = sink.lost;
+        let message = format_args!("{lost} lines of the log could not be written");
+        let notice = self::line(SystemTime::now(), LogLevel::Warn, &message);
+        if write_line(sink.file.as_mut(), &notice).is_ok() {
             sink.lost = 0;
         }
     }
-    if write_line(sink.file.as_mut(), &sink.line).is_err() {
+    if write_line(sink.file.as_mut(), &line).is_err() {
         sink.lost += 1;
     }
 }
@@ -187,17 +167,14 @@ fn write_line(file: Option<&mut File>, line: &str) -> io::Result<()> {
     }
 }
 
-/// Appends `TIME LEVEL message` and a newline. Whatever is logged, it stays one line.
-fn put_line(line: &mut String, time: SystemTime, level: LogLevel, message: &fmt::Arguments<'_>) {
+/// `TIME LEVEL message` and a newline. Whatever is logged, it is one line.
+fn line(time: SystemTime, level: LogLevel, message: &fmt::Arguments<'_>) -> String {
+    let mut line = String::with_capacity(128);
     // Writing to a string can't fail.
-    let _ = write!(
-        line,
-        "{} {} ",
-        humantime::format_rfc3339_millis(time),
-        level_name(level)
-    );
-    let _ = write!(OneLine(line), "{message}");
+    let _ = write!(line, "{} {} ", humantime::format_rfc3339_millis(time), level_name(level));
+    let _ = write!(OneLine(&mut line), "{message}");
     line.push('\n');
+    line
 }
 
 const fn level_name(level: LogLevel) -> &'static str {
@@ -254,8 +231,7 @@ mod tests {
     #[test]
     fn a_record_is_one_line_with_time_level_and_message() {
         let time = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
-        let mut line = String::new();
-        put_line(&mut line, time, LogLevel::Info, &format_args!("a\nb\u{9b}"));
+        let line = line(time, LogLevel::Info, &format_args!("a\nb\u{9b}"));
         assert_eq!(line, "2001-09-09T01:46:40.123Z info    a\\nb\\u{9b}\n");
     }
 }

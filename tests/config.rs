@@ -15,10 +15,7 @@ use tempfile::TempDir;
 fn load_text(text: impl AsRef<[u8]>) -> Result<Config, Error> {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("palabre.conf"), text).unwrap();
-    load(&Arguments {
-        directory: directory.path().to_owned(),
-        ..Arguments::default()
-    })
+    load(&Arguments { directory: directory.path().to_owned(), ..Arguments::default() })
 }
 
 fn good(text: &str) -> Config {
@@ -55,11 +52,7 @@ fn without_a_file_the_defaults_listen_on_loopback() {
 
     // An empty file is a file: it listens everywhere.
     fs::write(&file, "").unwrap();
-    let config = load(&Arguments {
-        file: Some(file.clone()),
-        ..Arguments::default()
-    })
-    .unwrap();
+    let config = load(&Arguments { file: Some(file.clone()), ..Arguments::default() }).unwrap();
     assert_eq!(config.source, Some(file));
     assert_eq!(addresses(&config), ["0.0.0.0:2468", "[::]:2468?"]);
 }
@@ -72,10 +65,7 @@ fn the_sample_of_the_old_server_loads_as_it_is() {
     assert_eq!(config.log_level, Level::Info);
     assert_eq!(config.log_file, None);
     assert_eq!(config.settings.root_password, None);
-    assert_eq!(
-        config.settings.domains,
-        ["movies.example.org", "games.example.net"]
-    );
+    assert_eq!(config.settings.domains, ["movies.example.org", "games.example.net"]);
     assert_eq!(config.settings.limits, Limits::default());
     let warnings = config.warnings.join("\n");
     for module in ["dbQueries", "helloworld", "simpleLogin"] {
@@ -102,24 +92,11 @@ fn what_check_prints_loads_again_and_means_the_same() {
     assert_eq!(second.policy_port, first.policy_port);
     assert_eq!(second.settings, first.settings);
     let values = |config: &Config| -> Vec<String> {
-        config
-            .to_ini()
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(str::to_owned)
-            .collect()
+        config.to_ini().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
     assert_eq!(values(&first), values(&second));
-    assert!(
-        first.to_ini().contains("(line 14)\nstanzabytes = 100\n"),
-        "{}",
-        first.to_ini()
-    );
-    assert!(
-        first.to_ini().contains("(default)\ndepth = 64\n"),
-        "{}",
-        first.to_ini()
-    );
+    assert!(first.to_ini().contains("(line 14)\nstanzabytes = 100\n"), "{}", first.to_ini());
+    assert!(first.to_ini().contains("(default)\ndepth = 64\n"), "{}", first.to_ini());
 }
 
 #[test]
@@ -129,10 +106,7 @@ fn passwords_are_shown_nowhere() {
     assert_eq!(config.settings.root_password.as_deref(), Some("hunter2"));
     let shown = format!("{}\n{config:?}\n{:?}", config.to_ini(), config.warnings);
     assert!(!shown.contains("hunter"), "{shown}");
-    assert!(
-        shown.contains("\n# password = (set, not shown)\n"),
-        "{shown}"
-    );
+    assert!(shown.contains("\n# password = (set, not shown)\n"), "{shown}");
 
     for wrong in [
         "password hunter2",
@@ -157,10 +131,7 @@ fn keys_and_sections_are_taken_in_any_case_and_either_spelling() {
     assert_eq!(addresses(&config), ["[::1]:2469"]);
     assert_eq!(config.log_level, Level::Warning);
     assert_eq!(
-        good("[admin]\npassword = 50%% off\n")
-            .settings
-            .root_password
-            .as_deref(),
+        good("[admin]\npassword = 50%% off\n").settings.root_password.as_deref(),
         Some("50% off")
     );
 }
@@ -178,25 +149,15 @@ fn listen_addresses() {
         ),
         ("ip = localhost", &["127.0.0.1:2468", "[::1]:2468?"]),
         ("ip = * [::]", &["0.0.0.0:2468", "[::]:2468"]),
-        (
-            "ip = 127.0.0.1:0 127.0.0.1",
-            &["127.0.0.1:0", "127.0.0.1:2468"],
-        ),
+        ("ip = 127.0.0.1:0 127.0.0.1", &["127.0.0.1:0", "127.0.0.1:2468"]),
     ] {
-        assert_eq!(
-            addresses(&good(&format!("[daemon]\n{text}\n"))),
-            expected,
-            "{text}"
-        );
+        assert_eq!(addresses(&good(&format!("[daemon]\n{text}\n"))), expected, "{text}");
     }
     let config =
         good("[daemon]\nip = 127.0.0.1 127.0.0.1:7 [::1]:7\n[crossdomain]\npolicyport = 843\n");
     assert_eq!(config.settings.policy_ports, "2468,7");
-    let policy: Vec<String> = config
-        .policy_listen()
-        .iter()
-        .map(|listen| listen.address.to_string())
-        .collect();
+    let policy: Vec<String> =
+        config.policy_listen().iter().map(|listen| listen.address.to_string()).collect();
     assert_eq!(policy, ["127.0.0.1:843", "[::1]:843"]);
 }
 
@@ -210,10 +171,7 @@ fn arguments_override_the_file() {
     .unwrap();
     let arguments = Arguments {
         file: Some("other.conf".into()),
-        listen: vec![
-            Place::with_port("127.0.0.1:0").unwrap(),
-            Place::with_port(":7").unwrap(),
-        ],
+        listen: vec![Place::with_port("127.0.0.1:0").unwrap(), Place::with_port(":7").unwrap()],
         log_level: Some(Level::Debug),
         directory: directory.path().to_owned(),
     };
@@ -222,13 +180,7 @@ fn arguments_override_the_file() {
     assert_eq!(config.log_level, Level::Debug);
     assert_eq!(config.log_file, Some(directory.path().join("a/b.log")));
     assert_eq!(config.source, Some(directory.path().join("other.conf")));
-    assert!(
-        config
-            .to_ini()
-            .contains("(--listen)\nip = 127.0.0.1:0 *:7\n"),
-        "{}",
-        config.to_ini()
-    );
+    assert!(config.to_ini().contains("(--listen)\nip = 127.0.0.1:0 *:7\n"), "{}", config.to_ini());
 }
 
 #[test]
@@ -240,39 +192,22 @@ fn what_can_not_be_read_is_named() {
         ..Arguments::default()
     };
     let error = load(&arguments).unwrap_err().to_string();
-    assert!(
-        error.starts_with("can't read the configuration no.conf: "),
-        "{error}"
-    );
+    assert!(error.starts_with("can't read the configuration no.conf: "), "{error}");
 }
 
 /// Every key with values that are right.
 const GOOD: [(&str, &str, &[&str]); 40] = [
-    (
-        "daemon",
-        "startdaemon",
-        &["true", "False", "yes", "no", "on", "off", "1", "0"],
-    ),
+    ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
     ("daemon", "port", &["", "0", "1", "65535"]),
-    (
-        "logging",
-        "loglevel",
-        &["debug", "info", "warning", "error", "critical", "INFO"],
-    ),
+    ("logging", "loglevel", &["debug", "info", "warning", "error", "critical", "INFO"]),
     ("logging", "logfile", &["", "./palabre.log"]),
     ("admin", "password", &["", "secret", "a b = c", "50%%"]),
     (
         "crossdomain",
         "alloweddomains",
-        &[
-            "",
-            "*",
-            "a.example *.b.example",
-            "a.example,192.0.2.1",
-            "a\n  b",
-        ],
+        &["", "*", "a.example *.b.example", "a.example,192.0.2.1", "a\n  b"],
     ),
     ("crossdomain", "policyport", &["", "0", "843"]),
     ("database", "usedatabase", &["false"]),
@@ -282,11 +217,7 @@ const GOOD: [(&str, &str, &[&str]); 40] = [
     ("database", "dbuser", &["", "root"]),
     ("database", "dbpassword", &["", "secret"]),
     ("database", "dbdatabase", &["", "test"]),
-    (
-        "database",
-        "dbrequest",
-        &["", "SELECT a = b FROM [LOGIN]", "SELECT 1\n  FROM t"],
-    ),
+    ("database", "dbrequest", &["", "SELECT a = b FROM [LOGIN]", "SELECT 1\n  FROM t"]),
     ("modules", "list", &["", "a,b", "a b"]),
     ("rooms", "relaynames", &["safe", "any", "Safe"]),
     ("rooms", "fullroster", &["0", "1", "4294967295"]),
@@ -314,61 +245,19 @@ const GOOD: [(&str, &str, &[&str]); 40] = [
 
 /// Values that are wrong, with what is found and a part of what would be right.
 const BAD: [(&str, &str, &str, &str, &str); 37] = [
-    (
-        "daemon",
-        "startdaemon",
-        "maybe",
-        "\"maybe\"",
-        "true or false",
-    ),
+    ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
-    (
-        "daemon",
-        "ip",
-        "example.org",
-        "\"example.org\"",
-        "IPv4 or IPv6 address",
-    ),
-    (
-        "daemon",
-        "ip",
-        "127.0.0.1 127.0.0.1",
-        "\"127.0.0.1\"",
-        "each address once",
-    ),
-    (
-        "daemon",
-        "ip",
-        "127.0.0.1:99999",
-        "\"127.0.0.1:99999\"",
-        "from 0 to 65535",
-    ),
-    (
-        "daemon",
-        "port",
-        "24a8",
-        "\"24a8\"",
-        "from 0 (a free one) to 65535",
-    ),
+    ("daemon", "ip", "example.org", "\"example.org\"", "IPv4 or IPv6 address"),
+    ("daemon", "ip", "127.0.0.1 127.0.0.1", "\"127.0.0.1\"", "each address once"),
+    ("daemon", "ip", "127.0.0.1:99999", "\"127.0.0.1:99999\"", "from 0 to 65535"),
+    ("daemon", "port", "24a8", "\"24a8\"", "from 0 (a free one) to 65535"),
     ("daemon", "port", "65536", "\"65536\"", "65535"),
     ("daemon", "port", "-1", "\"-1\"", "65535"),
     ("daemon", "port", "2468 # main", "\"2468 # main\"", "65535"),
-    (
-        "logging",
-        "loglevel",
-        "chatty",
-        "\"chatty\"",
-        "one of debug, info, warning, error, critical",
-    ),
+    ("logging", "loglevel", "chatty", "\"chatty\"", "one of debug, info, warning, error, critical"),
     ("logging", "loglevel", "", "nothing", "one of debug"),
-    (
-        "logging",
-        "logfile",
-        "a\n  b",
-        "goes on in an indented line",
-        "on one line",
-    ),
+    ("logging", "logfile", "a\n  b", "goes on in an indented line", "on one line"),
     ("admin", "password", "a%b", "a single", "\"%%\""),
     (
         "crossdomain",
@@ -377,69 +266,27 @@ const BAD: [(&str, &str, &str, &str, &str); 37] = [
         "\"http://example.org\"",
         "without a scheme",
     ),
-    (
-        "crossdomain",
-        "alloweddomains",
-        "a;'<b>",
-        "\"a;'<b>\"",
-        "separated by blanks",
-    ),
+    ("crossdomain", "alloweddomains", "a;'<b>", "\"a;'<b>\"", "separated by blanks"),
     ("crossdomain", "policyport", "0x1", "\"0x1\"", "65535"),
-    (
-        "database",
-        "usedatabase",
-        "perhaps",
-        "\"perhaps\"",
-        "true or false",
-    ),
+    ("database", "usedatabase", "perhaps", "\"perhaps\"", "true or false"),
     ("database", "checkpassword", "2", "\"2\"", "true or false"),
     ("modules", "list", "a = b", "\"=\"", "separated by commas"),
     ("rooms", "relaynames", "all", "\"all\"", "safe or any"),
-    (
-        "rooms",
-        "fullroster",
-        "many",
-        "\"many\"",
-        "a number from 0 to 4294967295",
-    ),
-    (
-        "limits",
-        "stanzabytes",
-        "0",
-        "\"0\"",
-        "a number of bytes from 64 to",
-    ),
+    ("rooms", "fullroster", "many", "\"many\"", "a number from 0 to 4294967295"),
+    ("limits", "stanzabytes", "0", "\"0\"", "a number of bytes from 64 to"),
     ("limits", "stanzabytes", "63", "\"63\"", "from 64"),
     ("limits", "stanzabytes", "64k", "\"64k\"", "digits only"),
     ("limits", "depth", "-1", "\"-1\"", "from 0"),
-    (
-        "limits",
-        "attributes",
-        "4294967296",
-        "\"4294967296\"",
-        "to 4294967295",
-    ),
+    ("limits", "attributes", "4294967296", "\"4294967296\"", "to 4294967295"),
     ("limits", "nickbytes", "0", "\"0\"", "from 1"),
     ("limits", "roombytes", "0", "\"0\"", "from 1"),
     ("limits", "params", "", "nothing", "a number from 0"),
     ("limits", "parambytes", "+1", "\"+1\"", "digits only"),
     ("limits", "logintime", "5m", "\"5m\"", "digits only"),
-    (
-        "limits",
-        "stanzarate",
-        "99999999999999999999",
-        "\"99999999999999999999\"",
-        "to 4294967295",
-    ),
+    ("limits", "stanzarate", "99999999999999999999", "\"99999999999999999999\"", "to 4294967295"),
     ("limits", "backlog", "63", "\"63\"", "from 64"),
     ("limits", "backlogsoft", "0", "\"0\"", "from 1"),
-    (
-        "limits",
-        "backlogtotal",
-        "1099511627777",
-        "\"1099511627777\"",
-        "to 1099511627776",
-    ),
+    ("limits", "backlogtotal", "1099511627777", "\"1099511627777\"", "to 1099511627776"),
     ("limits", "idletime", "1.5", "\"1.5\"", "digits only"),
 ];
 
@@ -452,10 +299,7 @@ fn every_key_takes_its_good_values() {
     }
     // The list above is all there is.
     let ini = Config::default().to_ini();
-    let known = ini
-        .lines()
-        .filter(|line| line.contains(" =") && !line.starts_with('#'))
-        .count();
+    let known = ini.lines().filter(|line| line.contains(" =") && !line.starts_with('#')).count();
     assert_eq!(known, GOOD.len());
 }
 
@@ -465,11 +309,7 @@ fn a_wrong_value_names_file_line_key_and_what_would_be_right() {
         let errors = errors(format!("# line 1\n[{section}]\n\n{key} = {value}\n"));
         let place = format!("palabre.conf:4: [{section}] {key}: found ");
         assert_eq!(errors.len(), 1, "{errors:?}");
-        assert!(
-            errors[0].starts_with(&place),
-            "{key} = {value}: {}",
-            errors[0]
-        );
+        assert!(errors[0].starts_with(&place), "{key} = {value}: {}", errors[0]);
         assert!(errors[0].contains(found), "{key} = {value}: {}", errors[0]);
         assert!(errors[0].contains(needs), "{key} = {value}: {}", errors[0]);
     }
@@ -548,10 +388,7 @@ fn all_errors_of_a_file_are_told_in_order() {
     let errors = errors(
         "[daemon]\nport = x\nprot = 1\n[daemom]\na = b\n[limits]\ndepth\nbacklog = 100\n[daemon]\nport = 2\n",
     );
-    let lines: Vec<&str> = errors
-        .iter()
-        .map(|error| error.split(' ').next().unwrap())
-        .collect();
+    let lines: Vec<&str> = errors.iter().map(|error| error.split(' ').next().unwrap()).collect();
     let expected = ["2", "3", "4", "7", "8", "10"].map(|line| format!("palabre.conf:{line}:"));
     assert_eq!(lines, expected, "{errors:#?}");
 }
@@ -563,10 +400,7 @@ fn limits_are_checked_against_each_other() {
         assert_eq!(errors.len(), 1, "{errors:#?}");
         assert!(errors[0].ends_with(error), "{errors:#?}");
     };
-    wrong(
-        "backlog = 1000",
-        "[limits] backlog: found 1000, needs at least stanzabytes, 65536",
-    );
+    wrong("backlog = 1000", "[limits] backlog: found 1000, needs at least stanzabytes, 65536");
     wrong(
         "backlogsoft = 1048577",
         "[limits] backlogsoft: found 1048577, needs at most backlog, 1048576",
@@ -578,10 +412,7 @@ fn limits_are_checked_against_each_other() {
 
     // What is not in the file follows what is.
     let limits = good("[limits]\nbacklog = 65536\n").settings.limits;
-    assert_eq!(
-        (limits.backlog_soft_bytes_max, limits.backlog_bytes_max),
-        (65_536, 65_536)
-    );
+    assert_eq!((limits.backlog_soft_bytes_max, limits.backlog_bytes_max), (65_536, 65_536));
     let limits = good("[limits]\nstanzabytes = 1000000000\n").settings.limits;
     assert_eq!(
         (limits.backlog_bytes_max, limits.backlog_total_bytes_max),
@@ -590,10 +421,7 @@ fn limits_are_checked_against_each_other() {
 
     let warnings = good("[limits]\nbacklog = 65536\n").warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(
-        warnings[0].starts_with("palabre.conf:2: [limits] backlog: below "),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].starts_with("palabre.conf:2: [limits] backlog: below "), "{warnings:?}");
 }
 
 #[test]
@@ -608,10 +436,7 @@ fn a_policy_port_that_is_taken_is_refused() {
 
 #[test]
 fn a_file_that_demands_passwords_is_refused() {
-    for text in [
-        "usedatabase = true\ncheckpassword = true\n",
-        "usedatabase = true\n",
-    ] {
+    for text in ["usedatabase = true\ncheckpassword = true\n", "usedatabase = true\n"] {
         let errors = errors(format!("[database]\n{text}"));
         assert_eq!(errors.len(), 1);
         assert!(
@@ -652,11 +477,7 @@ fn what_needs_a_restart_is_named() {
     let running = good("[daemon]\nport = 1\n");
     let changed =
         good("[daemon]\nport = 2\npidfile = /run/x.pid\n[crossdomain]\npolicyport = 843\n");
-    let names = [
-        "[daemon] ip and port",
-        "[daemon] pidfile",
-        "[crossdomain] policyport",
-    ];
+    let names = ["[daemon] ip and port", "[daemon] pidfile", "[crossdomain] policyport"];
     assert_eq!(changed.needs_restart(&running), names);
     assert!(running.needs_restart(&running).is_empty());
 }

@@ -61,10 +61,9 @@ impl Fault {
         match self {
             Self::NoEquals(_) => ("a line without \"=\"".to_owned(), entry),
             Self::NoKey => ("no key before \"=\"".to_owned(), entry),
-            Self::Header => (
-                "a section that does not end in \"]\"".to_owned(),
-                "a line \"[section]\"",
-            ),
+            Self::Header => {
+                ("a section that does not end in \"]\"".to_owned(), "a line \"[section]\"")
+            }
             Self::Indented => (
                 "an indented line, and no value above it goes on".to_owned(),
                 "no white space at the start of the line",
@@ -73,10 +72,7 @@ impl Fault {
                 "a value that begins with \";\"".to_owned(),
                 "an empty value, and the comment on a line of its own",
             ),
-            Self::NotUtf8 => (
-                "bytes that are no UTF-8".to_owned(),
-                "a file saved as UTF-8",
-            ),
+            Self::NotUtf8 => ("bytes that are no UTF-8".to_owned(), "a file saved as UTF-8"),
             Self::Control => ("a control character".to_owned(), "plain text"),
         }
     }
@@ -91,27 +87,15 @@ pub(super) fn read(bytes: &[u8]) -> Vec<Item> {
             continue;
         };
         match (content, items.last_mut()) {
-            (Line::Own(content), _) => items.push(Item {
-                line: index + 1,
-                content,
-            }),
-            (
-                Line::Continued(more),
-                Some(Item {
-                    content: Content::Entry { value, .. },
-                    ..
-                }),
-            ) => {
+            (Line::Own(content), _) => items.push(Item { line: index + 1, content }),
+            (Line::Continued(more), Some(Item { content: Content::Entry { value, .. }, .. })) => {
                 if !value.is_empty() {
                     value.push('\n');
                 }
                 value.push_str(&more);
             }
             (Line::Continued(_), _) => {
-                items.push(Item {
-                    line: index + 1,
-                    content: Content::Fault(Fault::Indented),
-                });
+                items.push(Item { line: index + 1, content: Content::Fault(Fault::Indented) });
             }
         }
     }
@@ -173,11 +157,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     let mut rest = bytes;
     while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
         lines.push(&rest[..end]);
-        let ending = if rest[end..].starts_with(b"\r\n") {
-            2
-        } else {
-            1
-        };
+        let ending = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
         rest = &rest[end + ending..];
     }
     lines.push(rest);
@@ -198,11 +178,7 @@ fn read_line(line: &[u8]) -> Option<Line> {
     }
     let indented = line.starts_with(char::is_whitespace);
     let line = line.trim();
-    if line
-        .split_whitespace()
-        .next()
-        .is_some_and(|word| word.eq_ignore_ascii_case("rem"))
-    {
+    if line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("rem")) {
         return None;
     }
     if indented {
@@ -214,9 +190,7 @@ fn read_line(line: &[u8]) -> Option<Line> {
             Some(Line::Continued(line.to_owned()))
         };
     }
-    Some(Line::Own(
-        line.strip_prefix('[').map_or_else(|| entry(line), header),
-    ))
+    Some(Line::Own(line.strip_prefix('[').map_or_else(|| entry(line), header)))
 }
 
 fn header(after_bracket: &str) -> Content {
@@ -245,15 +219,8 @@ fn entry(line: &str) -> Content {
         Some((before, _)) if before.ends_with(char::is_whitespace) => before,
         Some(_) | None => value,
     };
-    let value = if value.trim() == "\"\"" {
-        ""
-    } else {
-        value.trim()
-    };
-    Content::Entry {
-        key,
-        value: value.to_owned(),
-    }
+    let value = if value.trim() == "\"\"" { "" } else { value.trim() };
+    Content::Entry { key, value: value.to_owned() }
 }
 
 #[cfg(test)]
@@ -261,25 +228,16 @@ mod tests {
     use super::*;
 
     fn entry(line: usize, key: &str, value: &str) -> Item {
-        let content = Content::Entry {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
+        let content = Content::Entry { key: key.to_owned(), value: value.to_owned() };
         Item { line, content }
     }
 
     fn section(line: usize, name: &str) -> Item {
-        Item {
-            line,
-            content: Content::Section(name.to_owned()),
-        }
+        Item { line, content: Content::Section(name.to_owned()) }
     }
 
     fn fault(line: usize, fault: Fault) -> Item {
-        Item {
-            line,
-            content: Content::Fault(fault),
-        }
+        Item { line, content: Content::Fault(fault) }
     }
 
     #[test]
@@ -298,11 +256,7 @@ mod tests {
     #[test]
     fn every_line_ending_counts_once() {
         let expected = [section(1, "a"), entry(3, "k", "v"), entry(4, "l", "w")];
-        for text in [
-            "[a]\n\nk=v\nl=w",
-            "[a]\r\n\r\nk=v\r\nl=w\r\n",
-            "[a]\r\rk=v\rl=w",
-        ] {
+        for text in ["[a]\n\nk=v\nl=w", "[a]\r\n\r\nk=v\r\nl=w\r\n", "[a]\r\rk=v\rl=w"] {
             assert_eq!(read(text.as_bytes()), expected, "{text:?}");
         }
     }
@@ -337,20 +291,10 @@ mod tests {
         let items = read(b"[a]\nk = one\n  two\n\t# no\n\tthree\nl =\n  four\n");
         assert_eq!(
             items,
-            [
-                section(1, "a"),
-                entry(2, "k", "one\ntwo\nthree"),
-                entry(6, "l", "four")
-            ]
+            [section(1, "a"), entry(2, "k", "one\ntwo\nthree"), entry(6, "l", "four")]
         );
-        assert_eq!(
-            read(b"[a]\n  k = v"),
-            [section(1, "a"), fault(2, Fault::Indented)]
-        );
-        assert_eq!(
-            read(b"k = v\n  [a]"),
-            [entry(1, "k", "v"), fault(2, Fault::Indented)]
-        );
+        assert_eq!(read(b"[a]\n  k = v"), [section(1, "a"), fault(2, Fault::Indented)]);
+        assert_eq!(read(b"k = v\n  [a]"), [entry(1, "k", "v"), fault(2, Fault::Indented)]);
     }
 
     #[test]
@@ -360,10 +304,7 @@ mod tests {
             ("= 2468", Fault::NoKey),
             ("[daemon", Fault::Header),
             ("[daemon] port = 1", Fault::Header),
-            (
-                "password = ; none",
-                Fault::CommentForValue("password".to_owned()),
-            ),
+            ("password = ; none", Fault::CommentForValue("password".to_owned())),
             ("k = a\u{1b}b", Fault::Control),
         ] {
             assert_eq!(read(text.as_bytes()), [fault(1, expected)], "{text:?}");

@@ -71,11 +71,7 @@ pub(super) struct Secret(pub(super) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() {
-            "Secret(empty)"
-        } else {
-            "Secret(not shown)"
-        })
+        f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret(not shown)" })
     }
 }
 
@@ -130,15 +126,8 @@ pub(super) struct Refused {
 }
 
 fn refused(found: &str, needs: impl Into<String>) -> Refused {
-    let found = if found.is_empty() {
-        "nothing".to_owned()
-    } else {
-        format!("{found:?}")
-    };
-    Refused {
-        found,
-        needs: needs.into(),
-    }
+    let found = if found.is_empty() { "nothing".to_owned() } else { format!("{found:?}") };
+    Refused { found, needs: needs.into() }
 }
 
 impl Kind {
@@ -157,11 +146,7 @@ impl Kind {
             });
         }
         self.read_plain(values, &text).map_err(|refused| {
-            let found = if secret {
-                "a value".to_owned()
-            } else {
-                refused.found
-            };
+            let found = if secret { "a value".to_owned() } else { refused.found };
             Refused { found, ..refused }
         })
     }
@@ -172,17 +157,14 @@ impl Kind {
             Self::Text(at) => text.clone_into(at(values)),
             Self::Secret(at) => text.clone_into(&mut at(values).0),
             Self::Path(at) => {
-                *at(values) = Some(text)
-                    .filter(|text| !text.is_empty())
-                    .map(PathBuf::from)
+                *at(values) = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
             }
             Self::Places => values.ip = places(text)?,
             Self::Port => values.port = port(text)?.unwrap_or(2468),
             Self::PolicyPort => values.policy_port = port(text)?,
             Self::LogLevel => {
-                values.log_level = text
-                    .parse()
-                    .map_err(|LevelError| refused(text, LevelError.to_string()))?;
+                values.log_level =
+                    text.parse().map_err(|LevelError| refused(text, LevelError.to_string()))?;
             }
             Self::Domains => values.domains = words(text).map(domain).collect::<Result<_, _>>()?,
             Self::Modules => values.modules = words(text).map(module).collect::<Result<_, _>>()?,
@@ -202,10 +184,7 @@ impl Kind {
 
     /// Whether an indented line may continue the value.
     fn may_go_on(self) -> bool {
-        matches!(
-            self,
-            Self::Text(_) | Self::Domains | Self::Modules | Self::Places
-        )
+        matches!(self, Self::Text(_) | Self::Domains | Self::Modules | Self::Places)
     }
 
     /// The value as the file could have it; `None` for a secret that is set.
@@ -217,19 +196,14 @@ impl Kind {
             Self::Text(at) => at(&mut values).clone(),
             Self::Secret(at) if at(&mut values).0.is_empty() => String::new(),
             Self::Secret(_) => return None,
-            Self::Path(at) => at(&mut values)
-                .as_ref()
-                .map_or_else(String::new, |path| path.display().to_string()),
-            Self::Places => values
-                .ip
-                .iter()
-                .map(Place::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
+            Self::Path(at) => {
+                at(&mut values).as_ref().map_or_else(String::new, |path| path.display().to_string())
+            }
+            Self::Places => values.ip.iter().map(Place::to_string).collect::<Vec<_>>().join(" "),
             Self::Port => values.port.to_string(),
-            Self::PolicyPort => values
-                .policy_port
-                .map_or_else(String::new, |port| port.to_string()),
+            Self::PolicyPort => {
+                values.policy_port.map_or_else(String::new, |port| port.to_string())
+            }
             Self::LogLevel => values.log_level.to_string(),
             Self::Domains => values.domains.join(" "),
             Self::Modules => values.modules.join(","),
@@ -245,8 +219,7 @@ impl Kind {
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace())
-        .filter(|word| !word.is_empty())
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
 fn flag(text: &str) -> Result<bool, Refused> {
@@ -279,35 +252,21 @@ fn port(text: &str) -> Result<Option<u16>, Refused> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse()
-        .map(Some)
-        .map_err(|_| refused(text, "a port from 0 (a free one) to 65535"))
+    text.parse().map(Some).map_err(|_| refused(text, "a port from 0 (a free one) to 65535"))
 }
 
 fn domain(word: &str) -> Result<String, Refused> {
     if word.contains("://") {
-        return Err(refused(
-            word,
-            "a domain without a scheme, such as example.org",
-        ));
+        return Err(refused(word, "a domain without a scheme, such as example.org"));
     }
-    if word
-        .chars()
-        .all(|c| c.is_alphanumeric() || "-_.*:[]".contains(c))
-    {
+    if word.chars().all(|c| c.is_alphanumeric() || "-_.*:[]".contains(c)) {
         return Ok(word.to_owned());
     }
-    Err(refused(
-        word,
-        "domains separated by blanks, such as example.org, *.example.org or *",
-    ))
+    Err(refused(word, "domains separated by blanks, such as example.org, *.example.org or *"))
 }
 
 fn module(word: &str) -> Result<String, Refused> {
-    if word
-        .chars()
-        .all(|c| c.is_alphanumeric() || "-_.".contains(c))
-    {
+    if word.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
         return Ok(word.to_owned());
     }
     Err(refused(word, "names of modules separated by commas"))
@@ -332,16 +291,8 @@ fn count<N: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<N, Refused> 
 }
 
 /// Every section, in the order in which they are shown.
-pub(super) const SECTIONS: [&str; 8] = [
-    "daemon",
-    "logging",
-    "admin",
-    "crossdomain",
-    "database",
-    "modules",
-    "rooms",
-    "limits",
-];
+pub(super) const SECTIONS: [&str; 8] =
+    ["daemon", "logging", "admin", "crossdomain", "database", "modules", "rooms", "limits"];
 
 macro_rules! keys {
     ($($section:literal $name:literal $kind:expr, $unit:literal, $meaning:literal;)*) => {
@@ -417,7 +368,7 @@ pub(super) static KEYS: &[Key] = keys![
     "limits" "stanzarate" Kind::Rate(|v| &mut v.limits.stanza_rate_per_s), "per second",
         "stanzas of one client; 0: no limit";
     "limits" "stanzaburst" Kind::Rate(|v| &mut v.limits.stanza_burst), "stanzas",
-        "that may come at once before the rate counts; 0: no limit";
+        "that may come at once before the rate counts; 0 is as 1";
     "limits" "failedlogins" Kind::Rate(|v| &mut v.limits.failed_logins_per_minute), "per minute",
         "failed authentications and wrong root passwords of one address; 0: no limit";
     "limits" "backlog" Kind::Bytes(|v| &mut v.limits.backlog_bytes_max, STANZA_BYTES_MIN), "bytes",

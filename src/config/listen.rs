@@ -32,15 +32,10 @@ enum Host {
 
 impl Place {
     /// Every address of the host.
-    pub(super) const ALL: Self = Self {
-        host: Host::All,
-        port: None,
-    };
+    pub(super) const ALL: Self = Self { host: Host::All, port: None };
     /// IPv4 loopback.
-    pub(super) const LOOPBACK: Self = Self {
-        host: Host::One(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        port: None,
-    };
+    pub(super) const LOOPBACK: Self =
+        Self { host: Host::One(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: None };
 
     /// Reads `ADDR:PORT`, `[ADDR]:PORT`, `:PORT`, `*:PORT` or `localhost:PORT`.
     ///
@@ -67,10 +62,8 @@ impl Place {
             Host::Localhost => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST)),
             Host::One(address) => (address, None),
         };
-        let listen = move |address, optional| Listen {
-            address: SocketAddr::new(address, port),
-            optional,
-        };
+        let listen =
+            move |address, optional| Listen { address: SocketAddr::new(address, port), optional };
         core::iter::once(listen(first, false))
             .chain(second.map(|second| listen(second.into(), true)))
     }
@@ -81,20 +74,11 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self {
-                host: Host::One(address.ip()),
-                port: Some(address.port()),
-            });
+            return Ok(Self { host: Host::One(address.ip()), port: Some(address.port()) });
         }
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|text| text.strip_suffix(']'))
-            .unwrap_or(text);
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse::<IpAddr>() {
-            return Ok(Self {
-                host: Host::One(address),
-                port: None,
-            });
+            return Ok(Self { host: Host::One(address), port: None });
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -106,9 +90,7 @@ impl FromStr for Place {
             host if host.eq_ignore_ascii_case("localhost") => Host::Localhost,
             _ => return Err(refusal(text)),
         };
-        let port = port
-            .map(|port| port.parse().map_err(|_| refusal(text)))
-            .transpose()?;
+        let port = port.map(|port| port.parse().map_err(|_| refusal(text))).transpose()?;
         Ok(Self { host, port })
     }
 }
@@ -148,10 +130,7 @@ mod tests {
 
     fn resolved(text: &str) -> Vec<(String, bool)> {
         let place: Place = text.parse().unwrap();
-        place
-            .resolve(2468)
-            .map(|listen| (listen.address.to_string(), listen.optional))
-            .collect()
+        place.resolve(2468).map(|listen| (listen.address.to_string(), listen.optional)).collect()
     }
 
     #[test]
@@ -171,16 +150,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_reads_back() {
-        for text in [
-            "127.0.0.1",
-            "127.0.0.1:0",
-            "::1",
-            "[::1]:1",
-            "*",
-            "*:7",
-            "localhost",
-            "localhost:7",
-        ] {
+        for text in
+            ["127.0.0.1", "127.0.0.1:0", "::1", "[::1]:1", "*", "*:7", "localhost", "localhost:7"]
+        {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
         }
     }

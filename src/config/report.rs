@@ -13,23 +13,14 @@ impl Config {
         let mut text = String::new();
         match &self.source {
             Some(path) => line(&mut text, format_args!("# read from {}", path.display())),
-            None => line(
-                &mut text,
-                format_args!("# no configuration file: built-in defaults"),
-            ),
+            None => line(&mut text, format_args!("# no configuration file: built-in defaults")),
         }
         for section in SECTIONS {
             line(&mut text, format_args!("\n[{section}]"));
-            let keys = KEYS
-                .iter()
-                .zip(&self.origins)
-                .filter(|(key, _)| key.section == section);
+            let keys = KEYS.iter().zip(&self.origins).filter(|(key, _)| key.section == section);
             for (key, origin) in keys {
                 let name = key.name;
-                line(
-                    &mut text,
-                    format_args!("# {} ({})", key.meaning, told(origin)),
-                );
+                line(&mut text, format_args!("# {} ({})", key.meaning, told(origin)));
                 match key.kind.show(&self.values) {
                     Some(value) if value.is_empty() => line(&mut text, format_args!("{name} =")),
                     Some(value) => line(&mut text, format_args!("{name} = {value}")),
@@ -64,11 +55,8 @@ pub fn key_tables() -> String {
     for section in SECTIONS {
         for key in KEYS.iter().filter(|key| key.section == section) {
             let default = key.kind.show(&defaults).unwrap_or_default();
-            let default = if default.is_empty() {
-                "empty".to_owned()
-            } else {
-                format!("`{default}`")
-            };
+            let default =
+                if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
             let meaning = if let Kind::Bytes(_, min) = key.kind
                 && min > 1
             {
@@ -79,10 +67,7 @@ pub fn key_tables() -> String {
             let name = key.name;
             line(
                 &mut text,
-                format_args!(
-                    "| `[{section}] {name}` | {default} | {} | {meaning} |",
-                    key.unit
-                ),
+                format_args!("| `[{section}] {name}` | {default} | {} | {meaning} |", key.unit),
             );
         }
     }
