@@ -1,2 +1,7 @@
-//! The `palabre` binary.
-fn main() {}
+//! The `palabre` binary; everything stands in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    palabre::cli::main()
+}

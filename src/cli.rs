@@ -1,0 +1,339 @@
+//! The command line: arguments, what the console says, exit codes.
+//!
+//! One file a subcommand. What goes wrong comes here as a [`Failure`], which knows its exit
+//! code; the codes are those of init scripts in the Linux Standard Base.
+
+use core::fmt;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::{FromArgs, TopLevelCommand};
+
+use crate::config::{self, Config, Level, Place};
+
+mod check;
+mod client;
+mod pid_file;
+mod run;
+mod start;
+mod status;
+mod stop;
+
+/// What `--version` says.
+const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
+
+/// A small, single-threaded XML socket server for Flash, Ruffle and raw TCP clients. Without a
+/// command it serves in the foreground, as `run` does.
+#[derive(FromArgs)]
+#[argh(
+    help_triggers("-h", "--help", "help"),
+    note = "The configuration is the file that --config names, else ./palabre.conf, else
+/etc/palabre.conf, else built-in defaults: {command_name} listens on 127.0.0.1:2468.",
+    example = "Serve, and talk to it from another terminal:
+  $ {command_name}
+  $ {command_name} client --nick me",
+    example = "Serve in the background by a configuration, look whether it runs, stop it:
+  $ {command_name} start --config /etc/palabre.conf
+  $ {command_name} status
+  $ {command_name} stop",
+    error_code(1, "it failed; status: dead, and the pid file is still there"),
+    error_code(2, "wrong arguments"),
+    error_code(3, "status: not running"),
+    error_code(4, "not permitted; status: unknown"),
+    error_code(6, "the configuration has errors")
+)]
+struct Palabre {
+    /// print the version
+    #[argh(switch, short = 'V')]
+    version: bool,
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
+    /// repeated, port 0 takes a free one
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
+    /// debug, info, warning, error or critical, instead of the configured one
+    #[argh(option, arg_name = "level", from_str_fn(level))]
+    log_level: Option<Level>,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Run(Run),
+    Start(Start),
+    Stop(Stop),
+    Restart(Restart),
+    Status(Status),
+    Check(Check),
+    Client(client::Client),
+}
+
+/// serve in the foreground, until Ctrl-C
+#[derive(FromArgs)]
+#[argh(subcommand, name = "run", help_triggers("-h", "--help", "help"))]
+struct Run {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
+    /// repeated, port 0 takes a free one
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
+    /// debug, info, warning, error or critical, instead of the configured one
+    #[argh(option, arg_name = "level", from_str_fn(level))]
+    log_level: Option<Level>,
+    /// leave the terminal: what `start` starts
+    #[argh(switch, hidden_help)]
+    detached: bool,
+    /// what relative paths are relative to
+    #[argh(option, hidden_help)]
+    directory: Option<PathBuf>,
+}
+
+/// serve in the background; returns when it serves, or says why it doesn't
+#[derive(FromArgs)]
+#[argh(subcommand, name = "start", help_triggers("-h", "--help", "help"))]
+struct Start {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
+    /// repeated, port 0 takes a free one
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
+    /// debug, info, warning, error or critical, instead of the configured one
+    #[argh(option, arg_name = "level", from_str_fn(level))]
+    log_level: Option<Level>,
+}
+
+/// stop the server that the pid file names, and start it anew
+#[derive(FromArgs)]
+#[argh(subcommand, name = "restart", help_triggers("-h", "--help", "help"))]
+struct Restart {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
+    /// repeated, port 0 takes a free one
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
+    /// debug, info, warning, error or critical, instead of the configured one
+    #[argh(option, arg_name = "level", from_str_fn(level))]
+    log_level: Option<Level>,
+}
+
+/// stop the server that the pid file names; returns when it is gone
+#[derive(FromArgs)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help", "help"))]
+struct Stop {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// say whether the server that the pid file names is running
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help", "help"))]
+struct Status {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// read the configuration, say what is wrong with it, and print what would be in force
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
+struct Check {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// an address to listen on instead of the configured ones
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
+    /// debug, info, warning, error or critical, instead of the configured one
+    #[argh(option, arg_name = "level", from_str_fn(level))]
+    log_level: Option<Level>,
+    /// print a table of all keys instead
+    #[argh(switch)]
+    keys: bool,
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    text.parse().map_err(|error| format!("found {text:?}, needs {error}"))
+}
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Success = 0,
+    /// Also, for `status`: dead, and the pid file is still there.
+    Failed = 1,
+    Usage = 2,
+    /// Only for `status`.
+    NotRunning = 3,
+    /// Also, for `status`: unknown.
+    NotPermitted = 4,
+    NotConfigured = 6,
+}
+
+impl Exit {
+    fn of(kind: io::ErrorKind) -> Self {
+        if kind == io::ErrorKind::PermissionDenied { Self::NotPermitted } else { Self::Failed }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    /// What is told; empty when it has been told already.
+    text: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, text: impl fmt::Display) -> Self {
+        Self { exit, text: format!("palabre: {text}") }
+    }
+
+    /// Something that the system refused, with the exit code for its kind.
+    fn system(error: &io::Error, text: impl fmt::Display) -> Self {
+        Self::new(Exit::of(error.kind()), text)
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        match error {
+            config::Error::Unreadable { .. } => Self::new(Exit::NotConfigured, error),
+            // `FILE:LINE: …` stands first in a line, where editors look for it.
+            config::Error::Invalid { .. } => {
+                Self { exit: Exit::NotConfigured, text: error.to_string() }
+            }
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let exit = match parse() {
+        Ok(arguments) => dispatch(arguments).unwrap_or_else(|failure| {
+            if !failure.text.is_empty() {
+                complain(&failure.text);
+            }
+            failure.exit
+        }),
+        Err(exit) => exit,
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn parse() -> Result<Palabre, Exit> {
+    let mut words = Vec::new();
+    for word in std::env::args_os().skip(1) {
+        let Ok(word) = word.into_string() else {
+            complain("palabre: an argument is not UTF-8");
+            return Err(Exit::Usage);
+        };
+        // argh knows `--name value` only.
+        match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => {
+                words.extend([name.to_owned(), value.to_owned()])
+            }
+            Some(_) | None => words.push(word),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    parse_words::<Palabre>(&words)
+}
+
+fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, Exit> {
+    Arguments::from_args(&["palabre"], words).map_err(|early| match early.status {
+        Ok(()) => {
+            say(early.output.trim_end());
+            Exit::Success
+        }
+        Err(()) => {
+            let text = early.output.trim_end();
+            complain(format_args!("palabre: {text}\nRun palabre --help for more information."));
+            Exit::Usage
+        }
+    })
+}
+
+/// Options may stand before the command as well; those behind it count first.
+fn dispatch(top: Palabre) -> Result<Exit, Failure> {
+    if top.version {
+        say(VERSION);
+        return Ok(Exit::Success);
+    }
+    let arguments =
+        |config: Option<PathBuf>, listen: Vec<Place>, log_level: Option<Level>| config::Arguments {
+            file: config.or(top.config),
+            listen: if listen.is_empty() { top.listen } else { listen },
+            log_level: log_level.or(top.log_level),
+            directory: PathBuf::new(),
+        };
+    match top.command {
+        None => run::run(with_directory(arguments(None, Vec::new(), None), None)?, false),
+        Some(Command::Run(run)) => {
+            let arguments = arguments(run.config, run.listen, run.log_level);
+            run::run(with_directory(arguments, run.directory)?, run.detached)
+        }
+        Some(Command::Start(start)) => start::start(&with_directory(
+            arguments(start.config, start.listen, start.log_level),
+            None,
+        )?),
+        Some(Command::Restart(restart)) => start::restart(&with_directory(
+            arguments(restart.config, restart.listen, restart.log_level),
+            None,
+        )?),
+        Some(Command::Stop(stop)) => {
+            stop::stop(&with_directory(arguments(stop.config, Vec::new(), None), None)?)
+        }
+        Some(Command::Status(status)) => {
+            status::status(&with_directory(arguments(status.config, Vec::new(), None), None)?)
+        }
+        Some(Command::Check(check)) => {
+            let arguments =
+                with_directory(arguments(check.config, check.listen, check.log_level), None)?;
+            check::check(&arguments, check.keys)
+        }
+        Some(Command::Client(client)) => client::client(&client),
+    }
+}
+
+fn with_directory(
+    arguments: config::Arguments,
+    directory: Option<PathBuf>,
+) -> Result<config::Arguments, Failure> {
+    let directory = match directory {
+        Some(directory) => directory,
+        None => std::env::current_dir().map_err(|error| {
+            Failure::system(&error, format_args!("no current directory: {error}"))
+        })?,
+    };
+    Ok(config::Arguments { directory, ..arguments })
+}
+
+/// The pid file of a configuration: the configured one, or one of the user's own.
+fn pid_path(config: &Config) -> PathBuf {
+    config.pid_file.clone().unwrap_or_else(pid_file::default_path)
+}
+
+/// Prints lines for the reader of the output. That nobody reads any more is no error of ours.
+fn say(text: impl fmt::Display) {
+    let mut console = io::stdout().lock();
+    let _ = writeln!(console, "{text}");
+    let _ = console.flush();
+}
+
+/// Prints lines for whoever watches the terminal.
+fn complain(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,212 @@
+//! The pid file: which process serves, proven by a lock.
+//!
+//! The server holds a POSIX record lock on the file for its life. The kernel drops it when the
+//! process ends, however it ends, so a file without a lock is stale; and the kernel names the
+//! process that holds it, so that no other one is ever signalled, whatever the file says. (With
+//! the locks of `File::try_lock` the number in the file would have to be believed.) Such a lock
+//! goes as well when the process closes any other descriptor of the file: the server opens it
+//! once.
+
+use core::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
+use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, geteuid};
+
+/// How often a waiting command looks again.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a pid file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// This process holds it.
+    Running(Pid),
+    /// Nobody holds it: its process ended without removing it.
+    Stale,
+    /// There is none.
+    Absent,
+}
+
+/// Why a pid file can't be used.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// Another server holds it.
+    Held { path: PathBuf, pid: Option<Pid> },
+    /// Something else is in it, which is not ours to overwrite.
+    NoPidFile { path: PathBuf },
+    /// The system refuses.
+    System { path: PathBuf, source: io::Error },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { path, pid: Some(pid) } => write!(
+                f,
+                "already running, pid {} (pid file {})",
+                pid.as_raw_nonzero(),
+                path.display()
+            ),
+            Self::Held { path, pid: None } => {
+                write!(f, "already running (pid file {})", path.display())
+            }
+            Self::NoPidFile { path } => write!(
+                f,
+                "[daemon] pidfile: {} holds something other than a process number and is left alone",
+                path.display()
+            ),
+            Self::System { path, source } => {
+                write!(f, "[daemon] pidfile: can't use {}: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for super::Failure {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::System { source, .. } => Self::system(source, &error),
+            Error::Held { .. } | Error::NoPidFile { .. } => Self::new(super::Exit::Failed, &error),
+        }
+    }
+}
+
+/// Where the pid file is when none is configured.
+pub(super) fn default_path() -> PathBuf {
+    let user = geteuid();
+    if user.is_root() {
+        return PathBuf::from("/run/palabre.pid");
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match runtime.filter(|directory| directory.is_absolute()) {
+        Some(directory) => directory.join("palabre.pid"),
+        None => std::env::temp_dir().join(format!("palabre-{}.pid", user.as_raw())),
+    }
+}
+
+/// Looks at a pid file without changing it.
+///
+/// # Errors
+/// [`Error::NoPidFile`] and [`Error::System`].
+pub(super) fn state(path: &Path) -> Result<State, Error> {
+    let system = |source| Error::System { path: path.to_owned(), source };
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
+        Err(error) => return Err(system(error)),
+    };
+    match holder(&file).map_err(system)? {
+        Some(pid) => Ok(State::Running(pid)),
+        None if is_pid_file(&file).map_err(system)? => Ok(State::Stale),
+        None => Err(Error::NoPidFile { path: path.to_owned() }),
+    }
+}
+
+/// The process that holds the lock.
+fn holder(file: &File) -> io::Result<Option<Pid>> {
+    Ok(fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?.and_then(|lock| lock.pid))
+}
+
+/// Whether a file holds a number and nothing else, or nothing at all.
+fn is_pid_file(file: &File) -> io::Result<bool> {
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut text = Vec::new();
+    // No process number is longer.
+    file.take(32).read_to_end(&mut text)?;
+    Ok(text.trim_ascii().iter().all(u8::is_ascii_digit))
+}
+
+/// Waits until `pid` no longer holds the file; whether it let go in time.
+///
+/// # Errors
+/// As [`state`].
+pub(super) fn wait_until_free(path: &Path, pid: Pid, patience: Duration) -> Result<bool, Error> {
+    let deadline = Instant::now() + patience;
+    while state(path)? == State::Running(pid) {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    Ok(true)
+}
+
+/// The pid file of this process, locked; removed when dropped.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    path: PathBuf,
+    /// Its lock is the proof that the process lives.
+    _file: File,
+}
+
+impl PidFile {
+    /// Creates the file or takes a stale one over, locks it and writes this process into it.
+    ///
+    /// # Errors
+    /// When another process holds it, when it is something else, or when the system refuses.
+    pub(super) fn take(path: &Path) -> Result<Self, Error> {
+        let system = |source| Error::System { path: path.to_owned(), source };
+        loop {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+                .open(path)
+                .map_err(system)?;
+            match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => {
+                    let pid = holder(&file).map_err(system)?;
+                    return Err(Error::Held { path: path.to_owned(), pid });
+                }
+                Err(error) => return Err(system(error.into())),
+            }
+            // A server that ended just now has removed the file that was opened: try again.
+            if !is_still_there(path, &file) {
+                continue;
+            }
+            if !is_pid_file(&file).map_err(system)? {
+                return Err(Error::NoPidFile { path: path.to_owned() });
+            }
+            write_pid(&mut file).map_err(system)?;
+            return Ok(Self { path: path.to_owned(), _file: file });
+        }
+    }
+}
+
+fn is_still_there(path: &Path, file: &File) -> bool {
+    match (fs::symlink_metadata(path), file.metadata()) {
+        (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
+        _ => false,
+    }
+}
+
+fn write_pid(file: &mut File) -> io::Result<()> {
+    use std::io::Seek as _;
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("can't remove the pid file {}: {error}", self.path.display());
+        }
+    }
+}
