@@ -1,0 +1,633 @@
+//! The built binary at the command line: what it prints, its exit codes, and a server's life
+//! from start to stop. Nothing sleeps and no port is fixed; whatever is waited for is bounded.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory of its own, with the commands that are run in it.
+struct House {
+    directory: TempDir,
+}
+
+/// What a command left.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl House {
+    /// A house with next to nothing in its `palabre.conf`, so that no other one is found.
+    fn new() -> Self {
+        Self::with("[daemon]\nip = 127.0.0.1\n")
+    }
+
+    /// A house with this `palabre.conf`.
+    fn with(config: &str) -> Self {
+        let house = Self { directory: TempDir::new().unwrap() };
+        house.write("palabre.conf", config);
+        house
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        // The commands print paths as the system names them.
+        self.directory.path().canonicalize().unwrap().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
+        command.args(arguments).current_dir(self.directory.path());
+        command.env("XDG_RUNTIME_DIR", self.directory.path()).env("HOME", self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        // A command that does not read its input may end first.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let (sender, receiver) = channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = receiver.recv_timeout(PATIENCE).expect("the command ends").unwrap();
+        Ran {
+            code: output.status.code().expect("the command ends by itself"),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Server {
+        Server::new(self.command(arguments).spawn().unwrap())
+    }
+}
+
+/// Whatever was started detached ends with its house.
+impl Drop for House {
+    fn drop(&mut self) {
+        // Without a pid file of its own it would be somebody else's server.
+        if self.read("palabre.conf").contains("pidfile = p.pid") {
+            let _ = self.command(&["stop"]).output();
+        }
+    }
+}
+
+fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Reads lines until one holds `wanted`; gives them all.
+fn read_until(lines: &Receiver<String>, wanted: &str) -> Vec<String> {
+    let mut read = Vec::new();
+    loop {
+        let line = lines.recv_timeout(PATIENCE);
+        let Ok(line) = line else { panic!("no line with {wanted:?} in {read:#?}") };
+        read.push(line);
+        if read.last().is_some_and(|line| line.contains(wanted)) {
+            return read;
+        }
+    }
+}
+
+/// A server in the foreground.
+struct Server {
+    child: Child,
+    console: Receiver<String>,
+    log: Receiver<String>,
+}
+
+impl Server {
+    fn new(mut child: Child) -> Self {
+        let console = lines_of(child.stdout.take().unwrap());
+        let log = lines_of(child.stderr.take().unwrap());
+        Self { child, console, log }
+    }
+
+    /// Waits until it has announced itself; gives what it said.
+    fn announced(&self) -> Vec<String> {
+        read_until(&self.console, "stop it with")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        until("the server ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again and again, bounded.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::yield_now();
+    }
+}
+
+/// The addresses in what a server said about itself.
+fn addresses(lines: &[String]) -> Vec<String> {
+    lines.iter().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect()
+}
+
+/// A client by hand.
+struct Talk(TcpStream);
+
+impl Talk {
+    fn to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Sends a stanza and reads the next one that arrives.
+    fn ask(&mut self, stanza: &str) -> String {
+        self.0.write_all(format!("{stanza}\0").as_bytes()).unwrap();
+        self.next()
+    }
+
+    fn next(&mut self) -> String {
+        let mut text = Vec::new();
+        let mut byte = [0];
+        while self.0.read(&mut byte).unwrap() == 1 && byte != [0] {
+            text.push(byte[0]);
+        }
+        String::from_utf8(text).unwrap()
+    }
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    let house = House::new();
+    for arguments in [&["--help"][..], &["-h"], &["help"]] {
+        let ran = house.run(arguments);
+        assert_eq!((ran.code, &*ran.err), (0, ""), "{arguments:?}");
+        for word in
+            ["Examples:", "palabre client --nick me", "start", "--listen", "/etc/palabre.conf"]
+        {
+            assert!(ran.out.contains(word), "{word}: {}", ran.out);
+        }
+        assert!(!ran.out.contains("--detached"), "{}", ran.out);
+    }
+    for command in ["run", "start", "stop", "restart", "status", "check", "client"] {
+        let ran = house.run(&[command, "--help"]);
+        assert_eq!((ran.code, &*ran.err), (0, ""), "{command}");
+        assert!(ran.out.starts_with(&format!("Usage: palabre {command}")), "{}", ran.out);
+    }
+    for arguments in [["--version"], ["-V"]] {
+        let ran = house.run(&arguments);
+        assert_eq!(ran.out, concat!("palabre ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!(ran.code, 0);
+    }
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let house = House::new();
+    for (arguments, hint) in [
+        (&["--bogus"][..], "--bogus"),
+        (&["dance"], "dance"),
+        (&["run", "--listen", "2468"], "127.0.0.1:2468"),
+        (&["--listen", "example.org:1"], "not looked up"),
+        (&["--listen", "127.0.0.1"], "127.0.0.1:2468"),
+        (&["check", "--log-level", "loud"], "one of debug, info, warning, error, critical"),
+        (&["--config"], "--config"),
+    ] {
+        let ran = house.run(arguments);
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}");
+        assert!(ran.err.starts_with("palabre: "), "{}", ran.err);
+        assert!(ran.err.contains(hint) && ran.err.contains("--help"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn check_prints_a_configuration_that_checks_again() {
+    let house = House::with(
+        "[daemon]\nip = 127.0.0.1\n[admin]\npassword = hunter2\n[modules]\nlist = m1\n",
+    );
+    let ran = house.run(&["check", "--listen=:7", "--log-level", "error"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("\nip = *:7\n"), "{}", ran.out);
+    assert!(ran.out.contains("\nloglevel = error\n"), "{}", ran.out);
+    assert!(
+        ran.err.contains("warning: palabre.conf:6: [modules] list: the module m1 is not run"),
+        "{}",
+        ran.err
+    );
+    assert!(!format!("{ran:?}").contains("hunter2"));
+    house.write("again.conf", &ran.out);
+    let again = house.run(&["check", "--config", "again.conf"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    let values = |text: &str| -> Vec<String> {
+        // The password that is not shown is the one value that is missing.
+        let shown = |line: &&str| !line.starts_with('#') && !line.starts_with("password");
+        text.lines().filter(shown).map(str::to_owned).collect()
+    };
+    assert_eq!(values(&again.out), values(&ran.out));
+}
+
+#[test]
+fn check_names_every_error() {
+    let house = House::with("[daemon]\nprot = 1\nport = x\n");
+    let ran = house.run(&["check"]);
+    assert_eq!((ran.code, &*ran.out), (6, ""), "{ran:?}");
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{ran:?}");
+    assert!(lines[0].starts_with("palabre.conf:2: [daemon] prot: found an unknown key"), "{ran:?}");
+    assert!(lines[1].starts_with("palabre.conf:3: [daemon] port: found \"x\""), "{ran:?}");
+    // Where an option stands makes no difference.
+    for arguments in [["check", "--config", "no.conf"], ["--config", "no.conf", "check"]] {
+        let ran = house.run(&arguments);
+        assert_eq!(ran.code, 6);
+        assert!(ran.err.contains("can't read the configuration no.conf"), "{ran:?}");
+    }
+}
+
+#[test]
+fn check_prints_the_table_of_keys() {
+    let ran = House::new().run(&["check", "--keys"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains("| `[daemon] port` | `2468` | port |"), "{}", ran.out);
+}
+
+#[test]
+fn a_closed_output_is_no_panic() {
+    let house = House::new();
+    for arguments in
+        [&["--help"][..], &["check"], &["check", "--keys"], &["--bogus"], &["--version"]]
+    {
+        let mut child = house.command(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+        drop(child.stderr.take());
+        let status = until("it ends", || child.try_wait().unwrap());
+        assert!(matches!(status.code(), Some(0 | 2)), "{arguments:?}: {status}");
+    }
+    let mut server = house.serve(&["--listen", "127.0.0.1:0"]);
+    let address = addresses(&server.announced()).remove(0);
+    // Nobody reads its log any more: the reading thread ends at the next line.
+    server.log = channel().1;
+    assert!(Talk::to(&address).ask("<connect nickname=\"a\" />").contains("isok='1'"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn the_foreground_server_tells_where_it_listens_and_how_to_try_it() {
+    let house = House::new();
+    house.write("my.conf", "");
+    let mut server = house.serve(&["run", "--config", "my.conf", "--listen", "127.0.0.1:0"]);
+    let said = server.announced();
+    assert_eq!(said[0], concat!("palabre ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(said[1], format!("configuration: {}", house.path("my.conf").display()));
+    let address = &addresses(&said)[0];
+    assert!(!address.ends_with(":0"), "{address}");
+    assert!(
+        said.contains(&format!("try it:  palabre client --connect {address} --nick me")),
+        "{said:#?}"
+    );
+    assert_eq!(said.last().unwrap(), "stop it with Ctrl-C");
+    let mut talk = Talk::to(address);
+    assert_eq!(
+        talk.ask("<connect nickname=\"a\" />"),
+        "<connect isok='1' msg='Your nickname is now : a'/>"
+    );
+    server.signal(Signal::INT);
+    assert_eq!(talk.next(), "<error>### Server is now going down ... ###</error>");
+    drop(talk);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn without_a_free_address_it_says_how_to_mend_it() {
+    let house = House::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    house.write("palabre.conf", "[daemon]\npidfile = p.pid\n[logging]\nlogfile = l.txt\n");
+    for command in ["run", "start", "restart"] {
+        let ran = house.run(&[command, "--listen", &address]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.err.contains(&format!("can't listen on {address}")), "{ran:?}");
+        assert!(ran.err.contains("--listen 127.0.0.1:0"), "{ran:?}");
+        assert!(!house.path("p.pid").exists());
+    }
+}
+
+const DETACHED: &str =
+    "[daemon]\nip = 127.0.0.1\nport = 0\npidfile = p.pid\n[logging]\nlogfile = l.txt\n";
+
+#[test]
+fn a_detached_server_starts_runs_restarts_and_stops() {
+    let house = House::with(&format!("{DETACHED}[modules]\nlist = m1\n"));
+    assert_eq!(house.run(&["status"]).code, 3);
+    assert_eq!(house.run(&["stop"]).code, 0);
+
+    let started = house.run(&["start"]);
+    assert_eq!(started.code, 0, "{started:?}");
+    // What it warned of before it had a log reached the console, and the log too.
+    assert!(started.err.contains("the module m1 is not run"), "{started:?}");
+    assert!(house.read("l.txt").contains("the module m1 is not run"));
+    let said: Vec<String> = started.out.lines().map(str::to_owned).collect();
+    let pid = house.read("p.pid").trim().to_owned();
+    assert_eq!(said.last().unwrap(), &format!("palabre started, pid {pid}"));
+    let address = addresses(&said).remove(0);
+    assert!(Talk::to(&address).ask("<connect nickname=\"a\" />").contains("isok='1'"));
+
+    let again = house.run(&["start"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(again.out.contains(&format!("already running, pid {pid}")), "{again:?}");
+    let second = house.run(&["run"]);
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(second.err.contains(&format!("already running, pid {pid}")), "{second:?}");
+
+    let status = house.run(&["status"]);
+    assert_eq!(status.code, 0);
+    assert!(status.out.contains(&format!("palabre is running, pid {pid}")), "{status:?}");
+
+    let restarted = house.run(&["restart"]);
+    assert_eq!(restarted.code, 0, "{restarted:?}");
+    assert!(restarted.out.contains(&format!("stopped, pid {pid}")), "{restarted:?}");
+    let new_pid = house.read("p.pid").trim().to_owned();
+    assert_ne!(pid, new_pid);
+
+    let stopped = house.run(&["stop"]);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(stopped.out.contains(&format!("stopped, pid {new_pid}")), "{stopped:?}");
+    assert!(!house.path("p.pid").exists());
+    assert_eq!(house.run(&["status"]).code, 3);
+}
+
+#[test]
+fn start_says_why_it_does_not_serve() {
+    let house = House::with("[daemon]\nport = x\n");
+    let ran = house.run(&["start"]);
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(ran.err.contains("[daemon] port: found \"x\""), "{ran:?}");
+
+    house.write("palabre.conf", "[daemon]\npidfile = p.pid\n[logging]\nlogfile = no/such/log\n");
+    let ran = house.run(&["start", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let place = house.path("no/such/log");
+    assert!(
+        ran.err.contains(&format!("[logging] logfile: can't write {}", place.display())),
+        "{ran:?}"
+    );
+
+    house.write("palabre.conf", "[daemon]\npidfile = no/p.pid\n[logging]\nlogfile = l.txt\n");
+    let ran = house.run(&["start", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("[daemon] pidfile: can't use"), "{ran:?}");
+}
+
+#[test]
+fn a_pid_file_left_behind_is_recognised() {
+    let house = House::with(DETACHED);
+    assert_eq!(house.run(&["start"]).code, 0);
+    let pid: i32 = house.read("p.pid").trim().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let status = until("it is dead", || Some(house.run(&["status"])).filter(|ran| ran.code != 0));
+    assert_eq!(status.code, 1, "{status:?}");
+    assert!(status.out.contains("not running"), "{status:?}");
+
+    // It is taken over, or removed.
+    assert_eq!(house.run(&["start"]).code, 0);
+    assert_ne!(house.read("p.pid").trim(), pid.to_string());
+    assert_eq!(house.run(&["stop"]).code, 0);
+    house.write("p.pid", "1\n");
+    let stop = house.run(&["stop"]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    assert!(stop.out.contains("stale"), "{stop:?}");
+    assert!(!house.path("p.pid").exists());
+}
+
+#[test]
+fn nothing_but_the_holder_of_the_lock_is_signalled() {
+    let house = House::with(DETACHED);
+    let mut bystander =
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    house.write("p.pid", &format!("{}\n", bystander.id()));
+    assert_eq!(house.run(&["stop"]).code, 0);
+    assert!(bystander.try_wait().unwrap().is_none());
+
+    // Whatever the file says, the holder is the one that is stopped.
+    assert_eq!(house.run(&["start"]).code, 0);
+    house.write("p.pid", &format!("{}\n", bystander.id()));
+    let stop = house.run(&["stop"]);
+    assert_eq!(stop.code, 0);
+    assert!(!stop.out.contains(&bystander.id().to_string()), "{stop:?}");
+    // It lives until its input ends.
+    let input: Option<ChildStdin> = bystander.stdin.take();
+    drop(input);
+    assert!(bystander.wait().unwrap().success());
+}
+
+#[test]
+fn a_file_that_is_no_pid_file_is_left_alone() {
+    let house = House::with(DETACHED);
+    house.write("p.pid", "dear diary\n");
+    for command in ["start", "stop", "run", "restart"] {
+        let ran = house.run(&[command]);
+        assert_eq!(ran.code, 1, "{command}: {ran:?}");
+        assert!(ran.err.contains("left alone"), "{command}: {ran:?}");
+    }
+    assert_eq!(house.run(&["status"]).code, 4);
+    assert_eq!(house.read("p.pid"), "dear diary\n");
+}
+
+#[test]
+fn a_broken_configuration_stops_no_server_by_itself() {
+    let house = House::with(DETACHED);
+    assert_eq!(house.run(&["start"]).code, 0);
+    house.write("palabre.conf", &format!("{DETACHED}level = loud\n"));
+    assert_eq!(house.run(&["restart"]).code, 6);
+    assert_eq!(house.run(&["status"]).code, 0);
+    let stop = house.run(&["stop"]);
+    assert_eq!(stop.code, 0, "{stop:?}");
+    assert!(stop.err.contains("palabre check"), "{stop:?}");
+}
+
+#[test]
+fn a_hangup_reads_the_configuration_again() {
+    let house = House::with("[daemon]\nport = 0\nip = 127.0.0.1\n[admin]\npassword = old\n");
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let root = |password: &str| {
+        let mut talk = Talk::to(&address);
+        talk.ask(&format!("<connect nickname=\"r\" rootpass=\"{password}\" />"));
+        talk.ask("<getinfo room=\"none\" />") == "<error>No room by that name</error>"
+    };
+    assert!(root("old") && !root("new"));
+
+    house
+        .write("palabre.conf", "[daemon]\nport = 0\nip = 127.0.0.1 ::1\n[admin]\npassword = new\n");
+    server.signal(Signal::HUP);
+    let log = read_until(&server.log, "configuration read again").join("\n");
+    assert!(log.contains("[daemon] ip and port: changed, and counts after a restart"), "{log}");
+    assert!(root("new") && !root("old"));
+
+    house.write("palabre.conf", "[admin]\npasword = newer\n");
+    server.signal(Signal::HUP);
+    let log = read_until(&server.log, "the old one stays in force").join("\n");
+    assert!(log.contains("palabre.conf:2: [admin] pasword: found an unknown key"), "{log}");
+    assert!(root("new") && !root("newer"));
+}
+
+#[test]
+fn a_hangup_reopens_the_log_and_changes_its_level() {
+    let house = House::with(DETACHED);
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    // Each round trip is a turn of the server.
+    let mut talk = Talk::to(&address);
+    let mut turn = || drop(talk.ask("<ping />"));
+    turn();
+    fs::rename(house.path("l.txt"), house.path("l.old")).unwrap();
+    server.signal(Signal::HUP);
+    until("the log is opened anew", || {
+        turn();
+        Some(()).filter(|()| house.read("l.txt").contains("configuration read again"))
+    });
+    assert!(house.read("l.old").contains("listens on"));
+
+    house.write("palabre.conf", &DETACHED.replace("l.txt", "m.txt\nloglevel = debug"));
+    server.signal(Signal::HUP);
+    until("the log moves", || {
+        turn();
+        Some(()).filter(|()| house.read("m.txt").contains("configuration read again"))
+    });
+}
+
+#[test]
+fn passwords_are_not_logged() {
+    let house = House::with("[daemon]\nport = 0\nip = 127.0.0.1\n[admin]\npassword = hunter2\n");
+    let mut server = house.serve(&["run", "--log-level", "debug"]);
+    let address = addresses(&server.announced()).remove(0);
+    for secret in ["hunter2", "hunter3"] {
+        let mut talk = Talk::to(&address);
+        talk.ask(&format!("<connect nickname=\"a\" password=\"hunter4\" rootpass=\"{secret}\" />"));
+        talk.ask("<quit />");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+    let log: Vec<String> = server.log.iter().collect();
+    assert!(log.iter().any(|line| line.contains("logged in")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("hunter")), "{log:#?}");
+}
+
+#[test]
+fn the_client_works_in_a_pipe() {
+    let house = House::new();
+    let server = house.serve(&["--listen", "127.0.0.1:0"]);
+    let address = addresses(&server.announced()).remove(0);
+    let input = "/join tea\n<m r=\"tea\" b=\"1\">1 &lt; 2</m>\n/msg Ann it's \"me\" & <you>\n<ping />\nlast";
+    let ran = house.run_with(&["client", "--connect", &address, "--nick", "Ann"], input);
+    assert_eq!((ran.code, &*ran.err), (0, ""), "{ran:?}");
+    let lines: Vec<&str> = ran.out.lines().collect();
+    for line in [
+        "<connect isok='1' msg='Your nickname is now : Ann'/>",
+        "<joined room='tea' />",
+        "<clients room='tea' nb='1'>\\n  <client name='Ann' />\\n</clients>",
+        "<m f=\"Ann\" r=\"tea\">1 &lt; 2</m>",
+        "<m f=\"Ann\">it's \"me\" &amp; &lt;you&gt;</m>",
+        "<pong />",
+    ] {
+        assert!(lines.contains(&line), "{line}: {lines:#?}");
+    }
+
+    // After /quit nothing is sent, and the input need not end.
+    let ran =
+        house.run_with(&["client", "--connect", &address], "/nick Bob\nhello\n/quit\n<ping />\n");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.out, "<connect isok='1' msg='Your nickname is now : Bob'/>\n");
+    assert_eq!(ran.err, "no room joined: /join R first, or /msg N text\n");
+}
+
+#[test]
+fn the_client_says_when_nobody_is_there() {
+    let house = House::new();
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let ran = house.run(&["client", "--connect", &address]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains(&address) && ran.err.contains("start a server"), "{ran:?}");
+    let ran = house.run(&["client", "--connect", "nowhere"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("HOST:PORT"), "{ran:?}");
+}
+
+#[test]
+fn the_client_ends_with_the_server() {
+    let house = House::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut client =
+        house.command(&["client", "--connect", &address]).stdin(Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all("<a>é\n".as_bytes()).unwrap();
+    stream.write_all(b"</a>\0<b/>\0<unfinished").unwrap();
+    drop(stream);
+    // Its input is still open.
+    let status = until("the client ends", || client.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    let mut out = String::new();
+    client.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!(out, "<a>é\\n</a>\n<b/>\n<unfinished\n");
+    let mut err = String::new();
+    client.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(err.contains("closed the connection"), "{err}");
+}
+
+#[test]
+fn old_files_run_as_they_are() {
+    let house = House::new();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/old_server.conf");
+    let ran = house.run(&["check", "--config", sample.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("\nip = 127.0.0.1\n"), "{}", ran.out);
+    assert!(!ran.out.contains("hunter2"), "{}", ran.out);
+}
