@@ -1,6 +1,6 @@
 //! The command line: arguments, what the console says, exit codes.
 //!
-//! One file a subcommand. What goes wrong comes here as a [`Failure`], which knows its exit
+//! One file a subcommand. What goes wrong comes here as a `Failure`, which knows its exit
 //! code; the codes are those of init scripts in the Linux Standard Base.
 
 use core::fmt;

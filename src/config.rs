@@ -1,6 +1,6 @@
 //! File and arguments → [`Config`].
 //!
-//! The old server's INI file works as it is; [`keys`] is the one table of what may stand in it.
+//! The old server's INI file works as it is; `keys` is the one table of what may stand in it.
 //! Whatever is wrong is an error that names file, line and key, and all of a file's errors are
 //! told at once. What the old server did and this one does not yet is a warning, unless it
 //! would change who may log in: then it is an error.

@@ -375,6 +375,9 @@ fn a_detached_server_starts_runs_restarts_and_stops() {
     let said: Vec<String> = started.out.lines().map(str::to_owned).collect();
     let pid = house.read("p.pid").trim().to_owned();
     assert_eq!(said.last().unwrap(), &format!("palabre started, pid {pid}"));
+    let stop =
+        format!("stop it with palabre stop --config {}", house.path("palabre.conf").display());
+    assert!(said.contains(&stop), "{said:#?}");
     let address = addresses(&said).remove(0);
     assert!(Talk::to(&address).ask("<connect nickname=\"a\" />").contains("isok='1'"));
 

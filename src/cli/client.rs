@@ -129,8 +129,11 @@ impl Session {
         if line.is_empty() {
             return Action::Nothing;
         }
-        if line.starts_with('<') {
-            return Action::Send(line.as_bytes().to_vec());
+        if let Some(element) = line.strip_prefix('<') {
+            let stanza = line.as_bytes().to_vec();
+            let after = element.strip_prefix("quit").unwrap_or("no");
+            let quits = after.starts_with(|c: char| c.is_whitespace() || c == '/' || c == '>');
+            return if quits { Action::SendLast(stanza) } else { Action::Send(stanza) };
         }
         if let Some(command) = line.strip_prefix('/') {
             let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
@@ -215,11 +218,11 @@ fn send_input(
                 continue;
             };
             let action = session.line(part);
-            let last = matches!(action, Action::SendLast(_));
-            send(sender, &action)?;
-            if last {
-                return Ok(());
+            if matches!(action, Action::SendLast(_)) {
+                LEAVING.store(true, Ordering::Release);
+                return send(sender, &action);
             }
+            send(sender, &action)?;
         }
     }
 }
@@ -338,6 +341,17 @@ mod tests {
             ("/dance", "! /dance: no such command, see /help"),
         ] {
             assert_eq!(sent(session, line), stanza, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn quit_is_the_last_however_it_is_spelled() {
+        let session = &mut Session::default();
+        for line in ["/quit", "<quit />", "<quit/>", "<quit></quit>"] {
+            assert!(matches!(session.line(line), Action::SendLast(_)), "{line}");
+        }
+        for line in ["<quite />", "<m>quit</m>", "<q"] {
+            assert!(matches!(session.line(line), Action::Send(_)), "{line}");
         }
     }
 

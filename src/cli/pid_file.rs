@@ -149,7 +149,7 @@ pub(super) fn wait_until_free(path: &Path, pid: Pid, patience: Duration) -> Resu
 pub(super) struct PidFile {
     path: PathBuf,
     /// Its lock is the proof that the process lives.
-    _file: File,
+    file: File,
 }
 
 impl PidFile {
@@ -184,7 +184,7 @@ impl PidFile {
                 return Err(Error::NoPidFile { path: path.to_owned() });
             }
             write_pid(&mut file).map_err(system)?;
-            return Ok(Self { path: path.to_owned(), _file: file });
+            return Ok(Self { path: path.to_owned(), file });
         }
     }
 }
@@ -205,6 +205,10 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
+        // Somebody may have removed it, and another server may have made its own.
+        if !is_still_there(&self.path, &self.file) {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             log::warn!("can't remove the pid file {}: {error}", self.path.display());
         }

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::pid_file::{self, PidFile};
 use super::start::READY;
@@ -171,7 +171,18 @@ fn announce(config: &Config, listening: &net::Listening, detached: bool) {
             "or:      printf '<connect nickname=\"me\" />\\0<quit />\\0' | nc {ip} {port} | tr '\\0' '\\n'"
         ));
     }
-    say(format_args!("stop it with {}", if detached { "palabre stop" } else { "Ctrl-C" }));
+    say(format_args!("stop it with {}", how_to_stop(config, detached)));
+}
+
+fn how_to_stop(config: &Config, detached: bool) -> String {
+    match &config.source {
+        _ if !detached => "Ctrl-C".to_owned(),
+        // Where `stop` looks for it, wherever it is called.
+        Some(path) if path != Path::new(LOOKED_FOR[1]) => {
+            format!("palabre stop --config {}", path.display())
+        }
+        Some(_) | None => "palabre stop".to_owned(),
+    }
 }
 
 /// An address by which this host reaches what listens on `address`.

@@ -308,7 +308,7 @@ pub(super) static KEYS: &[Key] = keys![
     "daemon" "pidfile" Kind::Path(|v| &mut v.pid_file), "path",
         "the file that names and locks the running server; empty: `start` takes /run/palabre.pid, or one of the user's own";
     "daemon" "ip" Kind::Places, "addresses",
-        "what to listen on, separated by blanks, each with a port of its own if need be; empty or *: all addresses";
+        "what to listen on, separated by blanks, each with a port of its own if need be; empty or `*`: all addresses";
     "daemon" "port" Kind::Port, "port",
         "the port of every address that has none of its own; 0: a free one";
     "logging" "loglevel" Kind::LogLevel, "debug, info, warning, error, critical",
@@ -318,11 +318,11 @@ pub(super) static KEYS: &[Key] = keys![
     "admin" "password" Kind::Secret(|v| &mut v.root_password), "text",
         "the `rootpass` that makes a session root; empty: nobody becomes root";
     "crossdomain" "alloweddomains" Kind::Domains, "domains",
-        "the domains whose Flash movies may connect, separated by blanks; * for all";
+        "the domains whose Flash movies may connect, separated by blanks; `*` for all";
     "crossdomain" "policyport" Kind::PolicyPort, "port",
         "a port that answers policy requests and nothing else, 843 for Flash; empty: none; 0: a free one";
     "database" "usedatabase" Kind::Flag(|v| &mut v.use_database), "true, false",
-        "not served yet: true is refused unless checkpassword is false";
+        "whether there is a database; not served yet, true is refused unless checkpassword is false";
     "database" "checkpassword" Kind::Flag(|v| &mut v.check_password), "true, false",
         "whether logins are checked in the database";
     "database" "dbType" Kind::Text(|v| &mut v.db_type), "text", "not served yet";
@@ -338,7 +338,7 @@ pub(super) static KEYS: &[Key] = keys![
     "rooms" "fullroster" Kind::Count(|v| &mut v.full_roster), "members",
         "in a larger room only the joiner gets the whole client list; 0: only joiners ever do";
     "limits" "stanzabytes" Kind::Bytes(|v| &mut v.limits.stanza_bytes_max, STANZA_BYTES_MIN), "bytes",
-        "a stanza";
+        "a stanza; at least 64";
     "limits" "depth" Kind::Count(|v| &mut v.limits.depth_max), "levels",
         "nesting of a stanza; 0: no limit";
     "limits" "attributes" Kind::Count(|v| &mut v.limits.attributes_max), "attributes",

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use super::keys::{KEYS, Kind, SECTIONS, Values};
+use super::keys::{KEYS, SECTIONS, Values};
 use super::{Config, Origin};
 
 impl Config {
@@ -57,17 +57,13 @@ pub fn key_tables() -> String {
             let default = key.kind.show(&defaults).unwrap_or_default();
             let default =
                 if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
-            let meaning = if let Kind::Bytes(_, min) = key.kind
-                && min > 1
-            {
-                format!("{}; at least {min}", key.meaning)
-            } else {
-                key.meaning.to_owned()
-            };
             let name = key.name;
             line(
                 &mut text,
-                format_args!("| `[{section}] {name}` | {default} | {} | {meaning} |", key.unit),
+                format_args!(
+                    "| `[{section}] {name}` | {default} | {} | {} |",
+                    key.unit, key.meaning
+                ),
             );
         }
     }
