@@ -397,6 +397,8 @@ fn a_detached_server_starts_runs_restarts_and_stops() {
     assert!(restarted.out.contains(&format!("stopped, pid {pid}")), "{restarted:?}");
     let new_pid = house.read("p.pid").trim().to_owned();
     assert_ne!(pid, new_pid);
+    let said: Vec<String> = restarted.out.lines().map(str::to_owned).collect();
+    assert!(Talk::to(&addresses(&said)[0]).ask("<connect nickname=\"a\" />").contains("isok='1'"));
 
     let stopped = house.run(&["stop"]);
     assert_eq!(stopped.code, 0, "{stopped:?}");
