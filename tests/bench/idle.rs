@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench idle [-- --sessions 15000]`
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 #[path = "host.rs"]
 mod host;
 

@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench soak [-- --seconds 10 --burst 19000]`
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 #[path = "host.rs"]
 mod host;
 
@@ -41,7 +43,11 @@ fn main() {
     report(&format!("{burst} connects in a burst"), &among);
     wait_for_descriptors(&host, before.1);
     assert!(host.is_running(), "the server is gone");
-    println!("resident memory  {} KiB before, {} KiB after", before.0 / 1024, host.resident_bytes() / 1024);
+    println!(
+        "resident memory  {} KiB before, {} KiB after",
+        before.0 / 1024,
+        host.resident_bytes() / 1024
+    );
     println!("descriptors      {} before, {} after", before.1, host.descriptors());
     println!("closed by a limit, as the log names it:");
     let log = std::fs::read_to_string(host.log_file()).expect("the log");
