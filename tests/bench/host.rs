@@ -10,15 +10,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The server under test; it is ended when this goes.
-pub struct Host {
+pub(crate) struct Host {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     directory: tempfile::TempDir,
 }
 
 impl Host {
     /// Starts the built binary on a free port with this configuration text.
-    pub fn start(configuration: &str) -> Self {
+    pub(crate) fn start(configuration: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the benchmark");
         let file = directory.path().join("palabre.conf");
         let log = directory.path().join("palabre.log");
@@ -52,12 +52,12 @@ impl Host {
         client.read_until("</help>");
     }
 
-    pub fn log_file(&self) -> PathBuf {
+    pub(crate) fn log_file(&self) -> PathBuf {
         self.directory.path().join("palabre.log")
     }
 
     /// Resident memory in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status = self.proc_file("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("KiB");
@@ -65,20 +65,20 @@ impl Host {
     }
 
     /// Processor time used so far, in clock ticks of 10 ms.
-    pub fn cpu_ticks(&self) -> u64 {
+    pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = self.proc_file("stat");
         let fields = stat.rsplit(')').next().expect("fields behind the name");
         fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum()
     }
 
     /// Open descriptors.
-    pub fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.id());
         std::fs::read_dir(Path::new(&path)).map(Iterator::count).unwrap_or(0)
     }
 
     /// Whether the process is still there.
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -96,13 +96,13 @@ impl Drop for Host {
 }
 
 /// A blocking client.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_nodelay(true).expect("no delay");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
@@ -110,25 +110,25 @@ impl Client {
     }
 
     /// Connects and logs in.
-    pub fn login(address: SocketAddr, nick: &str) -> Self {
+    pub(crate) fn login(address: SocketAddr, nick: &str) -> Self {
         let mut client = Self::connect(address);
         client.send(&format!("<connect nickname='{nick}'/>"));
         client.read_until("isok='1'");
         client
     }
 
-    pub fn join(&mut self, room: &str) {
+    pub(crate) fn join(&mut self, room: &str) {
         self.send(&format!("<join room='{room}'/>"));
         self.read_until("</clients>");
     }
 
-    pub fn send(&mut self, stanza: &str) {
+    pub(crate) fn send(&mut self, stanza: &str) {
         self.stream.write_all(stanza.as_bytes()).expect("the server reads");
         self.stream.write_all(&[0]).expect("the server reads");
     }
 
     /// Reads stanzas up to the first that contains `text`, which is returned.
-    pub fn read_until(&mut self, text: &str) -> String {
+    pub(crate) fn read_until(&mut self, text: &str) -> String {
         loop {
             let stanza = self.read_stanza().expect("the server answers");
             if stanza.contains(text) {
@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// The next stanza; `None` at the end of the stream.
-    pub fn read_stanza(&mut self) -> Option<String> {
+    pub(crate) fn read_stanza(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.unread.iter().position(|&byte| byte == 0) {
                 let rest = self.unread.split_off(end + 1);
@@ -156,7 +156,7 @@ impl Client {
 }
 
 /// The numeric argument after `name`, or the default.
-pub fn argument(name: &str, default: u64) -> u64 {
+pub(crate) fn argument(name: &str, default: u64) -> u64 {
     let mut arguments = std::env::args();
     arguments
         .find(|argument| argument == name)
