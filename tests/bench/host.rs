@@ -7,12 +7,14 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The server under test; it is ended when this goes.
 pub(crate) struct Host {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// From its start until its console named the address.
+    pub(crate) started_in: Duration,
     directory: tempfile::TempDir,
 }
 
@@ -24,6 +26,7 @@ impl Host {
         let log = directory.path().join("palabre.log");
         let text = format!("[logging]\nlogfile = {}\n{configuration}", log.display());
         std::fs::write(&file, text).expect("a configuration");
+        let start = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_palabre"))
             .args(["run", "--listen", "127.0.0.1:0", "--config"])
             .arg(&file)
@@ -41,7 +44,7 @@ impl Host {
                 text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
             })
             .expect("the console names the address");
-        let host = Self { child, address, directory };
+        let host = Self { child, address, started_in: start.elapsed(), directory };
         host.wait_until_it_answers();
         host
     }

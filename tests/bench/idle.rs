@@ -31,6 +31,7 @@ fn main() {
     let ticks = host.cpu_ticks();
     std::thread::sleep(WATCHED);
     let idle_ticks = host.cpu_ticks() - ticks;
+    println!("start to listening             {:.1} ms", host.started_in.as_secs_f64() * 1e3);
     println!("sessions                       {sessions}, in rooms of {ROOM_MEMBERS}");
     println!("connecting them                {:.1} s", filled.as_secs_f64());
     println!("resident memory, empty server  {} KiB", before / 1024);
