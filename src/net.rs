@@ -19,6 +19,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
+use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, Listen, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
@@ -62,7 +63,6 @@ impl std::error::Error for Error {
 }
 
 /// A server that listens but does not serve yet.
-#[derive(Debug)]
 pub struct Listening {
     listeners: Vec<TcpListener>,
     doors: Vec<Door>,
@@ -70,13 +70,24 @@ pub struct Listening {
     policy_addresses: Vec<SocketAddr>,
     descriptors: usize,
     settings: Settings,
+    signals: Signals,
 }
 
-/// Binds every address of the configuration.
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening")
+            .field("addresses", &self.addresses)
+            .field("policy_addresses", &self.policy_addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Binds every address of the configuration, and takes the signals: whoever is told that the
+/// server listens may signal it at once.
 ///
 /// # Errors
 /// [`Error::Bind`] for the first address that can't be bound, unless it is an optional one and
-/// another could be.
+/// another could be. [`Error::System`] when the signals can't be taken.
 pub fn bind(config: &Config) -> Result<Listening, Error> {
     let descriptors = os::raise_descriptor_limit();
     let mut listening = Listening {
@@ -86,6 +97,7 @@ pub fn bind(config: &Config) -> Result<Listening, Error> {
         policy_addresses: Vec::new(),
         descriptors,
         settings: config.settings.clone(),
+        signals: os::signals().map_err(|source| Error::System { what: "take signals", source })?,
     };
     listening.addresses = listening.open(&config.listen, Door::Main)?;
     listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
@@ -112,9 +124,9 @@ impl Listening {
     /// # Errors
     /// [`Error::System`] when the poll can't be set up or fails.
     pub fn serve(self, reload: &mut dyn FnMut() -> Option<Settings>) -> Result<(), Error> {
-        let Self { listeners, doors, addresses, descriptors, settings, .. } = self;
+        let Self { listeners, doors, addresses, descriptors, settings, signals, .. } = self;
         let sockets = listeners.len();
-        let world = os::Os::new(listeners)
+        let world = os::Os::new(listeners, signals)
             .map_err(|source| Error::System { what: "set up the poll", source })?;
         let complete =
             |settings| completed(settings, &addresses, descriptors.saturating_sub(sockets));

@@ -368,7 +368,7 @@ pub(super) static KEYS: &[Key] = keys![
     "limits" "stanzarate" Kind::Rate(|v| &mut v.limits.stanza_rate_per_s), "per second",
         "stanzas of one client; 0: no limit";
     "limits" "stanzaburst" Kind::Rate(|v| &mut v.limits.stanza_burst), "stanzas",
-        "that may come at once before the rate counts; 0 is as 1";
+        "that may come at once before the rate counts; 0: no limit";
     "limits" "failedlogins" Kind::Rate(|v| &mut v.limits.failed_logins_per_minute), "per minute",
         "failed authentications and wrong root passwords of one address; 0: no limit";
     "limits" "backlog" Kind::Bytes(|v| &mut v.limits.backlog_bytes_max, STANZA_BYTES_MIN), "bytes",

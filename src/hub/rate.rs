@@ -21,12 +21,11 @@ pub(super) struct Rate {
 impl Rate {
     /// `tokens` every `period_s` seconds, at most `burst` saved up; `None` when lifted.
     pub(super) const fn new(tokens: u64, period_s: u64, burst: u64) -> Option<Self> {
-        if tokens == 0 {
+        if tokens == 0 || burst == 0 {
             return None;
         }
         let interval_ns = period_s.saturating_mul(1_000_000_000) / tokens;
-        let spare = if burst == 0 { 0 } else { burst - 1 };
-        Some(Self { interval_ns, tolerance_ns: interval_ns.saturating_mul(spare) })
+        Some(Self { interval_ns, tolerance_ns: interval_ns.saturating_mul(burst - 1) })
     }
 }
 
@@ -70,7 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_zero_is_none() {
+    fn a_rate_or_a_burst_of_zero_is_no_limit() {
         assert!(Rate::new(0, 1, 5).is_none());
+        assert!(Rate::new(5, 1, 0).is_none());
     }
 }

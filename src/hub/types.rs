@@ -182,7 +182,7 @@ pub enum RelayNames {
 }
 
 /// The part of the configuration that the hub lives by; all of it can change at run time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `[limits]`.
     pub limits: Limits,
@@ -200,6 +200,21 @@ pub struct Settings {
     pub ask_logins: bool,
     /// Stanza names that somebody registered; those of the protocol can't be.
     pub registered_names: Vec<String>,
+}
+
+/// The root password stays out of it.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("limits", &self.limits)
+            .field("domains", &self.domains)
+            .field("policy_ports", &self.policy_ports)
+            .field("relay_names", &self.relay_names)
+            .field("full_roster_members", &self.full_roster_members)
+            .field("ask_logins", &self.ask_logins)
+            .field("registered_names", &self.registered_names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {

@@ -25,6 +25,11 @@ const LISTEN_BACKLOG: i32 = 4_096;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// Takes the signals that a server obeys; they wait until it looks at them.
+pub(super) fn signals() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
 /// Listeners and signals of the process.
 pub(super) struct Os {
     poll: Poll,
@@ -36,10 +41,12 @@ pub(super) struct Os {
 }
 
 impl Os {
-    /// Takes over bound listeners.
-    pub(super) fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<Self> {
+    /// Takes over bound listeners, and the signals that [`signals`] has taken.
+    pub(super) fn new(
+        listeners: Vec<std::net::TcpListener>,
+        mut signals: Signals,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
         for (index, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, Token(index), Interest::READABLE)?;
