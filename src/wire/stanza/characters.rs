@@ -81,7 +81,7 @@ fn has_noncharacter(frame: &[u8]) -> bool {
         .any(|at| matches!(frame.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])))
 }
 
-/// White space of XML: production [3].
+/// White space of XML: production 3.
 pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

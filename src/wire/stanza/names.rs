@@ -90,7 +90,7 @@ fn read_any(text: &str, start: usize, end: usize) -> Result<Name, Refusal> {
     Ok(name)
 }
 
-/// Whether `char` may begin a name (production [5] without the colon).
+/// Whether `char` may begin a name (production 5 without the colon).
 fn is_name_start(char: char) -> bool {
     if char.is_ascii() {
         return CLASSES[char as usize] & START != 0;
@@ -98,7 +98,7 @@ fn is_name_start(char: char) -> bool {
     holds(&BASE_CHAR, char) || holds(&IDEOGRAPHIC, char)
 }
 
-/// Whether `char` may stand in a name (production [4] without the colon).
+/// Whether `char` may stand in a name (production 4 without the colon).
 fn is_name(char: char) -> bool {
     if char.is_ascii() {
         return CLASSES[char as usize] & NAME != 0;
@@ -120,7 +120,7 @@ fn holds(ranges: &[(u16, u16)], char: char) -> bool {
 
 // Appendix B of XML 1.0, fourth edition; ranges that touch are joined.
 
-/// Production [85], `BaseChar`, beyond ASCII.
+/// Production 85, `BaseChar`, beyond ASCII.
 #[rustfmt::skip]
 const BASE_CHAR: [(u16, u16); 199] = [
     (0x00c0, 0x00d6), (0x00d8, 0x00f6), (0x00f8, 0x0131), (0x0134, 0x013e), (0x0141, 0x0148),
@@ -165,13 +165,13 @@ const BASE_CHAR: [(u16, u16); 199] = [
     (0x3041, 0x3094), (0x30a1, 0x30fa), (0x3105, 0x312c), (0xac00, 0xd7a3),
 ];
 
-/// Production [86], `Ideographic`.
+/// Production 86, `Ideographic`.
 #[rustfmt::skip]
 const IDEOGRAPHIC: [(u16, u16); 3] = [
     (0x3007, 0x3007), (0x3021, 0x3029), (0x4e00, 0x9fa5),
 ];
 
-/// Production [87], `CombiningChar`.
+/// Production 87, `CombiningChar`.
 #[rustfmt::skip]
 const COMBINING_CHAR: [(u16, u16); 86] = [
     (0x0300, 0x0345), (0x0360, 0x0361), (0x0483, 0x0486), (0x0591, 0x05a1), (0x05a3, 0x05b9),
@@ -194,7 +194,7 @@ const COMBINING_CHAR: [(u16, u16); 86] = [
     (0x3099, 0x309a),
 ];
 
-/// Production [88], `Digit`, beyond ASCII.
+/// Production 88, `Digit`, beyond ASCII.
 #[rustfmt::skip]
 const DIGIT: [(u16, u16); 14] = [
     (0x0660, 0x0669), (0x06f0, 0x06f9), (0x0966, 0x096f), (0x09e6, 0x09ef), (0x0a66, 0x0a6f),
@@ -202,7 +202,7 @@ const DIGIT: [(u16, u16); 14] = [
     (0x0d66, 0x0d6f), (0x0e50, 0x0e59), (0x0ed0, 0x0ed9), (0x0f20, 0x0f29),
 ];
 
-/// Production [89], `Extender`.
+/// Production 89, `Extender`.
 #[rustfmt::skip]
 const EXTENDER: [(u16, u16); 10] = [
     (0x00b7, 0x00b7), (0x02d0, 0x02d1), (0x0387, 0x0387), (0x0640, 0x0640), (0x0e46, 0x0e46),
