@@ -1,0 +1,294 @@
+//! Holds a conversation with a bare hub: no socket, and time goes on when it is told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+
+use tempfile::NamedTempFile;
+
+use palabre::config::{Arguments, load};
+use palabre::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Settings, Span, Time,
+};
+use palabre::wire::framer::Framer;
+
+use super::checker::{Closed, Driver, Heard, HeardByClient, Wanted};
+use super::format::{Act, Setting, configuration};
+
+/// 23 November 2026, 22:39:17.123456 UTC: the wall clock at the start of every conversation.
+const UNIX_START_US: u64 = 1_795_473_557_123_456;
+
+/// A hub and its clients.
+pub(crate) struct HubDriver {
+    hub: Hub,
+    now: Time,
+    port: String,
+    stanza_bytes_max: usize,
+    clients: BTreeMap<String, Client>,
+    opened: u32,
+    said: Said,
+}
+
+struct Client {
+    conn: ConnId,
+    framer: Framer,
+    /// When the hub takes this client's next frame, if it is over its rate.
+    later: Option<Time>,
+    /// Its login is being decided; until then the hub takes no frame of it.
+    waiting: bool,
+}
+
+/// An outlet that keeps what it is given, by connection.
+#[derive(Default)]
+struct Said {
+    turn: Vec<u8>,
+    open: BTreeSet<ConnId>,
+    queues: BTreeMap<ConnId, Vec<Vec<u8>>>,
+    closed: BTreeMap<ConnId, CloseReason>,
+    /// Whose login is being decided.
+    asked: BTreeSet<ConnId>,
+}
+
+impl Outlet for Said {
+    fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.turn.len();
+        write(&mut self.turn);
+        assert!(!self.turn[start..].contains(&0), "a NUL inside a stanza");
+        self.turn.push(0);
+        Span { start, end: self.turn.len() }
+    }
+
+    fn push(&mut self, to: ConnId, message: Span) {
+        assert!(self.open.contains(&to), "{to} is not open and was sent something");
+        let stanza = self.turn[message.start..message.end - 1].to_vec();
+        self.queues.entry(to).or_default().push(stanza);
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        assert!(self.open.remove(&conn), "{conn} is not open and was closed");
+        self.closed.insert(conn, reason);
+    }
+
+    fn note(&mut self, note: Note<'_>) {
+        let _ = note;
+    }
+
+    fn ask(&mut self, conn: ConnId, _nick: &str, _stanza: &[u8]) {
+        assert!(self.asked.insert(conn), "{conn} was asked about already");
+    }
+}
+
+impl HubDriver {
+    /// A fresh server under these settings.
+    ///
+    /// # Errors
+    /// Names the setting that isn't one.
+    pub(crate) fn new(settings: &[Setting]) -> Result<Self, String> {
+        let settings = settings_of(settings)?;
+        Ok(Self {
+            port: settings.policy_ports.clone(),
+            stanza_bytes_max: settings.limits.stanza_bytes_max,
+            hub: Hub::new(settings, HashKey(1, 2), UNIX_START_US),
+            now: Time::default(),
+            clients: BTreeMap::new(),
+            opened: 0,
+            said: Said::default(),
+        })
+    }
+
+    /// Does one act, without ending the turn.
+    pub(crate) fn act(&mut self, act: &Act) {
+        match act {
+            Act::Open { client, from, policy } => self.open(client, *from, *policy),
+            Act::Send { client, bytes } => self.feed(client, bytes),
+            Act::End { client } => self.end(client),
+            Act::Verdict { client, allowed } => self.decide(client, *allowed),
+            Act::Wait(time) => self.advance(self.now + *time),
+        }
+    }
+
+    /// Ends the turn.
+    pub(crate) fn end_turn(&mut self) {
+        self.tell(Input::TurnEnd);
+        self.said.turn.clear();
+    }
+
+    /// Lets the hub check its tables.
+    pub(crate) fn check_invariants(&self) {
+        self.hub.check_invariants();
+    }
+
+    /// Everything that the clients got since it was asked last.
+    pub(crate) fn heard(&mut self) -> HeardByClient {
+        let mut all = HeardByClient::new();
+        for (name, client) in &self.clients {
+            let stanzas = self.said.queues.remove(&client.conn).unwrap_or_default();
+            let closed = self.said.closed.remove(&client.conn);
+            let closed = closed.map(|reason| Closed::For(words(reason)));
+            all.insert(name.clone(), Heard { stanzas, closed });
+        }
+        self.clients.retain(|_, client| self.said.open.contains(&client.conn));
+        all
+    }
+
+    fn tell(&mut self, input: Input<'_>) -> Progress {
+        self.hub.handle(input, self.now, &mut self.said)
+    }
+
+    fn open(&mut self, name: &str, from: Option<IpAddr>, policy: bool) {
+        let conn = ConnId { slot: self.opened, generation: self.opened + 1 };
+        self.opened += 1;
+        self.said.open.insert(conn);
+        let address = from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let door = if policy { Door::Policy } else { Door::Main };
+        self.tell(Input::Opened { conn, address, door });
+        self.clients.insert(
+            name.to_owned(),
+            Client { conn, framer: Framer::new(), later: None, waiting: false },
+        );
+    }
+
+    /// Gives a client's bytes to its framer and the frames to the hub, as the loop does.
+    fn feed(&mut self, name: &str, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(name) else { return };
+        let mut cut = client.framer.cut(bytes, self.stanza_bytes_max);
+        if client.later.is_some() || client.waiting {
+            return;
+        }
+        loop {
+            if !self.said.open.contains(&client.conn) {
+                cut.discard();
+                return;
+            }
+            let conn = client.conn;
+            let progress = match cut.next_frame() {
+                Ok(None) => return,
+                Ok(Some(frame)) => {
+                    self.hub.handle(Input::Frame { conn, frame }, self.now, &mut self.said)
+                }
+                Err(_too_large) => {
+                    let input = Input::FrameTooLarge { conn };
+                    self.hub.handle(input, self.now, &mut self.said);
+                    assert!(!self.said.open.contains(&conn), "too large and still open");
+                    Progress::Done
+                }
+            };
+            match progress {
+                Progress::Done => {}
+                Progress::Later(time) => {
+                    assert!(time > self.now, "later is now");
+                    client.later = Some(time);
+                    cut.retract();
+                    return;
+                }
+                Progress::Wait => {
+                    assert!(self.said.asked.contains(&conn), "it waits for nothing");
+                    client.waiting = true;
+                    cut.retract();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self, name: &str, allowed: bool) {
+        let Some(client) = self.clients.get_mut(name) else { return };
+        let conn = client.conn;
+        assert!(self.said.asked.remove(&conn), "nobody asked about {name}'s login");
+        client.waiting = false;
+        self.tell(Input::Verdict { conn, allowed });
+        self.feed(name, b"");
+    }
+
+    fn end(&mut self, name: &str) {
+        let Some(conn) = self.clients.get(name).map(|client| client.conn) else { return };
+        if self.said.open.contains(&conn) {
+            self.tell(Input::Ended { conn, reason: CloseReason::PeerClosed });
+            self.said.open.remove(&conn);
+            self.said.closed.entry(conn).or_insert(CloseReason::PeerClosed);
+        }
+    }
+
+    /// Lets time pass, stopping wherever the hub or a slowed client has something to do.
+    fn advance(&mut self, until: Time) {
+        loop {
+            let slowed = self.clients.values().filter_map(|client| client.later).min();
+            let due = [self.hub.poll_timeout(), slowed].into_iter().flatten().min();
+            let Some(due) = due.filter(|&due| due <= until) else { break };
+            self.now = self.now.max(due);
+            let names: Vec<String> = self.clients.keys().cloned().collect();
+            for name in names {
+                if let Some(client) = self.clients.get_mut(&name)
+                    && client.later.is_some_and(|later| later <= self.now)
+                {
+                    client.later = None;
+                    self.feed(&name, b"");
+                }
+            }
+            if self.hub.poll_timeout().is_some_and(|due| due <= self.now) {
+                self.tell(Input::Tick);
+                let again = self.hub.poll_timeout();
+                assert!(again.is_none_or(|due| due > self.now), "a tick settles nothing");
+            }
+            self.end_turn();
+        }
+        self.now = until;
+    }
+}
+
+impl Driver for HubDriver {
+    fn perform(
+        &mut self,
+        acts: &[Act],
+        _wanted: &BTreeMap<&str, Wanted>,
+    ) -> Result<HeardByClient, String> {
+        for act in acts {
+            self.act(act);
+        }
+        self.end_turn();
+        self.check_invariants();
+        Ok(self.heard())
+    }
+
+    fn port(&self) -> String {
+        self.port.clone()
+    }
+}
+
+/// `PolicyServed` as `policy served`.
+fn words(reason: CloseReason) -> String {
+    let mut words = String::new();
+    for character in format!("{reason:?}").chars() {
+        if character.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(character.to_ascii_lowercase());
+    }
+    words
+}
+
+/// The settings as the server reads them from its configuration file. `hub.asklogins` and
+/// `hub.registered` are what plugins will set.
+fn settings_of(list: &[Setting]) -> Result<Settings, String> {
+    let (of_the_hub, of_the_file): (Vec<Setting>, Vec<Setting>) =
+        list.iter().cloned().partition(|(key, _)| key.starts_with("hub."));
+    let mut settings = if of_the_file.is_empty() {
+        Settings::default()
+    } else {
+        let mut file = NamedTempFile::new().map_err(|error| error.to_string())?;
+        let text = configuration(&of_the_file);
+        file.write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+        let arguments = Arguments { file: Some(file.path().to_owned()), ..Arguments::default() };
+        load(&arguments).map_err(|error| error.to_string())?.settings
+    };
+    for (key, value) in of_the_hub {
+        match key.as_str() {
+            "hub.asklogins" => settings.ask_logins = value == "yes",
+            "hub.registered" => {
+                settings.registered_names = value.split(' ').map(str::to_owned).collect();
+            }
+            _ => return Err(format!("no setting: {key}")),
+        }
+    }
+    Ok(settings)
+}

@@ -1,0 +1,301 @@
+//! Holds a conversation with the built server over loopback.
+//!
+//! Nothing here waits for time to pass. That a client gets nothing more is known by a barrier:
+//! a `<help />` that every session may send at any time, and whose answer comes after all that
+//! the server had for that client. The acting client's barrier comes first, so the server has
+//! handled what it sent; the others' barriers then find what came of it already queued. The
+//! barriers are not part of the transcript.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::checker::{Closed, Driver, Heard, HeardByClient, Wanted};
+use super::format::{Act, Setting, configuration};
+
+/// A guard: whoever waits this long waits for something that will not come.
+const GUARD: Duration = Duration::from_secs(10);
+
+const BARRIER: &[u8] = b"<help />\0";
+const BARRIER_ANSWER: &[u8] = b"<help";
+
+/// A server process and its clients.
+pub(crate) struct SocketDriver {
+    server: Server,
+    clients: BTreeMap<String, Client>,
+    /// How many bytes at most are sent in one write.
+    piece: usize,
+}
+
+struct Client {
+    stream: BufReader<TcpStream>,
+    /// It has sent a part of a frame: a barrier would become a part of it.
+    within_frame: bool,
+    /// It has ended its side.
+    ended: bool,
+}
+
+impl SocketDriver {
+    /// Starts a fresh server under these settings. What clients send goes out in writes of at
+    /// most `piece` bytes.
+    ///
+    /// # Errors
+    /// When it doesn't say on its console where it listens.
+    pub(crate) fn new(settings: &[Setting], piece: usize) -> Result<Self, String> {
+        Ok(Self { server: Server::start(settings)?, clients: BTreeMap::new(), piece })
+    }
+
+    /// Waits for the server's own end, after a `<shutdown />`.
+    ///
+    /// # Errors
+    /// When it doesn't come, or isn't a success.
+    pub(crate) fn server_exits(mut self) -> Result<(), String> {
+        self.server.exits()
+    }
+
+    fn act(&mut self, acts: &[Act]) -> Result<(), String> {
+        let mut one_write: Vec<u8> = Vec::new();
+        for act in acts {
+            match act {
+                Act::Open { client, from: None, policy: false } => {
+                    let stream = self.server.connect()?;
+                    let client_of = Client {
+                        stream: BufReader::new(stream),
+                        within_frame: false,
+                        ended: false,
+                    };
+                    self.clients.insert(client.clone(), client_of);
+                }
+                Act::Send { client, bytes } => {
+                    one_write.extend(bytes);
+                    let client = self.client(client)?;
+                    client.within_frame = bytes.last().is_some_and(|&byte| byte != 0)
+                        || (client.within_frame && bytes.is_empty());
+                }
+                Act::End { client } => {
+                    let client = self.client(client)?;
+                    client.ended = true;
+                }
+                Act::Open { .. } => return Err("only loopback is served; hub only?".to_owned()),
+                Act::Verdict { .. } => return Err("nobody decides here; hub only?".to_owned()),
+                Act::Wait(_) => return Err("there is no virtual clock; hub only?".to_owned()),
+            }
+        }
+        let actors: BTreeSet<&str> = acts.iter().filter_map(Act::client).collect();
+        if actors.len() > 1 {
+            return Err("two clients can't be made to share a turn; hub only?".to_owned());
+        }
+        let piece = self.piece;
+        for name in actors {
+            let client = self.client(name)?;
+            for bytes in one_write.chunks(piece) {
+                client.write(bytes);
+            }
+            if client.ended {
+                // The server may have closed it meanwhile: reading will show.
+                let _ = client.stream.get_ref().shutdown(Shutdown::Write);
+            }
+        }
+        Ok(())
+    }
+
+    fn client(&mut self, name: &str) -> Result<&mut Client, String> {
+        self.clients.get_mut(name).ok_or_else(|| format!("{name} is not connected"))
+    }
+}
+
+impl Driver for SocketDriver {
+    fn perform(
+        &mut self,
+        acts: &[Act],
+        wanted: &BTreeMap<&str, Wanted>,
+    ) -> Result<HeardByClient, String> {
+        self.act(acts)?;
+        let wanted_by = |name: &str| wanted.get(name).copied().unwrap_or_default();
+        let mut heard = HeardByClient::new();
+        let actor = acts.iter().find_map(Act::client).unwrap_or_default();
+        if let Some(client) = self.clients.get_mut(actor) {
+            heard.insert(actor.to_owned(), client.hear(wanted_by(actor), true)?);
+        }
+        let settled = self.clients.get(actor).is_none_or(|client| client.has_barrier());
+        for (name, client) in self.clients.iter_mut().filter(|(name, _)| *name != actor) {
+            let of_client = client
+                .hear(wanted_by(name), settled)
+                .map_err(|error| format!("{name}: {error}"))?;
+            heard.insert(name.clone(), of_client);
+        }
+        self.clients.retain(|name, _| heard.get(name).is_none_or(|heard| heard.closed.is_none()));
+        self.server.still_well()?;
+        Ok(heard)
+    }
+
+    fn port(&self) -> String {
+        self.server.address.port().to_string()
+    }
+}
+
+impl Client {
+    fn has_barrier(&self) -> bool {
+        !self.within_frame && !self.ended
+    }
+
+    /// A server that closes may have closed already: reading shows that, writing needn't.
+    fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
+    /// Reads everything that the server has for this client. `settled` says that the server
+    /// has handled what caused it; if not, what is wanted is waited for before the barrier.
+    fn hear(&mut self, wanted: Wanted, settled: bool) -> Result<Heard, String> {
+        let mut heard = Heard::default();
+        let mut helps = 0;
+        let mut barrier = false;
+        let whole = self.has_barrier();
+        loop {
+            let awaited = !settled && heard.stanzas.len() < wanted.stanzas;
+            let lasts = !awaited && !wanted.closed && !barrier;
+            if lasts && whole {
+                self.write(BARRIER);
+                barrier = true;
+            } else if lasts && !self.ended && heard.stanzas.len() >= wanted.stanzas {
+                return Ok(heard);
+            }
+            let Some(stanza) = self.read_stanza()? else {
+                heard.closed = Some(Closed::Unseen);
+                return Ok(heard);
+            };
+            if stanza.starts_with(BARRIER_ANSWER) {
+                helps += 1;
+                if barrier && helps > wanted.helps {
+                    return Ok(heard);
+                }
+            }
+            heard.stanzas.push(stanza);
+        }
+    }
+
+    /// The next stanza without its NUL; `None` at the end of the stream.
+    fn read_stanza(&mut self) -> Result<Option<Vec<u8>>, String> {
+        let mut stanza = Vec::new();
+        match self.stream.read_until(0, &mut stanza) {
+            Ok(0) => Ok(None),
+            Ok(_) if stanza.pop() == Some(0) => Ok(Some(stanza)),
+            Ok(_) => Err(format!("the end within a stanza: {}", String::from_utf8_lossy(&stanza))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(format!("nothing more and no end within {GUARD:?}"))
+            }
+            Err(error) => Err(format!("while reading: {error}")),
+        }
+    }
+}
+
+/// The server's process.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+    console: Receiver<String>,
+    seen: Vec<String>,
+    /// Removed with the server.
+    _directory: TempDir,
+}
+
+impl Server {
+    fn start(settings: &[Setting]) -> Result<Self, String> {
+        // A directory of its own, so that no configuration lies about.
+        let directory = TempDir::new().map_err(|error| error.to_string())?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
+        if !settings.is_empty() {
+            let file = directory.path().join("transcript.conf");
+            fs::write(&file, configuration(settings)).map_err(|error| error.to_string())?;
+            command.arg("--config").arg(file);
+        }
+        let mut process = command
+            .args(["--listen", "127.0.0.1:0"])
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the server does not start: {error}"))?;
+        let (sender, console) = channel();
+        forward(process.stdout.take(), sender.clone());
+        forward(process.stderr.take(), sender);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut server =
+            Self { process, address, console, seen: Vec::new(), _directory: directory };
+        server.read_address()?;
+        Ok(server)
+    }
+
+    /// The console says which port was taken.
+    fn read_address(&mut self) -> Result<(), String> {
+        while let Ok(line) = self.console.recv_timeout(GUARD) {
+            let port = line.split("127.0.0.1:").nth(1).and_then(|rest| {
+                let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+                rest[..end].parse().ok().filter(|&port| port != 0)
+            });
+            self.seen.push(line);
+            if let Some(port) = port {
+                self.address.set_port(port);
+                return Ok(());
+            }
+        }
+        Err(format!("the server did not say where it listens, but: {}", self.seen.join("\n")))
+    }
+
+    fn connect(&self) -> Result<TcpStream, String> {
+        let stream = TcpStream::connect(self.address).map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(GUARD)).map_err(|error| error.to_string())?;
+        Ok(stream)
+    }
+
+    fn still_well(&mut self) -> Result<(), String> {
+        self.seen.extend(self.console.try_iter());
+        match self.seen.iter().find(|line| line.contains("panicked at")) {
+            Some(panic) => Err(format!("the server panicked: {panic}")),
+            None => Ok(()),
+        }
+    }
+
+    fn exits(&mut self) -> Result<(), String> {
+        // The console ends with the process.
+        loop {
+            match self.console.recv_timeout(GUARD) {
+                Ok(line) => self.seen.push(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    return Err("the server did not exit".to_owned());
+                }
+            }
+        }
+        self.still_well()?;
+        let status = self.process.wait().map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("the server exited with {status}")) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads a console to its end, so that the server never waits for us.
+fn forward(console: Option<impl Read + Send + 'static>, lines: Sender<String>) {
+    if let Some(console) = console {
+        thread::spawn(move || {
+            for line in BufReader::new(console).lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! Every transcript under `tests/transcripts`, held with the hub and over real sockets, and the
+//! README's conversation.
+
+use std::fs;
+use std::path::Path;
+
+mod support;
+
+use support::checker::run;
+use support::format::{Act, Scene, Transcript, What, parse};
+use support::hub_driver::HubDriver;
+use support::socket_driver::SocketDriver;
+
+const MARK: &str = "<!-- conversation -->";
+
+/// All transcripts, in the order of their names. `TRANSCRIPT=rooms` takes those whose names
+/// hold this.
+fn transcripts() -> Vec<Transcript> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let only = std::env::var("TRANSCRIPT").unwrap_or_default();
+    let mut names: Vec<String> = fs::read_dir(&directory)
+        .expect("tests/transcripts can be read")
+        .map(|entry| entry.expect("tests/transcripts can be read").file_name())
+        .map(|name| name.into_string().expect("a transcript's name is text"))
+        .filter(|name| name.contains(&only))
+        .collect();
+    names.sort();
+    names.iter().map(|name| read(&directory.join(name), name)).collect()
+}
+
+fn read(path: &Path, name: &str) -> Transcript {
+    let text = fs::read_to_string(path).expect("a transcript can be read");
+    parse(&format!("tests/transcripts/{name}"), &text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run_on_the_hub(file: &str, scene: &Scene) -> Result<(), String> {
+    run(file, scene, &mut HubDriver::new(&scene.settings)?)
+}
+
+fn run_over_sockets(file: &str, scene: &Scene) -> Result<(), String> {
+    run_in_pieces(file, scene, usize::MAX)
+}
+
+/// Every few bytes in a write of their own: the server reads what has come by then.
+fn run_over_sockets_in_pieces(file: &str, scene: &Scene) -> Result<(), String> {
+    run_in_pieces(file, scene, 5)
+}
+
+fn run_in_pieces(file: &str, scene: &Scene, piece: usize) -> Result<(), String> {
+    let mut driver = SocketDriver::new(&scene.settings, piece)?;
+    run(file, scene, &mut driver)?;
+    let mut expected = scene.steps.iter().flat_map(|step| &step.expected);
+    if expected.any(|expected| matches!(&expected.what, What::Closed(why) if why == "shutdown")) {
+        return driver.server_exits().map_err(|error| format!("{file}: {error}"));
+    }
+    Ok(())
+}
+
+/// Runs every scene and fails with all differences, the first of each scene.
+fn run_all(run: fn(&str, &Scene) -> Result<(), String>, take: fn(&Scene) -> bool) {
+    let mut differences = Vec::new();
+    let mut scenes = 0;
+    for transcript in transcripts() {
+        for scene in transcript.scenes.iter().filter(|scene| take(scene)) {
+            scenes += 1;
+            differences.extend(run(&transcript.file, scene).err());
+        }
+    }
+    let failed = differences.len();
+    assert!(failed == 0, "{failed} of {scenes} scenes differ:\n{}", differences.join("\n"));
+    assert!(scenes > 0, "no transcript was run");
+}
+
+#[test]
+fn every_transcript_holds_with_the_hub() {
+    run_all(run_on_the_hub, |_| true);
+}
+
+#[test]
+fn every_transcript_holds_over_sockets() {
+    run_all(run_over_sockets, |scene| scene.hub_only.is_none());
+}
+
+#[test]
+fn every_transcript_holds_over_sockets_in_pieces() {
+    run_all(run_over_sockets_in_pieces, |scene| scene.hub_only.is_none());
+}
+
+#[test]
+fn every_transcript_names_its_section_and_has_scenes() {
+    for transcript in transcripts() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&transcript.file);
+        let text = fs::read_to_string(path).expect("a transcript can be read");
+        let header = text.split("\n== ").next().unwrap_or_default();
+        assert!(header.contains("PROTOCOL.md"), "{}: no section is named", transcript.file);
+        assert!(!transcript.scenes.is_empty(), "{}: no scene", transcript.file);
+        for scene in &transcript.scenes {
+            assert!(!scene.steps.is_empty(), "{}: \"{}\"", transcript.file, scene.title);
+        }
+    }
+}
+
+#[test]
+fn the_readme_holds_its_conversation_with_the_built_server() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).expect("README.md can be read");
+    let shown = conversation(&readme).expect("README.md shows a conversation in a fence");
+    let transcript = parse("README.md (conversation)", &format!("== README\n{shown}"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let [scene] = transcript.scenes.as_slice() else { panic!("one conversation") };
+    run_over_sockets(&transcript.file, scene).unwrap_or_else(|error| panic!("{error}"));
+    let listing = path.with_file_name("tests/transcripts/readme.txt");
+    let text = fs::read_to_string(listing).expect("readme.txt can be read");
+    assert!(text.ends_with(shown), "the README doesn't show tests/transcripts/readme.txt");
+    assert!(scene.steps.len() > 10, "too short to learn from");
+}
+
+/// Transcripts that are wrong, and what the checker says of each.
+const WRONG: [(&str, &str); 8] = [
+    ("A> <ping />", "A got, unnamed: <pong />"),
+    ("A> <ping />\nA< <pong />\nA< <pong />", "A got nothing more; missing: <pong />"),
+    ("A> <ping />\nA< <pong/>", "wanted: <pong/>"),
+    ("A> <m c=\"B\">x</m>", "B got, unnamed: <m f=\"A\">x</m>"),
+    ("A> <ping />\nA< <pong />\nB< <pong />", "B got nothing more; missing: <pong />"),
+    (
+        "A>> <ping />\\x00<getrooms />\\x00\nA< <rooms nb='0'>\nA| </rooms>\nA< <pong />",
+        "got: <pong />",
+    ),
+    ("A> <quit />", "A was closed"),
+    ("A> <help />\nA? help shutdown", "A got a help without shutdown"),
+];
+
+fn assert_all_wrong(run: fn(&str, &Scene) -> Result<(), String>) {
+    for (steps, complaint) in WRONG {
+        let transcript = parse("wrong", &format!("== Wrong\n= login A B\n{steps}"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let error = run("wrong", &transcript.scenes[0]).expect_err(steps);
+        assert!(error.starts_with("wrong:"), "{error}");
+        assert!(error.contains(complaint), "{error}\ndoes not say: {complaint}");
+    }
+}
+
+#[test]
+fn what_differs_is_found_with_the_hub() {
+    assert_all_wrong(run_on_the_hub);
+}
+
+#[test]
+fn what_differs_is_found_over_sockets() {
+    assert_all_wrong(run_over_sockets);
+}
+
+/// The fenced block behind the mark.
+fn conversation(readme: &str) -> Option<&str> {
+    let (_, behind) = readme.split_once(MARK)?;
+    let (_, fenced) = behind.split_once("```")?;
+    let (_, lines) = fenced.split_once('\n')?;
+    lines.split_once("```").map(|(block, _)| block)
+}
+
+fn refusal(text: &str) -> String {
+    parse("t", text).err().expect("it is not spelled as the module says")
+}
+
+#[test]
+fn misspelled_transcripts_are_refused_with_file_and_line() {
+    assert_eq!(refusal("A> <ping />"), "t:1: a step stands in a scene (`== Title`)");
+    assert!(refusal("== S\nA> <ping /> ").starts_with("t:2: a blank at the end"));
+    assert!(refusal("== S\nA> <q />\nA! closed quit\nA> x").contains("A is closed"));
+    assert!(refusal("== S\nA> \\q").contains("no escape"));
+    assert!(refusal("== S\n= together\nA> x\nA< y").contains("after `= turn`"));
+    assert!(refusal("== S\nA> x\nA+").contains("connected already"));
+    assert!(refusal("== S\nA> x\nB| y").contains("nothing of this client's"));
+}
+
+#[test]
+fn a_continued_line_holds_its_newlines_and_blanks() {
+    let transcript = parse("t", "== S\nA> <a>\nA|  b</a>\nA< <c>\nA|  d\nA| </c>").unwrap();
+    let step = &transcript.scenes[0].steps[0];
+    let [Act::Open { .. }, Act::Send { bytes, .. }] = step.acts.as_slice() else {
+        panic!("opened, then sent")
+    };
+    assert_eq!(bytes, b"<a>\n b</a>\0");
+    let What::Stanza(stanza) = &step.expected[0].what else { panic!("a stanza") };
+    assert_eq!(stanza, b"<c>\n d\n</c>");
+}
