@@ -40,10 +40,30 @@ fn code(text: &str) -> String {
 #[test]
 fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
     let forbidden = [
-        "std::net", "mio::", "socket2", "rustix", "Instant", "SystemTime", "::now()",
-        "std::thread", "std::sync", "log::", "debug!", "info!", "warn!", "error!(", "println",
-        "RandomState", "rand::", "std::fs", "std::env", "std::process", "crate::net",
-        "crate::config", "crate::logging", "crate::metrics",
+        "std::net",
+        "mio::",
+        "socket2",
+        "rustix",
+        "Instant",
+        "SystemTime",
+        "::now()",
+        "std::thread",
+        "std::sync",
+        "log::",
+        "debug!",
+        "info!",
+        "warn!",
+        "error!(",
+        "println",
+        "RandomState",
+        "rand::",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "crate::net",
+        "crate::config",
+        "crate::logging",
+        "crate::metrics",
     ];
     let own = [rust_files("src/wire"), rust_files("src/hub")].concat();
     let doors = rust_files("src")
@@ -89,7 +109,8 @@ fn every_module_is_named_in_the_crate_documentation() {
     for module in lib.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
         let name = module.trim_end_matches(';');
         assert!(
-            lib.lines().any(|line| line.starts_with("//!") && line.contains(&format!("[`{name}`]"))),
+            lib.lines()
+                .any(|line| line.starts_with("//!") && line.contains(&format!("[`{name}`]"))),
             "the map in src/lib.rs does not name {name}"
         );
     }
@@ -97,9 +118,17 @@ fn every_module_is_named_in_the_crate_documentation() {
 
 #[test]
 fn the_top_level_holds_what_the_card_names() {
-    let allowed: BTreeSet<&str> =
-        ["Cargo.toml", "Cargo.lock", "src", "tests", "fuzz", "README.md", "CHANGELOG.md", "LICENSE"]
-            .into();
+    let allowed: BTreeSet<&str> = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "tests",
+        "fuzz",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+    ]
+    .into();
     let listed = Command::new("git").args(["ls-files"]).current_dir(root()).output();
     // Without git, as in a packed crate, the folder itself is looked at.
     let names: BTreeSet<String> = match listed {
@@ -172,12 +201,18 @@ fn the_readme_has_the_table_of_stanzas_as_it_is() {
         table.push_str(&format!("| `{usage}` | {who} | {} |\n", verb.meaning));
     }
     let shown = readme_part("stanzas");
-    assert_eq!(shown, table, "README.md between <!-- stanzas --> and <!-- end --> should be:\n{table}");
+    assert_eq!(
+        shown, table,
+        "README.md between <!-- stanzas --> and <!-- end --> should be:\n{table}"
+    );
 }
 
 #[test]
 fn the_readme_has_the_table_of_keys_as_it_is() {
     let table = palabre::config::key_tables();
     let shown = readme_part("keys");
-    assert_eq!(shown, table, "README.md between <!-- keys --> and <!-- end --> should be:\n{table}");
+    assert_eq!(
+        shown, table,
+        "README.md between <!-- keys --> and <!-- end --> should be:\n{table}"
+    );
 }

@@ -1,6 +1,6 @@
 //! Runs the hub and the model side by side through what one seed makes up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Time};
@@ -37,14 +37,62 @@ pub(crate) struct Run {
     /// Connections that are over, so that late inputs can name them.
     gone: VecDeque<ConnId>,
     held: BTreeMap<ConnId, Held>,
+    /// Connections that send as fast as they are read.
+    hasty: BTreeSet<ConnId>,
     inputs: VecDeque<String>,
-    record: Option<String>,
+    record: Record,
+    keep_lines: bool,
+    /// The hub's tables are looked through after every input, not after some.
+    check_always: bool,
     ended: bool,
+}
+
+/// What a run did, for those who want to look at it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Every input and what came of it.
+    pub(crate) lines: String,
+    /// How often each kind of answer was met, numbers and names left out.
+    pub(crate) met: BTreeMap<String, usize>,
+    /// The most sessions and the most members of a room at a time.
+    pub(crate) sessions_max: usize,
+    pub(crate) members_max: usize,
+}
+
+impl Record {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.lines += &other.lines;
+        for (kind, times) in other.met {
+            *self.met.entry(kind).or_default() += times;
+        }
+        self.sessions_max = self.sessions_max.max(other.sessions_max);
+        self.members_max = self.members_max.max(other.members_max);
+    }
+
+    fn add(&mut self, done: &Done) {
+        *self.met.entry(kind(done)).or_default() += 1;
+    }
+}
+
+fn kind(done: &Done) -> String {
+    match done {
+        Done::Closed(reason) => format!("closed: {reason:?}"),
+        Done::Asked(..) => "asked".to_owned(),
+        Done::Registered(..) => "registered".to_owned(),
+        Done::Text(text) => match text.strip_prefix("<error>") {
+            Some(error) => {
+                let error = error.split(['<', ':']).next().unwrap_or_default();
+                error.replace(|character: char| character.is_ascii_digit(), "")
+            }
+            None => text.split([' ', '>']).next().unwrap_or_default().to_owned(),
+        },
+    }
 }
 
 /// Names the seed when anything fails, the hub's own assertions too.
 struct Replay(u64);
 
+#[expect(clippy::print_stderr, reason = "the hub's own panics don't know the seed")]
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -55,7 +103,7 @@ impl Drop for Replay {
 }
 
 /// Runs one seed for its number of steps, or another; gives the whole record if it is wanted.
-pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, record: bool) -> String {
+pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, keep_lines: bool) -> Record {
     let _replay = Replay(seed);
     let shape = generator::shape(seed);
     let mut random = Random::new(seed);
@@ -72,8 +120,11 @@ pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, record: bool) -
         generations: vec![0; shape.clients],
         gone: VecDeque::new(),
         held: BTreeMap::new(),
+        hasty: BTreeSet::new(),
         inputs: VecDeque::new(),
-        record: record.then(String::new),
+        record: Record::default(),
+        keep_lines,
+        check_always: std::env::var_os("PALABRE_SEED").is_some(),
         ended: false,
         random,
     };
@@ -82,7 +133,7 @@ pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, record: bool) -
         run.step();
     }
     run.finish();
-    run.record.unwrap_or_default()
+    run.record
 }
 
 impl Run {
@@ -91,6 +142,7 @@ impl Run {
         match self.random.below(1_000) {
             0..40 => self.open(),
             40..140 if open * 2 < self.shape.clients => self.open(),
+            40..300 if open * 4 < self.shape.clients * 3 && self.shape.clients > 100 => self.open(),
             140..150 => self.end(),
             150..153 => self.too_large(),
             153..200 => self.verdict(),
@@ -107,17 +159,12 @@ impl Run {
     /// The turn ends, everybody is told that the server stops, and nobody is left.
     fn finish(&mut self) {
         self.turn_end();
+        self.ended = true;
         self.note(|| "Shutdown".to_owned());
-        self.hub
-            .handle(Input::Shutdown, self.now, &mut self.recorder);
+        self.hub.handle(Input::Shutdown, self.now, &mut self.recorder);
         self.model.shutdown();
         self.compare();
-        assert_eq!(
-            self.recorder.open.len(),
-            0,
-            "seed {}: nobody is left",
-            self.seed
-        );
+        assert_eq!(self.recorder.open.len(), 0, "seed {}: nobody is left", self.seed);
         self.speak_for_the_gone();
     }
 
@@ -126,31 +173,22 @@ impl Run {
     fn open(&mut self) {
         let slot = self.random.below(self.shape.clients);
         let name = u32::try_from(slot).expect("few slots");
-        let conn = ConnId {
-            slot: name,
-            generation: self.generations[slot],
-        };
+        let conn = ConnId { slot: name, generation: self.generations[slot] };
         if self.recorder.open.contains(&conn) {
             return;
         }
-        let conn = ConnId {
-            generation: conn.generation + 1,
-            ..conn
-        };
+        let conn = ConnId { generation: conn.generation + 1, ..conn };
         self.generations[slot] = conn.generation;
         let address = generator::address(&mut self.random);
-        let door = if self.random.chance(1, 24) {
-            Door::Policy
-        } else {
-            Door::Main
-        };
+        let door = if self.random.chance(1, 24) { Door::Policy } else { Door::Main };
         self.note(|| format!("Opened {conn} from {address} by {door:?}"));
         self.recorder.open.insert(conn);
-        let input = Input::Opened {
-            conn,
-            address,
-            door,
-        };
+        // So many stanzas a second as the usual limit allows are too many for a test.
+        let limited = (1..100).contains(&self.model.settings.limits.stanza_rate_per_s);
+        if limited && self.random.chance(1, 12) {
+            self.hasty.insert(conn);
+        }
+        let input = Input::Opened { conn, address, door };
         self.hub.handle(input, self.now, &mut self.recorder);
         self.model.opened(conn, address, door);
         self.compare();
@@ -163,55 +201,41 @@ impl Run {
     }
 
     fn frame(&mut self) {
-        let Some(conn) = self.anybody() else { return };
+        if let Some(conn) = self.anybody() {
+            self.frame_of(conn);
+        }
+    }
+
+    fn frame_of(&mut self, conn: ConnId) {
         if self.held.contains_key(&conn) {
             return;
         }
         let random = &mut self.random;
-        let mut generator = Generator {
-            shape: self.shape,
-            model: &self.model,
-            conn,
-            random,
-        };
+        let mut generator = Generator { shape: self.shape, model: &self.model, conn, random };
         let (frame, written) = generator.frame();
-        self.offer(conn, frame, written);
+        // The end of everything waits until something has happened.
+        let early = self.step * 4 < self.shape.steps * 3;
+        let ends = matches!(&frame, Frame::Stanza(stanza) if stanza.name == "shutdown");
+        if !(early && ends && self.model.sessions[&conn].root) {
+            self.offer(conn, frame, written);
+        }
     }
 
     fn offer(&mut self, conn: ConnId, frame: Frame, written: Vec<u8>) {
         self.note(|| format!("Frame {conn} {:?}", String::from_utf8_lossy(&written)));
-        let input = Input::Frame {
-            conn,
-            frame: &written,
-        };
+        let input = Input::Frame { conn, frame: &written };
         let got = self.hub.handle(input, self.now, &mut self.recorder);
-        let expected = self
-            .model
-            .frame(conn, &frame, &String::from_utf8_lossy(&written));
+        let expected = self.model.frame(conn, &frame, &String::from_utf8_lossy(&written));
         if got != expected {
             self.fail(conn, &format!("{expected:?}"), &format!("{got:?}"));
         }
         match got {
             Progress::Done => {}
             Progress::Later(at) => {
-                self.held.insert(
-                    conn,
-                    Held {
-                        frame,
-                        written,
-                        at: Some(at),
-                    },
-                );
+                self.held.insert(conn, Held { frame, written, at: Some(at) });
             }
             Progress::Wait => {
-                self.held.insert(
-                    conn,
-                    Held {
-                        frame,
-                        written,
-                        at: None,
-                    },
-                );
+                self.held.insert(conn, Held { frame, written, at: None });
             }
         }
         self.compare();
@@ -228,8 +252,7 @@ impl Run {
             CloseReason::BacklogTotal,
         ]);
         self.note(|| format!("Ended {conn} {reason:?}"));
-        self.hub
-            .handle(Input::Ended { conn, reason }, self.now, &mut self.recorder);
+        self.hub.handle(Input::Ended { conn, reason }, self.now, &mut self.recorder);
         self.recorder.open.remove(&conn);
         self.model.ended(conn);
         self.is_gone(conn);
@@ -239,8 +262,7 @@ impl Run {
     fn too_large(&mut self) {
         let Some(conn) = self.anybody() else { return };
         self.note(|| format!("FrameTooLarge {conn}"));
-        self.hub
-            .handle(Input::FrameTooLarge { conn }, self.now, &mut self.recorder);
+        self.hub.handle(Input::FrameTooLarge { conn }, self.now, &mut self.recorder);
         self.model.frame_too_large(conn);
         self.compare();
     }
@@ -269,11 +291,7 @@ impl Run {
     fn give_verdict(&mut self, conn: ConnId) {
         let allowed = self.random.chance(3, 4);
         self.note(|| format!("Verdict {conn} {allowed}"));
-        self.hub.handle(
-            Input::Verdict { conn, allowed },
-            self.now,
-            &mut self.recorder,
-        );
+        self.hub.handle(Input::Verdict { conn, allowed }, self.now, &mut self.recorder);
         self.model.verdict(conn, allowed);
         self.compare();
     }
@@ -285,7 +303,6 @@ impl Run {
         settings.limits.stanza_rate_per_s = old.stanza_rate_per_s;
         settings.limits.stanza_burst = old.stanza_burst;
         settings.limits.failed_logins_per_minute = old.failed_logins_per_minute;
-        settings.limits.login_time_s = old.login_time_s;
         self.note(|| format!("Reload {settings:?}"));
         let input = Input::Reload(Box::new(settings.clone()));
         self.hub.handle(input, self.now, &mut self.recorder);
@@ -305,26 +322,17 @@ impl Run {
             0 => Input::Frame { conn, frame },
             1 => Input::FrameTooLarge { conn },
             2 => Input::Ended { conn, reason },
-            _ => Input::Verdict {
-                conn,
-                allowed: true,
-            },
+            _ => Input::Verdict { conn, allowed: true },
         };
         self.note(|| format!("late {input:?}"));
         let progress = self.hub.handle(input, self.now, &mut self.recorder);
-        assert_eq!(
-            progress,
-            Progress::Done,
-            "seed {}: of a connection that is gone",
-            self.seed
-        );
+        assert_eq!(progress, Progress::Done, "seed {}: of a connection that is gone", self.seed);
         self.compare();
     }
 
     fn turn_end(&mut self) {
         self.note(|| "TurnEnd".to_owned());
-        self.hub
-            .handle(Input::TurnEnd, self.now, &mut self.recorder);
+        self.hub.handle(Input::TurnEnd, self.now, &mut self.recorder);
         self.recorder.flush();
         self.model.send_pending();
         self.compare();
@@ -336,10 +344,7 @@ impl Run {
         self.model.tick();
         self.compare();
         let next = self.hub.poll_timeout();
-        assert!(
-            next.is_none_or(|next| next > self.now),
-            "the hub's timer spins: {next:?}"
-        );
+        assert!(next.is_none_or(|next| next > self.now), "the hub's timer spins: {next:?}");
     }
 
     /// A frame that was held back, a moment too early: it still has to wait, as long as before.
@@ -353,11 +358,7 @@ impl Run {
         self.offer(conn, held.frame, held.written);
         let still = self.held.get(&conn).and_then(|held| held.at);
         let open = self.recorder.open.contains(&conn);
-        assert!(
-            !open || still == held.at,
-            "seed {}: {conn} waits until then",
-            self.seed
-        );
+        assert!(!open || still == held.at, "seed {}: {conn} waits until then", self.seed);
     }
 
     // Time.
@@ -372,15 +373,33 @@ impl Run {
             3 => 5_000,
             _ => self.random.next() % 500,
         };
+        for conn in self.hasty.clone() {
+            self.go_on_without_pause(conn);
+        }
         let until = Time(self.now.0 + by_ms * 1_000_000 + self.random.next() % 3);
         while let Some((at, whose)) = self.next_due().filter(|(at, _)| *at <= until) {
             self.set_time(at.max(self.now));
             match whose.and_then(|conn| Some((conn, self.held.remove(&conn)?))) {
-                Some((conn, held)) => self.offer(conn, held.frame, held.written),
+                Some((conn, held)) => {
+                    self.offer(conn, held.frame, held.written);
+                    self.go_on_without_pause(conn);
+                }
                 None => self.tick(),
             }
         }
         self.set_time(until);
+    }
+
+    /// A hasty client sends until it is held back.
+    fn go_on_without_pause(&mut self, conn: ConnId) {
+        // A frame may come to nothing, so the number of attempts is bounded.
+        for _ in 0..100 {
+            let there = self.model.sessions.contains_key(&conn);
+            if !there || !self.hasty.contains(&conn) || self.held.contains_key(&conn) {
+                return;
+            }
+            self.frame_of(conn);
+        }
     }
 
     /// What falls due next: a frame that was held back, or the hub's timer.
@@ -393,13 +412,8 @@ impl Run {
             self.seed,
             self.step
         );
-        let frames = self
-            .held
-            .iter()
-            .filter_map(|(conn, held)| Some((held.at?, Some(*conn))));
-        frames
-            .chain(timer.map(|timer| (timer, None)))
-            .min_by_key(|(at, _)| *at)
+        let frames = self.held.iter().filter_map(|(conn, held)| Some((held.at?, Some(*conn))));
+        frames.chain(timer.map(|timer| (timer, None))).min_by_key(|(at, _)| *at)
     }
 
     fn set_time(&mut self, now: Time) {
@@ -412,18 +426,19 @@ impl Run {
     fn compare(&mut self) {
         let got = by_connection(self.recorder.take());
         let expected = by_connection(self.model.take());
-        self.recorder.limits_named.clear();
-        if let Some(record) = &mut self.record {
-            for (conn, done) in &got {
-                let _ = writeln!(record, "  {conn} {done:?}");
+        self.log_names_who_met_a_limit(&got);
+        for (conn, done) in &got {
+            for done in done {
+                self.record.add(done);
+                if self.keep_lines {
+                    let _ = writeln!(self.record.lines, "  {conn} {done:?}");
+                }
             }
         }
         for conn in got.keys().chain(expected.keys()) {
             let none = Vec::new();
-            let (expected, got) = (
-                expected.get(conn).unwrap_or(&none),
-                got.get(conn).unwrap_or(&none),
-            );
+            let (expected, got) =
+                (expected.get(conn).unwrap_or(&none), got.get(conn).unwrap_or(&none));
             if !self.agrees(*conn, expected, got) {
                 self.fail(*conn, &format!("{expected:#?}"), &format!("{got:#?}"));
             }
@@ -434,35 +449,50 @@ impl Run {
                 self.is_gone(*conn);
             }
         }
-        self.hub.check_invariants();
-        self.compare_tables();
+        // Whole tables take long to look through, and what breaks in them stays broken.
+        if self.check_always || self.step.is_multiple_of(1 + self.shape.clients / 8) || self.ended {
+            self.hub.check_invariants();
+            self.compare_tables();
+            let members = self.model.rooms.values().map(|room| room.members.len());
+            let record = &mut self.record;
+            record.members_max = members.max().unwrap_or(0).max(record.members_max);
+            record.sessions_max = record.sessions_max.max(self.model.sessions.len());
+        }
+    }
+
+    /// Whoever is refused for a limit is in the log: by a note, or by the reason of the close.
+    fn log_names_who_met_a_limit(&mut self, got: &BTreeMap<ConnId, Vec<Done>>) {
+        let named = std::mem::take(&mut self.recorder.limits_named);
+        for (conn, done) in got {
+            let closed = matches!(done.last(), Some(Done::Closed(_)));
+            for done in done {
+                let Done::Text(text) = done else { continue };
+                let limit = text.starts_with("<error>") && text.contains("(limit ");
+                // A login's refusal has a note of its own.
+                let login = text.starts_with("<error>Nickname ");
+                let list = text.starts_with("<error>Answer ");
+                let known = |(who, error): &(ConnId, String)| who == conn && text.contains(error);
+                if limit && !closed && !login && !list && !named.iter().any(known) {
+                    self.fail(*conn, "a note about the limit", text);
+                }
+            }
+        }
     }
 
     /// The hub's notes tell the same sessions and rooms as the model has.
     fn compare_tables(&self) {
+        if self.ended {
+            return;
+        }
         let rooms = self.model.rooms.values().map(|room| &room.name);
         let (seed, step) = (self.seed, self.step);
-        assert_eq!(
-            self.recorder.logged_in,
-            self.model.logged_in(),
-            "seed {seed} step {step}"
-        );
-        assert_eq!(
-            self.recorder.rooms.len(),
-            self.model.rooms.len(),
-            "seed {seed} step {step}"
-        );
+        assert_eq!(self.recorder.logged_in, self.model.logged_in(), "seed {seed} step {step}");
+        assert_eq!(self.recorder.rooms.len(), self.model.rooms.len(), "seed {seed} step {step}");
         for room in rooms {
-            assert!(
-                self.recorder.rooms.contains(room),
-                "seed {seed} step {step}: room {room:?}"
-            );
+            assert!(self.recorder.rooms.contains(room), "seed {seed} step {step}: room {room:?}");
         }
         let open = self.model.sessions.keys();
-        assert!(
-            open.eq(self.recorder.open.iter()),
-            "seed {seed} step {step}: who is open"
-        );
+        assert!(open.eq(self.recorder.open.iter()), "seed {seed} step {step}: who is open");
     }
 
     fn agrees(&self, conn: ConnId, expected: &[Done], got: &[Done]) -> bool {
@@ -489,6 +519,7 @@ impl Run {
 
     fn is_gone(&mut self, conn: ConnId) {
         self.held.remove(&conn);
+        self.hasty.remove(&conn);
         self.gone.push_back(conn);
         if self.gone.len() > 8 {
             self.gone.pop_front();
@@ -497,9 +528,9 @@ impl Run {
 
     fn note(&mut self, what: impl FnOnce() -> String) {
         let line = format!("{:>5} {:>12} {}", self.step, self.now.0 / 1_000, what());
-        if let Some(record) = &mut self.record {
-            record.push_str(&line);
-            record.push('\n');
+        if self.keep_lines {
+            self.record.lines.push_str(&line);
+            self.record.lines.push('\n');
         }
         self.inputs.push_back(line);
         if self.inputs.len() > INPUTS_SHOWN {

@@ -65,15 +65,8 @@ const ODD_NICKS: &[&str] = &[
     "\u{1F600} smile",
 ];
 
-const PARAM_NAMES: &[&str] = &[
-    "title",
-    "openParams",
-    "colour",
-    "x",
-    "na'me",
-    "k&<\">",
-    "\u{E9}t\u{E9}",
-];
+const PARAM_NAMES: &[&str] =
+    &["title", "openParams", "colour", "x", "na'me", "k&<\">", "\u{E9}t\u{E9}"];
 
 const PARAM_VALUES: &[&str] = &[
     "",
@@ -148,86 +141,47 @@ const ADDRESSES: &[&str] = &[
 
 /// The kind of run that a seed stands for.
 pub(crate) const fn shape(seed: u64) -> Shape {
-    match seed % 8 {
-        0 => Shape {
-            clients: 3,
-            steps: 1_500,
-            plain_names: 0,
-            turn: 3,
-        },
-        1 => Shape {
-            clients: 5,
-            steps: 1_500,
-            plain_names: 0,
-            turn: 1,
-        },
-        2 | 3 => Shape {
-            clients: 8,
-            steps: 1_500,
-            plain_names: 1,
-            turn: 4,
-        },
-        4 => Shape {
-            clients: 16,
-            steps: 1_500,
-            plain_names: 2,
-            turn: 10,
-        },
-        5 => Shape {
-            clients: 40,
-            steps: 2_000,
-            plain_names: 8,
-            turn: 6,
-        },
-        6 => Shape {
-            clients: 100,
-            steps: 2_500,
-            plain_names: 20,
-            turn: 20,
-        },
-        _ => Shape {
-            clients: 400,
-            steps: 6_000,
-            plain_names: 120,
-            turn: 50,
-        },
+    match seed % 16 {
+        0 => Shape { clients: 3, steps: 1_500, plain_names: 0, turn: 3 },
+        1 | 2 => Shape { clients: 5, steps: 1_500, plain_names: 0, turn: 1 },
+        3..=8 => Shape { clients: 8, steps: 1_500, plain_names: 1, turn: 4 },
+        9..=11 => Shape { clients: 16, steps: 1_500, plain_names: 2, turn: 10 },
+        12 | 13 => Shape { clients: 40, steps: 2_000, plain_names: 6, turn: 6 },
+        14 => Shape { clients: 100, steps: 2_500, plain_names: 12, turn: 20 },
+        _ => Shape { clients: 400, steps: 6_000, plain_names: 24, turn: 50 },
     }
 }
 
 pub(crate) fn address(random: &mut Random) -> IpAddr {
-    random
-        .pick(ADDRESSES)
-        .parse()
-        .expect("the addresses above are some")
+    random.pick(ADDRESSES).parse().expect("the addresses above are some")
 }
 
-/// Settings with limits so low that they are met, or none at all.
+/// Settings with limits so low that they are met, some of them or nearly all.
 pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
-    let (stanza_rate_per_s, stanza_burst) = random.one_of(&[
-        (0, 10),
-        (1, 3),
-        (2, 1),
-        (5, 20),
-        (8, 40),
-        (200, 1_000),
-        (200, 1_000),
-    ]);
+    let usual = Limits::default();
+    let (stanza_rate_per_s, stanza_burst) =
+        random.one_of(&[(0, 10), (1, 3), (2, 1), (5, 20), (8, 40), (200, 1_000), (200, 1_000)]);
+    // In a crowd a low limit leaves nobody to look at, so there are few of them.
+    let (part, whole) = if shape.clients >= 100 { (1, 12) } else { (2, 3) };
+    let mut low = |usual: usize, low: &[usize]| {
+        if random.chance(part, whole) { random.one_of(low) } else { usual }
+    };
     let limits = Limits {
-        nick_bytes_max: random.one_of(&[10, 16, 64]),
-        room_bytes_max: random.one_of(&[8, 20, 128]),
-        params_max: random.one_of(&[0, 2, 4, 64]),
-        param_bytes_max: random.one_of(&[5, 24, 4_096]),
-        rooms_per_client_max: random.one_of(&[0, 1, 3, 64]),
-        rooms_max: random.one_of(&[0, 2, 6, 65_536]),
-        room_depth_max: random.one_of(&[0, 1, 2, 8]),
-        sessions_max: random.one_of(&[0, 0, shape.clients / 2 + 1, shape.clients - 1]),
-        sessions_per_address_max: random.one_of(&[0, 0, 1, shape.clients / 8 + 1, 256]),
-        login_time_s: random.one_of(&[0, 1, 5, 300]),
+        nick_bytes_max: low(usual.nick_bytes_max, &[10, 16]),
+        room_bytes_max: low(usual.room_bytes_max, &[8, 20]),
+        params_max: low(usual.params_max, &[0, 2, 4]),
+        param_bytes_max: low(usual.param_bytes_max, &[5, 24]),
+        rooms_per_client_max: low(usual.rooms_per_client_max, &[0, 1, 3]),
+        rooms_max: low(usual.rooms_max, &[0, 2, 6]),
+        room_depth_max: low(usual.room_depth_max, &[0, 1, 2]),
+        sessions_max: low(0, &[shape.clients / 2 + 1, shape.clients - 1]),
+        sessions_per_address_max: low(256, &[0, 1, shape.clients / 8 + 1]),
+        backlog_bytes_max: low(usual.backlog_bytes_max, &[400, 1_500, 1_048_576]),
+        login_time_s: if low(300, &[0, 1, 5]) == 1 { 1 } else { random.one_of(&[0, 5, 300]) },
+        failed_logins_per_minute: random.one_of(&[0, 1, 2, 5, 20]),
         stanza_rate_per_s,
         stanza_burst,
-        failed_logins_per_minute: random.one_of(&[0, 1, 2, 5, 20]),
-        backlog_bytes_max: random.one_of(&[400, 1_048_576, 1_048_576]),
-        ..Limits::default()
+        ..usual
     };
     let domains: &[&str] = random.one_of(&[&[], &["*"], &["a.example", "b'&\".example"]]);
     let registered: &[&str] = random.one_of(&[&[], &["hello", "quote"]]);
@@ -258,11 +212,7 @@ impl Generator<'_> {
             return (Frame::Invalid, self.invalid());
         }
         let new = self.model.sessions[&self.conn].login == Login::New;
-        let stanza = if new && self.random.chance(4, 5) {
-            self.connect()
-        } else {
-            self.request()
-        };
+        let stanza = if new && self.random.chance(4, 5) { self.connect() } else { self.request() };
         let written = stanza.render(self.random).into_bytes();
         (Frame::Stanza(stanza), written)
     }
@@ -286,15 +236,12 @@ impl Generator<'_> {
             490..660 => self.message("m"),
             660..700 => self.message("msg"),
             700..780 => {
-                let name = self
-                    .random
-                    .pick(&["move", "chat", "hello", "quote", "p:note", "M"]);
+                let name = self.random.pick(&["move", "chat", "hello", "quote", "p:note", "M"]);
                 self.message(name)
             }
             780..800 => {
-                let name = self
-                    .random
-                    .pick(&["error", "info", "clients", "pong", "leaved", "room"]);
+                let name =
+                    self.random.pick(&["error", "info", "clients", "pong", "leaved", "room"]);
                 self.message(name)
             }
             800..840 => Stanza::new("getrooms"),
@@ -303,9 +250,7 @@ impl Generator<'_> {
             895..905 => Stanza::new("quit"),
             905..925 => self.connect(),
             925..945 => {
-                let name = self
-                    .random
-                    .pick(&["dance", "hello", "PING", "error", "Join", "x"]);
+                let name = self.random.pick(&["dance", "hello", "PING", "error", "Join", "x"]);
                 self.with_odd_attributes(name)
             }
             945..965 => self.remove_user(),
@@ -320,11 +265,7 @@ impl Generator<'_> {
 
     fn shutdown(&mut self) -> Stanza {
         let root = self.model.sessions[&self.conn].root;
-        if root {
-            self.message("m")
-        } else {
-            Stanza::new("shutdown")
-        }
+        if root { self.message("m") } else { Stanza::new("shutdown") }
     }
 
     fn connect(&mut self) -> Stanza {
@@ -349,9 +290,7 @@ impl Generator<'_> {
     fn remove_user(&mut self) -> Stanza {
         let mut stanza = Stanza::new("rmuser");
         let nick = self.nick_for_lookup();
-        let name = self
-            .random
-            .pick(&["nickName", "nickname", "nickname", "nick"]);
+        let name = self.random.pick(&["nickName", "nickname", "nickname", "nick"]);
         stanza.put(name, &nick, self.random);
         if self.random.chance(1, 8) {
             let other = self.nick_for_lookup();
@@ -364,11 +303,7 @@ impl Generator<'_> {
         let mut stanza = self.with_odd_attributes(name);
         let attribute = self.random.pick(attributes);
         if !self.random.chance(1, 40) {
-            let room = if inside {
-                self.room_inside()
-            } else {
-                self.room_name()
-            };
+            let room = if inside { self.room_inside() } else { self.room_name() };
             stanza.put(attribute, &room, self.random);
         }
         if self.random.chance(1, 12) {
@@ -433,11 +368,7 @@ impl Generator<'_> {
         }
         for _ in 0..self.random.below(3) {
             let name = self.random.pick(&["b", "b", "back", "f", "broadcast"]);
-            stanza.put(
-                name,
-                self.random.pick(&["0", "1", "", "00", "true"]),
-                self.random,
-            );
+            stanza.put(name, self.random.pick(&["0", "1", "", "00", "true"]), self.random);
         }
         self.odd_attributes(&mut stanza);
         stanza
@@ -494,15 +425,12 @@ impl Generator<'_> {
         if self.random.chance(1, 3) {
             return self.nick();
         }
-        let (_, session) = open
-            .iter()
-            .nth(self.random.below(open.len()))
-            .expect("one is open");
+        let (_, session) = open.iter().nth(self.random.below(open.len())).expect("one is open");
         let nick = session.nick.clone();
-        if nick.is_ascii() && self.random.chance(1, 3) {
-            nick.to_ascii_uppercase()
-        } else {
-            nick
+        match self.random.below(9) {
+            0..3 if nick.is_ascii() => nick.to_ascii_uppercase(),
+            3 => format!(" {nick} "),
+            _ => nick,
         }
     }
 
@@ -510,7 +438,9 @@ impl Generator<'_> {
         match self.random.below(24) {
             0 => self.random.pick(ODD_ROOMS).to_owned(),
             1 if self.random.chance(1, 4) => String::new(),
-            2..20 if self.shape.plain_names > 0 => {
+            // Of many rooms some are crowded.
+            2..8 if self.shape.plain_names > 2 => format!("room{}", self.random.below(2)),
+            8..20 if self.shape.plain_names > 0 => {
                 format!("room{}", self.random.below(self.shape.plain_names))
             }
             _ => self.random.pick(ROOMS).to_owned(),

@@ -6,16 +6,7 @@ use super::model::Model;
 use super::stanza::Stanza;
 use super::text;
 
-const ROUTING: &[&str] = &[
-    "c",
-    "toclient",
-    "r",
-    "toroom",
-    "b",
-    "back",
-    "broadcast",
-    "f",
-];
+const ROUTING: &[&str] = &["c", "toclient", "r", "toroom", "b", "back", "broadcast", "f"];
 
 const NAMES_OF_THE_SERVER: &[&str] = &[
     "error",
@@ -40,10 +31,7 @@ fn delivered(name: &str, stanza: &Stanza, nick: &str, room: Option<&str>) -> Str
     let mut out = format!("<{name}");
     for attribute in &stanza.attributes {
         if !ROUTING.contains(&attribute.name.as_str()) {
-            out += &format!(
-                " {0}={1}{2}{1}",
-                attribute.name, attribute.quote, attribute.raw
-            );
+            out += &format!(" {0}={1}{2}{1}", attribute.name, attribute.quote, attribute.raw);
         }
     }
     out += &format!(" f=\"{}\"", text::value(nick));
@@ -88,9 +76,7 @@ impl Model {
             return;
         };
         let sender = self.sessions[&conn].nick.clone();
-        let room = stanza
-            .attribute("r")
-            .filter(|room| self.room_inside(conn, room).is_some());
+        let room = stanza.attribute("r").filter(|room| self.room_inside(conn, room).is_some());
         self.say(to, delivered(name, stanza, &sender, room));
     }
 
@@ -100,11 +86,7 @@ impl Model {
             return;
         };
         let sender = self.sessions[&conn].nick.clone();
-        let back = stanza
-            .attribute("back")
-            .or(stanza.attribute("b"))
-            .unwrap_or("0")
-            != "0";
+        let back = stanza.attribute("back").or(stanza.attribute("b")).unwrap_or("0") != "0";
         self.room(id).messages += 1;
         let what = delivered(name, stanza, &sender, Some(room));
         self.say_to_room(id, (!back).then_some(conn), &what);
@@ -115,17 +97,15 @@ impl Model {
             self.refuse(conn, "You must be root");
             return;
         }
-        let mut out = "<m".to_owned();
+        let nick = text::value(&self.sessions[&conn].nick);
+        // As old programs look for it: the sender right behind the name.
+        let mut out = format!("<m f='{nick}'");
         for attribute in &stanza.attributes {
             if attribute.name == "xmlns" || attribute.name.starts_with("xmlns:") {
-                out += &format!(
-                    " {0}={1}{2}{1}",
-                    attribute.name, attribute.quote, attribute.raw
-                );
+                out += &format!(" {0}={1}{2}{1}", attribute.name, attribute.quote, attribute.raw);
             }
         }
-        let nick = text::value(&self.sessions[&conn].nick);
-        out += &format!(" f='{nick}'>{}</m>", stanza.body);
+        out += &format!(">{}</m>", stanza.body);
         for everybody in self.logged_in().into_keys() {
             self.say(everybody, out.clone());
         }

@@ -47,10 +47,8 @@ pub(crate) struct Session {
     door: Door,
     opened: Time,
     stanzas: Bucket,
-    /// Since when it has been over `stanzarate`.
-    over_since: Option<Time>,
-    /// Whether its current frame was refused before.
-    refused_before: bool,
+    /// Since when it has been over `stanzarate`, and when it was so last.
+    over: Option<(Time, Time)>,
 }
 
 /// A token bucket in whole numbers: a token is as many parts as the bucket's period has
@@ -63,10 +61,7 @@ struct Bucket {
 
 impl Bucket {
     const fn full(tokens: u64, period_ns: u64, now: Time) -> Self {
-        Self {
-            parts: tokens as u128 * period_ns as u128,
-            at: now,
-        }
+        Self { parts: tokens as u128 * period_ns as u128, at: now }
     }
 
     fn refill(&mut self, rate: u64, tokens_max: u64, period_ns: u64, now: Time) {
@@ -135,38 +130,29 @@ impl Model {
 
     /// Who is logged in, with the nick.
     pub(crate) fn logged_in(&self) -> BTreeMap<ConnId, String> {
-        let inside = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.login == Login::Done);
-        inside
-            .map(|(conn, session)| (*conn, session.nick.clone()))
-            .collect()
+        let inside = self.sessions.iter().filter(|(_, session)| session.login == Login::Done);
+        inside.map(|(conn, session)| (*conn, session.nick.clone())).collect()
     }
 
     /// The earliest time at which a login times out.
     pub(crate) fn login_deadline(&self) -> Option<Time> {
-        let waiting = self
-            .sessions
-            .values()
-            .filter(|session| session.login != Login::Done);
+        let waiting = self.sessions.values().filter(|session| session.login != Login::Done);
         let limit = self.settings.limits.login_time_s;
-        waiting
-            .map(|session| session.opened.plus_secs(limit))
-            .filter(|_| limit != 0)
-            .min()
+        waiting.map(|session| session.opened.plus_secs(limit)).filter(|_| limit != 0).min()
     }
 
     /// The logged-in session with a nick that equals this one.
     pub(crate) fn find_nick(&self, nick: &str) -> Option<ConnId> {
         let wanted = nicks::identity(nick)?;
-        let mut inside = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.login == Login::Done);
-        inside
-            .find(|(_, session)| session.identity == wanted)
-            .map(|(conn, _)| *conn)
+        let mut inside = self.sessions.iter().filter(|(_, session)| session.login == Login::Done);
+        inside.find(|(_, session)| session.identity == wanted).map(|(conn, _)| *conn)
+    }
+
+    /// Whether a session has such a nick, or waits for leave to have it.
+    fn is_taken(&self, nick: &str) -> bool {
+        let wanted = nicks::identity(nick);
+        let mut named = self.sessions.values().filter(|session| session.login != Login::New);
+        named.any(|session| Some(&session.identity) == wanted.as_ref())
     }
 
     // What comes in.
@@ -174,23 +160,17 @@ impl Model {
     pub(crate) fn opened(&mut self, conn: ConnId, address: IpAddr, door: Door) {
         let limits = &self.settings.limits;
         let address = address.to_canonical();
-        let same = self
-            .sessions
-            .values()
-            .filter(|other| other.address == address)
-            .count();
+        let same = self.sessions.values().filter(|other| other.address == address).count();
         let (all_max, same_max) = (limits.sessions_max, limits.sessions_per_address_max);
         if all_max != 0 && self.sessions.len() >= all_max {
             self.refuse(conn, &format!("Too many sessions (limit {all_max})"));
-            self.said
-                .push((conn, Done::Closed(CloseReason::TooManySessions)));
+            self.said.push((conn, Done::Closed(CloseReason::TooManySessions)));
             return;
         }
         if same_max != 0 && same >= same_max && !is_loopback(address) {
             let what = format!("Too many sessions from your address (limit {same_max})");
             self.refuse(conn, &what);
-            self.said
-                .push((conn, Done::Closed(CloseReason::TooManyFromAddress)));
+            self.said.push((conn, Done::Closed(CloseReason::TooManyFromAddress)));
             return;
         }
         let session = Session {
@@ -204,13 +184,9 @@ impl Model {
             door,
             opened: self.now,
             stanzas: Bucket::full(limits.stanza_burst, SECOND_NS, self.now),
-            over_since: None,
-            refused_before: false,
+            over: None,
         };
-        assert!(
-            self.sessions.insert(conn, session).is_none(),
-            "{conn} opened twice"
-        );
+        assert!(self.sessions.insert(conn, session).is_none(), "{conn} opened twice");
     }
 
     pub(crate) fn frame(&mut self, conn: ConnId, frame: &Frame, written: &str) -> Progress {
@@ -271,13 +247,11 @@ impl Model {
             return;
         };
         session.login = Login::New;
-        if !allowed {
+        if allowed {
+            self.log_in(conn, &nick, false);
+        } else {
             self.count_failed_login(conn);
             self.refuse_login(conn, "Authentication Error");
-        } else if self.find_nick(&nick).is_some() {
-            self.refuse_login(conn, "Nickname empty or already taken");
-        } else {
-            self.log_in(conn, &nick, false);
         }
     }
 
@@ -302,6 +276,7 @@ impl Model {
     }
 
     pub(crate) fn shutdown(&mut self) {
+        self.send_pending();
         let everybody: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in everybody {
             self.refuse(conn, "### Server is now going down ... ###");
@@ -325,29 +300,27 @@ impl Model {
     }
 
     fn connect(&mut self, conn: ConnId, stanza: &Stanza, written: &str) {
-        let password = stanza.attribute("rootpass");
-        let limit = self.settings.limits.failed_logins_per_minute;
-        let guarded = password.is_some() || self.settings.ask_logins;
-        if guarded && self.failed_logins_left(conn) == Some(0) {
-            self.refuse(
-                conn,
-                &format!("Too many failed logins (limit {limit} per minute)"),
-            );
-            self.close(conn, CloseReason::FailedLogins);
-            return;
-        }
         let Some(nick) = stanza.attribute("nickname") else {
             self.refuse_login(conn, "No NickName Attribute");
             return;
         };
+        // Old movies send the field of their form when it is empty, too.
+        let password = stanza.attribute("rootpass").filter(|password| !password.is_empty());
+        let limit = self.settings.limits.failed_logins_per_minute;
+        let guarded = password.is_some() || self.settings.ask_logins;
+        if guarded && self.failed_logins_left(conn) == Some(0) {
+            self.refuse(conn, &format!("Too many failed logins (limit {limit} per minute)"));
+            self.close(conn, CloseReason::FailedLogins);
+            return;
+        }
         let bytes_max = self.settings.limits.nick_bytes_max;
         if nick.len() > bytes_max {
             let why = format!("Nickname empty or already taken (limit {bytes_max} bytes)");
             self.refuse_login(conn, &why);
             return;
         }
-        let odd = nick.trim() != nick || nicks::identity(nick).is_none();
-        if odd || self.find_nick(nick).is_some() {
+        let odd = nicks::identity(nick).is_none();
+        if odd || self.is_taken(nick) {
             self.refuse_login(conn, "Nickname empty or already taken");
             return;
         }
@@ -356,9 +329,11 @@ impl Model {
             self.count_failed_login(conn);
         }
         if self.settings.ask_logins && !root {
-            self.said
-                .push((conn, Done::Asked(nick.to_owned(), written.to_owned())));
-            self.session(conn).login = Login::Asked(nick.to_owned());
+            self.said.push((conn, Done::Asked(nick.to_owned(), written.to_owned())));
+            let identity = nicks::identity(nick).expect("it is not odd");
+            let session = self.session(conn);
+            session.login = Login::Asked(nick.to_owned());
+            session.identity = identity;
         } else {
             self.log_in(conn, nick, root);
         }
@@ -371,17 +346,11 @@ impl Model {
         session.identity = nicks::identity(nick).expect("checked at the request");
         session.root = root;
         let nick = text::value(nick);
-        self.say(
-            conn,
-            format!("<connect isok='1' msg='Your nickname is now : {nick}'/>"),
-        );
+        self.say(conn, format!("<connect isok='1' msg='Your nickname is now : {nick}'/>"));
     }
 
     fn refuse_login(&mut self, conn: ConnId, why: &str) {
-        self.say(
-            conn,
-            format!("<connect isok='0' msg='{}'/>", text::value(why)),
-        );
+        self.say(conn, format!("<connect isok='0' msg='{}'/>", text::value(why)));
         self.refuse(conn, why);
     }
 
@@ -397,13 +366,12 @@ impl Model {
     }
 
     fn count_failed_login(&mut self, conn: ConnId) {
-        self.failed_logins_left(conn);
+        let left = self.failed_logins_left(conn);
         let address = self.sessions[&conn].address;
-        let bucket = self
-            .failed_logins
-            .get_mut(&address)
-            .expect("just looked at");
-        bucket.parts = bucket.parts.saturating_sub(u128::from(MINUTE_NS));
+        let bucket = self.failed_logins.get_mut(&address).expect("just looked at");
+        if left > Some(0) {
+            bucket.parts -= u128::from(MINUTE_NS);
+        }
     }
 
     // After the login.
@@ -441,8 +409,7 @@ impl Model {
         let carries = carries.iter().any(|name| stanza.attribute(name).is_some());
         if registered {
             let nick = self.sessions[&conn].nick.clone();
-            self.said
-                .push((conn, Done::Registered(nick, written.to_owned())));
+            self.said.push((conn, Done::Registered(nick, written.to_owned())));
         }
         if carries {
             self.relay_other(conn, stanza);
@@ -463,10 +430,7 @@ impl Model {
     }
 
     fn remove_user(&mut self, conn: ConnId, stanza: &Stanza) {
-        let Some(wanted) = stanza
-            .attribute("nickName")
-            .or(stanza.attribute("nickname"))
-        else {
+        let Some(wanted) = stanza.attribute("nickName").or(stanza.attribute("nickname")) else {
             self.refuse(conn, "No NickName Attribute");
             return;
         };
@@ -475,16 +439,10 @@ impl Model {
             return;
         };
         let nick = self.sessions[&target].nick.clone();
-        self.refuse(
-            target,
-            "You have been kicked from the server by an administrator",
-        );
+        self.refuse(target, "You have been kicked from the server by an administrator");
         self.close(target, CloseReason::Kicked);
         if target != conn {
-            self.say(
-                conn,
-                format!("<info>Client {} kicked</info>", text::text(&nick)),
-            );
+            self.say(conn, format!("<info>Client {} kicked</info>", text::text(&nick)));
         }
     }
 
@@ -523,20 +481,17 @@ impl Model {
         let token = u128::from(SECOND_NS);
         if session.stanzas.parts >= token {
             session.stanzas.parts -= token;
-            if !session.refused_before {
-                session.over_since = None;
-            }
-            session.refused_before = false;
             return None;
         }
-        session.refused_before = true;
         let missing = token - session.stanzas.parts;
         let wait_ns = u64::try_from(missing.div_ceil(u128::from(rate))).expect("about a second");
-        let starts = session.over_since.is_none();
-        let since = *session.over_since.get_or_insert(now);
-        if starts {
+        // Two seconds of calm end it.
+        let since =
+            session.over.filter(|(_, last)| last.plus_secs(2) >= now).map(|(since, _)| since);
+        session.over = Some((since.unwrap_or(now), now));
+        if since.is_none() {
             self.refuse(conn, &format!("Too many stanzas (limit {rate} per second)"));
-        } else if now >= since.plus_secs(10) {
+        } else if since.is_some_and(|since| since.plus_secs(10) <= now) {
             self.close(conn, CloseReason::TooFast);
             return Some(Progress::Done);
         }
@@ -545,8 +500,5 @@ impl Model {
 }
 
 pub(crate) fn is_policy_request(stanza: &Stanza) -> bool {
-    matches!(
-        stanza.name.as_str(),
-        "policy-file-request" | "cross-domain-request"
-    )
+    matches!(stanza.name.as_str(), "policy-file-request" | "cross-domain-request")
 }

@@ -4,21 +4,12 @@
 pub(crate) const SAME: &[&[&str]] = &[
     &["Anna", "anna", "ANNA", "\u{FF21}\u{FF4E}\u{FF4E}\u{FF41}"],
     &["Zo\u{EB}", "zo\u{EB}", "ZO\u{CB}", "Zoe\u{308}"],
-    &[
-        "Tom Jones",
-        "tom  jones",
-        "TOM   JONES",
-        "Tom\u{3000}Jones",
-        "Tom\u{A0}Jones",
-    ],
+    &["Tom Jones", "tom  jones", "TOM   JONES", "Tom\u{3000}Jones", "Tom\u{A0}Jones"],
     &["fin", "FIN", "\u{FB01}n"],
     &["viii", "VIII", "\u{2167}", "\u{2177}"],
     &["O'Neil \"X\"", "o'neil \"x\""],
     &["a&b<c>", "A&B<C>"],
-    &[
-        "\u{412}\u{430}\u{441}\u{44F}",
-        "\u{432}\u{430}\u{441}\u{44F}",
-    ],
+    &["\u{412}\u{430}\u{441}\u{44F}", "\u{432}\u{430}\u{441}\u{44F}"],
     &["\u{30AB}\u{30CA}", "\u{FF76}\u{FF85}"],
     &["\u{E5}ke", "\u{C5}KE", "\u{212B}ke", "A\u{30A}ke"],
     // Lower case is asked for, not case folding: these two rows are two people.
@@ -47,14 +38,13 @@ pub(crate) fn identity(nick: &str) -> Option<String> {
             return Some(row[0].to_ascii_lowercase());
         }
     }
-    if NOT_NICKNAMES.contains(&nick) || nick.chars().any(char::is_control) {
+    // What has blanks at its ends is nobody's nick, though the profile would take them away.
+    let untidy = nick.trim() != nick || nick.chars().any(char::is_control);
+    if NOT_NICKNAMES.contains(&nick) || untidy {
         return None;
     }
-    assert!(
-        nick.is_ascii(),
-        "the table of nicks has no row for {nick:?}"
-    );
-    // ASCII by the same rules: blanks at the ends go, a run of blanks is one, case is lowered.
+    assert!(nick.is_ascii(), "the table of nicks has no row for {nick:?}");
+    // ASCII by the same rules: a run of blanks is one, case is lowered.
     let words: Vec<&str> = nick.split(' ').filter(|word| !word.is_empty()).collect();
     let plain = words.join(" ").to_ascii_lowercase();
     if plain.is_empty() { None } else { Some(plain) }

@@ -7,10 +7,7 @@ pub(crate) struct Random(u64);
 impl Random {
     pub(crate) const fn new(seed: u64) -> Self {
         // The odd factor sets neighbouring seeds far apart.
-        Self(
-            seed.wrapping_mul(0xA076_1D64_78BD_642F)
-                .wrapping_add(0x9E37_79B9_7F4A_7C15),
-        )
+        Self(seed.wrapping_mul(0xA076_1D64_78BD_642F).wrapping_add(0x9E37_79B9_7F4A_7C15))
     }
 
     pub(crate) const fn next(&mut self) -> u64 {

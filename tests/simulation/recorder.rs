@@ -46,10 +46,7 @@ impl Recorder {
     }
 
     fn assert_open(&self, conn: ConnId, what: &str) {
-        assert!(
-            self.open.contains(&conn),
-            "the hub {what} {conn}, which is not open"
-        );
+        assert!(self.open.contains(&conn), "the hub {what} {conn}, which is not open");
     }
 }
 
@@ -62,17 +59,12 @@ impl Outlet for Recorder {
         assert!(!stanza.starts_with(b"<?"), "a stanza has no declaration");
         assert!(!stanza.contains(&0), "a stanza holds no NUL");
         self.arena.push(0);
-        Span {
-            start,
-            end: self.arena.len(),
-        }
+        Span { start, end: self.arena.len() }
     }
 
     fn push(&mut self, to: ConnId, message: Span) {
         self.assert_open(to, "told something to");
-        let (nul, bytes) = self.arena[message.start..message.end]
-            .split_last()
-            .expect("its NUL");
+        let (nul, bytes) = self.arena[message.start..message.end].split_last().expect("its NUL");
         assert_eq!(*nul, 0, "a span ends with its NUL");
         let text = String::from_utf8(bytes.to_vec()).expect("a stanza is UTF-8");
         self.done.push((to, Done::Text(text)));
@@ -95,22 +87,12 @@ impl Outlet for Recorder {
                 assert_eq!(before.as_deref(), Some(nick), "{conn} logged out");
             }
             Note::RoomCreated { room, .. } => {
-                assert!(
-                    self.rooms.insert(room.to_owned()),
-                    "room {room:?} created twice"
-                );
+                assert!(self.rooms.insert(room.to_owned()), "room {room:?} created twice");
             }
             Note::RoomRemoved { room } => {
-                assert!(
-                    self.rooms.remove(room),
-                    "room {room:?} removed, but it was not there"
-                );
+                assert!(self.rooms.remove(room), "room {room:?} removed, but it was not there");
             }
-            Note::Refused {
-                conn,
-                error,
-                limit: true,
-            } => {
+            Note::Refused { conn, error, limit: true } => {
                 self.limits_named.push((conn, error.to_owned()));
             }
             Note::LoginRefused { .. }
@@ -132,7 +114,6 @@ impl Outlet for Recorder {
     fn registered(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
         self.assert_open(conn, "handed out a stanza of");
         let frame = String::from_utf8_lossy(stanza).into_owned();
-        self.done
-            .push((conn, Done::Registered(nick.to_owned(), frame)));
+        self.done.push((conn, Done::Registered(nick.to_owned(), frame)));
     }
 }

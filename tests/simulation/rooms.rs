@@ -16,6 +16,8 @@ pub(crate) struct Room {
     pub(crate) params: Vec<(String, String)>,
     /// In the order in which they were listed.
     pub(crate) children: Vec<u64>,
+    /// The rooms that list it, in the order in which they did.
+    pub(crate) listed_in: Vec<u64>,
     pub(crate) parent: Option<u64>,
     pub(crate) created: Time,
     pub(crate) messages: u64,
@@ -44,16 +46,12 @@ fn filled<'a>(stanza: &'a Stanza, name: &str) -> Option<&'a str> {
 
 impl Model {
     pub(crate) fn find_room(&self, name: &str) -> Option<u64> {
-        self.rooms
-            .iter()
-            .find(|(_, room)| room.name == name)
-            .map(|(id, _)| *id)
+        self.rooms.iter().find(|(_, room)| room.name == name).map(|(id, _)| *id)
     }
 
     /// The room of that name, if the session is in it.
     pub(crate) fn room_inside(&self, conn: ConnId, name: &str) -> Option<u64> {
-        self.find_room(name)
-            .filter(|room| self.rooms[room].members.contains(&conn))
+        self.find_room(name).filter(|room| self.rooms[room].members.contains(&conn))
     }
 
     pub(crate) fn room(&mut self, id: u64) -> &mut Room {
@@ -81,12 +79,9 @@ impl Model {
 
     fn child_rooms_text(&self, id: u64) -> String {
         let room = &self.rooms[&id];
-        let children: Vec<String> = room
-            .children
-            .iter()
-            .map(|child| self.full_room_text(*child))
-            .collect();
-        text::child_rooms(&room.name, &children)
+        let children: Vec<String> =
+            room.children.iter().map(|child| self.full_room_text(*child)).collect();
+        self.bounded(text::child_rooms(&room.name, &children))
     }
 
     fn client_list_text(&self, id: u64) -> String {
@@ -96,16 +91,14 @@ impl Model {
             (session.nick.clone(), session.params.clone())
         };
         let clients: Vec<_> = room.members.iter().map(client).collect();
-        text::clients(&room.name, &clients)
+        self.bounded(text::clients(&room.name, &clients))
     }
 
     // What is shared.
 
     fn put_roster(&mut self, room: u64, by: ConnId) {
-        let there = self
-            .pending
-            .iter()
-            .any(|entry| matches!(entry, Pending::Roster(id, _) if *id == room));
+        let there =
+            self.pending.iter().any(|entry| matches!(entry, Pending::Roster(id, _) if *id == room));
         if !there {
             self.pending.push(Pending::Roster(room, Vec::new()));
         }
@@ -153,9 +146,7 @@ impl Model {
 
     fn pending_concerns(&self, conn: ConnId) -> bool {
         let inside = |entry: &Pending| {
-            self.rooms
-                .get(&entry.room())
-                .is_some_and(|room| room.members.contains(&conn))
+            self.rooms.get(&entry.room()).is_some_and(|room| room.members.contains(&conn))
         };
         self.pending.iter().any(inside)
     }
@@ -169,10 +160,7 @@ impl Model {
     // Going in.
 
     pub(crate) fn join(&mut self, conn: ConnId, stanza: &Stanza) {
-        let name = stanza
-            .attribute("room")
-            .or(stanza.attribute("r"))
-            .unwrap_or_default();
+        let name = stanza.attribute("room").or(stanza.attribute("r")).unwrap_or_default();
         if name.is_empty() {
             self.refuse(conn, "No room specified");
         } else if let Some(why) = self.why_no_room_name(name) {
@@ -209,14 +197,8 @@ impl Model {
     fn go_in(&mut self, conn: ConnId, name: &str, parent: Option<u64>) {
         let nick = text::value(&self.sessions[&conn].nick);
         let shown = text::value(name);
-        let room = self
-            .find_room(name)
-            .unwrap_or_else(|| self.create(conn, name, parent));
-        self.say_to_room(
-            room,
-            None,
-            &format!("<client name='{nick}' joined='{shown}' />"),
-        );
+        let room = self.find_room(name).unwrap_or_else(|| self.create(conn, name, parent));
+        self.say_to_room(room, None, &format!("<client name='{nick}' joined='{shown}' />"));
         self.room(room).members.push(conn);
         self.session(conn).rooms.push(room);
         self.say(conn, format!("<joined room='{shown}' />"));
@@ -243,6 +225,7 @@ impl Model {
                 ("openParams".to_owned(), "0".to_owned()),
             ],
             children: Vec::new(),
+            listed_in: Vec::new(),
             parent,
             created: self.now,
             messages: 0,
@@ -286,22 +269,27 @@ impl Model {
             return Some(why);
         }
         let depth_max = self.settings.limits.room_depth_max;
-        let too_deep = existing.is_none() && depth_max != 0 && self.depth(parent) + 1 > depth_max;
+        let depth = self.depth(parent) + 1 + existing.map_or(0, |child| self.height(child));
+        let too_deep = depth_max != 0 && depth > depth_max;
         too_deep.then(|| format!("Child rooms nested too deep (limit {depth_max})"))
     }
 
     /// Whether `below` is listed under `above`, however far down.
     fn is_below(&self, above: u64, below: u64) -> bool {
         let children = &self.rooms[&above].children;
-        children
-            .iter()
-            .any(|child| *child == below || self.is_below(*child, below))
+        children.iter().any(|child| *child == below || self.is_below(*child, below))
     }
 
+    /// Rooms above this one, on the longest way up through the lists.
     fn depth(&self, room: u64) -> usize {
-        self.rooms[&room]
-            .parent
-            .map_or(0, |parent| self.depth(parent) + 1)
+        let above = self.rooms[&room].listed_in.iter().map(|above| self.depth(*above) + 1);
+        above.max().unwrap_or(0)
+    }
+
+    /// Levels of child rooms below this one.
+    fn height(&self, room: u64) -> usize {
+        let below = self.rooms[&room].children.iter().map(|below| self.height(*below) + 1);
+        below.max().unwrap_or(0)
     }
 
     fn go_in_below(&mut self, conn: ConnId, parent: u64, child: &str) {
@@ -309,6 +297,7 @@ impl Model {
         let child = self.find_room(child).expect("it exists now");
         if !self.rooms[&parent].children.contains(&child) {
             self.room(parent).children.push(child);
+            self.room(child).listed_in.push(parent);
         }
         self.put_child_rooms(parent, conn);
     }
@@ -333,14 +322,7 @@ impl Model {
         }
         let name = text::value(name);
         let short = format!("<leave r='{name}' />");
-        self.say(
-            conn,
-            if long.is_some() {
-                format!("<leaved room='{name}' />")
-            } else {
-                short
-            },
-        );
+        self.say(conn, if long.is_some() { format!("<leaved room='{name}' />") } else { short });
     }
 
     /// A member is gone from a room; the others learn of it.
@@ -360,7 +342,9 @@ impl Model {
             }
         }
         self.say_to_room(id, None, &format!("<client name='{nick}' left='{name}' />"));
-        self.put_roster(id, conn);
+        if !self.rooms[&id].members.is_empty() {
+            self.put_roster(id, conn);
+        }
         self.put_parent(id, conn);
         self.remove_if_deserted(id, conn);
     }
@@ -371,13 +355,8 @@ impl Model {
         if !room.members.is_empty() || !room.children.is_empty() {
             return;
         }
+        let listing = room.listed_in.clone();
         self.rooms.remove(&id);
-        let listing: Vec<u64> = self
-            .rooms
-            .iter()
-            .filter(|(_, room)| room.children.contains(&id))
-            .map(|(listing, _)| *listing)
-            .collect();
         for listing in &listing {
             self.room(*listing).children.retain(|child| *child != id);
             self.put_child_rooms(*listing, by);
@@ -390,8 +369,9 @@ impl Model {
     // Params and lists.
 
     fn is_open(&self, room: u64) -> bool {
+        // The old server did not look at the case.
         let is_open = |(name, content): &(String, String)| {
-            name == "openParams" && (content == "1" || content == "true")
+            name == "openParams" && (content == "1" || content.eq_ignore_ascii_case("true"))
         };
         self.rooms[&room].params.iter().any(is_open)
     }
@@ -432,7 +412,8 @@ impl Model {
         let Some(room) = self.room_inside(conn, room) else {
             return self.refuse(conn, "No room by that name");
         };
-        if self.rooms[&room].operator != Some(conn) && !self.is_open(room) {
+        let operator = self.rooms[&room].operator == Some(conn);
+        if !operator && (!self.is_open(room) || name == "openParams") {
             return self.refuse(conn, "You must be an operator of this room");
         }
         if name == "openParams" {
@@ -492,23 +473,16 @@ impl Model {
         full.then(|| format!("Too many params (limit {count_max})"))
     }
 
-    /// The answer, or what stands for one that the reader's backlog would not hold.
-    fn say_bounded(&mut self, conn: ConnId, what: String) {
+    /// A list, or what stands for one that with its NUL its reader's backlog would not hold.
+    fn bounded(&self, what: String) -> String {
         let bytes_max = self.settings.limits.backlog_bytes_max;
-        if what.len() > bytes_max {
-            self.refuse(conn, &format!("Answer too large (limit {bytes_max} bytes)"));
-        } else {
-            self.say(conn, what);
-        }
+        let too_large = format!("Answer too large (limit {bytes_max} bytes)");
+        if what.len() + 1 > bytes_max { text::error(&too_large) } else { what }
     }
 
     pub(crate) fn get_rooms(&mut self, conn: ConnId) {
-        let rooms: Vec<String> = self
-            .rooms
-            .keys()
-            .map(|id| self.full_room_text(*id))
-            .collect();
-        self.say_bounded(conn, text::rooms(&rooms));
+        let rooms: Vec<String> = self.rooms.keys().map(|id| self.full_room_text(*id)).collect();
+        self.say(conn, self.bounded(text::rooms(&rooms)));
     }
 
     pub(crate) fn get_info(&mut self, conn: ConnId, stanza: &Stanza) {
@@ -524,15 +498,8 @@ impl Model {
         let child = |child| self.rooms[child].name.clone();
         let children: Vec<String> = room.children.iter().map(child).collect();
         let created = text::date_time(self.unix_start_us, room.created);
-        let what = text::room_info(
-            name,
-            &room.params,
-            &nicks,
-            &children,
-            &created,
-            room.messages,
-        );
-        self.say_bounded(conn, what);
+        let what = text::room_info(name, &room.params, &nicks, &children, &created, room.messages);
+        self.say(conn, self.bounded(what));
     }
 }
 

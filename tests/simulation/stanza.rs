@@ -24,19 +24,12 @@ pub(crate) struct Stanza {
 
 impl Stanza {
     pub(crate) fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            attributes: Vec::new(),
-            body: String::new(),
-        }
+        Self { name: name.to_owned(), attributes: Vec::new(), body: String::new() }
     }
 
     /// The value of an attribute, if the stanza has it.
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        let found = self
-            .attributes
-            .iter()
-            .find(|attribute| attribute.name == name);
+        let found = self.attributes.iter().find(|attribute| attribute.name == name);
         found.map(|attribute| attribute.value.as_str())
     }
 
@@ -48,12 +41,7 @@ impl Stanza {
         let quote = random.one_of(&['"', '"', '\'']);
         let raw = spelling(value, quote, random);
         let place = random.below(self.attributes.len() + 1);
-        let attribute = Attribute {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            raw,
-            quote,
-        };
+        let attribute = Attribute { name: name.to_owned(), value: value.to_owned(), raw, quote };
         self.attributes.insert(place, attribute);
     }
 
@@ -72,12 +60,7 @@ impl Stanza {
         if self.body.is_empty() && random.chance(1, 2) {
             out += "/>";
         } else {
-            out += &format!(
-                ">{}</{}{}>",
-                self.body,
-                self.name,
-                random.pick(&["", "", " ", "\n"])
-            );
+            out += &format!(">{}</{}{}>", self.body, self.name, random.pick(&["", "", " ", "\n"]));
         }
         out += around(random);
         let declaration = match random.below(48) {
@@ -92,16 +75,7 @@ impl Stanza {
 
 /// What may stand around the element.
 fn around(random: &mut Random) -> &'static str {
-    random.pick(&[
-        "",
-        "",
-        "",
-        "",
-        "\r\n",
-        " ",
-        "<!-- a comment -->",
-        "\n<!--&--><!--<m>-->\t",
-    ])
+    random.pick(&["", "", "", "", "\r\n", " ", "<!-- a comment -->", "\n<!--&--><!--<m>-->\t"])
 }
 
 /// One of the ways to write `value` between two of `quote`.

@@ -16,10 +16,7 @@ pub(crate) fn value(raw: &str) -> String {
 
 /// Text between tags.
 pub(crate) fn text(raw: &str) -> String {
-    raw.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('\r', "&#13;")
+    raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#13;")
 }
 
 pub(crate) fn error(what: &str) -> String {
@@ -36,11 +33,7 @@ pub(crate) fn room(
     let parent = parent.map_or_else(String::new, |parent| format!("parent='{}' ", value(parent)));
     let mut out = format!("<room name='{}' clients='{clients}' {parent}>", value(name));
     for (name, content) in params {
-        out += &format!(
-            "\n <param name='{}' value='{}' />",
-            value(name),
-            value(content)
-        );
+        out += &format!("\n <param name='{}' value='{}' />", value(name), value(content));
     }
     out + "\n</room>"
 }
@@ -55,11 +48,7 @@ pub(crate) fn rooms(rooms: &[String]) -> String {
 }
 
 pub(crate) fn child_rooms(name: &str, children: &[String]) -> String {
-    format!(
-        "<childrooms name='{}'>{}\n</childrooms>",
-        value(name),
-        children.join("\n")
-    )
+    format!("<childrooms name='{}'>{}\n</childrooms>", value(name), children.concat())
 }
 
 /// A client list; each client is a nick and its params.
@@ -72,11 +61,7 @@ pub(crate) fn clients(room: &str, clients: &[(String, Vec<(String, String)>)]) -
         }
         out += &format!("  <client name='{}' >", value(nick));
         for (name, content) in params {
-            out += &format!(
-                "\n<param name='{}' value='{}' />",
-                value(name),
-                value(content)
-            );
+            out += &format!("\n<param name='{}' value='{}' />", value(name), value(content));
         }
         out += "\n  </client>\n";
     }
@@ -94,11 +79,7 @@ pub(crate) fn room_info(
 ) -> String {
     let mut out = format!("<roominfo name='{}'><params>", value(name));
     for (name, content) in params {
-        out += &format!(
-            "\n <param name='{}' value='{}' />",
-            value(name),
-            value(content)
-        );
+        out += &format!("\n <param name='{}' value='{}' />", value(name), value(content));
     }
     out += "</params><clients >";
     for nick in nicks {
