@@ -13,8 +13,8 @@ impl Hub {
     pub(super) fn join(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let conn = request.conn;
         let name = request.attribute(0);
-        if let Err(error) = self.check_room_name(name) {
-            return self.refuse(conn, &error, out);
+        if !self.room_name_fits(conn, name, out) {
+            return;
         }
         let existing = self.rooms.find(name);
         if existing.is_some_and(|key| self.is_in(conn, key)) {
@@ -48,8 +48,8 @@ impl Hub {
     pub(super) fn add_child(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let conn = request.conn;
         let (parent_name, name) = (request.attribute(0), request.attribute(1));
-        if let Err(error) = self.check_room_name(name) {
-            return self.refuse(conn, &error, out);
+        if !self.room_name_fits(conn, name, out) {
+            return;
         }
         let Some(parent) = self.rooms.find(parent_name).filter(|&key| self.is_in(conn, key)) else {
             return self.refuse(conn, "No room by that name", out);
@@ -114,16 +114,18 @@ impl Hub {
         self.sessions.find(conn).is_some_and(|session| session.rooms.contains(&key))
     }
 
-    fn check_room_name(&self, name: &str) -> Result<(), String> {
+    fn room_name_fits(&self, conn: ConnId, name: &str, out: &mut impl Outlet) -> bool {
         let max = self.settings.limits.room_bytes_max;
         if name.len() > max {
-            return Err(format!("Room name too long (limit {max} bytes)"));
+            self.refuse_for_limit(conn, &format!("Room name too long (limit {max} bytes)"), out);
+            return false;
         }
-        if !nick::is_tidy(name) {
+        let tidy = nick::is_tidy(name);
+        if !tidy {
             let error = "Room name with control characters or white space at its ends";
-            return Err(error.to_owned());
+            self.refuse(conn, error, out);
         }
-        Ok(())
+        tidy
     }
 
     fn check_room_counts(&self, conn: ConnId, new: bool) -> Result<(), String> {

@@ -1,0 +1,562 @@
+//! Each row of PROTOCOL.md section 11 that the hub owns: at the bound, and one past it.
+
+#[path = "simulation/recorder.rs"]
+mod recorder;
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Settings, Time};
+use palabre::limits::Limits;
+
+use recorder::{Done, Recorder};
+
+const ROOT_PASSWORD: &str = "sesame";
+
+/// A hub with clients to talk to; slots are given out one by one.
+struct Server {
+    hub: Hub,
+    recorder: Recorder,
+    now: Time,
+    slots: u32,
+}
+
+impl Server {
+    fn new(limits: Limits) -> Self {
+        let root_password = Some(ROOT_PASSWORD.to_owned());
+        Self::with(Settings { limits, root_password, ..Settings::default() })
+    }
+
+    fn with(settings: Settings) -> Self {
+        Self {
+            hub: Hub::new(settings, HashKey(3, 4), 0),
+            recorder: Recorder::default(),
+            now: Time::from_secs(1_000),
+            slots: 0,
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) -> Progress {
+        let progress = self.hub.handle(input, self.now, &mut self.recorder);
+        // With more sessions it takes long, and the simulation does it then.
+        if self.slots < 32 {
+            self.hub.check_invariants();
+        }
+        progress
+    }
+
+    /// A connection from an address, and what it is told at once.
+    fn open_from(&mut self, address: &str) -> (ConnId, Vec<Done>) {
+        let conn = ConnId { slot: self.slots, generation: 1 };
+        self.slots += 1;
+        self.recorder.open.insert(conn);
+        let address: IpAddr = address.parse().expect("an address");
+        self.handle(Input::Opened { conn, address, door: Door::Main });
+        (conn, self.told(conn))
+    }
+
+    fn open(&mut self) -> ConnId {
+        self.open_from("127.0.0.1").0
+    }
+
+    fn log_in(&mut self, nick: &str) -> ConnId {
+        let conn = self.open();
+        let told = self.send(conn, &format!("<connect nickname='{nick}'/>"));
+        assert!(told[0].starts_with("<connect isok='1'"), "{told:?}");
+        conn
+    }
+
+    fn offer(&mut self, conn: ConnId, stanza: &str) -> Progress {
+        self.handle(Input::Frame { conn, frame: stanza.as_bytes() })
+    }
+
+    /// What one connection was told since it was last asked for; the others' share is dropped.
+    fn told(&mut self, conn: ConnId) -> Vec<Done> {
+        let done = self.recorder.take();
+        self.recorder.limits_named.clear();
+        done.into_iter().filter(|(to, _)| *to == conn).map(|(_, done)| done).collect()
+    }
+
+    /// Sends a stanza in a turn of its own and gives the texts of the answer.
+    fn send(&mut self, conn: ConnId, stanza: &str) -> Vec<String> {
+        self.handle(Input::TurnEnd);
+        self.recorder.flush();
+        self.told(conn);
+        assert_eq!(self.offer(conn, stanza), Progress::Done, "{stanza}");
+        let text = |done| match done {
+            Done::Text(text) => Some(text),
+            Done::Closed(_) | Done::Asked(..) | Done::Registered(..) => None,
+        };
+        self.told(conn).into_iter().filter_map(text).collect()
+    }
+
+    fn is_refused(&mut self, conn: ConnId, stanza: &str, error: &str) {
+        assert_eq!(self.send(conn, stanza), [format!("<error>{error}</error>")], "{stanza}");
+    }
+
+    fn passes(&mut self, conn: ConnId, stanza: &str) {
+        let told = self.send(conn, stanza);
+        assert!(!told.iter().any(|text| text.starts_with("<error>")), "{stanza}: {told:?}");
+    }
+
+    fn pass_seconds(&mut self, seconds: u64) {
+        self.now = self.now.plus_secs(seconds);
+    }
+}
+
+fn error_and_close(error: &str, reason: CloseReason) -> Vec<Done> {
+    vec![Done::Text(format!("<error>{error}</error>")), Done::Closed(reason)]
+}
+
+#[test]
+fn stanza_bytes() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.log_in("a");
+    // The shell counts; the hub is told when the limit is crossed.
+    server.handle(Input::FrameTooLarge { conn });
+    let error = "Stanza too large (limit 65536 bytes)";
+    assert_eq!(server.told(conn), error_and_close(error, CloseReason::StanzaTooLarge));
+}
+
+#[test]
+fn depth() {
+    let mut server = Server::new(Limits { depth_max: 3, ..Limits::default() });
+    let conn = server.log_in("a");
+    server.passes(conn, "<m c='a'><b><c/></b></m>");
+    let told = server.send(conn, "<m c='a'><b><c><d/></c></b></m>");
+    assert!(told[0].starts_with("<error>") && told[0].contains("limit 3"), "{told:?}");
+    server.passes(conn, "<ping/>");
+}
+
+#[test]
+fn attributes() {
+    let mut server = Server::new(Limits { attributes_max: 2, ..Limits::default() });
+    let conn = server.log_in("a");
+    server.passes(conn, "<m c='a' x='1'/>");
+    let told = server.send(conn, "<m c='a' x='1' y='2'/>");
+    assert!(told[0].starts_with("<error>") && told[0].contains("limit 2"), "{told:?}");
+    server.passes(conn, "<ping/>");
+}
+
+#[test]
+fn nick_bytes() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.open();
+    // A letter of two bytes and 62 of one are 64 bytes; characters are not what counts.
+    let fits = format!("\u{E9}{}", "x".repeat(62));
+    let why = "Nickname empty or already taken (limit 64 bytes)";
+    assert_eq!(
+        server.send(conn, &format!("<connect nickname='{fits}x'/>")),
+        [format!("<connect isok='0' msg='{why}'/>"), format!("<error>{why}</error>")]
+    );
+    server.passes(conn, &format!("<connect nickname='{fits}'/>"));
+}
+
+#[test]
+fn room_bytes() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.log_in("a");
+    let fits = format!("\u{E9}{}", "x".repeat(126));
+    let error = "Room name too long (limit 128 bytes)";
+    server.is_refused(conn, &format!("<join room='{fits}x'/>"), error);
+    server.passes(conn, &format!("<join room='{fits}'/>"));
+    let child = format!("<addchild parentroom='{fits}' childroom='{}'/>", "y".repeat(129));
+    server.is_refused(conn, &child, error);
+}
+
+#[test]
+fn params_of_a_room() {
+    let mut server = Server::new(Limits { params_max: 3, ..Limits::default() });
+    let conn = server.log_in("a");
+    server.passes(conn, "<join room='r'/>");
+    // A room is born with title and openParams.
+    server.passes(conn, "<setparam room='r' name='x' value='1'/>");
+    let one_more = "<setparam room='r' name='y' value='1'/>";
+    server.is_refused(conn, one_more, "Too many params (limit 3)");
+    server.passes(conn, "<setparam room='r' name='x' value='2'/>");
+    server.passes(conn, "<removeparam room='r' name='title'/>");
+    server.passes(conn, one_more);
+}
+
+#[test]
+fn params_of_a_client() {
+    let mut server = Server::new(Limits { params_max: 2, ..Limits::default() });
+    let conn = server.log_in("a");
+    server.passes(conn, "<clientparam name='x' value='1'/>");
+    server.passes(conn, "<clientparam name='y' value='1'/>");
+    server.is_refused(conn, "<clientparam name='z' value='1'/>", "Too many params (limit 2)");
+    server.passes(conn, "<clientparam name='y' value='2'/>");
+}
+
+#[test]
+fn param_bytes() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.log_in("a");
+    server.passes(conn, "<join room='r'/>");
+    let error = "Param too long (limit 4096 bytes)";
+    let (fits, long) = ("v".repeat(4_096), "v".repeat(4_097));
+    for set in ["<setparam room='r'", "<clientparam"] {
+        server.passes(conn, &format!("{set} name='x' value='{fits}'/>"));
+        server.is_refused(conn, &format!("{set} name='x' value='{long}'/>"), error);
+        server.passes(conn, &format!("{set} name='{fits}' value=''/>"));
+        server.is_refused(conn, &format!("{set} name='{long}' value=''/>"), error);
+        // What counts is the value that is meant, not how it is written.
+        let written = "&amp;".repeat(4_096);
+        server.passes(conn, &format!("{set} name='x' value='{written}'/>"));
+    }
+}
+
+#[test]
+fn rooms_per_client() {
+    let mut server = Server::new(Limits { rooms_per_client_max: 2, ..Limits::default() });
+    let (first, other) = (server.log_in("a"), server.log_in("b"));
+    server.passes(first, "<join room='1'/>");
+    server.passes(first, "<join room='2'/>");
+    server.passes(other, "<join room='3'/>");
+    let error = "You are in too many rooms (limit 2)";
+    server.is_refused(first, "<join room='3'/>", error);
+    server.is_refused(first, "<join room='4'/>", error);
+    server.is_refused(first, "<addchild parentroom='1' childroom='5'/>", error);
+    server.passes(first, "<leave room='1'/>");
+    server.passes(first, "<join room='3'/>");
+}
+
+#[test]
+fn rooms_in_all() {
+    let mut server = Server::new(Limits { rooms_max: 2, ..Limits::default() });
+    let (first, other) = (server.log_in("a"), server.log_in("b"));
+    server.passes(first, "<join room='1'/>");
+    server.passes(first, "<join room='2'/>");
+    let error = "Too many rooms (limit 2)";
+    server.is_refused(other, "<join room='3'/>", error);
+    server.passes(other, "<join room='2'/>");
+    server.is_refused(other, "<addchild parentroom='2' childroom='3'/>", error);
+    server.passes(first, "<leave room='1'/>");
+    server.passes(other, "<join room='3'/>");
+}
+
+#[test]
+fn room_depth() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.log_in("a");
+    server.passes(conn, "<join room='0'/>");
+    for depth in 1..=8 {
+        let parent = depth - 1;
+        server.passes(conn, &format!("<addchild parentroom='{parent}' childroom='{depth}'/>"));
+    }
+    let error = "Child rooms nested too deep (limit 8)";
+    server.is_refused(conn, "<addchild parentroom='8' childroom='9'/>", error);
+    server.passes(conn, "<addchild parentroom='7' childroom='8b'/>");
+    // A room that exists and has a child room of its own brings its levels with it.
+    let other = server.log_in("b");
+    server.passes(other, "<join room='x'/>");
+    server.passes(other, "<addchild parentroom='x' childroom='y'/>");
+    server.is_refused(conn, "<addchild parentroom='7' childroom='x'/>", error);
+    server.passes(conn, "<addchild parentroom='6' childroom='x'/>");
+}
+
+#[test]
+fn sessions() {
+    let mut server = Server::new(Limits { sessions_max: 2, ..Limits::default() });
+    let first = server.open();
+    server.open();
+    let (_, told) = server.open_from("127.0.0.1");
+    let error = "Too many sessions (limit 2)";
+    assert_eq!(told, error_and_close(error, CloseReason::TooManySessions));
+    // Whoever was turned away does not count; whoever goes makes room.
+    server.send(first, "<quit/>");
+    assert_eq!(server.open_from("10.0.0.1").1, []);
+    let (_, told) = server.open_from("10.0.0.1");
+    assert_eq!(told, error_and_close(error, CloseReason::TooManySessions));
+}
+
+#[test]
+fn sessions_per_address() {
+    let mut server = Server::new(Limits { sessions_per_address_max: 2, ..Limits::default() });
+    let full = error_and_close(
+        "Too many sessions from your address (limit 2)",
+        CloseReason::TooManyFromAddress,
+    );
+    for (address, same) in [("10.0.0.1", "::ffff:10.0.0.1"), ("2001:db8::1", "2001:db8:0::1")] {
+        let (first, told) = server.open_from(address);
+        assert_eq!(told, []);
+        assert_eq!(server.open_from(same).1, [], "{same}");
+        assert_eq!(server.open_from(address).1, full, "{address}");
+        assert_eq!(server.open_from(same).1, full, "{same}");
+        server.handle(Input::Ended { conn: first, reason: CloseReason::PeerClosed });
+        assert_eq!(server.open_from(same).1, [], "{same}");
+        assert_eq!(server.open_from(address).1, full, "{address}");
+    }
+    assert_eq!(server.open_from("10.0.0.2").1, [], "another address");
+}
+
+#[test]
+fn loopback_may_have_any_number_of_sessions() {
+    let mut server = Server::new(Limits { sessions_per_address_max: 1, ..Limits::default() });
+    for address in ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"] {
+        for _ in 0..3 {
+            assert_eq!(server.open_from(address).1, [], "{address}");
+        }
+    }
+}
+
+#[test]
+fn login_time() {
+    let mut server = Server::new(Limits::default());
+    let opened_at = server.now;
+    let (late, in_time) = (server.open(), server.open());
+    assert_eq!(server.hub.poll_timeout(), Some(opened_at.plus_secs(300)));
+    server.now = Time(opened_at.plus_secs(300).0 - 1);
+    server.handle(Input::Tick);
+    assert_eq!(server.told(late), []);
+    server.passes(in_time, "<connect nickname='a'/>");
+    server.now = opened_at.plus_secs(300);
+    server.handle(Input::Tick);
+    let error = "Login timed out (limit 300 s)";
+    assert_eq!(server.told(late), error_and_close(error, CloseReason::LoginTimeout));
+    assert_eq!(server.hub.poll_timeout(), None, "nobody is left to wait for");
+    server.passes(in_time, "<ping/>");
+}
+
+#[test]
+fn login_time_runs_while_somebody_decides() {
+    let mut server = Server::with(Settings { ask_logins: true, ..Settings::default() });
+    let conn = server.open();
+    server.send(conn, "<connect nickname='a'/>");
+    server.pass_seconds(300);
+    server.handle(Input::Tick);
+    let error = "Login timed out (limit 300 s)";
+    assert_eq!(server.told(conn), error_and_close(error, CloseReason::LoginTimeout));
+    server.handle(Input::Verdict { conn, allowed: true });
+    assert_eq!(server.told(conn), [], "the verdict comes too late");
+}
+
+#[test]
+fn stanza_rate() {
+    let limits = Limits { stanza_rate_per_s: 4, stanza_burst: 3, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let conn = server.open();
+    server.passes(conn, "<connect nickname='a'/>");
+    server.passes(conn, "<ping/>");
+    server.passes(conn, "<ping/>");
+    // The fourth comes too soon: it waits for its token, a quarter of a second.
+    let there_at = server.now + std::time::Duration::from_millis(250);
+    assert_eq!(server.offer(conn, "<ping/>"), Progress::Later(there_at));
+    let error = "<error>Too many stanzas (limit 4 per second)</error>";
+    assert_eq!(server.told(conn), [Done::Text(error.to_owned())]);
+    server.now = Time(there_at.0 - 1);
+    assert_eq!(server.offer(conn, "<ping/>"), Progress::Later(there_at));
+    assert_eq!(server.told(conn), [], "told once");
+    server.now = there_at;
+    assert_eq!(server.send(conn, "<ping/>"), ["<pong />"], "not lost");
+}
+
+#[test]
+fn stanza_rate_of_an_old_mouse_movie() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.log_in("mouse");
+    for _ in 0..50 * 60 {
+        server.now = server.now + std::time::Duration::from_millis(20);
+        server.passes(conn, "<m c='mouse' x='1' y='2'/>");
+    }
+}
+
+#[test]
+fn stanza_burst() {
+    let mut server = Server::new(Limits::default());
+    let conn = server.log_in("a");
+    for _ in 0..999 {
+        server.passes(conn, "<ping/>");
+    }
+    let there_at = server.now + std::time::Duration::from_millis(5);
+    assert_eq!(server.offer(conn, "<ping/>"), Progress::Later(there_at));
+    // Five seconds of silence, and the whole burst is there again, but no more.
+    server.pass_seconds(60);
+    server.told(conn);
+    for _ in 0..1_000 {
+        server.passes(conn, "<ping/>");
+    }
+    assert!(matches!(server.offer(conn, "<ping/>"), Progress::Later(_)));
+}
+
+/// Sends as fast as it is read until the clock stands at `until`; gives what came but pongs.
+fn send_without_pause(server: &mut Server, conn: ConnId, until: Time) -> Vec<Done> {
+    let mut told = Vec::new();
+    while server.now < until && server.recorder.open.contains(&conn) {
+        if let Progress::Later(at) = server.offer(conn, "<ping/>") {
+            server.now = at.min(until);
+        }
+        told.extend(server.told(conn).into_iter().filter(|done| *done != pong()));
+    }
+    told
+}
+
+fn pong() -> Done {
+    Done::Text("<pong />".to_owned())
+}
+
+#[test]
+fn ten_seconds_over_the_stanza_rate_end_the_session() {
+    let limits = Limits { stanza_rate_per_s: 4, stanza_burst: 2, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let conn = server.log_in("a");
+    let error = Done::Text("<error>Too many stanzas (limit 4 per second)</error>".to_owned());
+    let starts_at = server.now;
+    let almost = Time(starts_at.plus_secs(10).0 - 1);
+    assert_eq!(send_without_pause(&mut server, conn, almost), [error]);
+    assert!(server.recorder.open.contains(&conn), "a nanosecond before the end");
+    let past = starts_at.plus_secs(11);
+    let told = send_without_pause(&mut server, conn, past);
+    assert_eq!(told, [Done::Closed(CloseReason::TooFast)]);
+    assert_eq!(server.now, starts_at.plus_secs(10));
+}
+
+#[test]
+fn calm_ends_the_time_over_the_stanza_rate() {
+    let limits = Limits { stanza_rate_per_s: 4, stanza_burst: 2, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let conn = server.log_in("a");
+    let error = Done::Text("<error>Too many stanzas (limit 4 per second)</error>".to_owned());
+    for _ in 0..5 {
+        let until = server.now.plus_secs(9);
+        assert_eq!(send_without_pause(&mut server, conn, until), std::slice::from_ref(&error));
+        server.pass_seconds(5);
+    }
+    assert!(server.recorder.open.contains(&conn));
+}
+
+fn wrong_password(server: &mut Server) -> Vec<Done> {
+    let (conn, _) = server.open_from("::ffff:10.0.0.1");
+    server.offer(conn, &format!("<connect nickname='u{}' rootpass='guess'/>", conn.slot));
+    server.told(conn)
+}
+
+#[test]
+fn failed_logins() {
+    let mut server = Server::new(Limits::default());
+    let closed =
+        error_and_close("Too many failed logins (limit 20 per minute)", CloseReason::FailedLogins);
+    for count in 1..=20 {
+        let told = wrong_password(&mut server);
+        assert_eq!(told.len(), 1, "the login goes on without root rights: {count} {told:?}");
+    }
+    assert_eq!(wrong_password(&mut server), closed);
+    // Neither the right password nor another spelling of the address is listened to now,
+    let (conn, _) = server.open_from("10.0.0.1");
+    server.offer(conn, &format!("<connect nickname='x' rootpass='{ROOT_PASSWORD}'/>"));
+    assert_eq!(server.told(conn), closed);
+    // but who has no password to guess logs in, and so does another address.
+    let (conn, _) = server.open_from("10.0.0.1");
+    server.passes(conn, "<connect nickname='y'/>");
+    let (conn, _) = server.open_from("10.0.0.2");
+    server.passes(conn, &format!("<connect nickname='z' rootpass='{ROOT_PASSWORD}'/>"));
+}
+
+#[test]
+fn failed_logins_are_forgiven_one_every_three_seconds() {
+    let mut server = Server::new(Limits::default());
+    for _ in 0..20 {
+        wrong_password(&mut server);
+    }
+    server.now = Time(server.now.plus_secs(3).0 - 1);
+    assert_eq!(wrong_password(&mut server).len(), 2, "error and close, a nanosecond too early");
+    server.now = Time(server.now.0 + 1);
+    assert_eq!(wrong_password(&mut server).len(), 1);
+    assert_eq!(wrong_password(&mut server).len(), 2);
+    server.pass_seconds(3_600);
+    for _ in 0..20 {
+        assert_eq!(wrong_password(&mut server).len(), 1);
+    }
+    assert_eq!(wrong_password(&mut server).len(), 2, "an hour saves up no more than twenty");
+}
+
+#[test]
+fn a_nick_that_is_taken_is_no_failed_login() {
+    let limits = Limits { failed_logins_per_minute: 1, ..Limits::default() };
+    let mut server = Server::new(limits);
+    server.log_in("a");
+    let conn = server.open();
+    for _ in 0..5 {
+        let told = server.send(conn, "<connect nickname='A' rootpass='guess'/>");
+        assert_eq!(told[1], "<error>Nickname empty or already taken</error>");
+    }
+    server.passes(conn, &format!("<connect nickname='b' rootpass='{ROOT_PASSWORD}'/>"));
+}
+
+#[test]
+fn refused_authentications_are_failed_logins() {
+    let limits = Limits { failed_logins_per_minute: 2, ..Limits::default() };
+    let mut server = Server::with(Settings { limits, ask_logins: true, ..Settings::default() });
+    let conn = server.open();
+    for _ in 0..2 {
+        server.send(conn, "<connect nickname='a'/>");
+        server.handle(Input::Verdict { conn, allowed: false });
+        assert_eq!(server.told(conn)[1], Done::Text("<error>Authentication Error</error>".into()));
+    }
+    server.offer(conn, "<connect nickname='a'/>");
+    let error = "Too many failed logins (limit 2 per minute)";
+    assert_eq!(server.told(conn), error_and_close(error, CloseReason::FailedLogins));
+}
+
+#[test]
+fn an_answer_larger_than_the_backlog_is_replaced() {
+    let mut server = Server::new(Limits { backlog_bytes_max: 2_000, ..Limits::default() });
+    let conn = server.log_in("a");
+    let mut rooms = "<rooms nb='0'>\n</rooms>".to_owned();
+    for room in 0.. {
+        server.passes(conn, &format!("<join room='{room}'/>"));
+        let mut list = format!("<rooms nb='{}'>\n", room + 1);
+        for other in 0..=room {
+            let _ = writeln!(
+                list,
+                "<room name='{other}' clients='1' >\n <param name='title' value='' />\n \
+                 <param name='openParams' value='0' />\n</room>"
+            );
+        }
+        list += "</rooms>";
+        if list.len() + 1 > 2_000 {
+            break;
+        }
+        rooms = list;
+        assert_eq!(server.send(conn, "<getrooms/>"), [rooms.as_str()]);
+    }
+    assert!(rooms.len() > 1_800, "the last answer that fits nearly fills it");
+    server.is_refused(conn, "<getrooms/>", "Answer too large (limit 2000 bytes)");
+}
+
+#[test]
+fn zero_lifts_rates_times_and_counts() {
+    let limits = Limits {
+        params_max: 0,
+        rooms_per_client_max: 0,
+        rooms_max: 0,
+        room_depth_max: 0,
+        sessions_max: 0,
+        sessions_per_address_max: 0,
+        login_time_s: 0,
+        stanza_rate_per_s: 0,
+        failed_logins_per_minute: 0,
+        ..Limits::default()
+    };
+    let mut server = Server::new(limits);
+    let idle = server.open();
+    assert_eq!(server.hub.poll_timeout(), None, "logintime");
+    let conn = server.log_in("a");
+    server.passes(conn, "<join room='0'/>");
+    for number in 1..200 {
+        let parent = number - 1;
+        server.passes(conn, &format!("<addchild parentroom='{parent}' childroom='{number}'/>"));
+        server.passes(conn, &format!("<setparam room='0' name='{number}' value=''/>"));
+        server.passes(conn, &format!("<clientparam name='{number}' value=''/>"));
+        assert_eq!(wrong_password(&mut server).len(), 1, "failedlogins");
+    }
+    for _ in 0..2_000 {
+        server.passes(conn, "<ping/>");
+    }
+    for _ in 0..300 {
+        assert_eq!(server.open_from("10.0.0.1").1, [], "sessions, sessionsperaddress");
+    }
+    server.pass_seconds(1_000_000);
+    server.handle(Input::Tick);
+    assert_eq!(server.told(idle), [], "logintime");
+}

@@ -1,0 +1,119 @@
+//! An outlet that writes down what each connection is told, and when it is closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palabre::hub::{CloseReason, ConnId, Note, Outlet, Span};
+
+/// One thing that the hub did to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Queued this stanza for it.
+    Text(String),
+    /// Closed it.
+    Closed(CloseReason),
+    /// Asked whether it may log in under this nick, showing this frame.
+    Asked(String, String),
+    /// Handed out a stanza of a registered name: the sender's nick and the stanza.
+    Registered(String, String),
+}
+
+/// Writes down what the hub does, each connection's share in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    /// The turn's encoded stanzas, each with its NUL.
+    arena: Vec<u8>,
+    /// What was done since the last [`Recorder::take`], in order.
+    done: Vec<(ConnId, Done)>,
+    /// Connections that are open, by what was told to the hub and by what it did.
+    pub(crate) open: BTreeSet<ConnId>,
+    /// Who is logged in, by the hub's notes.
+    pub(crate) logged_in: BTreeMap<ConnId, String>,
+    /// Which rooms there are, by the hub's notes.
+    pub(crate) rooms: BTreeSet<String>,
+    /// Errors that the notes say were limits, since the last [`Recorder::take`].
+    pub(crate) limits_named: Vec<(ConnId, String)>,
+}
+
+impl Recorder {
+    /// What was done since it was last asked for.
+    pub(crate) fn take(&mut self) -> Vec<(ConnId, Done)> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// The turn is over: what it encoded is flushed and forgotten.
+    pub(crate) fn flush(&mut self) {
+        self.arena.clear();
+    }
+
+    fn assert_open(&self, conn: ConnId, what: &str) {
+        assert!(self.open.contains(&conn), "the hub {what} {conn}, which is not open");
+    }
+}
+
+impl Outlet for Recorder {
+    fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        let stanza = &self.arena[start..];
+        assert_eq!(stanza.first(), Some(&b'<'), "a stanza starts with its tag");
+        assert!(!stanza.starts_with(b"<?"), "a stanza has no declaration");
+        assert!(!stanza.contains(&0), "a stanza holds no NUL");
+        self.arena.push(0);
+        Span { start, end: self.arena.len() }
+    }
+
+    fn push(&mut self, to: ConnId, message: Span) {
+        self.assert_open(to, "told something to");
+        let (nul, bytes) = self.arena[message.start..message.end].split_last().expect("its NUL");
+        assert_eq!(*nul, 0, "a span ends with its NUL");
+        let text = String::from_utf8(bytes.to_vec()).expect("a stanza is UTF-8");
+        self.done.push((to, Done::Text(text)));
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.assert_open(conn, "closed");
+        self.open.remove(&conn);
+        self.done.push((conn, Done::Closed(reason)));
+    }
+
+    fn note(&mut self, note: Note<'_>) {
+        match note {
+            Note::LoggedIn { conn, nick, .. } => {
+                let before = self.logged_in.insert(conn, nick.to_owned());
+                assert_eq!(before, None, "{conn} logged in twice");
+            }
+            Note::LoggedOut { conn, nick } => {
+                let before = self.logged_in.remove(&conn);
+                assert_eq!(before.as_deref(), Some(nick), "{conn} logged out");
+            }
+            Note::RoomCreated { room, .. } => {
+                assert!(self.rooms.insert(room.to_owned()), "room {room:?} created twice");
+            }
+            Note::RoomRemoved { room } => {
+                assert!(self.rooms.remove(room), "room {room:?} removed, but it was not there");
+            }
+            Note::Refused { conn, error, limit: true } => {
+                self.limits_named.push((conn, error.to_owned()));
+            }
+            Note::LoginRefused { .. }
+            | Note::RootRefused { .. }
+            | Note::Refused { .. }
+            | Note::Kicked { .. }
+            | Note::InfoTold { .. }
+            | Note::Broadcast { .. }
+            | Note::ShutdownAsked { .. } => {}
+        }
+    }
+
+    fn ask(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
+        self.assert_open(conn, "asked about");
+        let frame = String::from_utf8_lossy(stanza).into_owned();
+        self.done.push((conn, Done::Asked(nick.to_owned(), frame)));
+    }
+
+    fn registered(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
+        self.assert_open(conn, "handed out a stanza of");
+        let frame = String::from_utf8_lossy(stanza).into_owned();
+        self.done.push((conn, Done::Registered(nick.to_owned(), frame)));
+    }
+}

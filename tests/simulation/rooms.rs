@@ -1,0 +1,512 @@
+//! The reference model's rooms, child rooms and params: PROTOCOL.md sections 4 to 6.
+
+use palabre::hub::{ConnId, Time};
+
+use super::model::Model;
+use super::stanza::Stanza;
+use super::text;
+
+/// A room. Rooms are told apart by a number that is never used again, not by their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    pub(crate) name: String,
+    /// In the order in which they joined.
+    pub(crate) members: Vec<ConnId>,
+    pub(crate) operator: Option<ConnId>,
+    pub(crate) params: Vec<(String, String)>,
+    /// In the order in which they were listed.
+    pub(crate) children: Vec<u64>,
+    /// The rooms that list it, in the order in which they did.
+    pub(crate) listed_in: Vec<u64>,
+    pub(crate) parent: Option<u64>,
+    pub(crate) created: Time,
+    pub(crate) messages: u64,
+}
+
+/// A list that several changes share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// A room's client list, and who has joined since it was put in.
+    Roster(u64, Vec<ConnId>),
+    ChildRooms(u64),
+}
+
+impl Pending {
+    const fn room(&self) -> u64 {
+        match self {
+            Self::Roster(room, _) | Self::ChildRooms(room) => *room,
+        }
+    }
+}
+
+/// The value of an attribute that has to be there and to hold something.
+fn filled<'a>(stanza: &'a Stanza, name: &str) -> Option<&'a str> {
+    stanza.attribute(name).filter(|value| !value.is_empty())
+}
+
+impl Model {
+    pub(crate) fn find_room(&self, name: &str) -> Option<u64> {
+        self.rooms.iter().find(|(_, room)| room.name == name).map(|(id, _)| *id)
+    }
+
+    /// The room of that name, if the session is in it.
+    pub(crate) fn room_inside(&self, conn: ConnId, name: &str) -> Option<u64> {
+        self.find_room(name).filter(|room| self.rooms[room].members.contains(&conn))
+    }
+
+    pub(crate) fn room(&mut self, id: u64) -> &mut Room {
+        self.rooms.get_mut(&id).expect("the caller knows it")
+    }
+
+    /// Tells all members of a room something, except perhaps one of them.
+    pub(crate) fn say_to_room(&mut self, room: u64, except: Option<ConnId>, what: &str) {
+        for member in self.rooms[&room].members.clone() {
+            if Some(member) != except {
+                self.say(member, what.to_owned());
+            }
+        }
+    }
+
+    fn room_text(&self, id: u64, params: &[(String, String)]) -> String {
+        let room = &self.rooms[&id];
+        let parent = room.parent.map(|parent| self.rooms[&parent].name.as_str());
+        text::room(&room.name, room.members.len(), parent, params)
+    }
+
+    fn full_room_text(&self, id: u64) -> String {
+        self.room_text(id, &self.rooms[&id].params)
+    }
+
+    fn child_rooms_text(&self, id: u64) -> String {
+        let room = &self.rooms[&id];
+        let children: Vec<String> =
+            room.children.iter().map(|child| self.full_room_text(*child)).collect();
+        self.bounded(text::child_rooms(&room.name, &children))
+    }
+
+    fn client_list_text(&self, id: u64) -> String {
+        let room = &self.rooms[&id];
+        let client = |member| {
+            let session = &self.sessions[member];
+            (session.nick.clone(), session.params.clone())
+        };
+        let clients: Vec<_> = room.members.iter().map(client).collect();
+        self.bounded(text::clients(&room.name, &clients))
+    }
+
+    // What is shared.
+
+    fn put_roster(&mut self, room: u64, by: ConnId) {
+        let there =
+            self.pending.iter().any(|entry| matches!(entry, Pending::Roster(id, _) if *id == room));
+        if !there {
+            self.pending.push(Pending::Roster(room, Vec::new()));
+        }
+        self.causers.insert(by);
+    }
+
+    fn put_child_rooms(&mut self, room: u64, by: ConnId) {
+        if !self.pending.contains(&Pending::ChildRooms(room)) {
+            self.pending.push(Pending::ChildRooms(room));
+        }
+        self.causers.insert(by);
+    }
+
+    /// Members of a child room's own parent are to learn of a change in it.
+    fn put_parent(&mut self, room: u64, by: ConnId) {
+        if let Some(parent) = self.rooms[&room].parent {
+            self.put_child_rooms(parent, by);
+        }
+    }
+
+    pub(crate) fn send_pending(&mut self) {
+        self.causers.clear();
+        for entry in std::mem::take(&mut self.pending) {
+            let Some(room) = self.rooms.get(&entry.room()) else {
+                continue;
+            };
+            match entry {
+                Pending::ChildRooms(id) => {
+                    let what = self.child_rooms_text(id);
+                    self.say_to_room(id, None, &what);
+                }
+                Pending::Roster(id, joined) => {
+                    let all = room.members.len() <= self.settings.full_roster_members;
+                    let members = room.members.clone();
+                    let what = self.client_list_text(id);
+                    for member in members {
+                        if all || joined.contains(&member) {
+                            self.say(member, what.clone());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn pending_concerns(&self, conn: ConnId) -> bool {
+        let inside = |entry: &Pending| {
+            self.rooms.get(&entry.room()).is_some_and(|room| room.members.contains(&conn))
+        };
+        self.pending.iter().any(inside)
+    }
+
+    pub(crate) fn send_pending_before(&mut self, conn: ConnId) {
+        if self.pending_concerns(conn) || self.causers.contains(&conn) {
+            self.send_pending();
+        }
+    }
+
+    // Going in.
+
+    pub(crate) fn join(&mut self, conn: ConnId, stanza: &Stanza) {
+        let name = stanza.attribute("room").or(stanza.attribute("r")).unwrap_or_default();
+        if name.is_empty() {
+            self.refuse(conn, "No room specified");
+        } else if let Some(why) = self.why_no_room_name(name) {
+            self.refuse(conn, &why);
+        } else if self.room_inside(conn, name).is_some() {
+            self.refuse(conn, "You are already in this room");
+        } else if let Some(why) = self.why_not_one_more(conn, name) {
+            self.refuse(conn, &why);
+        } else {
+            self.go_in(conn, name, None);
+        }
+    }
+
+    fn why_no_room_name(&self, name: &str) -> Option<String> {
+        let bytes_max = self.settings.limits.room_bytes_max;
+        if name.len() > bytes_max {
+            return Some(format!("Room name too long (limit {bytes_max} bytes)"));
+        }
+        let odd = name.trim() != name || name.chars().any(char::is_control);
+        odd.then(|| "Room name with control characters or white space at its ends".to_owned())
+    }
+
+    fn why_not_one_more(&self, conn: ConnId, name: &str) -> Option<String> {
+        let limits = &self.settings.limits;
+        let (mine_max, all_max) = (limits.rooms_per_client_max, limits.rooms_max);
+        if mine_max != 0 && self.sessions[&conn].rooms.len() >= mine_max {
+            return Some(format!("You are in too many rooms (limit {mine_max})"));
+        }
+        let full = all_max != 0 && self.rooms.len() >= all_max && self.find_room(name).is_none();
+        full.then(|| format!("Too many rooms (limit {all_max})"))
+    }
+
+    /// The session goes into a room; one that does not exist is created, under `parent`.
+    fn go_in(&mut self, conn: ConnId, name: &str, parent: Option<u64>) {
+        let nick = text::value(&self.sessions[&conn].nick);
+        let shown = text::value(name);
+        let room = self.find_room(name).unwrap_or_else(|| self.create(conn, name, parent));
+        self.say_to_room(room, None, &format!("<client name='{nick}' joined='{shown}' />"));
+        self.room(room).members.push(conn);
+        self.session(conn).rooms.push(room);
+        self.say(conn, format!("<joined room='{shown}' />"));
+        self.say(conn, self.child_rooms_text(room));
+        self.say(conn, self.full_room_text(room));
+        self.put_roster(room, conn);
+        for entry in &mut self.pending {
+            if let Pending::Roster(id, joined) = entry
+                && *id == room
+            {
+                joined.push(conn);
+            }
+        }
+        self.put_parent(room, conn);
+    }
+
+    fn create(&mut self, conn: ConnId, name: &str, parent: Option<u64>) -> u64 {
+        let room = Room {
+            name: name.to_owned(),
+            members: Vec::new(),
+            operator: Some(conn),
+            params: vec![
+                ("title".to_owned(), String::new()),
+                ("openParams".to_owned(), "0".to_owned()),
+            ],
+            children: Vec::new(),
+            listed_in: Vec::new(),
+            parent,
+            created: self.now,
+            messages: 0,
+        };
+        self.rooms_created += 1;
+        self.rooms.insert(self.rooms_created, room);
+        self.rooms_created
+    }
+
+    pub(crate) fn add_child(&mut self, conn: ConnId, stanza: &Stanza) {
+        let (Some(parent), Some(child)) =
+            (filled(stanza, "parentroom"), filled(stanza, "childroom"))
+        else {
+            self.refuse(conn, "No room specified");
+            return;
+        };
+        match self.why_no_child(conn, parent, child) {
+            Some(why) => self.refuse(conn, &why),
+            None => {
+                let parent = self.find_room(parent).expect("just looked at");
+                self.go_in_below(conn, parent, child);
+            }
+        }
+    }
+
+    fn why_no_child(&self, conn: ConnId, parent: &str, child: &str) -> Option<String> {
+        if let Some(why) = self.why_no_room_name(child) {
+            return Some(why);
+        }
+        let Some(parent) = self.room_inside(conn, parent) else {
+            return Some("No room by that name".to_owned());
+        };
+        if self.room_inside(conn, child).is_some() {
+            return Some("You are already in this room".to_owned());
+        }
+        let existing = self.find_room(child);
+        if existing.is_some_and(|child| self.is_below(child, parent)) {
+            return Some("A room can't be listed under one of its own descendants".to_owned());
+        }
+        if let Some(why) = self.why_not_one_more(conn, child) {
+            return Some(why);
+        }
+        let depth_max = self.settings.limits.room_depth_max;
+        let depth = self.depth(parent) + 1 + existing.map_or(0, |child| self.height(child));
+        let too_deep = depth_max != 0 && depth > depth_max;
+        too_deep.then(|| format!("Child rooms nested too deep (limit {depth_max})"))
+    }
+
+    /// Whether `below` is listed under `above`, however far down.
+    fn is_below(&self, above: u64, below: u64) -> bool {
+        let children = &self.rooms[&above].children;
+        children.iter().any(|child| *child == below || self.is_below(*child, below))
+    }
+
+    /// Rooms above this one, on the longest way up through the lists.
+    fn depth(&self, room: u64) -> usize {
+        let above = self.rooms[&room].listed_in.iter().map(|above| self.depth(*above) + 1);
+        above.max().unwrap_or(0)
+    }
+
+    /// Levels of child rooms below this one.
+    fn height(&self, room: u64) -> usize {
+        let below = self.rooms[&room].children.iter().map(|below| self.height(*below) + 1);
+        below.max().unwrap_or(0)
+    }
+
+    fn go_in_below(&mut self, conn: ConnId, parent: u64, child: &str) {
+        self.go_in(conn, child, Some(parent));
+        let child = self.find_room(child).expect("it exists now");
+        if !self.rooms[&parent].children.contains(&child) {
+            self.room(parent).children.push(child);
+            self.room(child).listed_in.push(parent);
+        }
+        self.put_child_rooms(parent, conn);
+    }
+
+    // Going out.
+
+    pub(crate) fn leave(&mut self, conn: ConnId, stanza: &Stanza) {
+        let long = stanza.attribute("room");
+        let name = long.or(stanza.attribute("r")).unwrap_or_default();
+        if name.is_empty() {
+            self.refuse(conn, "No room specified");
+            return;
+        }
+        let Some(room) = self.room_inside(conn, name) else {
+            self.refuse(conn, "Not a known room");
+            return;
+        };
+        self.session(conn).rooms.retain(|other| *other != room);
+        self.go_out(conn, room);
+        if self.pending_concerns(conn) {
+            self.send_pending();
+        }
+        let name = text::value(name);
+        let short = format!("<leave r='{name}' />");
+        self.say(conn, if long.is_some() { format!("<leaved room='{name}' />") } else { short });
+    }
+
+    /// A member is gone from a room; the others learn of it.
+    pub(crate) fn go_out(&mut self, conn: ConnId, id: u64) {
+        let nick = text::value(&self.sessions[&conn].nick);
+        let room = self.room(id);
+        room.members.retain(|member| *member != conn);
+        if room.operator == Some(conn) {
+            room.operator = None;
+        }
+        let name = text::value(&room.name);
+        for entry in &mut self.pending {
+            if let Pending::Roster(room, joined) = entry
+                && *room == id
+            {
+                joined.retain(|member| *member != conn);
+            }
+        }
+        self.say_to_room(id, None, &format!("<client name='{nick}' left='{name}' />"));
+        if !self.rooms[&id].members.is_empty() {
+            self.put_roster(id, conn);
+        }
+        self.put_parent(id, conn);
+        self.remove_if_deserted(id, conn);
+    }
+
+    /// A room without members and child rooms goes, and so may the rooms that listed it.
+    fn remove_if_deserted(&mut self, id: u64, by: ConnId) {
+        let room = &self.rooms[&id];
+        if !room.members.is_empty() || !room.children.is_empty() {
+            return;
+        }
+        let listing = room.listed_in.clone();
+        self.rooms.remove(&id);
+        for listing in &listing {
+            self.room(*listing).children.retain(|child| *child != id);
+            self.put_child_rooms(*listing, by);
+        }
+        for listing in listing {
+            self.remove_if_deserted(listing, by);
+        }
+    }
+
+    // Params and lists.
+
+    fn is_open(&self, room: u64) -> bool {
+        // The old server did not look at the case.
+        let is_open = |(name, content): &(String, String)| {
+            name == "openParams" && (content == "1" || content.eq_ignore_ascii_case("true"))
+        };
+        self.rooms[&room].params.iter().any(is_open)
+    }
+
+    pub(crate) fn set_param(&mut self, conn: ConnId, stanza: &Stanza) {
+        let Some(room) = filled(stanza, "room") else {
+            return self.refuse(conn, "No room specified");
+        };
+        let Some(name) = filled(stanza, "name") else {
+            return self.refuse(conn, "No name specified");
+        };
+        let Some(content) = stanza.attribute("value") else {
+            return self.refuse(conn, "No value specified");
+        };
+        let Some(room) = self.room_inside(conn, room) else {
+            return self.refuse(conn, "No room by that name");
+        };
+        let operator = self.rooms[&room].operator == Some(conn);
+        if !operator && (!self.is_open(room) || name == "openParams") {
+            return self.refuse(conn, "You must be an operator of this room");
+        }
+        if let Some(why) = self.why_no_param(&self.rooms[&room].params, name, content) {
+            return self.refuse(conn, &why);
+        }
+        set(&mut self.room(room).params, name, content);
+        let what = self.room_text(room, &[(name.to_owned(), content.to_owned())]);
+        self.say_to_room(room, None, &what);
+        self.tell_parent(room);
+    }
+
+    pub(crate) fn remove_param(&mut self, conn: ConnId, stanza: &Stanza) {
+        let Some(room) = filled(stanza, "room") else {
+            return self.refuse(conn, "No room specified");
+        };
+        let Some(name) = filled(stanza, "name") else {
+            return self.refuse(conn, "No name specified");
+        };
+        let Some(room) = self.room_inside(conn, room) else {
+            return self.refuse(conn, "No room by that name");
+        };
+        let operator = self.rooms[&room].operator == Some(conn);
+        if !operator && (!self.is_open(room) || name == "openParams") {
+            return self.refuse(conn, "You must be an operator of this room");
+        }
+        if name == "openParams" {
+            return self.refuse(conn, "openParams can't be removed");
+        }
+        self.room(room).params.retain(|(there, _)| there != name);
+        let what = self.full_room_text(room);
+        self.say_to_room(room, None, &what);
+        self.tell_parent(room);
+    }
+
+    /// A param has changed: members of the parent get its child rooms at once.
+    fn tell_parent(&mut self, room: u64) {
+        if let Some(parent) = self.rooms[&room].parent {
+            let what = self.child_rooms_text(parent);
+            self.say_to_room(parent, None, &what);
+        }
+    }
+
+    pub(crate) fn client_param(&mut self, conn: ConnId, stanza: &Stanza) {
+        let Some(name) = filled(stanza, "name") else {
+            return self.refuse(conn, "No name specified");
+        };
+        let Some(content) = stanza.attribute("value") else {
+            return self.refuse(conn, "No value specified");
+        };
+        if let Some(why) = self.why_no_param(&self.sessions[&conn].params, name, content) {
+            return self.refuse(conn, &why);
+        }
+        set(&mut self.session(conn).params, name, content);
+        let nick = text::value(&self.sessions[&conn].nick);
+        for room in self.sessions[&conn].rooms.clone() {
+            let what = format!(
+                "<clientparam name=\"{}\" value=\"{}\" f=\"{nick}\" r=\"{}\"></clientparam>",
+                text::value(name),
+                text::value(content),
+                text::value(&self.rooms[&room].name),
+            );
+            self.room(room).messages += 1;
+            self.say_to_room(room, None, &what);
+        }
+    }
+
+    fn why_no_param(
+        &self,
+        there: &[(String, String)],
+        name: &str,
+        content: &str,
+    ) -> Option<String> {
+        let limits = &self.settings.limits;
+        let (count_max, bytes_max) = (limits.params_max, limits.param_bytes_max);
+        if name.len() > bytes_max || content.len() > bytes_max {
+            return Some(format!("Param too long (limit {bytes_max} bytes)"));
+        }
+        let known = there.iter().any(|(other, _)| other == name);
+        let full = count_max != 0 && there.len() >= count_max && !known;
+        full.then(|| format!("Too many params (limit {count_max})"))
+    }
+
+    /// A list, or what stands for one that with its NUL its reader's backlog would not hold.
+    fn bounded(&self, what: String) -> String {
+        let bytes_max = self.settings.limits.backlog_bytes_max;
+        let too_large = format!("Answer too large (limit {bytes_max} bytes)");
+        if what.len() + 1 > bytes_max { text::error(&too_large) } else { what }
+    }
+
+    pub(crate) fn get_rooms(&mut self, conn: ConnId) {
+        let rooms: Vec<String> = self.rooms.keys().map(|id| self.full_room_text(*id)).collect();
+        self.say(conn, self.bounded(text::rooms(&rooms)));
+    }
+
+    pub(crate) fn get_info(&mut self, conn: ConnId, stanza: &Stanza) {
+        let Some(name) = filled(stanza, "room") else {
+            return self.refuse(conn, "No room specified");
+        };
+        let Some(id) = self.find_room(name) else {
+            return self.refuse(conn, "No room by that name");
+        };
+        let room = &self.rooms[&id];
+        let nick = |member| self.sessions[member].nick.clone();
+        let nicks: Vec<String> = room.members.iter().map(nick).collect();
+        let child = |child| self.rooms[child].name.clone();
+        let children: Vec<String> = room.children.iter().map(child).collect();
+        let created = text::date_time(self.unix_start_us, room.created);
+        let what = text::room_info(name, &room.params, &nicks, &children, &created, room.messages);
+        self.say(conn, self.bounded(what));
+    }
+}
+
+/// Sets a param: one that exists keeps its place, a new one goes last.
+fn set(params: &mut Vec<(String, String)>, name: &str, content: &str) {
+    match params.iter_mut().find(|(there, _)| there == name) {
+        Some((_, old)) => content.clone_into(old),
+        None => params.push((name.to_owned(), content.to_owned())),
+    }
+}
