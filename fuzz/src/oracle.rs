@@ -1,0 +1,127 @@
+//! Other parsers, and what they read.
+
+use crate::checks::stanza::Accepted;
+
+/// A piece of a document as a parser read it. Text that touches is one piece, CDATA included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// An element begins.
+    Start {
+        /// Its name.
+        name: Name,
+        /// Its attributes, in order of their names; namespace declarations are none.
+        attributes: Vec<(Name, String)>,
+    },
+    /// Character data.
+    Text(String),
+    /// A comment.
+    Comment(String),
+    /// The element ends.
+    End,
+}
+
+/// A namespace (empty when there is none) and a local name.
+pub type Name = (String, String);
+
+/// What a parser reads in a document: its root element.
+pub type Reading = Result<Vec<Piece>, String>;
+
+/// The parsers that were built in.
+const ORACLES: &[(&str, fn(&str) -> Reading)] = &[
+    ("roxmltree", read_roxmltree),
+    #[cfg(feature = "expat")]
+    ("expat", crate::expat::read),
+    #[cfg(feature = "libxml2")]
+    ("libxml2", crate::libxml2::read),
+];
+
+/// Every parser accepts the frame both as it was sent and as it is relayed, and all read the
+/// same in both.
+///
+/// # Panics
+/// When one does not.
+pub fn agree(frame: &[u8], accepted: &Accepted) {
+    let sent = String::from_utf8_lossy(frame);
+    let mut first: Option<Vec<Piece>> = None;
+    for (document, how) in [(&*sent, "sent"), (&accepted.relayed, "relayed")] {
+        for &(oracle, read) in ORACLES {
+            // The prefix is declared everywhere, but roxmltree knows it in attributes only.
+            if oracle == "roxmltree" && document.contains("<xml:") {
+                continue;
+            }
+            let pieces = match read(document) {
+                Ok(pieces) => pieces,
+                Err(error) => panic!("{oracle} refuses what is {how}: {error}\n{document:?}"),
+            };
+            assert_root(oracle, &pieces, accepted);
+            if let Some(first) = &first {
+                assert_eq!(&pieces, first, "{oracle} reads otherwise what is {how}\n{document:?}");
+            }
+            first.get_or_insert(pieces);
+        }
+    }
+}
+
+/// The root's name and values are those that the strict parser gave.
+fn assert_root(oracle: &str, pieces: &[Piece], accepted: &Accepted) {
+    let Some(Piece::Start { name, attributes }) = pieces.first() else {
+        panic!("{oracle} reads no element")
+    };
+    assert_eq!(name.1, local(&accepted.name), "{oracle}");
+    let mut read: Vec<(&str, &str)> =
+        attributes.iter().map(|((_, local), value)| (&**local, &**value)).collect();
+    let mut given: Vec<(&str, &str)> = accepted
+        .attributes
+        .iter()
+        .filter(|(name, _)| name != "xmlns" && !name.starts_with("xmlns:"))
+        .map(|(name, value)| (local(name), &**value))
+        .collect();
+    read.sort_unstable();
+    given.sort_unstable();
+    assert_eq!(read, given, "{oracle}");
+}
+
+fn local(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(_, local)| local)
+}
+
+/// Adds text, to the piece before it if that is text too.
+pub(crate) fn push_text(pieces: &mut Vec<Piece>, text: &str) {
+    match pieces.last_mut() {
+        Some(Piece::Text(before)) => before.push_str(text),
+        _ if text.is_empty() => {}
+        _ => pieces.push(Piece::Text(text.to_owned())),
+    }
+}
+
+fn read_roxmltree(document: &str) -> Reading {
+    let tree = roxmltree::Document::parse(document).map_err(|error| error.to_string())?;
+    let root = tree.root_element();
+    let mut pieces = Vec::new();
+    let mut open = Vec::new();
+    for node in root.descendants() {
+        while open.last().is_some_and(|&parent| node.parent() != Some(parent)) {
+            open.pop();
+            pieces.push(Piece::End);
+        }
+        if node.is_element() {
+            let name = |namespace: Option<&str>, local: &str| {
+                (namespace.unwrap_or_default().to_owned(), local.to_owned())
+            };
+            let mut attributes: Vec<(Name, String)> = node
+                .attributes()
+                .map(|found| (name(found.namespace(), found.name()), found.value().to_owned()))
+                .collect();
+            attributes.sort_unstable();
+            let tag = node.tag_name();
+            pieces.push(Piece::Start { name: name(tag.namespace(), tag.name()), attributes });
+            open.push(node);
+        } else if node.is_text() {
+            push_text(&mut pieces, node.text().unwrap_or_default());
+        } else if node.is_comment() {
+            pieces.push(Piece::Comment(node.text().unwrap_or_default().to_owned()));
+        }
+    }
+    pieces.extend(open.iter().map(|_| Piece::End));
+    Ok(pieces)
+}
