@@ -36,8 +36,9 @@ pub struct Server<W: World> {
     world: W,
     hub: Hub,
     desk: Desk<W::Socket>,
-    /// Slots with something to read or to handle, in the order in which they have their go.
-    ready: VecDeque<usize>,
+    /// Those with something to read or to handle, in the order in which they have their go.
+    /// Some may be over before it comes.
+    ready: VecDeque<ConnId>,
     /// Connections that broke while they were flushed; the hub is told in the next turn.
     broken: Vec<(ConnId, CloseReason)>,
     /// Slots whose connections are gone, not to be given out in this turn.
@@ -224,7 +225,7 @@ impl<W: World> Server<W> {
             && connection.has_work()
         {
             connection.in_ready = true;
-            self.ready.push_back(slot);
+            self.ready.push_back(connection.id);
         }
     }
 
@@ -244,10 +245,11 @@ impl<W: World> Server<W> {
             if self.desk.arena.len() >= TURN_BYTES_MAX {
                 break;
             }
-            let Some(slot) = self.ready.pop_front() else {
+            let Some(id) = self.ready.pop_front() else {
                 break;
             };
-            if let Some(connection) = self.desk.connections.get_mut(slot) {
+            if let Some(connection) = self.desk.find(id) {
+                let slot = id.slot as usize;
                 connection.in_ready = false;
                 match connection.state {
                     State::Open => self.serve(slot),

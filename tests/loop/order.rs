@@ -239,6 +239,37 @@ fn a_turn_encodes_only_so_much_and_goes_on_with_the_next_one() {
 }
 
 #[test]
+fn a_successor_has_one_go_a_turn_whatever_its_predecessor_left_undone() {
+    let limits = Limits { stanza_bytes_max: 1 << 20, ..without_rate() };
+    let mut house = House::with_limits(limits);
+    let mut a = room_to_tell(&mut house);
+    let room = Room { up: 1 << 20, down: 100 << 20 };
+    let busy: Vec<_> = (0..5).map(|n| house.member(&format!("B{n}"), room)).collect();
+    let victim = house.member("V", ROOM);
+    a.frames();
+    // Each of them fills one turn, so that the last in the queue waits for five. The first one's
+    // message finds the victim broken: it is over before its go, which stands in the queue.
+    busy[0].send("<m c='V'>are you there</m>");
+    for peer in &busy {
+        peer.send_bytes("<getrooms/>\0".repeat(21).as_bytes());
+    }
+    victim.pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+    let reads = victim.pipe.borrow().reads;
+    while !victim.is_dropped() {
+        turn(&mut house);
+    }
+    assert_eq!(victim.pipe.borrow().reads, reads, "it was over before its go");
+    let successor = house.connect();
+    successor.send_bytes(&vec![b'x'; READ_BYTES_PER_TURN * 4]);
+    while house.world().last_timeout == Some(std::time::Duration::ZERO) {
+        // The world refuses a second read in a turn.
+        turn(&mut house);
+    }
+    assert_eq!(successor.pipe.borrow().slot, victim.pipe.borrow().slot);
+    assert_eq!(successor.pipe.borrow().bytes_up, READ_BYTES_PER_TURN * 4);
+}
+
+#[test]
 fn a_message_to_a_room_reaches_all_in_one_order() {
     let faults = Faults { torn: 50, short_write: 50, disordered: 50, ..Faults::default() };
     let settings = Settings { limits: without_rate(), ..Settings::default() };

@@ -379,7 +379,8 @@ impl Pipe {
         for slice in slices {
             let bytes = &slice[..left.min(slice.len())];
             self.down.extend(bytes);
-            self.shared.note_bytes(bytes);
+            // The beginning tells writes apart well enough.
+            self.shared.note_bytes(&bytes[..bytes.len().min(256)]);
             left -= bytes.len();
         }
         self.bytes_down += count;
