@@ -183,7 +183,8 @@ impl<S> Outlet for Desk<S> {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if connection.id != to || connection.state != State::Open {
+        let open = connection.state == State::Open && connection.broken.is_none();
+        if connection.id != to || !open {
             return;
         }
         connection.outbox.push(message);

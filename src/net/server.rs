@@ -3,7 +3,7 @@
 //! 1. poll: events set flags, nothing else
 //! 2. read and handle, round robin, each connection at most one read and
 //!    [`STANZAS_PER_TURN`] stanzas
-//! 3. timers, and the connections that broke while the last turn was flushed
+//! 3. timers, and the connections that the last turn's flush gave up
 //! 4. what the turn's changes share is encoded; closes are settled
 //! 5. flush: one system call for each connection that has something to send
 //! 6. sockets of finished connections are closed
@@ -39,8 +39,8 @@ pub struct Server<W: World> {
     /// Those with something to read or to handle, in the order in which they have their go.
     /// Some may be over before it comes.
     ready: VecDeque<ConnId>,
-    /// Connections that broke while they were flushed; the hub is told in the next turn.
-    broken: Vec<(ConnId, CloseReason)>,
+    /// Connections that were given up while they were flushed; the hub is told in the next turn.
+    given_up: Vec<(ConnId, CloseReason)>,
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
@@ -87,7 +87,7 @@ impl<W: World> Server<W> {
             hub: Hub::new(settings, hash_key, unix_start_us),
             desk,
             ready: VecDeque::new(),
-            broken: Vec::new(),
+            given_up: Vec::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
@@ -113,7 +113,7 @@ impl<W: World> Server<W> {
         self.events = events;
         self.serve_ready();
         self.run_timers();
-        self.tell_broken();
+        self.tell_given_up();
         self.hub.handle(Input::TurnEnd, self.desk.now, &mut self.desk);
         if self.desk.shutdown_asked {
             self.begin_stopping();
@@ -176,7 +176,7 @@ impl<W: World> Server<W> {
     fn timeout(&self) -> Option<Duration> {
         let work = !self.ready.is_empty()
             || !self.desk.dirty.is_empty()
-            || !self.broken.is_empty()
+            || !self.given_up.is_empty()
             || (self.starved_until.is_none()
                 && !self.stopping
                 && self.listeners.iter().any(|listener| listener.acceptable));
@@ -349,13 +349,16 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// The peer's stream is at its end and everything before it is handled.
+    /// The peer's stream is at its end, or can't be answered any more, and everything before
+    /// that is handled.
     fn end_if_read_to_the_end(&mut self, id: ConnId) {
-        let at_end = self.desk.find(id).is_some_and(|connection| {
-            connection.state == State::Open && connection.ended && !connection.frames_held
-        });
-        if at_end {
-            self.end(id, CloseReason::PeerClosed);
+        let Some(connection) = self.desk.find(id) else {
+            return;
+        };
+        let over = connection.ended || (connection.broken.is_some() && !connection.readable);
+        if over && !connection.frames_held {
+            let reason = connection.broken.unwrap_or(CloseReason::PeerClosed);
+            self.end(id, reason);
         }
     }
 
@@ -371,12 +374,7 @@ impl<W: World> Server<W> {
     /// A connection is broken: nothing can be sent to it any more.
     fn lose(&mut self, id: ConnId, error: &io::Error) {
         debug!("client {id}: {error}");
-        let reason = if error.kind() == io::ErrorKind::TimedOut {
-            CloseReason::Idle
-        } else {
-            CloseReason::Broken
-        };
-        self.end(id, reason);
+        self.end(id, reason_of(error));
         self.desk.finish(id.slot as usize);
     }
 
@@ -429,9 +427,9 @@ impl<W: World> Server<W> {
         self.desk.finish(id.slot as usize);
     }
 
-    /// Tells the hub of the connections that broke in the last flush.
-    fn tell_broken(&mut self) {
-        for (id, reason) in std::mem::take(&mut self.broken) {
+    /// Tells the hub of the connections that the last flush gave up.
+    fn tell_given_up(&mut self) {
+        for (id, reason) in std::mem::take(&mut self.given_up) {
             if self.desk.find(id).is_some() {
                 self.cut_off(id, reason);
             }
@@ -476,22 +474,34 @@ impl<W: World> Server<W> {
                 connection.writable = false;
             }
             Flush::TooMuch => return self.give_up(id, CloseReason::SlowReader),
-            Flush::Broken(error) => {
-                debug!("client {id}: {error}");
-                let timed_out = error.kind() == io::ErrorKind::TimedOut;
-                let reason = if timed_out { CloseReason::Idle } else { CloseReason::Broken };
-                return self.give_up(id, reason);
-            }
+            Flush::Broken(error) => return self.stop_writing(id, &error),
         }
         self.watch_slowness(slot);
         self.go_on_closing(slot);
     }
 
-    /// Nothing more can be written to a connection. The hub hears of it in the next turn: its
-    /// answers would come too late for this flush.
+    /// Nothing more can be written to a connection. What it had sent before is still handled:
+    /// it ends when that is read.
+    fn stop_writing(&mut self, id: ConnId, error: &io::Error) {
+        debug!("client {id}: {error}");
+        self.drop_outbox(id);
+        let slot = id.slot as usize;
+        match self.desk.find(id) {
+            Some(connection) if connection.state == State::Open => {
+                connection.broken = Some(reason_of(error));
+                connection.readable = true;
+                self.watch_slowness(slot);
+                self.make_ready(slot);
+            }
+            _ => self.desk.finish(slot),
+        }
+    }
+
+    /// A connection's reader is too slow. The hub hears of it in the next turn: its answers would
+    /// come too late for this flush.
     fn give_up(&mut self, id: ConnId, reason: CloseReason) {
         self.drop_outbox(id);
-        self.broken.push((id, reason));
+        self.given_up.push((id, reason));
     }
 
     fn drop_outbox(&mut self, id: ConnId) {
@@ -646,6 +656,11 @@ impl<W: World> Server<W> {
             );
         }
     }
+}
+
+/// Why a connection ends that failed with this.
+fn reason_of(error: &io::Error) -> CloseReason {
+    if error.kind() == io::ErrorKind::TimedOut { CloseReason::Idle } else { CloseReason::Broken }
 }
 
 fn is_open<S>(desk: &Desk<S>, id: ConnId) -> bool {

@@ -150,6 +150,26 @@ fn what_was_sent_before_a_half_close_is_handled_at_its_rate() {
 }
 
 #[test]
+fn what_was_received_before_a_connection_broke_is_handled() {
+    // Its answers can't be written any more, which is noticed after a turn's stanzas.
+    let mut house = House::with_limits(Limits::default());
+    let mut a = house.member("A", ROOM);
+    let mut b = house.member("B", ROOM);
+    a.frames();
+    b.frames();
+    for n in 0..500 {
+        a.send(&format!("<m r='R' b='1'>{n}</m>"));
+    }
+    // It leaves without reading, as a script does that only sends.
+    a.pipe.borrow_mut().close();
+    house.settle();
+    let expected: Vec<_> = (0..500).map(|n| heard("A", &n.to_string())).collect();
+    assert_eq!(b.said(), expected);
+    assert!(a.is_dropped());
+    assert_eq!(logged("closed: the connection broke").len(), 1);
+}
+
+#[test]
 fn a_reset_ends_a_connection_by_whichever_call_it_is_noticed() {
     let cases = [
         (ErrorKind::ConnectionReset, "the connection broke"),
@@ -181,7 +201,7 @@ fn a_connection_that_breaks_while_it_is_closing_is_over_at_once() {
     for kind in [ErrorKind::ConnectionReset, ErrorKind::TimedOut] {
         let mut house = House::with_limits(Limits::default());
         let a = house.member("A", NARROW);
-        for _ in 0..1_000 {
+        for _ in 0..900 {
             a.send("<ping/>");
         }
         a.send("<quit/>");

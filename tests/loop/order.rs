@@ -240,20 +240,24 @@ fn a_turn_encodes_only_so_much_and_goes_on_with_the_next_one() {
 
 #[test]
 fn a_successor_has_one_go_a_turn_whatever_its_predecessor_left_undone() {
-    let limits = Limits { stanza_bytes_max: 1 << 20, ..without_rate() };
+    let limits =
+        Limits { stanza_bytes_max: 1 << 20, backlog_total_bytes_max: 1_000, ..without_rate() };
     let mut house = House::with_limits(limits);
     let mut a = room_to_tell(&mut house);
     let room = Room { up: 1 << 20, down: 100 << 20 };
     let busy: Vec<_> = (0..5).map(|n| house.member(&format!("B{n}"), room)).collect();
-    let victim = house.member("V", ROOM);
+    let mut victim = house.connect_with(Room { up: 1 << 20, down: 100 });
+    victim.send("<connect nickname='V'/>");
+    house.settle();
     a.frames();
+    victim.frames();
     // Each of them fills one turn, so that the last in the queue waits for five. The first one's
-    // message finds the victim broken: it is over before its go, which stands in the queue.
-    busy[0].send("<m c='V'>are you there</m>");
+    // message is too much for the victim: it is over before its go, which stands in the queue.
+    busy[0].send(&format!("<m c='V'>{}</m>", "x".repeat(2_000)));
     for peer in &busy {
         peer.send_bytes("<getrooms/>\0".repeat(21).as_bytes());
     }
-    victim.pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+    victim.send("<ping/>");
     let reads = victim.pipe.borrow().reads;
     while !victim.is_dropped() {
         turn(&mut house);
