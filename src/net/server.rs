@@ -170,7 +170,7 @@ impl<W: World> Server<W> {
 
     /// Bytes waiting for slow readers.
     pub const fn backlog_bytes(&self) -> usize {
-        self.desk.backlog_bytes
+        self.desk.backlog.bytes()
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -441,16 +441,16 @@ impl<W: World> Server<W> {
         let mut dirty = std::mem::take(&mut self.desk.dirty);
         for slot in dirty.drain(..) {
             self.flush_one(slot);
+            self.cut_off_the_fullest();
         }
         // Those who broke in this flush wait for the next turn, which comes at once.
         dirty.append(&mut self.desk.dirty);
         self.desk.dirty = dirty;
         self.desk.clear_arena();
-        self.cut_off_the_fullest();
     }
 
     fn flush_one(&mut self, slot: usize) {
-        let Desk { connections, arena, metrics, backlog_bytes, .. } = &mut self.desk;
+        let Desk { connections, arena, metrics, backlog, .. } = &mut self.desk;
         let Some(connection) = connections.get_mut(slot) else {
             return;
         };
@@ -465,8 +465,8 @@ impl<W: World> Server<W> {
         let before = connection.outbox.backlog_bytes();
         let max = self.hub.settings().limits.backlog_bytes_max;
         let flushed = connection.outbox.flush(arena, socket, connection.writable, max);
-        *backlog_bytes = *backlog_bytes - before + connection.outbox.backlog_bytes();
         let id = connection.id;
+        backlog.change(id, before, connection.outbox.backlog_bytes());
         match flushed {
             Flush::Done(bytes) => metrics.bytes_out += bytes as u64,
             Flush::Blocked(bytes) => {
@@ -484,8 +484,8 @@ impl<W: World> Server<W> {
     /// it ends when that is read.
     fn stop_writing(&mut self, id: ConnId, error: &io::Error) {
         debug!("client {id}: {error}");
-        self.drop_outbox(id);
         let slot = id.slot as usize;
+        self.desk.empty_outbox(slot);
         match self.desk.find(id) {
             Some(connection) if connection.state == State::Open => {
                 connection.broken = Some(reason_of(error));
@@ -500,16 +500,8 @@ impl<W: World> Server<W> {
     /// A connection's reader is too slow. The hub hears of it in the next turn: its answers would
     /// come too late for this flush.
     fn give_up(&mut self, id: ConnId, reason: CloseReason) {
-        self.drop_outbox(id);
+        self.desk.empty_outbox(id.slot as usize);
         self.given_up.push((id, reason));
-    }
-
-    fn drop_outbox(&mut self, id: ConnId) {
-        if let Some(connection) = self.desk.find(id) {
-            let waiting = connection.outbox.backlog_bytes();
-            connection.outbox.clear();
-            self.desk.backlog_bytes -= waiting;
-        }
     }
 
     /// Starts or stops the time that a reader may stay above `limits.backlogsoft`.
@@ -554,19 +546,13 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Cuts off whoever has most waiting, until all together are below the limit.
+    /// Cuts off whoever has most waiting, until all together are within the limit. It is seen to
+    /// after each connection, for one turn can fill as many outboxes as there are.
     fn cut_off_the_fullest(&mut self) {
         let max = self.hub.settings().limits.backlog_total_bytes_max;
-        while self.desk.backlog_bytes > max {
-            let fullest = self
-                .desk
-                .connections
-                .iter()
-                .map(|(_, connection)| (connection.outbox.backlog_bytes(), connection.id))
-                .max_by_key(|&(bytes, _)| bytes);
-            let Some((_, id)) = fullest else {
-                return;
-            };
+        while self.desk.backlog.bytes() > max
+            && let Some(id) = self.desk.backlog.fullest()
+        {
             self.give_up(id, CloseReason::BacklogTotal);
         }
     }

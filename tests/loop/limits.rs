@@ -124,6 +124,26 @@ fn the_fullest_is_cut_off_when_too_much_waits_for_all_together() {
 }
 
 #[test]
+fn what_waits_for_all_stays_within_its_limit_while_a_turn_is_being_written() {
+    // Fifty readers who never read get a hundred kilobytes each, in one turn.
+    let limits = Limits {
+        backlog_total_bytes_max: 1_000_000,
+        stanza_bytes_max: 200_000,
+        ..Limits::default()
+    };
+    let mut house = House::with_limits(limits);
+    let mut a = house.member("A", ROOM);
+    let peers: Vec<_> = (0..50).map(|n| house.member(&format!("B{n}"), NARROW)).collect();
+    a.frames();
+    a.send(&format!("<m r='R'>{}</m>", "x".repeat(100_000)));
+    let memory = allocation_counter::measure(|| house.settle());
+    assert!(memory.bytes_max < 2_500_000, "{memory:?}");
+    let left = peers.iter().filter(|peer| !peer.is_dropped()).count();
+    assert!((5..10).contains(&left), "{left} have room within the limit");
+    assert_eq!(house.server.connections(), left + 1);
+}
+
+#[test]
 fn a_fast_client_is_read_later_in_order_and_told_once() {
     let limits = Limits { stanza_rate_per_s: 5, stanza_burst: 10, ..Limits::default() };
     let mut house = House::with_limits(limits);
