@@ -173,6 +173,49 @@ impl<W: World> Server<W> {
         self.desk.backlog.bytes()
     }
 
+    /// Checks what must hold between two turns: whoever has work is queued for it, every deadline
+    /// has its timer, and the hub has a session for each open connection and no other.
+    ///
+    /// # Panics
+    /// When something does not hold, which is a bug in the loop or in the hub.
+    pub fn check_invariants(&self) {
+        self.hub.check_invariants();
+        let mut open = 0;
+        let mut timers = 0;
+        let mut backlog_bytes = 0;
+        for (slot, connection) in &self.desk.connections {
+            let id = connection.id;
+            assert_eq!(id.slot as usize, slot, "{id} sits in another's slot");
+            assert_eq!(self.ready.contains(&id), connection.in_ready, "{id} in the queue");
+            assert_eq!(self.desk.dirty.contains(&slot), connection.in_dirty, "{id} to flush");
+            assert!(connection.in_ready || !connection.has_work(), "{id} is forgotten");
+            let sendable = connection.writable && !connection.outbox.is_empty();
+            assert!(connection.in_dirty || !sendable, "{id} has something to send");
+            backlog_bytes += connection.outbox.backlog_bytes();
+            let mut due = |time, kind| {
+                assert!(self.desk.timers.is_set(time, id, kind), "{kind:?} of {id} is not set");
+                timers += 1;
+            };
+            if let Some(since) = connection.slow_since {
+                due(slow_deadline(since), Kind::SlowReader);
+            }
+            if let Hold::Rate(time) = connection.hold {
+                due(time, Kind::Resume);
+            }
+            match connection.state {
+                State::Open => {
+                    open += 1;
+                    assert!(self.hub.has_session(id), "{id} has no session");
+                }
+                State::Draining { deadline, .. } => due(deadline, Kind::Drain),
+                State::Gone => assert!(connection.in_dirty, "{id} is not cleared away"),
+            }
+        }
+        assert_eq!(self.hub.sessions(), open, "sessions without a connection");
+        assert_eq!(self.desk.timers.len(), timers, "timers without a reason");
+        assert_eq!(self.desk.backlog.bytes(), backlog_bytes, "the sum of what waits");
+    }
+
     fn timeout(&self) -> Option<Duration> {
         let work = !self.ready.is_empty()
             || !self.desk.dirty.is_empty()

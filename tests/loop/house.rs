@@ -67,6 +67,7 @@ impl House {
             Turn::Reload => self.reloads += 1,
             Turn::Stop => self.stopped = true,
         }
+        self.server.check_invariants();
         self.check_that_it_does_not_spin();
         let total = self.settings.limits.backlog_total_bytes_max;
         assert!(self.server.backlog_bytes() <= total, "more waits than limits.backlogtotal");
