@@ -95,6 +95,18 @@ impl Hub {
         &self.settings
     }
 
+    /// How many sessions are open.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.iter().count()
+    }
+
+    /// Whether this connection has a session.
+    #[must_use]
+    pub fn has_session(&self, conn: ConnId) -> bool {
+        self.sessions.find(conn).is_some()
+    }
+
     /// How many rooms there are.
     #[must_use]
     pub fn rooms(&self) -> usize {

@@ -2,8 +2,9 @@
 //!
 //! [`server`] has the turn of the loop, written against the traits of [`world`]; `os` is the
 //! real world. `connection` and `outbox` are what the loop keeps of a peer, `desk` takes what
-//! the hub says, `timers` has the loop's own deadlines.
+//! the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits.
 
+mod backlog;
 mod connection;
 mod desk;
 mod os;

@@ -49,6 +49,8 @@ pub(super) struct Connection<S> {
     pub(super) read_closed: bool,
     /// The end of the peer's stream has been read.
     pub(super) ended: bool,
+    /// Nothing more can be written, for this reason; it ends when what it sent is handled.
+    pub(super) broken: Option<CloseReason>,
     /// The framer may hold frames that nobody has taken.
     pub(super) frames_held: bool,
     /// Our side of the stream is ended.
@@ -76,6 +78,7 @@ impl<S> Connection<S> {
             writable: true,
             read_closed: false,
             ended: false,
+            broken: None,
             frames_held: false,
             shut: false,
             limit_told: false,
@@ -88,7 +91,8 @@ impl<S> Connection<S> {
     pub(super) fn has_work(&self) -> bool {
         match self.state {
             State::Open => {
-                self.hold == Hold::Nothing && (self.frames_held || self.readable || self.ended)
+                let over = self.ended || self.broken.is_some();
+                self.hold == Hold::Nothing && (self.frames_held || self.readable || over)
             }
             State::Draining { .. } => self.readable,
             State::Gone => false,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use log::{debug, info, warn};
 use slab::Slab;
 
+use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
@@ -30,7 +31,7 @@ pub(super) struct Desk<S> {
     /// The time of this turn.
     pub(super) now: Time,
     /// Bytes waiting in all outboxes from earlier turns.
-    pub(super) backlog_bytes: usize,
+    pub(super) backlog: Backlog,
     /// Root asked for the end.
     pub(super) shutdown_asked: bool,
     /// Who has just been logged out, for the line that tells of the close.
@@ -47,7 +48,7 @@ impl<S> Desk<S> {
             timers: Timers::default(),
             metrics: Metrics::default(),
             now: Time::default(),
-            backlog_bytes: 0,
+            backlog: Backlog::default(),
             shutdown_asked: false,
             last_nick: None,
             generation: 0,
@@ -109,11 +110,19 @@ impl<S> Desk<S> {
         if let Some(since) = connection.slow_since.take() {
             self.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
         }
-        self.backlog_bytes -= connection.outbox.backlog_bytes();
-        connection.outbox.clear();
         connection.framer.clear();
         connection.state = State::Gone;
+        self.empty_outbox(slot);
         self.mark_dirty(slot);
+    }
+
+    /// Drops everything that waits for a connection.
+    pub(super) fn empty_outbox(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            let waiting = connection.outbox.backlog_bytes();
+            connection.outbox.clear();
+            self.backlog.change(connection.id, waiting, 0);
+        }
     }
 
     /// Forgets the stanzas of this turn; they are written or copied out.
@@ -189,7 +198,8 @@ impl<S> Outlet for Desk<S> {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if connection.id != to || connection.state != State::Open {
+        let open = connection.state == State::Open && connection.broken.is_none();
+        if connection.id != to || !open {
             return;
         }
         connection.outbox.push(message);

@@ -3,7 +3,7 @@
 //! 1. poll: events set flags, nothing else
 //! 2. read and handle, round robin, each connection at most one read and
 //!    [`STANZAS_PER_TURN`] stanzas
-//! 3. timers, and the connections that broke while the last turn was flushed
+//! 3. timers, and the connections that the last turn's flush gave up
 //! 4. what the turn's changes share is encoded; closes are settled
 //! 5. flush: one system call for each connection that has something to send
 //! 6. sockets of finished connections are closed
@@ -36,10 +36,11 @@ pub struct Server<W: World> {
     world: W,
     hub: Hub,
     desk: Desk<W::Socket>,
-    /// Slots with something to read or to handle, in the order in which they have their go.
-    ready: VecDeque<usize>,
-    /// Connections that broke while they were flushed; the hub is told in the next turn.
-    broken: Vec<(ConnId, CloseReason)>,
+    /// Those with something to read or to handle, in the order in which they have their go.
+    /// Some may be over before it comes.
+    ready: VecDeque<ConnId>,
+    /// Connections that were given up while they were flushed; the hub is told in the next turn.
+    given_up: Vec<(ConnId, CloseReason)>,
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
@@ -86,7 +87,7 @@ impl<W: World> Server<W> {
             hub: Hub::new(settings, hash_key, unix_start_us),
             desk,
             ready: VecDeque::new(),
-            broken: Vec::new(),
+            given_up: Vec::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
@@ -112,7 +113,7 @@ impl<W: World> Server<W> {
         self.events = events;
         self.serve_ready();
         self.run_timers();
-        self.tell_broken();
+        self.tell_given_up();
         self.hub.handle(Input::TurnEnd, self.desk.now, &mut self.desk);
         if self.desk.shutdown_asked {
             self.begin_stopping();
@@ -169,13 +170,56 @@ impl<W: World> Server<W> {
 
     /// Bytes waiting for slow readers.
     pub const fn backlog_bytes(&self) -> usize {
-        self.desk.backlog_bytes
+        self.desk.backlog.bytes()
+    }
+
+    /// Checks what must hold between two turns: whoever has work is queued for it, every deadline
+    /// has its timer, and the hub has a session for each open connection and no other.
+    ///
+    /// # Panics
+    /// When something does not hold, which is a bug in the loop or in the hub.
+    pub fn check_invariants(&self) {
+        self.hub.check_invariants();
+        let mut open = 0;
+        let mut timers = 0;
+        let mut backlog_bytes = 0;
+        for (slot, connection) in &self.desk.connections {
+            let id = connection.id;
+            assert_eq!(id.slot as usize, slot, "{id} sits in another's slot");
+            assert_eq!(self.ready.contains(&id), connection.in_ready, "{id} in the queue");
+            assert_eq!(self.desk.dirty.contains(&slot), connection.in_dirty, "{id} to flush");
+            assert!(connection.in_ready || !connection.has_work(), "{id} is forgotten");
+            let sendable = connection.writable && !connection.outbox.is_empty();
+            assert!(connection.in_dirty || !sendable, "{id} has something to send");
+            backlog_bytes += connection.outbox.backlog_bytes();
+            let mut due = |time, kind| {
+                assert!(self.desk.timers.is_set(time, id, kind), "{kind:?} of {id} is not set");
+                timers += 1;
+            };
+            if let Some(since) = connection.slow_since {
+                due(slow_deadline(since), Kind::SlowReader);
+            }
+            if let Hold::Rate(time) = connection.hold {
+                due(time, Kind::Resume);
+            }
+            match connection.state {
+                State::Open => {
+                    open += 1;
+                    assert!(self.hub.has_session(id), "{id} has no session");
+                }
+                State::Draining { deadline, .. } => due(deadline, Kind::Drain),
+                State::Gone => assert!(connection.in_dirty, "{id} is not cleared away"),
+            }
+        }
+        assert_eq!(self.hub.sessions(), open, "sessions without a connection");
+        assert_eq!(self.desk.timers.len(), timers, "timers without a reason");
+        assert_eq!(self.desk.backlog.bytes(), backlog_bytes, "the sum of what waits");
     }
 
     fn timeout(&self) -> Option<Duration> {
         let work = !self.ready.is_empty()
             || !self.desk.dirty.is_empty()
-            || !self.broken.is_empty()
+            || !self.given_up.is_empty()
             || (self.starved_until.is_none()
                 && !self.stopping
                 && self.listeners.iter().any(|listener| listener.acceptable));
@@ -224,7 +268,7 @@ impl<W: World> Server<W> {
             && connection.has_work()
         {
             connection.in_ready = true;
-            self.ready.push_back(slot);
+            self.ready.push_back(connection.id);
         }
     }
 
@@ -244,10 +288,11 @@ impl<W: World> Server<W> {
             if self.desk.arena.len() >= TURN_BYTES_MAX {
                 break;
             }
-            let Some(slot) = self.ready.pop_front() else {
+            let Some(id) = self.ready.pop_front() else {
                 break;
             };
-            if let Some(connection) = self.desk.connections.get_mut(slot) {
+            if let Some(connection) = self.desk.find(id) {
+                let slot = id.slot as usize;
                 connection.in_ready = false;
                 match connection.state {
                     State::Open => self.serve(slot),
@@ -347,13 +392,16 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// The peer's stream is at its end and everything before it is handled.
+    /// The peer's stream is at its end, or can't be answered any more, and everything before
+    /// that is handled.
     fn end_if_read_to_the_end(&mut self, id: ConnId) {
-        let at_end = self.desk.find(id).is_some_and(|connection| {
-            connection.state == State::Open && connection.ended && !connection.frames_held
-        });
-        if at_end {
-            self.end(id, CloseReason::PeerClosed);
+        let Some(connection) = self.desk.find(id) else {
+            return;
+        };
+        let over = connection.ended || (connection.broken.is_some() && !connection.readable);
+        if over && !connection.frames_held {
+            let reason = connection.broken.unwrap_or(CloseReason::PeerClosed);
+            self.end(id, reason);
         }
     }
 
@@ -369,12 +417,7 @@ impl<W: World> Server<W> {
     /// A connection is broken: nothing can be sent to it any more.
     fn lose(&mut self, id: ConnId, error: &io::Error) {
         debug!("client {id}: {error}");
-        let reason = if error.kind() == io::ErrorKind::TimedOut {
-            CloseReason::Idle
-        } else {
-            CloseReason::Broken
-        };
-        self.end(id, reason);
+        self.end(id, reason_of(error));
         self.desk.finish(id.slot as usize);
     }
 
@@ -427,9 +470,9 @@ impl<W: World> Server<W> {
         self.desk.finish(id.slot as usize);
     }
 
-    /// Tells the hub of the connections that broke in the last flush.
-    fn tell_broken(&mut self) {
-        for (id, reason) in std::mem::take(&mut self.broken) {
+    /// Tells the hub of the connections that the last flush gave up.
+    fn tell_given_up(&mut self) {
+        for (id, reason) in std::mem::take(&mut self.given_up) {
             if self.desk.find(id).is_some() {
                 self.cut_off(id, reason);
             }
@@ -441,16 +484,16 @@ impl<W: World> Server<W> {
         let mut dirty = std::mem::take(&mut self.desk.dirty);
         for slot in dirty.drain(..) {
             self.flush_one(slot);
+            self.cut_off_the_fullest();
         }
         // Those who broke in this flush wait for the next turn, which comes at once.
         dirty.append(&mut self.desk.dirty);
         self.desk.dirty = dirty;
         self.desk.clear_arena();
-        self.cut_off_the_fullest();
     }
 
     fn flush_one(&mut self, slot: usize) {
-        let Desk { connections, arena, metrics, backlog_bytes, .. } = &mut self.desk;
+        let Desk { connections, arena, metrics, backlog, .. } = &mut self.desk;
         let Some(connection) = connections.get_mut(slot) else {
             return;
         };
@@ -465,8 +508,8 @@ impl<W: World> Server<W> {
         let before = connection.outbox.backlog_bytes();
         let max = self.hub.settings().limits.backlog_bytes_max;
         let flushed = connection.outbox.flush(arena, socket, connection.writable, max);
-        *backlog_bytes = *backlog_bytes - before + connection.outbox.backlog_bytes();
         let id = connection.id;
+        backlog.change(id, before, connection.outbox.backlog_bytes());
         match flushed {
             Flush::Done(bytes) => metrics.bytes_out += bytes as u64,
             Flush::Blocked(bytes) => {
@@ -474,30 +517,34 @@ impl<W: World> Server<W> {
                 connection.writable = false;
             }
             Flush::TooMuch => return self.give_up(id, CloseReason::SlowReader),
-            Flush::Broken(error) => {
-                debug!("client {id}: {error}");
-                let timed_out = error.kind() == io::ErrorKind::TimedOut;
-                let reason = if timed_out { CloseReason::Idle } else { CloseReason::Broken };
-                return self.give_up(id, reason);
-            }
+            Flush::Broken(error) => return self.stop_writing(id, &error),
         }
         self.watch_slowness(slot);
         self.go_on_closing(slot);
     }
 
-    /// Nothing more can be written to a connection. The hub hears of it in the next turn: its
-    /// answers would come too late for this flush.
-    fn give_up(&mut self, id: ConnId, reason: CloseReason) {
-        self.drop_outbox(id);
-        self.broken.push((id, reason));
+    /// Nothing more can be written to a connection. What it had sent before is still handled:
+    /// it ends when that is read.
+    fn stop_writing(&mut self, id: ConnId, error: &io::Error) {
+        debug!("client {id}: {error}");
+        let slot = id.slot as usize;
+        self.desk.empty_outbox(slot);
+        match self.desk.find(id) {
+            Some(connection) if connection.state == State::Open => {
+                connection.broken = Some(reason_of(error));
+                connection.readable = true;
+                self.watch_slowness(slot);
+                self.make_ready(slot);
+            }
+            _ => self.desk.finish(slot),
+        }
     }
 
-    fn drop_outbox(&mut self, id: ConnId) {
-        if let Some(connection) = self.desk.find(id) {
-            let waiting = connection.outbox.backlog_bytes();
-            connection.outbox.clear();
-            self.desk.backlog_bytes -= waiting;
-        }
+    /// A connection's reader is too slow. The hub hears of it in the next turn: its answers would
+    /// come too late for this flush.
+    fn give_up(&mut self, id: ConnId, reason: CloseReason) {
+        self.desk.empty_outbox(id.slot as usize);
+        self.given_up.push((id, reason));
     }
 
     /// Starts or stops the time that a reader may stay above `limits.backlogsoft`.
@@ -542,19 +589,13 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Cuts off whoever has most waiting, until all together are below the limit.
+    /// Cuts off whoever has most waiting, until all together are within the limit. It is seen to
+    /// after each connection, for one turn can fill as many outboxes as there are.
     fn cut_off_the_fullest(&mut self) {
         let max = self.hub.settings().limits.backlog_total_bytes_max;
-        while self.desk.backlog_bytes > max {
-            let fullest = self
-                .desk
-                .connections
-                .iter()
-                .map(|(_, connection)| (connection.outbox.backlog_bytes(), connection.id))
-                .max_by_key(|&(bytes, _)| bytes);
-            let Some((_, id)) = fullest else {
-                return;
-            };
+        while self.desk.backlog.bytes() > max
+            && let Some(id) = self.desk.backlog.fullest()
+        {
             self.give_up(id, CloseReason::BacklogTotal);
         }
     }
@@ -644,6 +685,11 @@ impl<W: World> Server<W> {
             );
         }
     }
+}
+
+/// Why a connection ends that failed with this.
+fn reason_of(error: &io::Error) -> CloseReason {
+    if error.kind() == io::ErrorKind::TimedOut { CloseReason::Idle } else { CloseReason::Broken }
 }
 
 fn is_open<S>(desk: &Desk<S>, id: ConnId) -> bool {

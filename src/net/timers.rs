@@ -29,6 +29,14 @@ impl Timers {
         self.0.remove(&(time, conn, kind));
     }
 
+    pub(super) fn is_set(&self, time: Time, conn: ConnId, kind: Kind) -> bool {
+        self.0.contains(&(time, conn, kind))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn next(&self) -> Option<Time> {
         self.0.first().map(|&(time, _, _)| time)
     }

@@ -1,0 +1,290 @@
+//! Each limit that the loop keeps: at the bound, and one past it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use palabre::hub::Time;
+use palabre::limits::Limits;
+
+use crate::house::{House, Peer, ROOM, heard, logged};
+use crate::pipe::{Received, Room};
+
+/// A client with little room, so that what waits for it waits in the server.
+const NARROW: Room = Room { up: 1 << 20, down: 1_000 };
+
+/// Sends a message to `to` that takes so many bytes where it arrives.
+fn send_sized(from: &Peer, to: &str, bytes: usize) {
+    let frame = bytes - "<m f=\"A\"></m>\0".len();
+    from.send(&format!("<m c='{to}'>{}</m>", "x".repeat(frame)));
+}
+
+/// Fills what the system holds for a narrow client, and then so much in the server.
+fn fill(house: &mut House, from: &Peer, to: &str, bytes: usize) {
+    send_sized(from, to, NARROW.down);
+    house.settle();
+    let before = house.server.backlog_bytes();
+    send_sized(from, to, bytes);
+    house.settle();
+    assert_eq!(house.server.backlog_bytes(), before + bytes);
+}
+
+#[test]
+fn a_reader_with_the_whole_backlog_waiting_stays_and_one_byte_more_cuts_it_off() {
+    let mut house = House::with_limits(Limits { backlog_bytes_max: 10_000, ..Limits::default() });
+    let mut a = house.member("A", ROOM);
+    let mut b = house.member("B", NARROW);
+    fill(&mut house, &a, "B", 9_000);
+    send_sized(&a, "B", 1_000);
+    house.settle();
+    assert_eq!(house.server.backlog_bytes(), 10_000);
+    house.run_until(Time::from_secs(100));
+    assert!(!b.is_dropped());
+    b.frames_of(400);
+    house.settle();
+    assert_eq!(house.server.backlog_bytes(), 9_600, "what the system took is not waiting");
+    send_sized(&a, "B", 401);
+    a.frames();
+    house.settle();
+    assert!(b.is_dropped());
+    assert_eq!(house.server.backlog_bytes(), 0);
+    assert_eq!(house.server.connections(), 1);
+    assert_eq!(a.frames()[0], "<client name='B' left='R' />");
+    assert_eq!(logged("slow reader, over limits.backlog").len(), 1);
+    b.frames_of(usize::MAX);
+    assert_eq!(b.pipe.borrow_mut().receive(1), Received::End);
+}
+
+#[test]
+fn a_reader_may_stay_above_the_soft_backlog_for_ten_seconds_and_no_longer() {
+    let limits = Limits { backlog_soft_bytes_max: 5_000, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let a = house.member("A", ROOM);
+    let b = house.member("B", NARROW);
+    house.run_until(Time::from_secs(7));
+    fill(&mut house, &a, "B", 5_000);
+    house.run_until(Time::from_secs(100));
+    assert!(!b.is_dropped(), "at the bound it is not slow");
+    send_sized(&a, "B", 20);
+    house.run_until(Time(Time::from_secs(110).0 - 1));
+    assert!(!b.is_dropped());
+    house.run_until(Time::from_secs(110));
+    assert!(b.is_dropped());
+    assert_eq!(house.server.backlog_bytes(), 0);
+    assert_eq!(logged("over limits.backlogsoft for too long").len(), 1);
+}
+
+#[test]
+fn a_reader_that_falls_below_the_soft_backlog_in_between_has_ten_seconds_again() {
+    let limits = Limits { backlog_soft_bytes_max: 5_000, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let a = house.member("A", ROOM);
+    let mut b = house.member("B", NARROW);
+    fill(&mut house, &a, "B", 5_500);
+    house.run_until(Time::from_secs(9));
+    b.frames_of(501);
+    house.settle();
+    assert_eq!(house.server.backlog_bytes(), 4_999);
+    house.run_until(Time::from_secs(19));
+    assert!(!b.is_dropped());
+    send_sized(&a, "B", 500);
+    house.settle();
+    // It is told once more within the ten seconds; they still count from their beginning.
+    house.run_until(Time::from_secs(25));
+    send_sized(&a, "B", 500);
+    house.run_until(Time(Time::from_secs(29).0 - 1));
+    assert!(!b.is_dropped());
+    house.run_until(Time::from_secs(29));
+    assert!(b.is_dropped());
+}
+
+#[test]
+fn the_fullest_is_cut_off_when_too_much_waits_for_all_together() {
+    let mut house =
+        House::with_limits(Limits { backlog_total_bytes_max: 20_000, ..Limits::default() });
+    let a = house.member("A", ROOM);
+    let mut peers = ["B", "C", "D"].map(|nick| house.member(nick, NARROW));
+    for peer in &mut peers {
+        peer.frames();
+    }
+    fill(&mut house, &a, "B", 6_000);
+    fill(&mut house, &a, "C", 9_000);
+    fill(&mut house, &a, "D", 5_000);
+    house.run_until(Time::from_secs(60));
+    assert!(peers.iter().all(|peer| !peer.is_dropped()), "at the bound everybody stays");
+    send_sized(&a, "D", 20);
+    house.settle();
+    assert_eq!(peers.each_ref().map(Peer::is_dropped), [false, true, false]);
+    // Those who stay are told that it left.
+    let notice = "<client name='C' left='R' />\0".len();
+    let list = "<clients room='R' nb='3'>\n  <client name='A' />\n  <client name='B' />\n  \
+                <client name='D' />\n</clients>\0"
+        .len();
+    assert_eq!(house.server.backlog_bytes(), 11_020 + 2 * (notice + list));
+    assert_eq!(logged("the fullest when limits.backlogtotal was reached").len(), 1);
+}
+
+#[test]
+fn what_waits_for_all_stays_within_its_limit_while_a_turn_is_being_written() {
+    // Fifty readers who never read get a hundred kilobytes each, in one turn.
+    let limits = Limits {
+        backlog_total_bytes_max: 1_000_000,
+        stanza_bytes_max: 200_000,
+        ..Limits::default()
+    };
+    let mut house = House::with_limits(limits);
+    let mut a = house.member("A", ROOM);
+    let peers: Vec<_> = (0..50).map(|n| house.member(&format!("B{n}"), NARROW)).collect();
+    a.frames();
+    a.send(&format!("<m r='R'>{}</m>", "x".repeat(100_000)));
+    let memory = allocation_counter::measure(|| house.settle());
+    assert!(memory.bytes_max < 2_500_000, "{memory:?}");
+    let left = peers.iter().filter(|peer| !peer.is_dropped()).count();
+    assert!((5..10).contains(&left), "{left} have room within the limit");
+    assert_eq!(house.server.connections(), left + 1);
+}
+
+#[test]
+fn a_fast_client_is_read_later_in_order_and_told_once() {
+    let limits = Limits { stanza_rate_per_s: 5, stanza_burst: 10, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let mut a = house.member("A", ROOM);
+    let mut b = house.member("B", ROOM);
+    house.run_until(Time::from_secs(10));
+    a.frames();
+    b.frames();
+    for n in 0..30 {
+        a.send(&format!("<m r='R'>{n}</m>"));
+    }
+    let mut next = 0;
+    let mut expect = |b: &mut Peer, count: usize| {
+        let expected: Vec<_> = (next..next + count).map(|n| heard("A", &n.to_string())).collect();
+        assert_eq!(b.frames(), expected);
+        next += count;
+    };
+    house.settle();
+    expect(&mut b, 10);
+    for step in 1..=20 {
+        let time = Time::from_millis(10_000 + 200 * step);
+        house.run_until(Time(time.0 - 1));
+        expect(&mut b, 0);
+        house.run_until(time);
+        expect(&mut b, 1);
+    }
+    assert_eq!(a.frames(), ["<error>Too many stanzas (limit 5 per second)</error>"]);
+    assert!(!a.is_dropped());
+}
+
+#[test]
+fn a_client_that_is_too_fast_for_ten_seconds_is_cut_off() {
+    let limits = Limits { stanza_rate_per_s: 5, stanza_burst: 10, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let mut a = house.member("A", ROOM);
+    let mut b = house.member("B", ROOM);
+    house.run_until(Time::from_secs(10));
+    a.frames();
+    b.frames();
+    for n in 0..500 {
+        a.send(&format!("<m r='R'>{n}</m>"));
+    }
+    house.run_until(Time(Time::from_secs(20).0 - 1));
+    a.frames();
+    assert_eq!(b.frames().len(), 59);
+    assert_eq!(a.pipe.borrow_mut().receive(1), Received::Nothing);
+    house.run_until(Time::from_secs(20));
+    assert_eq!(b.said(), [heard("A", "59")]);
+    a.assert_then(Received::End);
+    assert_eq!(logged("over limits.stanzarate for too long").len(), 1);
+}
+
+#[test]
+fn who_does_not_log_in_is_told_so_and_closed() {
+    let mut house = House::with_limits(Limits { login_time_s: 5, ..Limits::default() });
+    house.run_until(Time::from_secs(1));
+    let mut late = house.connect();
+    let mut busy = house.connect();
+    busy.send("<help/>");
+    house.run_until(Time(Time::from_secs(6).0 - 1));
+    assert_eq!(busy.frames().len(), 1);
+    late.assert_then(Received::Nothing);
+    house.run_until(Time::from_secs(6));
+    for peer in [&mut late, &mut busy] {
+        assert_eq!(peer.frames(), ["<error>Login timed out (limit 5 s)</error>"]);
+        peer.assert_then(Received::End);
+        peer.pipe.borrow_mut().close();
+    }
+    house.settle();
+    assert_eq!(house.server.connections(), 0);
+}
+
+#[test]
+fn a_stanza_at_the_limit_passes_and_one_byte_more_ends_the_session() {
+    let mut house = House::with_limits(Limits { stanza_bytes_max: 100, ..Limits::default() });
+    let mut a = house.member("A", ROOM);
+    a.send(&format!("<ping>{}</ping>", "x".repeat(87)));
+    house.settle();
+    assert_eq!(a.said(), ["<pong />"]);
+    // It ends when the limit is crossed, without a NUL.
+    a.send_bytes(format!("<ping>{}</ping>", "x".repeat(87)).as_bytes());
+    house.settle();
+    a.assert_then(Received::Nothing);
+    a.send_bytes(b"x");
+    house.settle();
+    assert_eq!(a.frames(), ["<error>Stanza too large (limit 100 bytes)</error>"]);
+    a.assert_then(Received::End);
+    assert_eq!(logged("closed: a stanza over limits.stanzabytes").len(), 1);
+}
+
+#[test]
+fn sessions_over_their_number_are_told_so_and_closed() {
+    let limits = Limits { sessions_max: 3, sessions_per_address_max: 2, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let address = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut peers = [address, address, address, loopback, loopback]
+        .map(|address| house.connect_to(0, address, ROOM));
+    house.settle();
+    let texts = peers.each_mut().map(|peer| peer.frames().join(""));
+    assert_eq!(texts[2], "<error>Too many sessions from your address (limit 2)</error>");
+    assert_eq!(texts[4], "<error>Too many sessions (limit 3)</error>");
+    assert_eq!([&texts[0], &texts[1], &texts[3]], ["", "", ""]);
+    peers[2].assert_then(Received::End);
+    peers[4].assert_then(Received::End);
+    assert_eq!(house.server.connections(), 5, "they have time to read it");
+    house.run_until(Time::from_secs(5));
+    assert_eq!(house.server.connections(), 3);
+}
+
+#[test]
+fn without_descriptors_accepting_rests_is_told_once_and_goes_on_when_one_is_free() {
+    let mut house = House::with_limits(Limits::default());
+    house.world().network.descriptors_max = 3;
+    let a = house.member("A", ROOM);
+    let mut b = house.member("B", ROOM);
+    let c = house.member("C", ROOM);
+    let mut waiting = [house.connect(), house.connect()];
+    for peer in &waiting {
+        peer.send("<help/>");
+    }
+    house.settle();
+    let second = Some(Duration::from_secs(1));
+    assert_eq!(house.world().last_timeout, second, "it looks again, but not at once");
+    assert_eq!(house.server.metrics().accept_errors, 1);
+    house.run_until(Time(10_500_000_000));
+    assert_eq!(house.server.metrics().accept_errors, 11, "once a second");
+    assert_eq!(logged("can't accept connections").len(), 1);
+    b.frames();
+    a.send("<m r='R'>all is well</m>");
+    house.settle();
+    assert_eq!(b.frames(), [heard("A", "all is well")]);
+    // The very turn that frees one gives it to the first who waits.
+    c.pipe.borrow_mut().close();
+    house.settle();
+    assert_eq!(waiting[0].frames().len(), 1);
+    assert_eq!(waiting[1].frames().len(), 0);
+    assert_eq!(house.world().network.waiting(), 1);
+    assert_eq!(logged("accepting connections again").len(), 1);
+    house.world().network.descriptors_max = 4;
+    house.run_until(Time::from_secs(12));
+    assert_eq!(waiting[1].frames().len(), 1);
+    assert_eq!(house.world().network.waiting(), 0);
+}
