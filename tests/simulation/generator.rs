@@ -396,7 +396,7 @@ impl Generator<'_> {
                 2 => stanza.put("xml:lang", "eo", self.random),
                 3 => stanza.put("\u{E9}tat", "\u{2603}", self.random),
                 _ => {
-                    let name = self.random.pick(&["x", "colour", "R", "from", "to", "id"]);
+                    let name = self.random.pick(&["x", "colour", "R", "from", "to", "id", "caps"]);
                     stanza.put(name, self.random.pick(PARAM_VALUES), self.random);
                 }
             }

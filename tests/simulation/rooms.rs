@@ -351,7 +351,8 @@ impl Model {
 
     /// A room without members and child rooms goes, and so may the rooms that listed it.
     fn remove_if_deserted(&mut self, id: u64, by: ConnId) {
-        let room = &self.rooms[&id];
+        // One that is listed in two ways may have gone by the other.
+        let Some(room) = self.rooms.get(&id) else { return };
         if !room.members.is_empty() || !room.children.is_empty() {
             return;
         }
