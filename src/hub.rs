@@ -129,8 +129,11 @@ impl Hub {
         } else {
             format!("Too many sessions from your address (limit {max})")
         };
-        let message = out.encode(|buffer| write::error(buffer, &error));
-        out.push(conn, message);
+        // The policy port says nothing but policies.
+        if door == Door::Main {
+            let message = out.encode(|buffer| write::error(buffer, &error));
+            out.push(conn, message);
+        }
         out.note(Note::Refused { conn, error: &error, limit: true });
         out.close(conn, reason);
     }
@@ -218,7 +221,9 @@ impl Hub {
         reason: CloseReason,
         out: &mut impl Outlet,
     ) {
-        self.answer(conn, out, |buffer| write::error(buffer, error));
+        if !self.is_policy_only(conn) {
+            self.answer(conn, out, |buffer| write::error(buffer, error));
+        }
         self.close(conn, reason, out);
     }
 

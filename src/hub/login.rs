@@ -28,6 +28,9 @@ impl Hub {
             return self.refuse_login(conn, nick, NICK_REFUSED, out);
         }
         let root = root_password.is_some_and(|password| self.is_root(conn, nick, &password, out));
+        if request.stanza.value("caps").is_some() {
+            self.sessions.ask_capabilities(conn);
+        }
         if root || !self.settings.ask_logins {
             self.log_in(conn, root, out);
         } else {
@@ -120,7 +123,9 @@ impl Hub {
     fn log_in(&mut self, conn: ConnId, root: bool, out: &mut impl Outlet) {
         self.sessions.log_in(conn, root);
         if let Some(session) = self.sessions.find(conn) {
-            self.answer(conn, out, |buffer| write::connected(buffer, &session.nick));
+            // There is no capability to grant in this version; who asks is told so.
+            let granted = session.asked_capabilities.then_some("");
+            self.answer(conn, out, |buffer| write::connected(buffer, &session.nick, granted));
             out.note(Note::LoggedIn { conn, nick: &session.nick, root });
         }
     }

@@ -1,7 +1,6 @@
 //! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
 
 use super::command::Request;
-use super::pending::bounded;
 use super::room::RoomKey;
 use super::types::{ConnId, Note, Outlet};
 use super::{Hub, nick};
@@ -86,19 +85,16 @@ impl Hub {
 
     /// `<getrooms />`.
     pub(super) fn tell_rooms(&self, request: &Request<'_>, out: &mut impl Outlet) {
-        let max = self.settings.limits.backlog_bytes_max;
-        self.answer(request.conn, out, |buffer| {
-            bounded(buffer, max, |buffer, fits| {
-                write::rooms_begin(buffer, self.rooms.len());
-                for room in self.rooms.iter() {
-                    write::newline(buffer);
-                    write::room(buffer, self.rooms.head(room), room.params.iter());
-                    if !fits(buffer) {
-                        return;
-                    }
+        self.answer_bounded(request.conn, out, |buffer, fits| {
+            write::rooms_begin(buffer, self.rooms.len());
+            for room in self.rooms.iter() {
+                write::newline(buffer);
+                write::room(buffer, self.rooms.head(room), room.params.iter());
+                if !fits(buffer) {
+                    return;
                 }
-                write::rooms_end(buffer);
-            });
+            }
+            write::rooms_end(buffer);
         });
     }
 
@@ -188,7 +184,9 @@ impl Hub {
         }
         if let Some(room) = self.rooms.room(key) {
             self.answer(conn, out, |buffer| write::joined(buffer, &room.name));
-            self.answer(conn, out, |buffer| self.write_child_rooms(buffer, key));
+            self.answer(conn, out, |buffer| {
+                self.write_child_rooms(buffer, key);
+            });
             self.answer(conn, out, |buffer| {
                 write::room(buffer, self.rooms.head(room), room.params.iter());
             });

@@ -5,7 +5,7 @@
 //! before anything further is done for a session that caused one or that would receive one.
 
 use super::room::RoomKey;
-use super::types::{ConnId, Outlet};
+use super::types::{ConnId, Note, Outlet};
 use super::{Hub, session::Session};
 use crate::wire::write;
 
@@ -152,8 +152,9 @@ impl Hub {
             return;
         }
         let max = self.settings.limits.backlog_bytes_max;
+        let mut whole = true;
         let message = out.encode(|buffer| {
-            bounded(buffer, max, |buffer, fits| {
+            whole = bounded(buffer, max, |buffer, fits| {
                 write::roster_begin(buffer, &room.name, room.members.len());
                 for session in room.members.iter().filter_map(|&conn| self.sessions.find(conn)) {
                     write::roster_client(buffer, &session.nick, session.params.iter());
@@ -167,6 +168,9 @@ impl Hub {
         for conn in receivers.iter().filter(inside) {
             out.push(*conn, message);
         }
+        if !whole {
+            out.note(Note::ListTooLarge { room: &room.name });
+        }
     }
 
     /// Sends a room's list of child rooms to its members.
@@ -174,16 +178,20 @@ impl Hub {
         let Some(room) = self.rooms.room(key).filter(|room| !room.members.is_empty()) else {
             return;
         };
-        let message = out.encode(|buffer| self.write_child_rooms(buffer, key));
+        let mut whole = true;
+        let message = out.encode(|buffer| whole = self.write_child_rooms(buffer, key));
         for &member in &room.members {
             out.push(member, message);
         }
+        if !whole {
+            out.note(Note::ListTooLarge { room: &room.name });
+        }
     }
 
-    /// A room's list of child rooms.
-    pub(super) fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) {
+    /// A room's list of child rooms; whether it was short enough.
+    pub(super) fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> bool {
         let Some(room) = self.rooms.room(key) else {
-            return;
+            return true;
         };
         bounded(buffer, self.settings.limits.backlog_bytes_max, |buffer, fits| {
             write::child_rooms_begin(buffer, &room.name);
@@ -194,22 +202,44 @@ impl Hub {
                 }
             }
             write::child_rooms_end(buffer);
-        });
+        })
+    }
+
+    /// Sends one session an answer of its own that may be too long to be sent.
+    pub(super) fn answer_bounded(
+        &self,
+        conn: ConnId,
+        out: &mut impl Outlet,
+        write: impl FnOnce(&mut Vec<u8>, &dyn Fn(&Vec<u8>) -> bool),
+    ) {
+        let max = self.settings.limits.backlog_bytes_max;
+        let mut whole = true;
+        self.answer(conn, out, |buffer| whole = bounded(buffer, max, write));
+        if !whole {
+            out.note(Note::Refused { conn, error: &too_large(max), limit: true });
+        }
     }
 }
 
 /// Writes an answer that may become long; one that would by itself fill its reader's backlog
-/// is replaced by an error. `write` stops when the check it is given says that it must.
-pub(super) fn bounded(
+/// is replaced by an error, and `false` is returned. `write` stops when the check it is given says that it must.
+fn bounded(
     buffer: &mut Vec<u8>,
     max: usize,
     write: impl FnOnce(&mut Vec<u8>, &dyn Fn(&Vec<u8>) -> bool),
-) {
+) -> bool {
     let start = buffer.len();
     write(buffer, &|buffer| buffer.len() - start < max);
     // The NUL counts as well.
-    if buffer.len() - start >= max {
+    let fits = buffer.len() - start < max;
+    if !fits {
         buffer.truncate(start);
-        write::error(buffer, &format!("Answer too large (limit {max} bytes)"));
+        write::error(buffer, &too_large(max));
     }
+    fits
+}
+
+/// What stands in for an answer that is too large.
+fn too_large(max: usize) -> String {
+    format!("Answer too large (limit {max} bytes)")
 }

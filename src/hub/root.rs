@@ -2,8 +2,7 @@
 
 use super::Hub;
 use super::command::Request;
-use super::pending::bounded;
-use super::types::{CloseReason, Note, Outlet};
+use super::types::{CloseReason, Door, Note, Outlet};
 use crate::wire::write;
 
 impl Hub {
@@ -34,17 +33,15 @@ impl Hub {
         let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
         let info =
             write::RoomInfo { created_unix_us: room.created_unix_us, messages: room.messages };
-        self.answer(by, out, |buffer| {
-            bounded(buffer, self.settings.limits.backlog_bytes_max, |buffer, _| {
-                write::room_info(
-                    buffer,
-                    &room.name,
-                    room.params.iter(),
-                    clients.map(|session| &*session.nick),
-                    children.map(|room| &*room.name),
-                    info,
-                );
-            });
+        self.answer_bounded(by, out, |buffer, _| {
+            write::room_info(
+                buffer,
+                &room.name,
+                room.params.iter(),
+                clients.map(|session| &*session.nick),
+                children.map(|room| &*room.name),
+                info,
+            );
         });
     }
 
@@ -60,7 +57,9 @@ impl Hub {
         let farewell =
             out.encode(|buffer| write::error(buffer, "### Server is now going down ... ###"));
         for session in self.sessions.take_all() {
-            out.push(session.conn, farewell);
+            if session.door == Door::Main {
+                out.push(session.conn, farewell);
+            }
             out.close(session.conn, CloseReason::Shutdown);
         }
         self.rooms.clear();

@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) door: Door,
     pub(super) login: Login,
     pub(super) root: bool,
+    /// Its `connect` asked for capabilities (PROTOCOL.md section 13).
+    pub(super) asked_capabilities: bool,
     /// As it was given; empty while [`Login::New`].
     pub(super) nick: Box<str>,
     /// The rooms it is in, in the order in which it joined them.
@@ -183,6 +185,7 @@ impl Sessions {
             door,
             login: Login::New,
             root: false,
+            asked_capabilities: false,
             nick: Box::default(),
             rooms: Vec::new(),
             params: Params::default(),
@@ -236,10 +239,18 @@ impl Sessions {
         }
     }
 
+    /// Notes that the login asked for capabilities.
+    pub(super) fn ask_capabilities(&mut self, conn: ConnId) {
+        if let Some(session) = self.find_mut(conn) {
+            session.asked_capabilities = true;
+        }
+    }
+
     /// A reserved nick is given back.
     pub(super) fn refuse(&mut self, conn: ConnId) {
         if let Some(session) = self.find_mut(conn) {
             session.login = Login::New;
+            session.asked_capabilities = false;
             let nick = std::mem::take(&mut session.nick);
             self.free_nick(&nick);
         }

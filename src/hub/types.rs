@@ -320,6 +320,12 @@ pub enum Note<'a> {
         /// Its name.
         room: &'a str,
     },
+    /// A list for a room's members would have been larger than `limits.backlog`; they got an
+    /// error instead.
+    ListTooLarge {
+        /// The room.
+        room: &'a str,
+    },
     /// Root removed a client.
     Kicked {
         /// Root.

@@ -241,6 +241,9 @@ impl<S> Outlet for Desk<S> {
                 debug!("{} created room \"{}\"", self.who(conn, ""), Escaped(room));
             }
             Note::RoomRemoved { room } => debug!("room \"{}\" removed", Escaped(room)),
+            Note::ListTooLarge { room } => {
+                debug!("the list for room \"{}\" is over limits.backlog", Escaped(room));
+            }
             Note::Kicked { by, conn, nick } => {
                 warn!("{} kicked by root, {}", self.who(conn, nick), self.who(by, ""));
             }

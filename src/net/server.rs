@@ -330,7 +330,10 @@ impl<W: World> Server<W> {
                 Err(error) => self.lose(id, &error),
             }
         }
-        self.end_if_read_to_the_end(id);
+        // What the last stanzas made due is sent before the end is told: it has its own turn.
+        if budget == STANZAS_PER_TURN {
+            self.end_if_read_to_the_end(id);
+        }
     }
 
     /// Handles the frames that the first `count` bytes of the scratch buffer complete, as far

@@ -129,9 +129,14 @@ pub fn info(buffer: &mut Vec<u8>, message: &str) {
     put!(buffer, b"</info>");
 }
 
-/// The answer to a login that succeeded.
-pub fn connected(buffer: &mut Vec<u8>, nick: &str) {
-    put!(buffer, b"<connect isok='1' msg='Your nickname is now : ", nick, b"'/>");
+/// The answer to a login that succeeded; a client that asked for capabilities is told which
+/// of them it has been granted.
+pub fn connected(buffer: &mut Vec<u8>, nick: &str, granted: Option<&str>) {
+    put!(buffer, b"<connect isok='1' msg='Your nickname is now : ", nick, b"'");
+    if let Some(granted) = granted {
+        put!(buffer, b" caps='", granted, b"'");
+    }
+    put!(buffer, b"/>");
 }
 
 /// The first answer to a login that was refused.

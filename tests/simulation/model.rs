@@ -40,6 +40,8 @@ pub(crate) struct Session {
     /// What its nick has in common with those that equal it.
     identity: String,
     pub(crate) root: bool,
+    /// Its `connect` had `caps`.
+    asked_capabilities: bool,
     pub(crate) params: Vec<(String, String)>,
     /// In the order in which it joined them.
     pub(crate) rooms: Vec<u64>,
@@ -124,8 +126,11 @@ impl Model {
         self.said.push((to, Done::Text(what)));
     }
 
+    /// The policy port says nothing but policies.
     pub(crate) fn refuse(&mut self, to: ConnId, what: &str) {
-        self.say(to, text::error(what));
+        if self.sessions.get(&to).is_none_or(|session| session.door == Door::Main) {
+            self.say(to, text::error(what));
+        }
     }
 
     /// Who is logged in, with the nick.
@@ -163,13 +168,17 @@ impl Model {
         let same = self.sessions.values().filter(|other| other.address == address).count();
         let (all_max, same_max) = (limits.sessions_max, limits.sessions_per_address_max);
         if all_max != 0 && self.sessions.len() >= all_max {
-            self.refuse(conn, &format!("Too many sessions (limit {all_max})"));
+            if door == Door::Main {
+                self.refuse(conn, &format!("Too many sessions (limit {all_max})"));
+            }
             self.said.push((conn, Done::Closed(CloseReason::TooManySessions)));
             return;
         }
         if same_max != 0 && same >= same_max && !is_loopback(address) {
             let what = format!("Too many sessions from your address (limit {same_max})");
-            self.refuse(conn, &what);
+            if door == Door::Main {
+                self.refuse(conn, &what);
+            }
             self.said.push((conn, Done::Closed(CloseReason::TooManyFromAddress)));
             return;
         }
@@ -178,6 +187,7 @@ impl Model {
             nick: String::new(),
             identity: String::new(),
             root: false,
+            asked_capabilities: false,
             params: Vec::new(),
             rooms: Vec::new(),
             address,
@@ -324,6 +334,7 @@ impl Model {
             self.refuse_login(conn, "Nickname empty or already taken");
             return;
         }
+        self.session(conn).asked_capabilities = stanza.attribute("caps").is_some();
         let root = password.is_some() && password == self.settings.root_password.as_deref();
         if password.is_some() && !root {
             self.count_failed_login(conn);
@@ -345,8 +356,10 @@ impl Model {
         session.nick = nick.to_owned();
         session.identity = nicks::identity(nick).expect("checked at the request");
         session.root = root;
+        // There is nothing to grant yet.
+        let granted = if session.asked_capabilities { " caps=''" } else { "" };
         let nick = text::value(nick);
-        self.say(conn, format!("<connect isok='1' msg='Your nickname is now : {nick}'/>"));
+        self.say(conn, format!("<connect isok='1' msg='Your nickname is now : {nick}'{granted}/>"));
     }
 
     fn refuse_login(&mut self, conn: ConnId, why: &str) {

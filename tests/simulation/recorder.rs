@@ -99,6 +99,7 @@ impl Outlet for Recorder {
             | Note::RootRefused { .. }
             | Note::Refused { .. }
             | Note::Kicked { .. }
+            | Note::ListTooLarge { .. }
             | Note::InfoTold { .. }
             | Note::Broadcast { .. }
             | Note::ShutdownAsked { .. } => {}
