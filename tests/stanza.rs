@@ -435,6 +435,7 @@ fn prefixes_are_declared_inside_the_stanza() {
         "<x xmlns:p='u' xmlns:q='u' p:a='' q:b=''/>",
         "<x xmlns:p='u' xmlns:q='v' p:a='' q:a='' a=''/>",
         "<x xmlns='u' xmlns:p='u' a='' p:a=''/>",
+        "<x xmlns:p='u'><y p:a=''/><y p:a=''/></x>",
         "<x id='1' xmlns:xm='u'/>",
         "<p.-1é:_x xmlns:p.-1é='u'/>",
     ]);
@@ -461,6 +462,7 @@ fn prefixes_are_declared_inside_the_stanza() {
             &[
                 "<x xmlns:p='u' xmlns:q='u' p:a='' q:a=''/>",
                 "<x xmlns:p='u' xmlns:q='&#117;' p:a='' q:a=''/>",
+                "<x xmlns:p='u' xmlns:q='u' xmlns:r='v' p:a='' r:a='' q:a=''/>",
                 "<x xmlns:p='u'><y xmlns:q='u' p:a='' q:a=''/></x>",
                 "<x xmlns:p='u' xmlns:q='v'><y xmlns:p='v' q:a='' p:a=''/></x>",
             ],
