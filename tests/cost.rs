@@ -1,0 +1,89 @@
+//! What a message costs: one encoding and one queue entry for each receiver, and no memory
+//! beyond that, however many receive it.
+
+use palabre::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Settings, Span, Time,
+};
+use palabre::limits::Limits;
+
+/// Counts what the hub hands out; its buffer has room for all of it beforehand.
+#[derive(Default)]
+struct Counter {
+    buffer: Vec<u8>,
+    encodings: usize,
+    pushes: usize,
+}
+
+impl Outlet for Counter {
+    fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        self.encodings += 1;
+        self.buffer.clear();
+        write(&mut self.buffer);
+        Span { start: 0, end: self.buffer.len() }
+    }
+
+    fn push(&mut self, _: ConnId, _: Span) {
+        self.pushes += 1;
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        panic!("{conn} closed: {reason}");
+    }
+
+    fn note(&mut self, _: Note<'_>) {}
+}
+
+/// A hub with one room of so many members.
+fn room_of(members: u32, out: &mut Counter) -> Hub {
+    let limits = Limits { sessions_per_address_max: 0, stanza_rate_per_s: 0, ..Limits::default() };
+    let settings = Settings { limits, ..Settings::default() };
+    let mut hub = Hub::new(settings, HashKey(1, 2), 0);
+    for slot in 0..members {
+        let conn = ConnId { slot, generation: 1 };
+        let address = std::net::IpAddr::from([192, 0, 2, 1]);
+        hub.handle(Input::Opened { conn, address, door: Door::Main }, Time(0), out);
+        for frame in [format!("<connect nickname='N{slot}'/>"), "<join room='R'/>".to_owned()] {
+            hub.handle(Input::Frame { conn, frame: frame.as_bytes() }, Time(0), out);
+        }
+    }
+    hub.handle(Input::TurnEnd, Time(0), out);
+    hub
+}
+
+#[test]
+fn a_message_is_encoded_once_and_allocates_nothing_however_many_receive_it() {
+    for members in [2, 100, 5_000] {
+        let mut out = Counter::default();
+        let mut hub = room_of(members, &mut out);
+        let conn = ConnId { slot: 0, generation: 1 };
+        let mut say = |out: &mut Counter| {
+            let frame = b"<m toroom='R'>good morning, everybody</m>";
+            hub.handle(Input::Frame { conn, frame }, Time(0), out);
+        };
+        say(&mut out);
+        (out.encodings, out.pushes) = (0, 0);
+        let memory = allocation_counter::measure(|| say(&mut out));
+        assert_eq!(out.encodings, 1, "encodings for {members} members");
+        assert_eq!(out.pushes, members as usize - 1, "pushes for {members} members");
+        assert_eq!(memory.count_total, 0, "allocations for {members} members");
+    }
+}
+
+#[test]
+fn joins_of_one_turn_share_one_client_list() {
+    let mut out = Counter::default();
+    let mut hub = room_of(100, &mut out);
+    (out.encodings, out.pushes) = (0, 0);
+    for slot in 100..132 {
+        let conn = ConnId { slot, generation: 1 };
+        let address = std::net::IpAddr::from([192, 0, 2, 1]);
+        hub.handle(Input::Opened { conn, address, door: Door::Main }, Time(0), &mut out);
+        let frame = format!("<connect nickname='N{slot}'/>");
+        hub.handle(Input::Frame { conn, frame: frame.as_bytes() }, Time(0), &mut out);
+        hub.handle(Input::Frame { conn, frame: b"<join room='R'/>" }, Time(0), &mut out);
+    }
+    let before_lists = (out.encodings, out.pushes);
+    hub.handle(Input::TurnEnd, Time(0), &mut out);
+    assert_eq!(out.encodings - before_lists.0, 1, "client lists");
+    assert_eq!(out.pushes - before_lists.1, 132, "receivers of it");
+}
