@@ -1,9 +1,20 @@
 //! The poll loop over a world in memory that tears, blocks, resets and jumps in time.
 //!
-//! `limits`, `closing` and `order` show one property each, in a world where nothing else happens.
+//! `limits`, `closing` and `order` show one property each, in a world where nothing else happens;
+//! `crowd` puts everything together by seed. A failing seed is told with its turn, and
+//! `PALABRE_SEED=N cargo test --test loop` runs it alone (`N..M` runs as many as one likes).
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a kind of client differs from all the others in one thing at a time"
+)]
+
+#[path = "loop/client.rs"]
+mod client;
 #[path = "loop/closing.rs"]
 mod closing;
+#[path = "loop/crowd.rs"]
+mod crowd;
 #[path = "loop/house.rs"]
 mod house;
 #[path = "loop/limits.rs"]

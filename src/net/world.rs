@@ -1,6 +1,6 @@
 //! What the loop asks of the world: sockets, readiness and the time.
 //!
-//! The server itself is written against these traits. `os` has the real ones; a test
+//! The server itself is written against these traits. `super::os` has the real ones; a test
 //! has ones that tear, block, reset and jump in time.
 
 use std::io::{self, IoSlice};

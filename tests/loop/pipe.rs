@@ -226,6 +226,19 @@ impl Pipe {
         Received::Bytes(take(&mut self.down, max))
     }
 
+    /// Whether a client's read would tell something.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.client_reset
+            || !self.down.is_empty()
+            || self.shut_at.is_some()
+            || self.dropped_at.is_some()
+    }
+
+    /// How many bytes the server has sent that the client has not read.
+    pub(crate) fn unread(&self) -> usize {
+        self.down.len()
+    }
+
     /// Ends the client's stream; it may still read.
     pub(crate) fn half_close(&mut self) {
         self.end_in_flight = true;
@@ -361,7 +374,8 @@ impl Pipe {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if self.client_closed {
-            // The system takes it; the answer is a reset.
+            // The system takes it; the answer is a reset, behind what is still under way.
+            self.arrived.append(&mut self.flight);
             self.dead = true;
             self.error = Some(ErrorKind::ConnectionReset);
             self.woken = true;

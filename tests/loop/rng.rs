@@ -28,6 +28,10 @@ impl Rng {
     pub(crate) fn chance(&mut self, percent: u32) -> bool {
         percent > 0 && self.below(100) < percent as usize
     }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
 }
 
 /// Spreads a number's bits.

@@ -52,6 +52,8 @@ pub(crate) struct Simulated {
     pub(crate) crowd: Option<Box<dyn Crowd>>,
     /// Signals that have come.
     pub(crate) signals: Vec<Event>,
+    /// How often the process may still sleep for too long.
+    oversleeps: u32,
     /// The poll returns by then, though nothing has happened.
     pub(crate) alarm: Option<Time>,
     /// The last poll slept until the alarm, or would have slept for ever.
@@ -148,6 +150,7 @@ impl Simulated {
             network: Network::new(seed, faults, listeners),
             crowd: None,
             signals: Vec::new(),
+            oversleeps: 5,
             alarm: None,
             slept: false,
             hurried: false,
@@ -217,7 +220,8 @@ impl World for Simulated {
                 break;
             }
             self.set_time(wake);
-            if self.network.rng.chance(self.network.faults.overslept) {
+            if self.oversleeps > 0 && self.network.rng.chance(self.network.faults.overslept) {
+                self.oversleeps -= 1;
                 let late = self.network.rng.below(2_000_000_000) as u64;
                 self.set_time(wake + Duration::from_nanos(late));
             }

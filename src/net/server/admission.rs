@@ -1,0 +1,86 @@
+//! Admission: new connections, so many in a turn, as long as there are descriptors.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::{debug, error, info, warn};
+
+use super::Server;
+use crate::hub::Input;
+use crate::limits::ACCEPTS_PER_TURN;
+use crate::net::world::{Socket, World};
+
+/// How long accepting rests when descriptors have run out and none of ours has been freed.
+const ACCEPT_REST: Duration = Duration::from_secs(1);
+
+impl<W: World> Server<W> {
+    /// Takes in new connections, so many from each listener.
+    pub(super) fn admit(&mut self) {
+        if self.stopping || self.starved_until.is_some() {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TURN {
+                if !self.listeners[index].acceptable {
+                    break;
+                }
+                match self.world.accept(index) {
+                    Ok((socket, address)) => self.admit_one(index, socket, address),
+                    Err(error) => self.accept_failed(index, &error),
+                }
+                if self.starved_until.is_some() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit_one(&mut self, listener: usize, mut socket: W::Socket, address: SocketAddr) {
+        if std::mem::take(&mut self.starved_told) {
+            info!("a descriptor was free: accepting connections again");
+        }
+        socket.set_idle_time(self.hub.settings().limits.idle_time_s);
+        let address = address.ip().to_canonical();
+        let id = self.desk.add(address, socket);
+        let connection = self.desk.connections.get_mut(id.slot as usize);
+        let registered = match connection.and_then(|connection| connection.socket.as_mut()) {
+            Some(socket) => self.world.register(socket, id.slot as usize),
+            None => Ok(()),
+        };
+        if let Err(error) = registered {
+            warn!("a connection from {address} can't be watched: {error}");
+            self.desk.finish(id.slot as usize);
+            return;
+        }
+        debug!("client {id} from {address} connected");
+        let door = self.listeners[listener].door;
+        let now = self.desk.now;
+        self.hub.handle(Input::Opened { conn: id, address, door }, now, &mut self.desk);
+    }
+
+    fn accept_failed(&mut self, listener: usize, error: &io::Error) {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.listeners[listener].acceptable = false;
+            return;
+        }
+        let of_the_peer = [
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::Interrupted,
+        ];
+        if of_the_peer.contains(&error.kind()) {
+            // The one at the head of the queue is gone; the next one may be fine.
+            return;
+        }
+        self.desk.metrics.accept_errors += 1;
+        self.starved_until = Some(self.desk.now + ACCEPT_REST);
+        if !std::mem::replace(&mut self.starved_told, true) {
+            error!(
+                "can't accept connections: {error}; going on when a descriptor is free \
+                 ({} connections open)",
+                self.desk.connections.len()
+            );
+        }
+    }
+}

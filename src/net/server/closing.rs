@@ -1,0 +1,96 @@
+//! Closing: how a connection comes to its end, and the whole server to its.
+
+use std::io;
+
+use log::debug;
+
+use super::{Server, is_open};
+use crate::hub::{CloseReason, ConnId, Input};
+use crate::net::connection::State;
+use crate::net::world::{Socket, World};
+
+impl<W: World> Server<W> {
+    /// Everybody farewell; the rest of the work is the closes' own.
+    pub(super) fn begin_stopping(&mut self) {
+        if !self.stopping {
+            self.stopping = true;
+            self.world.stop_listening();
+            let now = self.desk.now;
+            self.hub.handle(Input::Shutdown, now, &mut self.desk);
+        }
+    }
+
+    /// A connection ends for a reason that the hub did not give.
+    pub(super) fn end(&mut self, id: ConnId, reason: CloseReason) {
+        if is_open(&self.desk, id) {
+            let now = self.desk.now;
+            self.hub.handle(Input::Ended { conn: id, reason }, now, &mut self.desk);
+            self.desk.drain(id, reason);
+        }
+    }
+
+    /// A connection is broken: nothing can be sent to it any more.
+    pub(super) fn lose(&mut self, id: ConnId, error: &io::Error) {
+        debug!("client {id}: {error}");
+        self.end(id, reason_of(error));
+        self.desk.finish(id.slot as usize);
+    }
+
+    /// Ends a connection whose reader is too slow; what waits for it is dropped.
+    pub(super) fn cut_off(&mut self, id: ConnId, reason: CloseReason) {
+        self.end(id, reason);
+        self.desk.finish(id.slot as usize);
+    }
+
+    /// Tells the hub of the connections that the last flush gave up.
+    pub(super) fn tell_given_up(&mut self) {
+        for (id, reason) in std::mem::take(&mut self.given_up) {
+            if self.desk.find(id).is_some() {
+                self.cut_off(id, reason);
+            }
+        }
+    }
+
+    /// A closing connection whose farewell is out ends its stream, and is gone when the peer
+    /// has ended its own.
+    pub(super) fn go_on_closing(&mut self, slot: usize) {
+        let Some(connection) = self.desk.connections.get_mut(slot) else {
+            return;
+        };
+        if !matches!(connection.state, State::Draining { .. }) || !connection.outbox.is_empty() {
+            return;
+        }
+        if !connection.shut {
+            connection.shut = true;
+            let shut = connection.socket.as_mut().map_or(Ok(()), Socket::shutdown_write);
+            connection.ended |= shut.is_err();
+        }
+        if connection.ended {
+            self.desk.finish(slot);
+        } else {
+            self.make_ready(slot);
+        }
+    }
+
+    /// Closes the sockets of the connections that are over.
+    pub(super) fn close_sockets(&mut self) {
+        for &slot in &self.gone {
+            if let Some(connection) = self.desk.connections.get_mut(slot) {
+                connection.socket = None;
+                self.starved_until = None;
+            }
+        }
+    }
+
+    /// Gives the slots of closed connections back; nobody has got one of them in this turn.
+    pub(super) fn free_slots(&mut self) {
+        for slot in self.gone.drain(..) {
+            self.desk.connections.try_remove(slot);
+        }
+    }
+}
+
+/// Why a connection ends that failed with this.
+pub(super) fn reason_of(error: &io::Error) -> CloseReason {
+    if error.kind() == io::ErrorKind::TimedOut { CloseReason::Idle } else { CloseReason::Broken }
+}

@@ -1,0 +1,117 @@
+//! Flushing: one system call for each connection that has something to send, and what becomes
+//! of those who don't take it.
+
+use std::io;
+
+use log::debug;
+
+use super::Server;
+use super::closing::reason_of;
+use crate::hub::{CloseReason, ConnId};
+use crate::net::connection::State;
+use crate::net::desk::{Desk, slow_deadline};
+use crate::net::outbox::Flush;
+use crate::net::timers::Kind;
+use crate::net::world::World;
+
+impl<W: World> Server<W> {
+    /// One system call for each connection that has something to send.
+    pub(super) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.desk.dirty);
+        for slot in dirty.drain(..) {
+            self.flush_one(slot);
+            self.cut_off_the_fullest();
+        }
+        // Those who broke in this flush wait for the next turn, which comes at once.
+        dirty.append(&mut self.desk.dirty);
+        self.desk.dirty = dirty;
+        self.desk.clear_arena();
+    }
+
+    fn flush_one(&mut self, slot: usize) {
+        let Desk { connections, arena, metrics, backlog, .. } = &mut self.desk;
+        let Some(connection) = connections.get_mut(slot) else {
+            return;
+        };
+        connection.in_dirty = false;
+        let Some(socket) = &mut connection.socket else {
+            return;
+        };
+        if connection.state == State::Gone {
+            self.gone.push(slot);
+            return;
+        }
+        let before = connection.outbox.backlog_bytes();
+        let max = self.hub.settings().limits.backlog_bytes_max;
+        let flushed = connection.outbox.flush(arena, socket, connection.writable, max);
+        let id = connection.id;
+        backlog.change(id, before, connection.outbox.backlog_bytes());
+        match flushed {
+            Flush::Done(bytes) => metrics.bytes_out += bytes as u64,
+            Flush::Blocked(bytes) => {
+                metrics.bytes_out += bytes as u64;
+                connection.writable = false;
+            }
+            Flush::TooMuch => return self.give_up(id, CloseReason::SlowReader),
+            Flush::Broken(error) => return self.stop_writing(id, &error),
+        }
+        self.watch_slowness(slot);
+        self.go_on_closing(slot);
+    }
+
+    /// Nothing more can be written to a connection. What it had sent before is still handled:
+    /// it ends when that is read.
+    fn stop_writing(&mut self, id: ConnId, error: &io::Error) {
+        debug!("client {id}: {error}");
+        let slot = id.slot as usize;
+        self.desk.empty_outbox(slot);
+        match self.desk.find(id) {
+            Some(connection) if connection.state == State::Open => {
+                connection.broken = Some(reason_of(error));
+                connection.readable = true;
+                self.watch_slowness(slot);
+                self.make_ready(slot);
+            }
+            _ => self.desk.finish(slot),
+        }
+    }
+
+    /// A connection's reader is too slow. The hub hears of it in the next turn: its answers would
+    /// come too late for this flush.
+    fn give_up(&mut self, id: ConnId, reason: CloseReason) {
+        self.desk.empty_outbox(id.slot as usize);
+        self.given_up.push((id, reason));
+    }
+
+    /// Starts or stops the time that a reader may stay above `limits.backlogsoft`.
+    fn watch_slowness(&mut self, slot: usize) {
+        let max = self.hub.settings().limits.backlog_soft_bytes_max;
+        let now = self.desk.now;
+        let Some(connection) = self.desk.connections.get_mut(slot) else {
+            return;
+        };
+        let slow = connection.outbox.backlog_bytes() > max;
+        match connection.slow_since {
+            None if slow => {
+                connection.slow_since = Some(now);
+                self.desk.timers.set(slow_deadline(now), connection.id, Kind::SlowReader);
+            }
+            Some(since) if !slow => {
+                connection.slow_since = None;
+                self.desk.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
+            }
+            _ => {}
+        }
+    }
+
+    /// Cuts off whoever has most waiting, until all together are within the limit. It is seen to
+    /// after each connection, for one turn can fill as many outboxes as there are.
+    fn cut_off_the_fullest(&mut self) {
+        let max = self.hub.settings().limits.backlog_total_bytes_max;
+        while self.desk.backlog.bytes() > max
+            && let Some(id) = self.desk.backlog.fullest()
+        {
+            self.give_up(id, CloseReason::BacklogTotal);
+        }
+    }
+}
