@@ -170,6 +170,26 @@ fn what_was_received_before_a_connection_broke_is_handled() {
 }
 
 #[test]
+fn what_has_arrived_when_a_write_fails_is_handled_and_then_it_ends() {
+    let mut house = House::with_limits(Limits::default());
+    let a = house.member("A", ROOM);
+    let mut b = house.member("B", ROOM);
+    b.frames();
+    a.pipe.borrow_mut().fail_once(ErrorKind::NetworkDown);
+    b.send("<m c='A'>are you there</m>");
+    house.turn();
+    for n in 0..300 {
+        a.send(&format!("<m r='R'>{n}</m>"));
+    }
+    house.settle();
+    let expected: Vec<_> = (0..300).map(|n| heard("A", &n.to_string())).collect();
+    assert_eq!(b.said(), expected);
+    assert_eq!(logged("closed: the connection broke").len(), 1);
+    house.run_until(Time::from_secs(5));
+    assert!(a.is_dropped());
+}
+
+#[test]
 fn a_reset_ends_a_connection_by_whichever_call_it_is_noticed() {
     let cases = [
         (ErrorKind::ConnectionReset, "the connection broke"),

@@ -18,7 +18,7 @@ use crate::rng::Rng;
 use crate::world::{Crowd, Network};
 
 /// Seeds that are run when none is asked for; they take some seconds without optimisation.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 5;
 
 /// By then everybody has said what it has to say.
 const SAID: Time = Time::from_secs(300);

@@ -267,6 +267,11 @@ impl Pipe {
         self.woken = true;
     }
 
+    /// Makes the server's next call fail, though the stream goes on.
+    pub(crate) fn fail_once(&mut self, kind: ErrorKind) {
+        self.error = Some(kind);
+    }
+
     /// The accept queue was thrown away.
     pub(crate) fn refuse(&mut self) {
         self.lose_what_the_client_has_not_read();
