@@ -53,6 +53,8 @@ pub struct Server<W: World> {
     starved_until: Option<Time>,
     /// The log has been told of it.
     starved_told: bool,
+    /// The log is not told of the next time before this.
+    starved_quiet_until: Time,
     stopping: bool,
 }
 
@@ -97,6 +99,7 @@ impl<W: World> Server<W> {
             events: Vec::new(),
             starved_until: None,
             starved_told: false,
+            starved_quiet_until: Time::default(),
             stopping: false,
         }
     }

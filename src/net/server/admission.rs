@@ -39,6 +39,9 @@ impl<W: World> Server<W> {
     fn admit_one(&mut self, listener: usize, mut socket: W::Socket, address: SocketAddr) {
         if std::mem::take(&mut self.starved_told) {
             info!("a descriptor was free: accepting connections again");
+            // At the limit each end of a session frees a descriptor that is taken at once: that
+            // is told once a while, not once a session.
+            self.starved_quiet_until = self.desk.now + STARVED_QUIET;
         }
         socket.set_idle_time(self.hub.settings().limits.idle_time_s);
         let address = address.ip().to_canonical();
@@ -53,7 +56,7 @@ impl<W: World> Server<W> {
             self.desk.finish(id.slot as usize);
             return;
         }
-        debug!("client {id} from {address} connected");
+        info!("client {id} from {address} connected");
         let door = self.listeners[listener].door;
         let now = self.desk.now;
         self.hub.handle(Input::Opened { conn: id, address, door }, now, &mut self.desk);
@@ -75,7 +78,8 @@ impl<W: World> Server<W> {
         }
         self.desk.metrics.accept_errors += 1;
         self.starved_until = Some(self.desk.now + ACCEPT_REST);
-        if !std::mem::replace(&mut self.starved_told, true) {
+        if !self.starved_told && self.desk.now >= self.starved_quiet_until {
+            self.starved_told = true;
             error!(
                 "can't accept connections: {error}; going on when a descriptor is free \
                  ({} connections open)",
