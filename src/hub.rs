@@ -134,7 +134,7 @@ impl Hub {
             let message = out.encode(|buffer| write::error(buffer, &error));
             out.push(conn, message);
         }
-        out.note(Note::Refused { conn, error: &error, limit: true });
+        out.note(Note::Refused { conn, nick: "", error: &error, limit: true });
         out.close(conn, reason);
     }
 
@@ -211,7 +211,8 @@ impl Hub {
 
     fn refuse_with(&self, conn: ConnId, error: &str, limit: bool, out: &mut impl Outlet) {
         self.answer(conn, out, |buffer| write::error(buffer, error));
-        out.note(Note::Refused { conn, error, limit });
+        let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
+        out.note(Note::Refused { conn, nick, error, limit });
     }
 
     fn error_and_close(

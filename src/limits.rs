@@ -98,6 +98,10 @@ pub const STANZA_RATE_TIME_S: u64 = 10;
 /// flushes "within 5 s"; one value for every close keeps the loop simple).
 pub const DRAIN_TIME_S: u64 = 5;
 
+/// The same for a connection that was refused because there are too many: it is not to keep its
+/// descriptor from others for long.
+pub const REFUSED_DRAIN_TIME_S: u64 = 1;
+
 /// Bytes of the server's one read buffer and the most that one connection is read in a turn:
 /// what redis and most servers take per event; a full default stanza fits.
 pub const READ_BYTES_PER_TURN: usize = 65_536;

@@ -108,12 +108,17 @@ pub(super) enum Kind {
     Count(fn(&mut Values) -> &mut usize),
     /// A rate or a time; 0 lifts it.
     Rate(fn(&mut Values) -> &mut u64),
+    /// `[limits] idletime`: at most [`IDLE_TIME_MAX_S`].
+    IdleTime,
     /// A number of bytes, at least the one given.
     Bytes(fn(&mut Values) -> &mut usize, usize),
 }
 
 /// More than a count, a rate or a time can mean; sums and products of it stay within 64 bits.
 const COUNT_MAX: u64 = u32::MAX as u64;
+
+/// The longest silence before TCP keep-alive that Linux takes (`MAX_TCP_KEEPIDLE`).
+const IDLE_TIME_MAX_S: u64 = 32_767;
 /// A terabyte: more than any host has for a queue.
 const BYTES_MAX: u64 = 1 << 40;
 /// What the shortest useful login takes.
@@ -177,6 +182,7 @@ impl Kind {
             }
             Self::Count(at) => *at(values) = count(text, 0, COUNT_MAX)?,
             Self::Rate(at) => *at(values) = count(text, 0, COUNT_MAX)?,
+            Self::IdleTime => values.limits.idle_time_s = count(text, 0, IDLE_TIME_MAX_S)?,
             Self::Bytes(at, min) => *at(values) = count(text, min as u64, BYTES_MAX)?,
         }
         Ok(())
@@ -213,6 +219,7 @@ impl Kind {
             },
             Self::Count(at) | Self::Bytes(at, _) => at(&mut values).to_string(),
             Self::Rate(at) => at(&mut values).to_string(),
+            Self::IdleTime => values.limits.idle_time_s.to_string(),
         };
         Some(ini::escape(&shown))
     }
@@ -363,8 +370,8 @@ pub(super) static KEYS: &[Key] = keys![
         "from one address, loopback exempt; 0: no limit";
     "limits" "logintime" Kind::Rate(|v| &mut v.limits.login_time_s), "seconds",
         "from accept to login; 0: no limit";
-    "limits" "idletime" Kind::Rate(|v| &mut v.limits.idle_time_s), "seconds",
-        "of silence before the server checks that the peer is there; 0: never";
+    "limits" "idletime" Kind::IdleTime, "seconds",
+        "of silence before the server checks that the peer is there, at most 32767; 0: never";
     "limits" "stanzarate" Kind::Rate(|v| &mut v.limits.stanza_rate_per_s), "per second",
         "stanzas of one client; 0: no limit";
     "limits" "stanzaburst" Kind::Rate(|v| &mut v.limits.stanza_burst), "stanzas",

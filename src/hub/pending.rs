@@ -216,7 +216,8 @@ impl Hub {
         let mut whole = true;
         self.answer(conn, out, |buffer| whole = bounded(buffer, max, write));
         if !whole {
-            out.note(Note::Refused { conn, error: &too_large(max), limit: true });
+            let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
+            out.note(Note::Refused { conn, nick, error: &too_large(max), limit: true });
         }
     }
 }

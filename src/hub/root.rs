@@ -1,8 +1,8 @@
 //! What only root may do (PROTOCOL.md section 8).
 
-use super::Hub;
 use super::command::Request;
 use super::types::{CloseReason, Door, Note, Outlet};
+use super::{Hub, Login};
 use crate::wire::write;
 
 impl Hub {
@@ -59,6 +59,9 @@ impl Hub {
         for session in self.sessions.take_all() {
             if session.door == Door::Main {
                 out.push(session.conn, farewell);
+            }
+            if session.login == Login::Done {
+                out.note(Note::LoggedOut { conn: session.conn, nick: &session.nick });
             }
             out.close(session.conn, CloseReason::Shutdown);
         }

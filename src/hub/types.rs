@@ -303,6 +303,8 @@ pub enum Note<'a> {
     Refused {
         /// Whose.
         conn: ConnId,
+        /// Its nick, empty before the login.
+        nick: &'a str,
         /// The text of the error.
         error: &'a str,
         /// Whether a limit was the reason, so that the log names the client.

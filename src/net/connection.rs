@@ -55,6 +55,8 @@ pub(super) struct Connection<S> {
     pub(super) frames_held: bool,
     /// Our side of the stream is ended.
     pub(super) shut: bool,
+    /// Logins that were refused, as far as the log counts them.
+    pub(super) refused_logins: u8,
     /// The log has been told that it went over a limit.
     pub(super) limit_told: bool,
     /// On the list of those to serve.
@@ -81,6 +83,7 @@ impl<S> Connection<S> {
             broken: None,
             frames_held: false,
             shut: false,
+            refused_logins: 0,
             limit_told: false,
             in_ready: false,
             in_dirty: false,

@@ -10,13 +10,20 @@ use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
-use crate::limits::DRAIN_TIME_S;
+use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
 use crate::wire::framer::FRAME_END;
 
 /// The arena's capacity that is kept from turn to turn; what a storm added is given back.
 const ARENA_KEPT_BYTES: usize = 1_048_576;
+
+/// Bytes of a refused nick that the log shows; any nick in use fits the default limit.
+const REFUSED_NICK_BYTES_LOGGED: usize = 64;
+
+/// Refused logins of one connection that are logged above debug: enough to see what somebody
+/// mistypes, and nothing to fill a disk with.
+const REFUSED_LOGINS_LOGGED: u8 = 3;
 
 /// Everything that the hub's answers touch.
 #[derive(Debug)]
@@ -84,7 +91,10 @@ impl<S> Desk<S> {
 
     /// The one door by which a connection begins to close. The hub knows no more of it.
     pub(super) fn drain(&mut self, id: ConnId, reason: CloseReason) {
-        let deadline = self.now.plus_secs(DRAIN_TIME_S);
+        let refused =
+            matches!(reason, CloseReason::TooManySessions | CloseReason::TooManyFromAddress);
+        let time_s = if refused { REFUSED_DRAIN_TIME_S } else { DRAIN_TIME_S };
+        let deadline = self.now.plus_secs(time_s);
         let Some(connection) = self.find(id).filter(|found| found.state == State::Open) else {
             return;
         };
@@ -143,6 +153,14 @@ impl<S> Desk<S> {
         } else {
             info!("{who} closed: {reason}");
         }
+    }
+
+    /// Whether a login of this connection is refused for one of the first times.
+    fn is_first_refused_login(&mut self, id: ConnId) -> bool {
+        self.find(id).is_some_and(|found| {
+            found.refused_logins = found.refused_logins.saturating_add(1);
+            found.refused_logins <= REFUSED_LOGINS_LOGGED
+        })
     }
 
     /// Whether a connection goes over a limit for the first time: the log names it once, so
@@ -223,18 +241,28 @@ impl<S> Outlet for Desk<S> {
             }
             Note::LoginRefused { conn, nick, reason } => {
                 self.metrics.refusals += 1;
-                info!("{} not logged in: {reason}", self.who(conn, nick));
+                // A nick is as long as a stanza when it is refused for its length.
+                let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
+                while !nick.is_char_boundary(end) {
+                    end -= 1;
+                }
+                let who = self.who(conn, &nick[..end]);
+                if self.is_first_refused_login(conn) {
+                    info!("{who} not logged in: {reason}");
+                } else {
+                    debug!("{who} not logged in: {reason}");
+                }
             }
             Note::RootRefused { conn, nick } => {
                 warn!("{} gave a wrong root password", self.who(conn, nick));
             }
-            Note::Refused { conn, error, limit } => {
+            Note::Refused { conn, nick, error, limit } => {
                 self.metrics.refusals += 1;
                 if limit && self.is_first_limit(conn) {
-                    warn!("{} refused: {error}", self.who(conn, ""));
+                    warn!("{} refused: {error}", self.who(conn, nick));
                 } else {
                     // The text may repeat what the client sent.
-                    debug!("{} refused: {}", self.who(conn, ""), Escaped(error));
+                    debug!("{} refused: {}", self.who(conn, nick), Escaped(error));
                 }
             }
             Note::RoomCreated { room, conn } => {

@@ -141,12 +141,18 @@ impl Socket for TcpStream {
 
     fn set_idle_time(&mut self, seconds: u64) {
         let socket = SockRef::from(&*self);
+        let silence = Duration::from_secs(seconds);
+        let unanswered = KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES;
+        // No check is sent while something is on its way; then it is the answer to that which
+        // has to come in the same time.
+        let timeout = (seconds != 0).then_some(silence + unanswered);
         // A failure means that the connection is broken, which a read will tell.
+        let _ = socket.set_tcp_user_timeout(timeout);
         let _ = if seconds == 0 {
             socket.set_keepalive(false)
         } else {
             let keepalive = TcpKeepalive::new()
-                .with_time(Duration::from_secs(seconds))
+                .with_time(silence)
                 .with_interval(KEEPALIVE_INTERVAL)
                 .with_retries(KEEPALIVE_RETRIES);
             socket.set_tcp_keepalive(&keepalive)

@@ -92,7 +92,7 @@ impl Outlet for Recorder {
             Note::RoomRemoved { room } => {
                 assert!(self.rooms.remove(room), "room {room:?} removed, but it was not there");
             }
-            Note::Refused { conn, error, limit: true } => {
+            Note::Refused { conn, error, limit: true, .. } => {
                 self.limits_named.push((conn, error.to_owned()));
             }
             Note::LoginRefused { .. }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{error, info, warn};
 
 use super::Server;
 use crate::hub::Input;
@@ -13,6 +13,9 @@ use crate::net::world::{Socket, World};
 
 /// How long accepting rests when descriptors have run out and none of ours has been freed.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
+
+/// How long the log then says nothing more of it.
+const STARVED_QUIET: Duration = Duration::from_secs(60);
 
 impl<W: World> Server<W> {
     /// Takes in new connections, so many from each listener.
