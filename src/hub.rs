@@ -7,10 +7,11 @@
 //! A stanza's way: [`Hub::handle`] admits it (rate, login state), the strict parser reads it,
 //! [`command`] finds its verb, and one of `login`, `membership`, `param`, `message` and `root`
 //! does what it asks. `room` and `session` hold the tables, `pending` the lists that the changes
-//! of a turn share, `nick` the rules for names, `rate` the token buckets.
+//! of a turn share, `list` how they are written when they become long, `nick` the rules for names, `rate` the token buckets.
 
 pub mod command;
 mod hash;
+mod list;
 mod login;
 mod membership;
 mod message;

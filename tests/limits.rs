@@ -499,7 +499,7 @@ fn refused_authentications_are_failed_logins() {
 }
 
 #[test]
-fn an_answer_larger_than_the_backlog_is_replaced() {
+fn an_answer_larger_than_the_backlog_goes_without_params_or_is_replaced() {
     let mut server = Server::new(Limits { backlog_bytes_max: 2_000, ..Limits::default() });
     let conn = server.log_in("a");
     let mut rooms = "<rooms nb='0'>\n</rooms>".to_owned();
@@ -521,7 +521,46 @@ fn an_answer_larger_than_the_backlog_is_replaced() {
         assert_eq!(server.send(conn, "<getrooms/>"), [rooms.as_str()]);
     }
     assert!(rooms.len() > 1_800, "the last answer that fits nearly fills it");
+    let mut there = server.hub.rooms();
+    loop {
+        let mut list = format!("<rooms nb='{there}'>\n");
+        for room in 0..there {
+            let _ = writeln!(list, "<room name='{room}' clients='1' >\n</room>");
+        }
+        list += "</rooms>";
+        if list.len() + 1 > 2_000 {
+            break;
+        }
+        assert_eq!(server.send(conn, "<getrooms/>"), [list.as_str()]);
+        server.passes(conn, &format!("<join room='{there}'/>"));
+        there += 1;
+    }
+    assert!(there > 40, "only names are left out of");
     server.is_refused(conn, "<getrooms/>", "Answer too large (limit 2000 bytes)");
+}
+
+/// Params are told in one stanza, so all of one owner are held to the size of one, as written.
+#[test]
+fn all_params_of_an_owner_together() {
+    let limits = Limits { stanza_bytes_max: 100, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let conn = server.log_in("a");
+    server.passes(conn, "<join room='R'/>");
+    let error = "Params too long together (limit 100 bytes)";
+    // A room begins with title and openParams=0: 16 bytes. A quote is written as six.
+    let set = |name: &str, quotes: usize, rest: usize| {
+        let value = format!("{}{}", "&quot;".repeat(quotes), "x".repeat(rest));
+        format!("<setparam room='R' name='{name}' value='{value}'/>")
+    };
+    server.passes(conn, &set("k", 13, 5));
+    server.is_refused(conn, &set("l", 0, 0), error);
+    server.is_refused(conn, &set("k", 13, 6), error);
+    server.passes(conn, "<removeparam room='R' name='title'/>");
+    server.passes(conn, &set("l", 0, 4));
+    server.is_refused(conn, &set("m", 0, 0), error);
+    let own = |rest: usize| format!("<clientparam name='k' value='{}'/>", "x".repeat(rest));
+    server.passes(conn, &own(99));
+    server.is_refused(conn, &own(100), error);
 }
 
 #[test]

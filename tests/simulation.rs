@@ -66,6 +66,7 @@ const MET: &[&str] = &[
     "Login timed out (limit  s)",
     "Nickname empty or already taken",
     "Nickname empty or already taken (limit  bytes)",
+    "Params too long together (limit  bytes)",
     "No NickName Attribute",
     "No name specified",
     "No recipient given",

@@ -80,16 +80,16 @@ impl Hub {
                 self.create_room(conn, name, Some(parent), out);
             }
         }
-        self.child_rooms_due(parent, conn);
+        self.child_rooms_due(parent, conn, out);
     }
 
     /// `<getrooms />`.
     pub(super) fn tell_rooms(&self, request: &Request<'_>, out: &mut impl Outlet) {
-        self.answer_bounded(request.conn, out, |buffer, fits| {
+        self.answer_bounded(request.conn, out, |buffer, with_params, fits| {
             write::rooms_begin(buffer, self.rooms.len());
             for room in self.rooms.iter() {
                 write::newline(buffer);
-                write::room(buffer, self.rooms.head(room), room.params.iter());
+                write::room(buffer, self.rooms.head(room), room.params.iter_if(with_params));
                 if !fits(buffer) {
                     return;
                 }
@@ -170,7 +170,7 @@ impl Hub {
         }
         self.admit(conn, key, out);
         if let Some(parent) = self.rooms.room(key).and_then(|room| room.parent) {
-            self.child_rooms_due(parent, conn);
+            self.child_rooms_due(parent, conn, out);
         }
     }
 
@@ -184,14 +184,12 @@ impl Hub {
         }
         if let Some(room) = self.rooms.room(key) {
             self.answer(conn, out, |buffer| write::joined(buffer, &room.name));
-            self.answer(conn, out, |buffer| {
-                self.write_child_rooms(buffer, key);
-            });
+            self.tell_child_rooms(conn, key, out);
             self.answer(conn, out, |buffer| {
                 write::room(buffer, self.rooms.head(room), room.params.iter());
             });
         }
-        self.clients_due(key, true, conn);
+        self.clients_due(key, true, conn, out);
     }
 
     /// Takes a session out of a room it is in and tells those who stay.
@@ -212,10 +210,10 @@ impl Hub {
             for &member in &room.members {
                 out.push(member, message);
             }
-            self.clients_due(key, false, conn);
+            self.clients_due(key, false, conn, out);
         }
         if let Some(parent) = parent {
-            self.child_rooms_due(parent, conn);
+            self.child_rooms_due(parent, conn, out);
         }
         self.remove_if_empty(key, conn, out);
     }
@@ -234,7 +232,7 @@ impl Hub {
             };
             out.note(Note::RoomRemoved { room: &room.name });
             for &lister in &room.listers {
-                self.child_rooms_due(lister, by);
+                self.child_rooms_due(lister, by, out);
             }
             candidates.extend(room.listers.iter().rev());
         }

@@ -20,12 +20,11 @@ impl Hub {
         if !self.param_fits(conn, name, value, out) {
             return;
         }
-        let max = self.settings.limits.params_max;
         let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
-        if !room.params.set(name, value, max) {
-            return self.refuse_for_limit(conn, &format!("Too many params (limit {max})"), out);
+        if let Err(error) = room.params.set(name, value, &self.settings.limits) {
+            return self.refuse_for_limit(conn, &error, out);
         }
         self.tell_params(key, Some((name, value)), out);
     }
@@ -53,12 +52,11 @@ impl Hub {
         if !self.param_fits(conn, name, value, out) {
             return;
         }
-        let max = self.settings.limits.params_max;
         let Some(session) = self.sessions.find_mut(conn) else {
             return;
         };
-        if !session.params.set(name, value, max) {
-            return self.refuse_for_limit(conn, &format!("Too many params (limit {max})"), out);
+        if let Err(error) = session.params.set(name, value, &self.settings.limits) {
+            return self.refuse_for_limit(conn, &error, out);
         }
         for &key in &session.rooms {
             let Some(room) = self.rooms.room_mut(key) else {

@@ -5,9 +5,8 @@
 //! before anything further is done for a session that caused one or that would receive one.
 
 use super::room::RoomKey;
-use super::types::{ConnId, Note, Outlet};
+use super::types::{ConnId, Outlet};
 use super::{Hub, session::Session};
-use crate::wire::write;
 
 /// The lists that are due, in the order in which they became so.
 #[derive(Debug)]
@@ -46,17 +45,29 @@ impl Pending {
 
 impl Hub {
     /// Makes a room's client list due: somebody joined it or left it.
-    pub(super) fn clients_due(&mut self, key: RoomKey, joined: bool, by: ConnId) {
+    pub(super) fn clients_due(
+        &mut self,
+        key: RoomKey,
+        joined: bool,
+        by: ConnId,
+        out: &mut impl Outlet,
+    ) {
         let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
-        let pending = &mut self.pending;
-        let index = *room.roster_due.get_or_insert_with(|| {
-            let list = List::Clients(Vec::new());
-            pending.due.push(Due { room: key, serial: room.serial, list });
-            pending.due.len() - 1
-        });
-        if joined && let Some(Due { list: List::Clients(joiners), .. }) = pending.due.get_mut(index)
+        let index = match room.roster_due {
+            Some(index) => index,
+            None => {
+                let index = self.pending.due.len();
+                room.roster_due = Some(index);
+                let list = List::Clients(Vec::new());
+                self.pending.due.push(Due { room: key, serial: room.serial, list });
+                out.spent(self.client_list_bytes(key));
+                index
+            }
+        };
+        if joined
+            && let Some(Due { list: List::Clients(joiners), .. }) = self.pending.due.get_mut(index)
         {
             joiners.push(by);
         }
@@ -64,13 +75,14 @@ impl Hub {
     }
 
     /// Makes a room's list of child rooms due: one of them changed.
-    pub(super) fn child_rooms_due(&mut self, key: RoomKey, by: ConnId) {
+    pub(super) fn child_rooms_due(&mut self, key: RoomKey, by: ConnId, out: &mut impl Outlet) {
         let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
         if !room.children_due {
             room.children_due = true;
             self.pending.due.push(Due { room: key, serial: room.serial, list: List::ChildRooms });
+            out.spent(self.child_list_bytes(key));
         }
         self.note_cause(by);
     }
@@ -134,113 +146,4 @@ impl Hub {
         // The emptied vector goes back, so that a quiet room costs no allocation a turn.
         self.pending.due = due;
     }
-
-    /// Sends a room's client list to its members, or in a large room to those who joined.
-    fn send_clients(&self, key: RoomKey, joiners: &[ConnId], out: &mut impl Outlet) {
-        let Some(room) = self.rooms.room(key) else {
-            return;
-        };
-        let receivers = if room.members.len() > self.settings.full_roster_members {
-            joiners
-        } else {
-            &room.members[..]
-        };
-        let inside = |conn: &&ConnId| {
-            self.sessions.find(**conn).is_some_and(|session| session.rooms.contains(&key))
-        };
-        if !receivers.iter().any(|conn| inside(&conn)) {
-            return;
-        }
-        let max = self.settings.limits.backlog_bytes_max;
-        let mut whole = true;
-        let message = out.encode(|buffer| {
-            whole = bounded(buffer, max, |buffer, fits| {
-                write::roster_begin(buffer, &room.name, room.members.len());
-                for session in room.members.iter().filter_map(|&conn| self.sessions.find(conn)) {
-                    write::roster_client(buffer, &session.nick, session.params.iter());
-                    if !fits(buffer) {
-                        return;
-                    }
-                }
-                write::roster_end(buffer);
-            });
-        });
-        for conn in receivers.iter().filter(inside) {
-            out.push(*conn, message);
-        }
-        if !whole {
-            out.note(Note::ListTooLarge { room: &room.name });
-        }
-    }
-
-    /// Sends a room's list of child rooms to its members.
-    pub(super) fn send_child_rooms(&self, key: RoomKey, out: &mut impl Outlet) {
-        let Some(room) = self.rooms.room(key).filter(|room| !room.members.is_empty()) else {
-            return;
-        };
-        let mut whole = true;
-        let message = out.encode(|buffer| whole = self.write_child_rooms(buffer, key));
-        for &member in &room.members {
-            out.push(member, message);
-        }
-        if !whole {
-            out.note(Note::ListTooLarge { room: &room.name });
-        }
-    }
-
-    /// A room's list of child rooms; whether it was short enough.
-    pub(super) fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> bool {
-        let Some(room) = self.rooms.room(key) else {
-            return true;
-        };
-        bounded(buffer, self.settings.limits.backlog_bytes_max, |buffer, fits| {
-            write::child_rooms_begin(buffer, &room.name);
-            for child in room.children.iter().filter_map(|&key| self.rooms.room(key)) {
-                write::room(buffer, self.rooms.head(child), child.params.iter());
-                if !fits(buffer) {
-                    return;
-                }
-            }
-            write::child_rooms_end(buffer);
-        })
-    }
-
-    /// Sends one session an answer of its own that may be too long to be sent.
-    pub(super) fn answer_bounded(
-        &self,
-        conn: ConnId,
-        out: &mut impl Outlet,
-        write: impl FnOnce(&mut Vec<u8>, &dyn Fn(&Vec<u8>) -> bool),
-    ) {
-        let max = self.settings.limits.backlog_bytes_max;
-        let mut whole = true;
-        self.answer(conn, out, |buffer| whole = bounded(buffer, max, write));
-        if !whole {
-            let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
-            out.note(Note::Refused { conn, nick, error: &too_large(max), limit: true });
-        }
-    }
-}
-
-/// Writes an answer that may become long; one that would by itself fill its reader's backlog
-/// is replaced by an error, and `false` is returned. `write` stops when the check it is given says that it must.
-fn bounded(
-    buffer: &mut Vec<u8>,
-    max: usize,
-    write: impl FnOnce(&mut Vec<u8>, &dyn Fn(&Vec<u8>) -> bool),
-) -> bool {
-    let start = buffer.len();
-    write(buffer, &|buffer| buffer.len() - start < max);
-    // The NUL counts as well.
-    let fits = buffer.len() - start < max;
-    if !fits {
-        buffer.truncate(start);
-        write::error(buffer, &too_large(max));
-    }
-    fits
-}
-
-/// What stands in for an answer that is too large.
-fn too_large(max: usize) -> String {
-    format!("Answer too large (limit {max} bytes)")
 }

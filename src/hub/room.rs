@@ -6,41 +6,82 @@ use slab::Slab;
 
 use super::hash::{KeyedState, Table};
 use super::types::{ConnId, HashKey};
-use crate::limits::exceeds;
-use crate::wire::write::RoomHead;
+use crate::limits::{Limits, exceeds};
+use crate::wire::write::{RoomHead, attribute_value_bytes};
 
 /// A room's place in the table.
 pub(super) type RoomKey = u32;
 
 /// Named values of a room or a session, in the order in which they were first set.
 #[derive(Debug, Default)]
-pub(super) struct Params(Vec<(Box<str>, Box<str>)>);
+pub(super) struct Params {
+    entries: Vec<(Box<str>, Box<str>)>,
+    /// Bytes of all names and values as they are written.
+    bytes: usize,
+}
 
 impl Params {
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|param| &*param.0 == name).map(|param| &*param.1)
+        self.entries.iter().find(|param| &*param.0 == name).map(|param| &*param.1)
     }
 
-    /// Sets a param; `false` when it is new and there are `max` already.
-    pub(super) fn set(&mut self, name: &str, value: &str, max: usize) -> bool {
-        if let Some(param) = self.0.iter_mut().find(|param| &*param.0 == name) {
-            param.1 = value.into();
-            return true;
+    /// Bytes of all names and values as they are written.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sets a param.
+    ///
+    /// # Errors
+    /// The error for its sender, when it is one too many or all together are too long. They are
+    /// held to the size of a stanza, because they are told in one: 64 values of 4 KiB, each
+    /// escaped, would be 1.5 MB to everybody at each change.
+    pub(super) fn set(&mut self, name: &str, value: &str, limits: &Limits) -> Result<(), String> {
+        let place = self.entries.iter().position(|param| &*param.0 == name);
+        if place.is_none() && exceeds(self.entries.len() + 1, limits.params_max) {
+            return Err(format!("Too many params (limit {})", limits.params_max));
         }
-        if exceeds(self.0.len() + 1, max) {
-            return false;
+        let before = place.map_or(0, |place| written_bytes(&self.entries[place]));
+        let param = (name.into(), value.into());
+        let bytes = self.bytes - before + written_bytes(&param);
+        if bytes > limits.stanza_bytes_max {
+            let max = limits.stanza_bytes_max;
+            return Err(format!("Params too long together (limit {max} bytes)"));
         }
-        self.0.push((name.into(), value.into()));
-        true
+        self.bytes = bytes;
+        match place {
+            Some(place) => self.entries[place] = param,
+            None => self.entries.push(param),
+        }
+        Ok(())
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        self.0.retain(|param| &*param.0 != name);
+        if let Some(place) = self.entries.iter().position(|param| &*param.0 == name) {
+            self.bytes -= written_bytes(&self.entries.remove(place));
+        }
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|param| (&*param.0, &*param.1))
+        self.entries.iter().map(|param| (&*param.0, &*param.1))
     }
+
+    /// All of them or, where there is no room for them, none.
+    pub(super) fn iter_if(&self, wanted: bool) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        let entries = if wanted { &self.entries[..] } else { &[] };
+        entries.iter().map(|param| (&*param.0, &*param.1))
+    }
+}
+
+fn written_bytes((name, value): &(Box<str>, Box<str>)) -> usize {
+    attribute_value_bytes(name) + attribute_value_bytes(value)
+}
+
+/// What every room begins with.
+fn first_params() -> Params {
+    let entries = vec![("title".into(), "".into()), ("openParams".into(), "0".into())];
+    let bytes = entries.iter().map(written_bytes).sum();
+    Params { entries, bytes }
 }
 
 /// A room.
@@ -130,9 +171,6 @@ impl Rooms {
 
     /// Creates an empty room.
     pub(super) fn create(&mut self, name: &str, created_unix_us: u64) -> RoomKey {
-        let mut params = Params::default();
-        params.set("title", "", 0);
-        params.set("openParams", "0", 0);
         self.created += 1;
         let serial = self.created;
         let key = self.slab.insert(Room {
@@ -140,7 +178,7 @@ impl Rooms {
             serial,
             members: Vec::new(),
             operator: None,
-            params,
+            params: first_params(),
             parent: None,
             children: Vec::new(),
             listers: Vec::new(),

@@ -29,15 +29,15 @@ impl Hub {
             return self.refuse(by, "No room by that name", out);
         };
         out.note(Note::InfoTold { by, room: &room.name });
-        let clients = room.members.iter().filter_map(|&conn| self.sessions.find(conn));
-        let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
         let info =
             write::RoomInfo { created_unix_us: room.created_unix_us, messages: room.messages };
-        self.answer_bounded(by, out, |buffer, _| {
+        self.answer_bounded(by, out, |buffer, with_params, _| {
+            let clients = room.members.iter().filter_map(|&conn| self.sessions.find(conn));
+            let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
             write::room_info(
                 buffer,
                 &room.name,
-                room.params.iter(),
+                room.params.iter_if(with_params),
                 clients.map(|session| &*session.nick),
                 children.map(|room| &*room.name),
                 info,

@@ -159,6 +159,13 @@ pub trait Outlet {
     /// Tells what happened, to be logged and counted.
     fn note(&mut self, note: Note<'_>);
 
+    /// Tells of bytes that were or will be encoded in this turn besides those of
+    /// [`Outlet::encode`]: a list that is due, one that was too long. Whoever bounds a turn's
+    /// work counts them.
+    fn spent(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Asks whether this login may happen; the answer comes as [`Input::Verdict`], now or late.
     /// Only asked when [`Settings::ask_logins`] is set. `stanza` is the `connect` stanza's frame.
     fn ask(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
@@ -322,8 +329,8 @@ pub enum Note<'a> {
         /// Its name.
         room: &'a str,
     },
-    /// A list for a room's members would have been larger than `limits.backlog`; they got an
-    /// error instead.
+    /// A list for a room's members would have been larger than `limits.backlog`; they got it
+    /// without params or, when that did not help, an error.
     ListTooLarge {
         /// The room.
         room: &'a str,

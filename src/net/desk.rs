@@ -10,7 +10,7 @@ use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
-use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S};
+use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, TURN_BYTES_MAX};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
 use crate::wire::framer::FRAME_END;
@@ -31,6 +31,8 @@ pub(super) struct Desk<S> {
     pub(super) connections: Slab<Connection<S>>,
     /// The stanzas encoded since the last flush.
     pub(super) arena: Vec<u8>,
+    /// Bytes that this turn's encoding costs beyond those in the arena.
+    spent_bytes: usize,
     /// Slots of those that have something to flush or to finish.
     pub(super) dirty: Vec<usize>,
     pub(super) timers: Timers,
@@ -51,6 +53,7 @@ impl<S> Desk<S> {
         Self {
             connections: Slab::new(),
             arena: Vec::new(),
+            spent_bytes: 0,
             dirty: Vec::new(),
             timers: Timers::default(),
             metrics: Metrics::default(),
@@ -135,8 +138,14 @@ impl<S> Desk<S> {
         }
     }
 
+    /// Whether this turn has encoded so much that the rest is for the next one.
+    pub(super) const fn has_enough(&self) -> bool {
+        self.arena.len().saturating_add(self.spent_bytes) >= TURN_BYTES_MAX
+    }
+
     /// Forgets the stanzas of this turn; they are written or copied out.
     pub(super) fn clear_arena(&mut self) {
+        self.spent_bytes = 0;
         self.arena.clear();
         self.arena.shrink_to(ARENA_KEPT_BYTES);
     }
@@ -209,6 +218,10 @@ impl<S> Outlet for Desk<S> {
         write(&mut self.arena);
         self.arena.push(FRAME_END);
         Span { start, end: self.arena.len() }
+    }
+
+    fn spent(&mut self, bytes: usize) {
+        self.spent_bytes = self.spent_bytes.saturating_add(bytes);
     }
 
     fn push(&mut self, to: ConnId, message: Span) {

@@ -24,7 +24,12 @@ pub struct RoomHead<'a> {
 
 /// Appends `text` so that it means itself between either kind of quotes.
 pub fn attribute_value(buffer: &mut Vec<u8>, text: &str) {
-    escape(buffer, text, |byte| match byte {
+    escape(buffer, text, attribute_reference);
+}
+
+/// What stands for a byte between quotes, where it can't stand for itself.
+const fn attribute_reference(byte: u8) -> Option<&'static str> {
+    match byte {
         b'&' => Some("&amp;"),
         b'<' => Some("&lt;"),
         b'>' => Some("&gt;"),
@@ -35,7 +40,13 @@ pub fn attribute_value(buffer: &mut Vec<u8>, text: &str) {
         b'\n' => Some("&#10;"),
         b'\r' => Some("&#13;"),
         _ => None,
-    });
+    }
+}
+
+/// How many bytes [`attribute_value`] appends.
+#[must_use]
+pub fn attribute_value_bytes(text: &str) -> usize {
+    text.bytes().map(|byte| attribute_reference(byte).map_or(1, str::len)).sum()
 }
 
 /// Appends `value` so that it means itself between tags.

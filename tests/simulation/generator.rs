@@ -167,6 +167,7 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         if random.chance(part, whole) { random.one_of(low) } else { usual }
     };
     let limits = Limits {
+        stanza_bytes_max: low(usual.stanza_bytes_max, &[40, 100]),
         nick_bytes_max: low(usual.nick_bytes_max, &[10, 16]),
         room_bytes_max: low(usual.room_bytes_max, &[8, 20]),
         params_max: low(usual.params_max, &[0, 2, 4]),

@@ -77,21 +77,31 @@ impl Model {
         self.room_text(id, &self.rooms[&id].params)
     }
 
+    /// A room in a list, which may have to leave the params out.
+    fn listed_room_text(&self, id: u64, with_params: bool) -> String {
+        if with_params { self.full_room_text(id) } else { self.room_text(id, &[]) }
+    }
+
     fn child_rooms_text(&self, id: u64) -> String {
         let room = &self.rooms[&id];
-        let children: Vec<String> =
-            room.children.iter().map(|child| self.full_room_text(*child)).collect();
-        self.bounded(text::child_rooms(&room.name, &children))
+        self.bounded(|with_params| {
+            let text = |child: &u64| self.listed_room_text(*child, with_params);
+            let children: Vec<String> = room.children.iter().map(text).collect();
+            text::child_rooms(&room.name, &children)
+        })
     }
 
     fn client_list_text(&self, id: u64) -> String {
         let room = &self.rooms[&id];
-        let client = |member| {
-            let session = &self.sessions[member];
-            (session.nick.clone(), session.params.clone())
-        };
-        let clients: Vec<_> = room.members.iter().map(client).collect();
-        self.bounded(text::clients(&room.name, &clients))
+        self.bounded(|with_params| {
+            let client = |member| {
+                let session = &self.sessions[member];
+                let params = if with_params { session.params.clone() } else { Vec::new() };
+                (session.nick.clone(), params)
+            };
+            let clients: Vec<_> = room.members.iter().map(client).collect();
+            text::clients(&room.name, &clients)
+        })
     }
 
     // What is shared.
@@ -471,19 +481,37 @@ impl Model {
         }
         let known = there.iter().any(|(other, _)| other == name);
         let full = count_max != 0 && there.len() >= count_max && !known;
-        full.then(|| format!("Too many params (limit {count_max})"))
+        if full {
+            return Some(format!("Too many params (limit {count_max})"));
+        }
+        // All together, as they are written, are held to the size of a stanza.
+        let written =
+            |name: &str, content: &str| text::value(name).len() + text::value(content).len();
+        let others = there.iter().filter(|(other, _)| other != name);
+        let together = others.map(|(other, old)| written(other, old)).sum::<usize>();
+        let together_max = limits.stanza_bytes_max;
+        (together + written(name, content) > together_max)
+            .then(|| format!("Params too long together (limit {together_max} bytes)"))
     }
 
-    /// A list, or what stands for one that with its NUL its reader's backlog would not hold.
-    fn bounded(&self, what: String) -> String {
+    /// A list, without its params if it would else be too large, or what stands for one that
+    /// with its NUL its reader's backlog would not hold.
+    fn bounded(&self, what: impl Fn(bool) -> String) -> String {
         let bytes_max = self.settings.limits.backlog_bytes_max;
-        let too_large = format!("Answer too large (limit {bytes_max} bytes)");
-        if what.len() + 1 > bytes_max { text::error(&too_large) } else { what }
+        let fits = |what: &String| what.len() < bytes_max;
+        [what(true), what(false)]
+            .into_iter()
+            .find(fits)
+            .unwrap_or_else(|| text::error(&format!("Answer too large (limit {bytes_max} bytes)")))
     }
 
     pub(crate) fn get_rooms(&mut self, conn: ConnId) {
-        let rooms: Vec<String> = self.rooms.keys().map(|id| self.full_room_text(*id)).collect();
-        self.say(conn, self.bounded(text::rooms(&rooms)));
+        let what = self.bounded(|with_params| {
+            let text = |id: &u64| self.listed_room_text(*id, with_params);
+            let rooms: Vec<String> = self.rooms.keys().map(text).collect();
+            text::rooms(&rooms)
+        });
+        self.say(conn, what);
     }
 
     pub(crate) fn get_info(&mut self, conn: ConnId, stanza: &Stanza) {
@@ -499,8 +527,11 @@ impl Model {
         let child = |child| self.rooms[child].name.clone();
         let children: Vec<String> = room.children.iter().map(child).collect();
         let created = text::date_time(self.unix_start_us, room.created);
-        let what = text::room_info(name, &room.params, &nicks, &children, &created, room.messages);
-        self.say(conn, self.bounded(what));
+        let what = self.bounded(|with_params| {
+            let params = if with_params { &room.params[..] } else { &[] };
+            text::room_info(name, params, &nicks, &children, &created, room.messages)
+        });
+        self.say(conn, what);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input, Progress};
-use crate::limits::{STANZAS_PER_TURN, TURN_BYTES_MAX};
+use crate::limits::STANZAS_PER_TURN;
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
@@ -13,7 +13,7 @@ impl<W: World> Server<W> {
     /// Each of those with work has its go, until the turn has encoded enough.
     pub(super) fn serve_ready(&mut self) {
         for _ in 0..self.ready.len() {
-            if self.desk.arena.len() >= TURN_BYTES_MAX {
+            if self.desk.has_enough() {
                 break;
             }
             let Some(id) = self.ready.pop_front() else {
@@ -86,7 +86,7 @@ impl<W: World> Server<W> {
                     break;
                 }
             };
-            if *budget == 0 || self.desk.arena.len() >= TURN_BYTES_MAX {
+            if *budget == 0 || self.desk.has_enough() {
                 cut.retract();
                 frames_held = true;
                 break;
