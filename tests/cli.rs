@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -177,27 +178,26 @@ fn addresses(lines: &[String]) -> Vec<String> {
 }
 
 /// A client by hand.
-struct Talk(TcpStream);
+struct Talk(BufReader<TcpStream>);
 
 impl Talk {
     fn to(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
+        Self(BufReader::new(stream))
     }
 
     /// Sends a stanza and reads the next one that arrives.
     fn ask(&mut self, stanza: &str) -> String {
-        self.0.write_all(format!("{stanza}\0").as_bytes()).unwrap();
+        self.0.get_mut().write_all(format!("{stanza}\0").as_bytes()).unwrap();
         self.next()
     }
 
     fn next(&mut self) -> String {
         let mut text = Vec::new();
-        let mut byte = [0];
-        while self.0.read(&mut byte).unwrap() == 1 && byte != [0] {
-            text.push(byte[0]);
-        }
+        // Unlike `read`, this goes on after `ErrorKind::Interrupted`.
+        self.0.read_until(0, &mut text).unwrap();
+        text.pop_if(|last| *last == 0);
         String::from_utf8(text).unwrap()
     }
 }
@@ -501,9 +501,14 @@ fn a_hangup_reads_the_configuration_again() {
     let house = House::with("[daemon]\nport = 0\nip = 127.0.0.1\n[admin]\npassword = old\n");
     let server = house.serve(&["run"]);
     let address = addresses(&server.announced()).remove(0);
+    let logins = Cell::new(0);
     let root = |password: &str| {
         let mut talk = Talk::to(&address);
-        talk.ask(&format!("<connect nickname=\"r\" rootpass=\"{password}\" />"));
+        // Each login has a nick of its own: a process that another test is just starting may hold
+        // a copy of the last connection, whose nick is taken for as long.
+        let nick = format!("r{}", logins.replace(logins.get() + 1));
+        let connect = format!("<connect nickname=\"{nick}\" rootpass=\"{password}\" />");
+        assert!(talk.ask(&connect).contains("isok='1'"));
         talk.ask("<getinfo room=\"none\" />") == "<error>No room by that name</error>"
     };
     assert!(root("old") && !root("new"));
@@ -552,9 +557,11 @@ fn passwords_are_not_logged() {
     let house = House::with("[daemon]\nport = 0\nip = 127.0.0.1\n[admin]\npassword = hunter2\n");
     let mut server = house.serve(&["run", "--log-level", "debug"]);
     let address = addresses(&server.announced()).remove(0);
-    for secret in ["hunter2", "hunter3"] {
+    for (nick, secret) in [("a", "hunter2"), ("b", "hunter3")] {
         let mut talk = Talk::to(&address);
-        talk.ask(&format!("<connect nickname=\"a\" password=\"hunter4\" rootpass=\"{secret}\" />"));
+        talk.ask(&format!(
+            "<connect nickname=\"{nick}\" password=\"hunter4\" rootpass=\"{secret}\" />"
+        ));
         talk.ask("<quit />");
     }
     server.signal(Signal::TERM);
@@ -562,6 +569,76 @@ fn passwords_are_not_logged() {
     let log: Vec<String> = server.log.iter().collect();
     assert!(log.iter().any(|line| line.contains("logged in")), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains("hunter")), "{log:#?}");
+}
+
+#[test]
+fn who_goes_over_a_limit_is_named_in_the_log() {
+    let house = House::with(&format!("{DETACHED}[limits]\nroombytes = 8\n"));
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    // The first one does nothing wrong.
+    let mut talks = ["Ann", "Bob"].map(|nick| {
+        let mut talk = Talk::to(&address);
+        let connect = format!("<connect nickname=\"{nick}\" />");
+        assert!(talk.ask(&connect).contains("isok='1'"));
+        talk
+    });
+    let refusal = talks[1].ask("<join room=\"ninebytes\" />");
+    assert_eq!(refusal, "<error>Room name too long (limit 8 bytes)</error>");
+
+    // A line is logged before its answer is sent.
+    let log = house.read("l.txt");
+    let words = |needle: &str| -> Vec<&str> {
+        let mut found = log.lines().filter(|line| line.contains(needle));
+        let line = found.next().unwrap_or_else(|| panic!("no line with {needle:?}: {log}"));
+        assert_eq!(found.next(), None, "{log}");
+        line.split_whitespace().collect()
+    };
+    let (login, refused) = (words("\"Bob\" from 127.0.0.1 logged in"), words("limit 8 bytes"));
+    assert_eq!(refused[1], "warning", "{log}");
+    assert_eq!(refused[2..4], login[2..4], "{log}");
+    assert_eq!(refused[2], "client", "{log}");
+    assert!(refused.join(" ").contains("from 127.0.0.1 refused: "), "{log}");
+}
+
+#[test]
+fn nicks_are_escaped_in_the_log() {
+    let house = House::with(DETACHED);
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let mut talk = Talk::to(&address);
+    // RFC 8266 refuses what turns the direction of the text, and the refusal is logged.
+    let refusal = talk.ask("<connect nickname='A&quot;\u{202e}nn' />");
+    assert!(refusal.contains("isok='0'"), "{refusal}");
+    assert!(talk.next().starts_with("<error>"));
+    let answer = talk.ask("<connect nickname='Bo&quot;b' />");
+    assert!(answer.contains("isok='1'"), "{answer}");
+
+    let log = house.read("l.txt");
+    assert!(log.contains(r#" "A\"\u{202e}nn" from 127.0.0.1 not logged in: "#), "{log}");
+    assert!(log.contains(r#" "Bo\"b" from 127.0.0.1 logged in"#), "{log}");
+    assert!(!log.contains('\u{202e}'), "{log}");
+    assert!(!log.contains("A\"") && !log.contains("o\""), "{log}");
+}
+
+#[test]
+fn a_long_bad_nick_does_not_fill_the_log() {
+    let house = House::with(DETACHED);
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    // Escaped, the second one is three times as long.
+    for nick in ["n".repeat(5_000), "\u{ad}".repeat(2_500)] {
+        assert_eq!(nick.len(), 5_000);
+        let before = house.read("l.txt").len();
+        let mut talk = Talk::to(&address);
+        let refusal = talk.ask(&format!("<connect nickname=\"{nick}\" />"));
+        assert!(refusal.contains("isok='0'"), "{refusal}");
+        assert!(talk.next().starts_with("<error>"));
+        let log = house.read("l.txt");
+        assert!(log[before..].contains("not logged in"), "{log}");
+        let grown = log.len() - before;
+        assert!(grown <= 1_000, "{grown} bytes more for one nick");
+    }
 }
 
 #[test]
