@@ -72,9 +72,17 @@ struct Sink {
     echo: bool,
     /// Lines that could not be written.
     lost: u64,
+    /// Whether lines wait for [`flush`].
+    holds: bool,
+    /// Those that wait.
+    held: String,
 }
 
-static SINK: Mutex<Sink> = Mutex::new(Sink { file: None, echo: false, lost: 0 });
+/// Held lines are written when they are so many bytes, flushed or not.
+const HELD_BYTES_MAX: usize = 32_768;
+
+static SINK: Mutex<Sink> =
+    Mutex::new(Sink { file: None, echo: false, lost: 0, holds: false, held: String::new() });
 
 fn sink() -> MutexGuard<'static, Sink> {
     // Nothing in it can be half changed.
@@ -107,17 +115,36 @@ pub fn started() {
     sink().echo = false;
 }
 
+/// From now on lines wait for a [`flush`], which whoever serves calls once a turn: a burst of
+/// connects costs one write to the log, not one a line.
+pub fn hold() {
+    sink().holds = true;
+}
+
+/// Writes the lines that wait.
+pub fn flush() {
+    sink().write_held();
+}
+
+/// Writes the lines that wait; from now on each is written at once.
+pub fn release() {
+    let mut sink = sink();
+    sink.holds = false;
+    sink.write_held();
+}
+
 /// Changes the level, and opens the file anew: after a rotation, or another one.
 ///
 /// # Errors
 /// When the file can't be opened; then nothing has changed.
 pub fn reopen(level: Level, path: Option<&Path>) -> Result<(), Error> {
     let file = path.map(open).transpose()?;
-    sink().file = file;
+    let mut sink = sink();
+    sink.write_held();
+    sink.file = file;
     log::set_max_level(level.filter());
     Ok(())
 }
-
 /// The level that is in force.
 #[must_use]
 pub fn level() -> LevelFilter {
@@ -134,6 +161,7 @@ fn log_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         log::error!("panic, which is a bug: {panic}");
+        flush();
         default(panic);
     }));
 }
@@ -147,23 +175,36 @@ fn write_record(record: &Record<'_>) {
     if sink.echo && record.level() <= LogLevel::Warn {
         let _ = io::stderr().write_all(line.as_bytes());
     }
-    if sink.lost > 0 {
-        let lost = sink.lost;
-        let message = format_args!("{lost} lines of the log could not be written");
-        let notice = self::line(SystemTime::now(), LogLevel::Warn, &message);
-        if write_line(sink.file.as_mut(), &notice).is_ok() {
-            sink.lost = 0;
-        }
-    }
-    if write_line(sink.file.as_mut(), &line).is_err() {
-        sink.lost += 1;
+    sink.held.push_str(&line);
+    if !sink.holds || sink.held.len() > HELD_BYTES_MAX {
+        sink.write_held();
     }
 }
 
-fn write_line(file: Option<&mut File>, line: &str) -> io::Result<()> {
+impl Sink {
+    fn write_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        if self.lost > 0 {
+            let lost = self.lost;
+            let message = format_args!("{lost} lines of the log could not be written");
+            let notice = line(SystemTime::now(), LogLevel::Warn, &message);
+            if write(self.file.as_mut(), &notice).is_ok() {
+                self.lost = 0;
+            }
+        }
+        if write(self.file.as_mut(), &self.held).is_err() {
+            self.lost += self.held.lines().count() as u64;
+        }
+        self.held.clear();
+    }
+}
+
+fn write(file: Option<&mut File>, lines: &str) -> io::Result<()> {
     match file {
-        Some(file) => file.write_all(line.as_bytes()),
-        None => io::stderr().write_all(line.as_bytes()),
+        Some(file) => file.write_all(lines.as_bytes()),
+        None => io::stderr().write_all(lines.as_bytes()),
     }
 }
 
