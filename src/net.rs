@@ -1,14 +1,16 @@
 //! Binds, owns the `Poll` and the only clock.
 //!
 //! [`server`] has the turn of the loop, written against the traits of [`world`]; `os` is the
-//! real world. `connection` and `outbox` are what the loop keeps of a peer, `desk` takes what
-//! the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits.
+//! real world. `connection` and `outbox` are what the loop keeps of a peer, `deliveries` is what a
+//! turn has for each, `desk` takes what the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits.
 
 mod backlog;
 mod connection;
+mod deliveries;
 mod desk;
 mod os;
 mod outbox;
+pub(crate) use os::{listen, raise_descriptor_limit};
 pub mod server;
 mod timers;
 pub mod world;
@@ -25,6 +27,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::config::{Config, Listen, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
 use crate::limits::DESCRIPTORS_RESERVED;
+use crate::logging;
 use server::{Server, Turn};
 
 /// Why serving failed.
@@ -90,7 +93,7 @@ impl fmt::Debug for Listening {
 /// [`Error::Bind`] for the first address that can't be bound, unless it is an optional one and
 /// another could be. [`Error::System`] when the signals can't be taken.
 pub fn bind(config: &Config) -> Result<Listening, Error> {
-    let descriptors = os::raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     let mut listening = Listening {
         listeners: Vec::new(),
         doors: Vec::new(),
@@ -134,18 +137,22 @@ impl Listening {
         let settings = complete(settings);
         info!("up to {} sessions", settings.limits.sessions_max);
         let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
-        loop {
-            let turn = server.turn().map_err(|source| Error::System { what: "poll", source })?;
-            match turn {
-                Turn::Again => {}
-                Turn::Reload => {
+        logging::hold();
+        let served = loop {
+            match server.turn() {
+                Err(source) => break Err(Error::System { what: "poll", source }),
+                Ok(Turn::Again) => {}
+                Ok(Turn::Reload) => {
                     if let Some(settings) = reload() {
                         server.reload(complete(settings));
                     }
                 }
-                Turn::Stop => return Ok(()),
+                Ok(Turn::Stop) => break Ok(()),
             }
-        }
+            logging::flush();
+        };
+        logging::release();
+        served
     }
 
     fn open(&mut self, wanted: &[Listen], door: Door) -> Result<Vec<SocketAddr>, Error> {
@@ -159,7 +166,7 @@ impl Listening {
                 address.set_port(first.port());
             }
             let listener =
-                os::listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+                listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
             match listener {
                 Ok((address, listener)) => {
                     bound.push(address);

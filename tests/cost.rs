@@ -1,10 +1,16 @@
 //! What a message costs: one encoding and one queue entry for each receiver, and no memory
 //! beyond that, however many receive it.
 
+#[path = "cost/world.rs"]
+mod world;
+
 use palabre::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Settings, Span, Time,
 };
 use palabre::limits::Limits;
+use palabre::net::server::Server;
+
+use world::Calm;
 
 /// Counts what the hub hands out; its buffer has room for all of it beforehand.
 #[derive(Default)]
@@ -19,7 +25,7 @@ impl Outlet for Counter {
         self.encodings += 1;
         self.buffer.clear();
         write(&mut self.buffer);
-        Span { start: 0, end: self.buffer.len() }
+        Span { log: 0, start: 0, end: self.buffer.len() }
     }
 
     fn push(&mut self, _: ConnId, _: Span) {
@@ -33,11 +39,15 @@ impl Outlet for Counter {
     fn note(&mut self, _: Note<'_>) {}
 }
 
+/// Nobody is held back.
+fn settings() -> Settings {
+    let limits = Limits { sessions_per_address_max: 0, stanza_rate_per_s: 0, ..Limits::default() };
+    Settings { limits, ..Settings::default() }
+}
+
 /// A hub with one room of so many members.
 fn room_of(members: u32, out: &mut Counter) -> Hub {
-    let limits = Limits { sessions_per_address_max: 0, stanza_rate_per_s: 0, ..Limits::default() };
-    let settings = Settings { limits, ..Settings::default() };
-    let mut hub = Hub::new(settings, HashKey(1, 2), 0);
+    let mut hub = Hub::new(settings(), HashKey(1, 2), 0);
     for slot in 0..members {
         let conn = ConnId { slot, generation: 1 };
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
@@ -86,4 +96,63 @@ fn joins_of_one_turn_share_one_client_list() {
     hub.handle(Input::TurnEnd, Time(0), &mut out);
     assert_eq!(out.encodings - before_lists.0, 1, "client lists");
     assert_eq!(out.pushes - before_lists.1, 132, "receivers of it");
+}
+
+/// A whole server with one room of so many members.
+struct House(Server<Calm>);
+
+impl House {
+    fn of(members: usize) -> Self {
+        let mut house =
+            Self(Server::new(Calm::new(members), &[Door::Main], settings(), HashKey(1, 2), 0));
+        while house.0.connections() < members {
+            house.turn();
+        }
+        for member in 0..members {
+            house.says(member, &format!("<connect nickname='N{member}'/>\0<join room='R'/>\0"));
+        }
+        while house.0.metrics().frames_in < 2 * members as u64 {
+            house.turn();
+        }
+        house
+    }
+
+    fn says(&mut self, member: usize, bytes: &str) {
+        self.0.world_mut().shared.sent.borrow_mut()[member].extend_from_slice(bytes.as_bytes());
+    }
+
+    fn turn(&mut self) {
+        self.0.turn().expect("this poll does not fail");
+    }
+
+    /// System calls for reading and for writing so far.
+    fn calls(&mut self) -> (usize, usize) {
+        let shared = &self.0.world_mut().shared;
+        (shared.reads.get(), shared.writes.get())
+    }
+}
+
+#[test]
+fn a_turn_of_the_whole_server_allocates_nothing_and_writes_once_to_each_receiver() {
+    for members in [100, 5_000] {
+        let mut house = House::of(members);
+        let message = "<m toroom='R'>good morning, everybody</m>\0<m toroom='R'>and you</m>\0";
+        for speakers in [1, 64] {
+            // The first turn of its size may ask for memory, later ones have it.
+            for round in 0..3 {
+                for speaker in 0..speakers {
+                    house.says(speaker, message);
+                }
+                let before = house.calls();
+                let memory = allocation_counter::measure(|| house.turn());
+                let after = house.calls();
+                let receivers = if speakers == 1 { members - 1 } else { members };
+                assert_eq!(after.0 - before.0, speakers, "reads");
+                assert_eq!(after.1 - before.1, receivers, "writes");
+                if round > 0 {
+                    assert_eq!(memory.count_total, 0, "{members} members, {speakers} speak");
+                }
+            }
+        }
+    }
 }

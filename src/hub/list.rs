@@ -31,7 +31,7 @@ impl Hub {
         let members = self.rooms.room(key).into_iter().flat_map(|room| &room.members);
         members
             .filter_map(|&conn| self.sessions.find(conn))
-            .map(|session| ENTRY_BYTES + session.params.bytes())
+            .map(|session| ENTRY_BYTES + session.params().bytes())
             .sum()
     }
 
@@ -49,26 +49,22 @@ impl Hub {
         let Some(room) = self.rooms.room(key) else {
             return;
         };
-        let receivers = if room.members.len() > self.settings.full_roster_members {
-            joiners
-        } else {
-            &room.members[..]
-        };
+        let for_joiners = room.members.len() > self.settings.full_roster_members;
         let inside = |conn: &&ConnId| {
             self.sessions.find(**conn).is_some_and(|session| session.rooms.contains(&key))
         };
-        if !receivers.iter().any(|conn| inside(&conn)) {
+        if for_joiners && !joiners.iter().any(|conn| inside(&conn)) {
             return;
         }
         let mut written = Written::default();
-        let message = out.encode(|buffer| {
+        let message = out.encode_for_room(key, |buffer| {
             written = self.bounded(buffer, |buffer, with_params, fits| {
                 write::roster_begin(buffer, &room.name, room.members.len());
                 for session in room.members.iter().filter_map(|&conn| self.sessions.find(conn)) {
                     write::roster_client(
                         buffer,
                         &session.nick,
-                        session.params.iter_if(with_params),
+                        session.params().iter_if(with_params),
                     );
                     if !fits(buffer) {
                         return;
@@ -77,8 +73,12 @@ impl Hub {
                 write::roster_end(buffer);
             });
         });
-        for conn in receivers.iter().filter(inside) {
-            out.push(*conn, message);
+        if for_joiners {
+            for conn in joiners.iter().filter(inside) {
+                out.push(*conn, message);
+            }
+        } else {
+            out.push_all(&room.members, None, message);
         }
         note_cut(&room.name, written, out);
     }
@@ -89,10 +89,9 @@ impl Hub {
             return;
         };
         let mut written = Written::default();
-        let message = out.encode(|buffer| written = self.write_child_rooms(buffer, key));
-        for &member in &room.members {
-            out.push(member, message);
-        }
+        let message =
+            out.encode_for_room(key, |buffer| written = self.write_child_rooms(buffer, key));
+        out.push_all(&room.members, None, message);
         note_cut(&room.name, written, out);
     }
 

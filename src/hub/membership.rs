@@ -34,7 +34,7 @@ impl Hub {
     pub(super) fn leave(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let conn = request.conn;
         let name = request.attribute(0);
-        let Some(key) = self.rooms.find(name).filter(|&key| self.is_in(conn, key)) else {
+        let Some(key) = self.own_room(conn, name) else {
             return self.refuse(conn, "Not a known room", out);
         };
         self.depart(conn, key, out);
@@ -50,7 +50,7 @@ impl Hub {
         if !self.room_name_fits(conn, name, out) {
             return;
         }
-        let Some(parent) = self.rooms.find(parent_name).filter(|&key| self.is_in(conn, key)) else {
+        let Some(parent) = self.own_room(conn, parent_name) else {
             return self.refuse(conn, "No room by that name", out);
         };
         let existing = self.rooms.find(name);
@@ -103,6 +103,18 @@ impl Hub {
         while let Some(&key) = self.sessions.find(conn).and_then(|session| session.rooms.first()) {
             self.depart(conn, key, out);
         }
+    }
+
+    /// The room of this name, if the session is in it.
+    pub(super) fn own_room(&self, conn: ConnId, name: &str) -> Option<RoomKey> {
+        /// Up to so many names are compared; that is less work than one hash.
+        const COMPARED_MAX: usize = 4;
+        let session = self.sessions.find(conn)?;
+        if session.rooms.len() > COMPARED_MAX {
+            return self.rooms.find(name).filter(|key| session.rooms.contains(key));
+        }
+        let named = |&&key: &&RoomKey| self.rooms.room(key).is_some_and(|room| *room.name == *name);
+        session.rooms.iter().find(named).copied()
     }
 
     /// Whether a session is in a room.
@@ -162,11 +174,10 @@ impl Hub {
         if let (Some(room), Some(session)) = (self.rooms.room(key), self.sessions.find(conn))
             && !room.members.is_empty()
         {
-            let message =
-                out.encode(|buffer| write::client_joined(buffer, &session.nick, &room.name));
-            for &member in &room.members {
-                out.push(member, message);
-            }
+            let message = out.encode_for_room(key, |buffer| {
+                write::client_joined(buffer, &session.nick, &room.name)
+            });
+            out.push_all(&room.members, None, message);
         }
         self.admit(conn, key, out);
         if let Some(parent) = self.rooms.room(key).and_then(|room| room.parent) {
@@ -198,18 +209,17 @@ impl Hub {
         else {
             return;
         };
-        session.rooms.retain(|&room| room != key);
+        session.rooms.retain(|room| *room != key);
         room.members.retain(|&member| member != conn);
         if room.operator == Some(conn) {
             room.operator = None;
         }
         let parent = room.parent;
         if !room.members.is_empty() {
-            let message =
-                out.encode(|buffer| write::client_left(buffer, &session.nick, &room.name));
-            for &member in &room.members {
-                out.push(member, message);
-            }
+            let message = out.encode_for_room(key, |buffer| {
+                write::client_left(buffer, &session.nick, &room.name)
+            });
+            out.push_all(&room.members, None, message);
             self.clients_due(key, false, conn, out);
         }
         if let Some(parent) = parent {

@@ -111,10 +111,8 @@ impl Hub {
             return;
         };
         // The sender may name a room it is in, so that the receiver sees where it was said.
-        let room = request
-            .stanza
-            .value("r")
-            .filter(|room| self.rooms.find(room).is_some_and(|key| sender.rooms.contains(&key)));
+        let room =
+            request.stanza.value("r").filter(|room| self.own_room(request.conn, room).is_some());
         let message = out.encode(|buffer| {
             write::relayed(buffer, name, request.stanza, &sender.nick, room.as_deref());
         });
@@ -129,7 +127,7 @@ impl Hub {
         out: &mut impl Outlet,
     ) {
         let conn = request.conn;
-        let Some(key) = self.rooms.find(room_name).filter(|&key| self.is_in(conn, key)) else {
+        let Some(key) = self.own_room(conn, room_name) else {
             return self.refuse(conn, "No room by that name", out);
         };
         let (Some(room), Some(sender)) = (self.rooms.room_mut(key), self.sessions.find(conn))
@@ -141,14 +139,10 @@ impl Hub {
             .iter()
             .find_map(|name| request.stanza.value(name))
             .is_some_and(|value| value != "0");
-        let message = out.encode(|buffer| {
+        let message = out.encode_for_room(key, |buffer| {
             write::relayed(buffer, name, request.stanza, &sender.nick, Some(&room.name));
         });
-        for &member in &room.members {
-            if back || member != conn {
-                out.push(member, message);
-            }
-        }
+        out.push_all(&room.members, (!back).then_some(conn), message);
     }
 
     fn broadcast(&self, request: &Request<'_>, out: &mut impl Outlet) {

@@ -12,6 +12,31 @@ pub(super) fn is_tidy(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
+/// Nicks up to so many bytes are looked up without memory of their own: the default limit.
+const SHORT_NICK_BYTES: usize = 64;
+
+/// Hands the [`comparison_key`] of a nick on, if it has one; that of a short ASCII nick is not
+/// copied to the heap, for it is wanted for each private message.
+pub(super) fn with_comparison_key<T>(
+    nick: &str,
+    found: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    let bytes = nick.as_bytes();
+    let mut short = [0; SHORT_NICK_BYTES];
+    let Some(key) = short.get_mut(..bytes.len()) else {
+        return found(&comparison_key(nick)?);
+    };
+    for (lower, &byte) in key.iter_mut().zip(bytes) {
+        *lower = byte.to_ascii_lowercase();
+    }
+    // Blanks are for the long way: which of them count depends on where they stand.
+    let plain = !key.is_empty() && key.iter().all(u8::is_ascii_graphic);
+    match str::from_utf8(key) {
+        Ok(key) if plain => found(key),
+        Ok(_) | Err(_) => found(&comparison_key(nick)?),
+    }
+}
+
 /// What two equal nicks have in common: the comparison of the Nickname profile (RFC 8266
 /// section 2.4). `None` when the nick is empty, untidy or refused by the profile.
 ///
@@ -96,6 +121,18 @@ mod tests {
     fn the_short_way_of_ascii_leads_where_the_long_one_does() {
         for nick in ["Foo  Bar", "x", "A!  ~ b\"c"] {
             assert_eq!(comparison_key(nick), Some(mapped(nick)), "{nick}");
+        }
+    }
+
+    #[test]
+    fn a_nick_is_looked_up_by_the_key_it_has() {
+        let long = "N".repeat(SHORT_NICK_BYTES);
+        let longer = "N".repeat(SHORT_NICK_BYTES + 1);
+        for nick in [
+            "Foo", "x", "A b", "A  b", " a", "a ", "", "É", "a\tb", "a\u{7f}", "~!", &long, &longer,
+        ] {
+            let key = with_comparison_key(nick, |key| Some(Box::from(key)));
+            assert_eq!(key, comparison_key(nick), "{nick:?}");
         }
     }
 

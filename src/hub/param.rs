@@ -55,7 +55,7 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return;
         };
-        if let Err(error) = session.params.set(name, value, &self.settings.limits) {
+        if let Err(error) = session.params_mut().set(name, value, &self.settings.limits) {
             return self.refuse_for_limit(conn, &error, out);
         }
         for &key in &session.rooms {
@@ -63,12 +63,10 @@ impl Hub {
                 continue;
             };
             room.messages += 1;
-            let message = out.encode(|buffer| {
+            let message = out.encode_for_room(key, |buffer| {
                 write::client_param(buffer, name, value, &session.nick, &room.name);
             });
-            for &member in &room.members {
-                out.push(member, message);
-            }
+            out.push_all(&room.members, None, message);
         }
     }
 
@@ -80,7 +78,7 @@ impl Hub {
         param: &str,
         out: &mut impl Outlet,
     ) -> Option<RoomKey> {
-        let Some(key) = self.rooms.find(room_name).filter(|&key| self.is_in(conn, key)) else {
+        let Some(key) = self.own_room(conn, room_name) else {
             self.refuse(conn, "No room by that name", out);
             return None;
         };
@@ -107,16 +105,14 @@ impl Hub {
         let Some(room) = self.rooms.room(key) else {
             return;
         };
-        let message = out.encode(|buffer| {
+        let message = out.encode_for_room(key, |buffer| {
             let head = self.rooms.head(room);
             match one {
                 Some(param) => write::room(buffer, head, std::iter::once(param)),
                 None => write::room(buffer, head, room.params.iter()),
             }
         });
-        for &member in &room.members {
-            out.push(member, message);
-        }
+        out.push_all(&room.members, None, message);
         if let Some(parent) = room.parent {
             self.send_child_rooms(parent, out);
         }

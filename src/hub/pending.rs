@@ -52,9 +52,11 @@ impl Hub {
         by: ConnId,
         out: &mut impl Outlet,
     ) {
+        let full_roster_members = self.settings.full_roster_members;
         let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
+        let is_large = room.members.len() > full_roster_members;
         let index = match room.roster_due {
             Some(index) => index,
             None => {
@@ -62,7 +64,10 @@ impl Hub {
                 room.roster_due = Some(index);
                 let list = List::Clients(Vec::new());
                 self.pending.due.push(Due { room: key, serial: room.serial, list });
-                out.spent(self.client_list_bytes(key));
+                // In a large room nobody is told who stays when somebody leaves.
+                if joined || !is_large {
+                    out.spent(self.client_list_bytes(key));
+                }
                 index
             }
         };

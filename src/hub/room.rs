@@ -21,6 +21,10 @@ pub(super) struct Params {
 }
 
 impl Params {
+    pub(super) const fn none() -> Self {
+        Self { entries: Vec::new(), bytes: 0 }
+    }
+
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.entries.iter().find(|param| &*param.0 == name).map(|param| &*param.1)
     }

@@ -3,13 +3,22 @@
 use core::net::IpAddr;
 use std::collections::{BTreeSet, VecDeque};
 
+use smallvec::SmallVec;
+
 use super::hash::{KeyedState, Table};
+use super::nick::with_comparison_key;
 use super::rate::{Bucket, Rate};
 use super::room::{Params, RoomKey};
 use super::types::{CloseReason, ConnId, Door, HashKey, Time};
 use crate::limits::{
     ADDRESSES_REMEMBERED_MAX, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
 };
+
+/// Sessions for which there is room without asking the system.
+const SLOTS_KEPT: usize = 1_024;
+
+/// Rooms of one session that need no memory of their own; few are in more.
+const ROOMS_INLINE: usize = 4;
 
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +44,13 @@ pub(super) struct Session {
     /// As it was given; empty while [`Login::New`].
     pub(super) nick: Box<str>,
     /// The rooms it is in, in the order in which it joined them.
-    pub(super) rooms: Vec<RoomKey>,
-    pub(super) params: Params,
+    pub(super) rooms: SmallVec<[RoomKey; ROOMS_INLINE]>,
+    params: Option<Box<Params>>,
     /// The round of due lists in which it last caused one.
     pub(super) caused_round: u64,
     opened_at: Time,
     stanzas: Bucket,
-    excess: Option<Excess>,
+    excess: Option<Box<Excess>>,
 }
 
 /// A time during which a session sends more than its rate.
@@ -64,6 +73,16 @@ pub(super) enum Admission {
 }
 
 impl Session {
+    /// Its params; most sessions have none.
+    pub(super) fn params(&self) -> &Params {
+        static NONE: Params = Params::none();
+        self.params.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(super) fn params_mut(&mut self) -> &mut Params {
+        self.params.get_or_insert_default()
+    }
+
     pub(super) fn logged_in(&self) -> bool {
         self.login == Login::Done
     }
@@ -86,7 +105,7 @@ impl Session {
                 }
             }
             excess => {
-                *excess = Some(Excess { since: now, last: now });
+                *excess = Some(Box::new(Excess { since: now, last: now }));
                 Admission::LaterFrom(there_at)
             }
         }
@@ -96,7 +115,7 @@ impl Session {
 /// All sessions, by slot and by nick.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    slots: Vec<Option<Box<Session>>>,
+    slots: Vec<Option<Session>>,
     count: usize,
     /// Comparison key → session. Reserved nicks are here as well.
     nicks: Table<Box<str>, ConnId>,
@@ -129,7 +148,7 @@ impl Sessions {
     pub(super) fn find(&self, conn: ConnId) -> Option<&Session> {
         self.slots
             .get(conn.slot as usize)?
-            .as_deref()
+            .as_ref()
             .filter(|session| session.conn.generation == conn.generation)
     }
 
@@ -137,20 +156,20 @@ impl Sessions {
     pub(super) fn find_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
         self.slots
             .get_mut(conn.slot as usize)?
-            .as_deref_mut()
+            .as_mut()
             .filter(|session| session.conn.generation == conn.generation)
     }
 
     /// The session that has logged in under a nick equal to this one.
     pub(super) fn find_nick(&self, nick: &str) -> Option<&Session> {
-        let key = super::nick::comparison_key(nick)?;
-        let session = self.find(*self.nicks.get(&key)?)?;
+        let conn = with_comparison_key(nick, |key| self.nicks.get(key).copied())?;
+        let session = self.find(conn)?;
         session.logged_in().then_some(session)
     }
 
     /// Every session, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slots.iter().filter_map(Option::as_deref)
+        self.slots.iter().flatten()
     }
 
     /// Takes in a new connection, or tells which limit is in the way and its value.
@@ -179,7 +198,7 @@ impl Sessions {
         self.addresses.entry(address).or_default().sessions += 1;
         self.count += 1;
         self.logging_in.insert((now, conn));
-        self.slots[slot] = Some(Box::new(Session {
+        self.slots[slot] = Some(Session {
             conn,
             address,
             door,
@@ -187,21 +206,22 @@ impl Sessions {
             root: false,
             asked_capabilities: false,
             nick: Box::default(),
-            rooms: Vec::new(),
-            params: Params::default(),
+            rooms: SmallVec::new(),
+            params: None,
             caused_round: 0,
             opened_at: now,
             stanzas: Bucket::default(),
             excess: None,
-        }));
+        });
         Ok(())
     }
 
     /// Forgets a connection and frees its nick.
-    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Session> {
         self.find(conn)?;
         let session = self.slots.get_mut(conn.slot as usize)?.take()?;
         self.count -= 1;
+        self.give_back_slots();
         self.logging_in.remove(&(session.opened_at, conn));
         if session.login != Login::New {
             self.free_nick(&session.nick);
@@ -213,6 +233,19 @@ impl Sessions {
             }
         }
         Some(session)
+    }
+
+    /// The memory of a crowd goes when most of it has gone.
+    fn give_back_slots(&mut self) {
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+        if self.slots.capacity() > 4 * self.slots.len().max(SLOTS_KEPT) {
+            self.slots.shrink_to(2 * self.slots.len());
+        }
+        if self.nicks.capacity() > 4 * self.nicks.len().max(SLOTS_KEPT) {
+            self.nicks.shrink_to(2 * self.nicks.len());
+        }
     }
 
     /// Gives a nick to a session that has none; `false` when an equal one is taken.
@@ -257,9 +290,7 @@ impl Sessions {
     }
 
     fn free_nick(&mut self, nick: &str) {
-        if let Some(key) = super::nick::comparison_key(nick) {
-            self.nicks.remove(&key);
-        }
+        with_comparison_key(nick, |key| self.nicks.remove(key));
     }
 
     /// Whether this address has failed too often to be listened to.
@@ -317,7 +348,7 @@ impl Sessions {
 
     /// Forgets everybody, in the order of their slots.
     pub(super) fn take_all(&mut self) -> Vec<Session> {
-        let all = self.slots.iter_mut().filter_map(Option::take).map(|session| *session).collect();
+        let all = self.slots.iter_mut().filter_map(Option::take).collect();
         self.count = 0;
         self.nicks.clear();
         self.addresses.clear();

@@ -139,7 +139,9 @@ pub enum Progress {
 /// A stanza that the outlet has encoded, ready to be queued; valid until the turn's flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// The offset of its first byte in the turn's arena.
+    /// Which of the turn's logs it stands in.
+    pub log: u32,
+    /// The offset of its first byte in that log.
     pub start: usize,
     /// The offset after its NUL.
     pub end: usize,
@@ -150,8 +152,24 @@ pub trait Outlet {
     /// Encodes one stanza: `write` appends its text, the outlet the NUL.
     fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span;
 
+    /// Encodes one stanza that is for members of this room: an outlet may lay these down side by
+    /// side, so that what they all get is one piece. `room` is below `limits.rooms`.
+    fn encode_for_room(&mut self, room: u32, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let _ = room;
+        self.encode(write)
+    }
+
     /// Queues an encoded stanza for one connection.
     fn push(&mut self, to: ConnId, message: Span);
+
+    /// Queues an encoded stanza for all of these but one.
+    fn push_all(&mut self, to: &[ConnId], except: Option<ConnId>, message: Span) {
+        for &conn in to {
+            if Some(conn) != except {
+                self.push(conn, message);
+            }
+        }
+    }
 
     /// Closes a connection once what is queued for it has been sent. The hub has forgotten it.
     fn close(&mut self, conn: ConnId, reason: CloseReason);

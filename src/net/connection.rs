@@ -35,7 +35,8 @@ pub(super) struct Connection<S> {
     pub(super) address: IpAddr,
     /// Closed early, so that a freed slot holds no descriptor.
     pub(super) socket: Option<S>,
-    pub(super) framer: Framer,
+    /// What earlier reads have left over; nothing, as a rule.
+    pub(super) framer: Option<Box<Framer>>,
     pub(super) outbox: Outbox,
     pub(super) state: State,
     pub(super) hold: Hold,
@@ -61,8 +62,6 @@ pub(super) struct Connection<S> {
     pub(super) limit_told: bool,
     /// On the list of those to serve.
     pub(super) in_ready: bool,
-    /// On the list of those to flush.
-    pub(super) in_dirty: bool,
 }
 
 impl<S> Connection<S> {
@@ -71,7 +70,7 @@ impl<S> Connection<S> {
             id,
             address,
             socket: Some(socket),
-            framer: Framer::new(),
+            framer: None,
             outbox: Outbox::default(),
             state: State::Open,
             hold: Hold::Nothing,
@@ -86,7 +85,6 @@ impl<S> Connection<S> {
             refused_logins: 0,
             limit_told: false,
             in_ready: false,
-            in_dirty: false,
         }
     }
 

@@ -1,5 +1,4 @@
-//! Where the hub's deliveries are laid down until the turn's flush: the connections, the arena
-//! with the turn's encoded stanzas, and the log.
+//! Where what the hub says is laid down: the connections, the turn's deliveries, and the log.
 
 use std::net::IpAddr;
 
@@ -8,15 +7,12 @@ use slab::Slab;
 
 use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
+use super::deliveries::Deliveries;
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
 use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, TURN_BYTES_MAX};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
-use crate::wire::framer::FRAME_END;
-
-/// The arena's capacity that is kept from turn to turn; what a storm added is given back.
-const ARENA_KEPT_BYTES: usize = 1_048_576;
 
 /// Bytes of a refused nick that the log shows; any nick in use fits the default limit.
 const REFUSED_NICK_BYTES_LOGGED: usize = 64;
@@ -29,12 +25,10 @@ const REFUSED_LOGINS_LOGGED: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Desk<S> {
     pub(super) connections: Slab<Connection<S>>,
-    /// The stanzas encoded since the last flush.
-    pub(super) arena: Vec<u8>,
-    /// Bytes that this turn's encoding costs beyond those in the arena.
+    /// What this turn has encoded, and for whom.
+    pub(super) deliveries: Deliveries,
+    /// Bytes that this turn's encoding costs beyond those of its deliveries.
     spent_bytes: usize,
-    /// Slots of those that have something to flush or to finish.
-    pub(super) dirty: Vec<usize>,
     pub(super) timers: Timers,
     pub(super) metrics: Metrics,
     /// The time of this turn.
@@ -52,9 +46,8 @@ impl<S> Desk<S> {
     pub(super) fn new() -> Self {
         Self {
             connections: Slab::new(),
-            arena: Vec::new(),
+            deliveries: Deliveries::default(),
             spent_bytes: 0,
-            dirty: Vec::new(),
             timers: Timers::default(),
             metrics: Metrics::default(),
             now: Time::default(),
@@ -72,24 +65,21 @@ impl<S> Desk<S> {
 
     /// Takes in a new connection.
     pub(super) fn add(&mut self, address: IpAddr, socket: S) -> ConnId {
-        self.generation = self.generation.wrapping_add(1);
+        // 0 is nobody's.
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
         let entry = self.connections.vacant_entry();
         // The descriptor limit keeps slots far below what fits.
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         let id = ConnId { slot, generation: self.generation };
         entry.insert(Connection::new(id, address, socket));
+        self.deliveries.open(id);
         self.metrics.accepted += 1;
         id
     }
 
     /// Puts a connection on the list of those to flush or to finish.
     pub(super) fn mark_dirty(&mut self, slot: usize) {
-        if let Some(connection) = self.connections.get_mut(slot)
-            && !connection.in_dirty
-        {
-            connection.in_dirty = true;
-            self.dirty.push(slot);
-        }
+        self.deliveries.mark_dirty(slot);
     }
 
     /// The one door by which a connection begins to close. The hub knows no more of it.
@@ -102,11 +92,12 @@ impl<S> Desk<S> {
             return;
         };
         connection.state = State::Draining { reason, deadline };
-        connection.framer.clear();
+        connection.framer = None;
         let hold = std::mem::replace(&mut connection.hold, Hold::Nothing);
         if let Hold::Rate(time) = hold {
             self.timers.cancel(time, id, Kind::Resume);
         }
+        self.deliveries.refuse(id.slot as usize);
         self.timers.set(deadline, id, Kind::Drain);
         self.mark_dirty(id.slot as usize);
         self.log_close(id, reason);
@@ -123,15 +114,17 @@ impl<S> Desk<S> {
         if let Some(since) = connection.slow_since.take() {
             self.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
         }
-        connection.framer.clear();
+        connection.framer = None;
         connection.state = State::Gone;
         self.empty_outbox(slot);
         self.mark_dirty(slot);
     }
 
-    /// Drops everything that waits for a connection.
+    /// Drops everything that waits for a connection; nothing more is queued for it.
     pub(super) fn empty_outbox(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot) {
+            self.deliveries.refuse(slot);
+            self.deliveries.forget(slot);
             let waiting = connection.outbox.backlog_bytes();
             connection.outbox.clear();
             self.backlog.change(connection.id, waiting, 0);
@@ -140,14 +133,13 @@ impl<S> Desk<S> {
 
     /// Whether this turn has encoded so much that the rest is for the next one.
     pub(super) const fn has_enough(&self) -> bool {
-        self.arena.len().saturating_add(self.spent_bytes) >= TURN_BYTES_MAX
+        self.deliveries.encoded_bytes().saturating_add(self.spent_bytes) >= TURN_BYTES_MAX
     }
 
     /// Forgets the stanzas of this turn; they are written or copied out.
-    pub(super) fn clear_arena(&mut self) {
+    pub(super) fn clear_deliveries(&mut self) {
         self.spent_bytes = 0;
-        self.arena.clear();
-        self.arena.shrink_to(ARENA_KEPT_BYTES);
+        self.deliveries.clear();
     }
 
     fn log_close(&mut self, id: ConnId, reason: CloseReason) {
@@ -214,10 +206,11 @@ impl std::fmt::Display for Who<'_> {
 
 impl<S> Outlet for Desk<S> {
     fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
-        let start = self.arena.len();
-        write(&mut self.arena);
-        self.arena.push(FRAME_END);
-        Span { start, end: self.arena.len() }
+        self.deliveries.encode(write)
+    }
+
+    fn encode_for_room(&mut self, room: u32, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        self.deliveries.encode_for_room(room, write)
     }
 
     fn spent(&mut self, bytes: usize) {
@@ -225,20 +218,11 @@ impl<S> Outlet for Desk<S> {
     }
 
     fn push(&mut self, to: ConnId, message: Span) {
-        let slot = to.slot as usize;
-        let Some(connection) = self.connections.get_mut(slot) else {
-            return;
-        };
-        let open = connection.state == State::Open && connection.broken.is_none();
-        if connection.id != to || !open {
-            return;
-        }
-        connection.outbox.push(message);
-        self.metrics.deliveries += 1;
-        if !connection.in_dirty {
-            connection.in_dirty = true;
-            self.dirty.push(slot);
-        }
+        self.metrics.deliveries += self.deliveries.push(to, message) as u64;
+    }
+
+    fn push_all(&mut self, to: &[ConnId], except: Option<ConnId>, message: Span) {
+        self.metrics.deliveries += self.deliveries.push_all(to, except, message) as u64;
     }
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {

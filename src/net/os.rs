@@ -92,14 +92,18 @@ impl World for Os {
         Ok(())
     }
 
+    fn set_idle_time(&mut self, seconds: u64) {
+        // Whoever is accepted has the listener's options: six system calls less a connection.
+        for listener in &self.listeners {
+            check_silence(&SockRef::from(listener), seconds);
+        }
+    }
+
     fn accept(&mut self, listener: usize) -> io::Result<(TcpStream, SocketAddr)> {
         let Some(listener) = self.listeners.get(listener) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        let (stream, address) = listener.accept()?;
-        // A chat line is not to wait for the next one; a failure means the peer has gone.
-        let _ = stream.set_nodelay(true);
-        Ok((stream, address))
+        listener.accept()
     }
 
     fn register(&mut self, socket: &mut TcpStream, slot: usize) -> io::Result<()> {
@@ -140,29 +144,33 @@ impl Socket for TcpStream {
     }
 
     fn set_idle_time(&mut self, seconds: u64) {
-        let socket = SockRef::from(&*self);
-        let silence = Duration::from_secs(seconds);
-        let unanswered = KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES;
-        // No check is sent while something is on its way; then it is the answer to that which
-        // has to come in the same time.
-        let timeout = (seconds != 0).then_some(silence + unanswered);
-        // A failure means that the connection is broken, which a read will tell.
-        let _ = socket.set_tcp_user_timeout(timeout);
-        let _ = if seconds == 0 {
-            socket.set_keepalive(false)
-        } else {
-            let keepalive = TcpKeepalive::new()
-                .with_time(silence)
-                .with_interval(KEEPALIVE_INTERVAL)
-                .with_retries(KEEPALIVE_RETRIES);
-            socket.set_tcp_keepalive(&keepalive)
-        };
+        check_silence(&SockRef::from(&*self), seconds);
     }
+}
+
+/// Has the system check after so much silence that the peer is there; `0` has it rest.
+fn check_silence(socket: &SockRef<'_>, seconds: u64) {
+    let silence = Duration::from_secs(seconds);
+    let unanswered = KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES;
+    // No check is sent while something is on its way; then it is the answer to that which has
+    // to come in the same time.
+    let timeout = (seconds != 0).then_some(silence + unanswered);
+    // A failure means that the connection is broken, which a read will tell.
+    let _ = socket.set_tcp_user_timeout(timeout);
+    let _ = if seconds == 0 {
+        socket.set_keepalive(false)
+    } else {
+        let keepalive = TcpKeepalive::new()
+            .with_time(silence)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_RETRIES);
+        socket.set_tcp_keepalive(&keepalive)
+    };
 }
 
 /// A listener that may take an address over from a server that has just ended; IPv6 addresses
 /// stand for themselves only.
-pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = Domain::for_address(address);
     let socket = RawSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -170,13 +178,15 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // A chat line is not to wait for the next one; whoever is accepted inherits it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
 /// Raises the limit of open files as far as the system lets us, and tells how many there may be.
-pub(super) fn raise_descriptor_limit() -> usize {
+pub(crate) fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -186,4 +196,29 @@ pub(super) fn raise_descriptor_limit() -> usize {
     };
     // `None` is no limit at all.
     current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_has_no_delay_and_is_checked_after_silence() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut world = Os::new(vec![listener], signals().unwrap()).unwrap();
+        for (seconds, timeout) in [(300, Some(Duration::from_secs(330))), (0, None)] {
+            world.set_idle_time(seconds);
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let (stream, _) = world.accept(0).unwrap();
+            let socket = SockRef::from(&stream);
+            assert!(socket.tcp_nodelay().unwrap());
+            assert_eq!(socket.keepalive().unwrap(), seconds != 0);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), timeout);
+            if seconds != 0 {
+                let silence = Duration::from_secs(seconds);
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), silence);
+            }
+        }
+    }
 }

@@ -1,30 +1,33 @@
 //! What waits to be written to one connection.
 //!
-//! During a turn it is a list of spans in the turn's arena, merged where they touch, so that a
-//! turn's messages are written with one system call and copied nowhere. What the system does
-//! not take is copied out behind what was left over before. An empty outbox holds no memory.
+//! What a turn has queued for it stands in the turn's [`Deliveries`](super::deliveries) and is
+//! written from there; what the system does not take is copied out behind what was left over
+//! before. An outbox in which nothing waits holds no memory.
 
 use std::io::{self, IoSlice};
 
+use super::deliveries::Pieces;
 use super::world::Socket;
-use crate::hub::Span;
 
-/// Slices of one system call. More spans than this are copied together first.
+/// Slices of one system call. More pieces than this are copied together first.
 const SLICES_MAX: usize = 64;
+
+/// Several pieces of so many bytes together are copied into one slice: the system needs longer
+/// to take each by itself (6 % in `palabre bench fanout --rooms 50` with one log for all rooms).
+const JOINED_BYTES_MAX: usize = 16_384;
 
 /// Capacity is doubled below this and grows by it above, so that a backlog's memory stays
 /// close to its bytes.
 const BACKLOG_STEP_BYTES: usize = 65_536;
 
-/// One connection's queue.
+/// What earlier turns have left over for one connection.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    /// The first span of this turn; empty when there is none.
-    first: Span,
-    /// The spans after it.
-    more: Vec<Span>,
-    /// Bytes of earlier turns; those before `head` are sent.
-    backlog: Vec<u8>,
+pub(super) struct Outbox(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Those before are sent.
     head: usize,
 }
 
@@ -42,141 +45,160 @@ pub(super) enum Flush {
 }
 
 impl Outbox {
-    /// Queues a span of the turn's arena.
-    pub(super) fn push(&mut self, span: Span) {
-        let last = self.more.last_mut().unwrap_or(&mut self.first);
-        if last.end == span.start && last.end > last.start {
-            last.end = span.end;
-        } else if last.end == last.start {
-            *last = span;
-        } else {
-            self.more.push(span);
-        }
-    }
-
-    /// Whether nothing waits.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.first.end == self.first.start && self.backlog_bytes() == 0
-    }
-
     /// Bytes left over from earlier turns.
-    pub(super) const fn backlog_bytes(&self) -> usize {
-        self.backlog.len() - self.head
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.waiting().len()
+    }
+
+    /// Whether nothing is left over.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.0 = None;
     }
 
     /// Writes as much as the socket takes in one system call and keeps the rest, at most
-    /// `max` bytes. With `writable` false nothing is tried.
+    /// `max` bytes. With `writable` false nothing is tried. `joined` is scratch memory.
     pub(super) fn flush(
         &mut self,
-        arena: &[u8],
+        pieces: Pieces<'_>,
+        joined: &mut Vec<u8>,
         socket: &mut impl Socket,
         writable: bool,
         max: usize,
     ) -> Flush {
-        if self.is_empty() {
+        if self.is_empty() && pieces.is_empty() {
             return Flush::Done(0);
         }
-        if self.more.len() + 2 > SLICES_MAX && !self.keep(arena, 0, usize::MAX) {
-            return Flush::TooMuch;
+        if !writable {
+            return self.keep_after(0, pieces, max);
         }
-        let written = if writable { self.write(arena, socket) } else { Ok(0) };
-        match written {
-            Ok(bytes) => {
-                if !self.keep(arena, bytes, max) {
-                    return Flush::TooMuch;
-                }
-                if self.is_empty() { Flush::Done(bytes) } else { Flush::Blocked(bytes) }
+        if self.is_empty() {
+            if let Some(piece) = pieces.single() {
+                return self.written(send(socket, piece), pieces, max);
             }
+            if pieces.clone().map(<[u8]>::len).sum::<usize>() <= JOINED_BYTES_MAX {
+                joined.clear();
+                pieces.clone().for_each(|piece| joined.extend_from_slice(piece));
+                return self.written(send(socket, joined), pieces, max);
+            }
+        }
+        if pieces.clone().nth(SLICES_MAX - 2).is_some() {
+            if !self.keep(pieces, 0, usize::MAX) {
+                return Flush::TooMuch;
+            }
+            return self.written(send(socket, self.waiting()), Pieces::none(), max);
+        }
+        self.written(self.send_slices(pieces.clone(), socket), pieces, max)
+    }
+
+    fn written(&mut self, written: io::Result<usize>, pieces: Pieces<'_>, max: usize) -> Flush {
+        match written {
+            Ok(bytes) => self.keep_after(bytes, pieces, max),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if self.keep(arena, 0, max) {
-                    Flush::Blocked(0)
-                } else {
-                    Flush::TooMuch
-                }
+                self.keep_after(0, pieces, max)
             }
             Err(error) => Flush::Broken(error),
         }
     }
 
-    fn spans(&self) -> impl Iterator<Item = Span> {
-        std::iter::once(self.first).chain(self.more.iter().copied())
+    fn keep_after(&mut self, sent: usize, pieces: Pieces<'_>, max: usize) -> Flush {
+        if !self.keep(pieces, sent, max) {
+            Flush::TooMuch
+        } else if self.is_empty() {
+            Flush::Done(sent)
+        } else {
+            Flush::Blocked(sent)
+        }
     }
 
-    fn write(&self, arena: &[u8], socket: &mut impl Socket) -> io::Result<usize> {
+    fn waiting(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |waiting| &waiting.bytes[waiting.head..])
+    }
+
+    fn send_slices(&self, pieces: Pieces<'_>, socket: &mut impl Socket) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
-        let backlog = &self.backlog[self.head..];
-        let spans = self.spans().map(|span| &arena[span.start..span.end]);
-        for (slot, bytes) in
-            slices.iter_mut().zip(std::iter::once(backlog).chain(spans).filter(|b| !b.is_empty()))
-        {
+        let backlog = Some(self.waiting()).filter(|waiting| !waiting.is_empty());
+        for (slot, bytes) in slices.iter_mut().zip(backlog.into_iter().chain(pieces)) {
             *slot = IoSlice::new(bytes);
             count += 1;
         }
-        loop {
-            match socket.write(&slices[..count]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                result => return result,
-            }
-        }
+        write(socket, &slices[..count])
     }
 
-    /// Drops `sent` bytes from the front and copies what is left of the spans out of the arena;
+    /// Drops `sent` bytes from the front and copies what is left of the pieces out of the turn;
     /// `false`, and nothing is copied, when more than `max` bytes would wait.
-    fn keep(&mut self, arena: &[u8], sent: usize, max: usize) -> bool {
+    fn keep(&mut self, pieces: Pieces<'_>, sent: usize, max: usize) -> bool {
+        let queued: usize = pieces.clone().map(<[u8]>::len).sum();
         let from_backlog = sent.min(self.backlog_bytes());
-        self.head += from_backlog;
         let mut skip = sent - from_backlog;
-        let left = self.spans().map(|span| span.end - span.start).sum::<usize>() - skip;
+        let left = queued - skip;
+        if let Some(waiting) = &mut self.0 {
+            waiting.head += from_backlog;
+        } else if left == 0 {
+            return true;
+        }
         if self.backlog_bytes() + left > max {
             return false;
         }
+        let waiting = self.0.get_or_insert_default();
         if left > 0 {
-            self.reserve(left);
-            let spans = std::iter::once(self.first).chain(self.more.iter().copied());
-            for span in spans {
-                let bytes = &arena[span.start..span.end];
-                let from = skip.min(bytes.len());
-                self.backlog.extend_from_slice(&bytes[from..]);
+            waiting.reserve(left);
+            for piece in pieces {
+                let from = skip.min(piece.len());
+                waiting.bytes.extend_from_slice(&piece[from..]);
                 skip -= from;
             }
         }
-        self.first = Span::default();
-        if !self.more.is_empty() {
-            self.more = Vec::new();
+        waiting.compact();
+        if waiting.bytes.is_empty() {
+            self.0 = None;
         }
-        self.compact();
         true
     }
+}
 
+impl Waiting {
     fn reserve(&mut self, extra: usize) {
-        if self.backlog.len() + extra > self.backlog.capacity() {
+        if self.bytes.len() + extra > self.bytes.capacity() {
             if self.head > 0 {
-                self.backlog.drain(..self.head);
+                self.bytes.drain(..self.head);
                 self.head = 0;
             }
-            if self.backlog.len() < BACKLOG_STEP_BYTES {
-                self.backlog.reserve(extra);
+            if self.bytes.len() < BACKLOG_STEP_BYTES {
+                self.bytes.reserve(extra);
             } else {
-                self.backlog.reserve_exact(extra.max(BACKLOG_STEP_BYTES));
+                self.bytes.reserve_exact(extra.max(BACKLOG_STEP_BYTES));
             }
         }
     }
 
     fn compact(&mut self) {
-        if self.head == self.backlog.len() {
-            self.backlog = Vec::new();
+        if self.head == self.bytes.len() {
+            self.bytes = Vec::new();
             self.head = 0;
-        } else if self.head > self.backlog.len() / 2 {
-            self.backlog.drain(..self.head);
+        } else if self.head > self.bytes.len() / 2 {
+            self.bytes.drain(..self.head);
             self.head = 0;
-            self.backlog.shrink_to(self.backlog.len().max(BACKLOG_STEP_BYTES));
+            self.bytes.shrink_to(self.bytes.len().max(BACKLOG_STEP_BYTES));
+        }
+    }
+}
+
+fn send(socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
+    write(socket, &[IoSlice::new(bytes)])
+}
+
+fn write(socket: &mut impl Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match socket.write(slices) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            result => return result,
         }
     }
 }

@@ -31,6 +31,7 @@ use super::timers::Kind;
 use super::world::{Event, Socket, World};
 use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time};
 use crate::limits::READ_BYTES_PER_TURN;
+use crate::logging;
 use crate::metrics::Metrics;
 
 /// The server, running in some world.
@@ -48,6 +49,8 @@ pub struct Server<W: World> {
     gone: Vec<usize>,
     listeners: Vec<Listener>,
     scratch: Box<[u8]>,
+    /// Where pieces of one flush are put together.
+    joined: Vec<u8>,
     events: Vec<Event>,
     /// Accepting rests until then, for want of descriptors.
     starved_until: Option<Time>,
@@ -87,6 +90,7 @@ impl<W: World> Server<W> {
     ) -> Self {
         let mut desk = Desk::new();
         desk.now = world.now();
+        world.set_idle_time(settings.limits.idle_time_s);
         Self {
             world,
             hub: Hub::new(settings, hash_key, unix_start_us),
@@ -96,6 +100,7 @@ impl<W: World> Server<W> {
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
+            joined: Vec::new(),
             events: Vec::new(),
             starved_until: None,
             starved_told: false,
@@ -124,6 +129,8 @@ impl<W: World> Server<W> {
         if self.desk.shutdown_asked {
             self.begin_stopping();
         }
+        // Whoever is told something finds it in the log.
+        logging::flush();
         self.flush();
         self.close_sockets();
         self.admit();
@@ -138,6 +145,7 @@ impl<W: World> Server<W> {
     /// Puts new settings in force, for connections that are open, too.
     pub fn reload(&mut self, settings: Settings) {
         let idle_time_s = settings.limits.idle_time_s;
+        self.world.set_idle_time(idle_time_s);
         for (_, connection) in &mut self.desk.connections {
             if let Some(socket) = &mut connection.socket {
                 socket.set_idle_time(idle_time_s);
@@ -193,10 +201,11 @@ impl<W: World> Server<W> {
             let id = connection.id;
             assert_eq!(id.slot as usize, slot, "{id} sits in another's slot");
             assert_eq!(self.ready.contains(&id), connection.in_ready, "{id} in the queue");
-            assert_eq!(self.desk.dirty.contains(&slot), connection.in_dirty, "{id} to flush");
             assert!(connection.in_ready || !connection.has_work(), "{id} is forgotten");
+            let in_dirty = self.desk.deliveries.is_dirty(slot);
+            let queued = !self.desk.deliveries.pieces(slot).is_empty();
             let sendable = connection.writable && !connection.outbox.is_empty();
-            assert!(connection.in_dirty || !sendable, "{id} has something to send");
+            assert!(in_dirty || !(queued || sendable), "{id} has something to send");
             backlog_bytes += connection.outbox.backlog_bytes();
             let mut due = |time, kind| {
                 assert!(self.desk.timers.is_set(time, id, kind), "{kind:?} of {id} is not set");
@@ -214,7 +223,7 @@ impl<W: World> Server<W> {
                     assert!(self.hub.has_session(id), "{id} has no session");
                 }
                 State::Draining { deadline, .. } => due(deadline, Kind::Drain),
-                State::Gone => assert!(connection.in_dirty, "{id} is not cleared away"),
+                State::Gone => assert!(in_dirty, "{id} is not cleared away"),
             }
         }
         assert_eq!(self.hub.sessions(), open, "sessions without a connection");
@@ -224,7 +233,7 @@ impl<W: World> Server<W> {
 
     fn timeout(&self) -> Option<Duration> {
         let work = !self.ready.is_empty()
-            || !self.desk.dirty.is_empty()
+            || !self.desk.deliveries.is_clean()
             || !self.given_up.is_empty()
             || (self.starved_until.is_none()
                 && !self.stopping

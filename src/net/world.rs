@@ -31,7 +31,7 @@ pub trait Socket {
     fn shutdown_write(&mut self) -> io::Result<()>;
 
     /// Sets after how many seconds of silence the system checks that the peer is there; `0`
-    /// turns it off.
+    /// turns it off. An accepted socket has what [`World::set_idle_time`] set.
     fn set_idle_time(&mut self, seconds: u64);
 }
 
@@ -74,6 +74,10 @@ pub trait World {
     /// # Errors
     /// When the system can't wait any more.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Sets the idle time of every connection that is accepted from now on, as
+    /// [`Socket::set_idle_time`] does.
+    fn set_idle_time(&mut self, seconds: u64);
 
     /// Takes a connection from a listener.
     ///

@@ -296,7 +296,7 @@ impl Outlet for Counter {
         self.buffer.clear();
         write(&mut self.buffer);
         self.buffer.push(FRAME_END);
-        Span { start: 0, end: self.buffer.len() }
+        Span { log: 0, start: 0, end: self.buffer.len() }
     }
 
     fn push(&mut self, to: ConnId, _: Span) {

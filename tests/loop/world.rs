@@ -38,6 +38,7 @@ pub(crate) struct Network {
     /// Whose slot it is, or was last.
     slots: Vec<Option<Handle>>,
     stopped: bool,
+    idle_time_s: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +75,7 @@ impl Network {
             listeners: (0..listeners).map(|_| Listener::default()).collect(),
             slots: Vec::new(),
             stopped: false,
+            idle_time_s: None,
         }
     }
 
@@ -230,6 +232,10 @@ impl World for Simulated {
         Ok(())
     }
 
+    fn set_idle_time(&mut self, seconds: u64) {
+        self.network.idle_time_s = Some(seconds);
+    }
+
     fn accept(&mut self, listener: usize) -> io::Result<(FakeSocket, SocketAddr)> {
         let network = &mut self.network;
         assert!(!network.stopped, "accepting after the end of listening");
@@ -254,6 +260,7 @@ impl World for Simulated {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         shared.note("accept", pipe.borrow().id, 0);
+        pipe.borrow_mut().idle_time_s = network.idle_time_s;
         shared.descriptors.set(shared.descriptors.get() + 1);
         Ok((FakeSocket { pipe }, SocketAddr::new(address, 40_000)))
     }

@@ -59,7 +59,7 @@ impl Outlet for Recorder {
         assert!(!stanza.starts_with(b"<?"), "a stanza has no declaration");
         assert!(!stanza.contains(&0), "a stanza holds no NUL");
         self.arena.push(0);
-        Span { start, end: self.arena.len() }
+        Span { log: 0, start, end: self.arena.len() }
     }
 
     fn push(&mut self, to: ConnId, message: Span) {

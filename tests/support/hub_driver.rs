@@ -55,7 +55,7 @@ impl Outlet for Said {
         write(&mut self.turn);
         assert!(!self.turn[start..].contains(&0), "a NUL inside a stanza");
         self.turn.push(0);
-        Span { start, end: self.turn.len() }
+        Span { log: 0, start, end: self.turn.len() }
     }
 
     fn push(&mut self, to: ConnId, message: Span) {

@@ -47,7 +47,7 @@ impl Outlet for Recorder {
         assert!(stanza.starts_with(b"<"), "Flash sees nothing in what does not begin with a tag");
         assert!(!stanza.starts_with(b"<?") && !stanza.starts_with(b"<!"));
         self.arena.push(0);
-        Span { start, end: self.arena.len() }
+        Span { log: 0, start, end: self.arena.len() }
     }
 
     fn push(&mut self, to: ConnId, message: Span) {

@@ -9,7 +9,7 @@ use log::{error, info, warn};
 use super::Server;
 use crate::hub::Input;
 use crate::limits::ACCEPTS_PER_TURN;
-use crate::net::world::{Socket, World};
+use crate::net::world::World;
 
 /// How long accepting rests when descriptors have run out and none of ours has been freed.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
@@ -39,14 +39,13 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn admit_one(&mut self, listener: usize, mut socket: W::Socket, address: SocketAddr) {
+    fn admit_one(&mut self, listener: usize, socket: W::Socket, address: SocketAddr) {
         if std::mem::take(&mut self.starved_told) {
             info!("a descriptor was free: accepting connections again");
             // At the limit each end of a session frees a descriptor that is taken at once: that
             // is told once a while, not once a session.
             self.starved_quiet_until = self.desk.now + STARVED_QUIET;
         }
-        socket.set_idle_time(self.hub.settings().limits.idle_time_s);
         let address = address.ip().to_canonical();
         let id = self.desk.add(address, socket);
         let connection = self.desk.connections.get_mut(id.slot as usize);

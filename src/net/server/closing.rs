@@ -9,6 +9,9 @@ use crate::hub::{CloseReason, ConnId, Input};
 use crate::net::connection::State;
 use crate::net::world::{Socket, World};
 
+/// Connections for which there is room without asking the system.
+const CONNECTIONS_KEPT: usize = 1_024;
+
 impl<W: World> Server<W> {
     /// Everybody farewell; the rest of the work is the closes' own.
     pub(super) fn begin_stopping(&mut self) {
@@ -57,7 +60,10 @@ impl<W: World> Server<W> {
         let Some(connection) = self.desk.connections.get_mut(slot) else {
             return;
         };
-        if !matches!(connection.state, State::Draining { .. }) || !connection.outbox.is_empty() {
+        if !matches!(connection.state, State::Draining { .. })
+            || !connection.outbox.is_empty()
+            || !self.desk.deliveries.pieces(slot).is_empty()
+        {
             return;
         }
         if !connection.shut {
@@ -86,6 +92,12 @@ impl<W: World> Server<W> {
     pub(super) fn free_slots(&mut self) {
         for slot in self.gone.drain(..) {
             self.desk.connections.try_remove(slot);
+            self.desk.deliveries.release(slot);
+        }
+        // The memory of a crowd goes when most of it has gone.
+        let connections = &mut self.desk.connections;
+        if connections.capacity() > 4 * connections.len().max(CONNECTIONS_KEPT) {
+            connections.shrink_to_fit();
         }
     }
 }

@@ -17,23 +17,22 @@ use crate::net::world::World;
 impl<W: World> Server<W> {
     /// One system call for each connection that has something to send.
     pub(super) fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.desk.dirty);
-        for slot in dirty.drain(..) {
+        let dirty = self.desk.deliveries.take_dirty();
+        for &slot in &dirty {
             self.flush_one(slot);
             self.cut_off_the_fullest();
         }
         // Those who broke in this flush wait for the next turn, which comes at once.
-        dirty.append(&mut self.desk.dirty);
-        self.desk.dirty = dirty;
-        self.desk.clear_arena();
+        self.desk.deliveries.restore_dirty(dirty);
+        self.desk.clear_deliveries();
     }
 
     fn flush_one(&mut self, slot: usize) {
-        let Desk { connections, arena, metrics, backlog, .. } = &mut self.desk;
+        let Desk { connections, deliveries, metrics, backlog, .. } = &mut self.desk;
         let Some(connection) = connections.get_mut(slot) else {
             return;
         };
-        connection.in_dirty = false;
+        deliveries.visited(slot);
         let Some(socket) = &mut connection.socket else {
             return;
         };
@@ -43,7 +42,9 @@ impl<W: World> Server<W> {
         }
         let before = connection.outbox.backlog_bytes();
         let max = self.hub.settings().limits.backlog_bytes_max;
-        let flushed = connection.outbox.flush(arena, socket, connection.writable, max);
+        let (pieces, writable) = (deliveries.pieces(slot), connection.writable);
+        let flushed = connection.outbox.flush(pieces, &mut self.joined, socket, writable, max);
+        deliveries.forget(slot);
         let id = connection.id;
         backlog.change(id, before, connection.outbox.backlog_bytes());
         match flushed {

@@ -8,6 +8,7 @@ use crate::limits::STANZAS_PER_TURN;
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
+use crate::wire::framer::Framer;
 
 impl<W: World> Server<W> {
     /// Each of those with work has its go, until the turn has encoded enough.
@@ -71,10 +72,12 @@ impl<W: World> Server<W> {
             return;
         };
         // The frames borrow from the framer while the hub's answers change the connections.
-        let mut framer = std::mem::take(&mut connection.framer);
+        let mut framer = connection.framer.take();
+        let mut fresh = Framer::new();
+        let framing = framer.as_deref_mut().unwrap_or(&mut fresh);
         let max = self.hub.settings().limits.stanza_bytes_max;
         let now = self.desk.now;
-        let mut cut = framer.cut(&self.scratch[..count], max);
+        let mut cut = framing.cut(&self.scratch[..count], max);
         let mut hold = Hold::Nothing;
         let mut frames_held = false;
         loop {
@@ -114,7 +117,11 @@ impl<W: World> Server<W> {
             cut.discard();
         }
         if let Some(connection) = self.desk.find(id) {
-            connection.framer = framer;
+            connection.framer = match framer {
+                Some(framer) if !framer.is_empty() => Some(framer),
+                None if !fresh.is_empty() => Some(Box::new(fresh)),
+                Some(_) | None => None,
+            };
             connection.frames_held = frames_held;
             connection.hold = hold;
             if let Hold::Rate(time) = hold {

@@ -1,0 +1,455 @@
+//! What a turn has to deliver: every stanza encoded once, and for each connection the pieces of
+//! that which it gets, merged where they touch.
+//!
+//! Stanzas for the members of a room stand in a log of that room, one behind the other, so that
+//! what is said elsewhere in the same turn does not come between them; all others stand in a
+//! log of their own. One small entry a connection, all of them side by side, is all that queueing a stanza for
+//! thousands of receivers looks at. A receiver whose stanzas lie together, which is the rule in
+//! a room, has one piece; where it has more, the earlier ones hang in a chain that all
+//! connections share. Nothing here allocates once the turn's size has been seen.
+
+use crate::hub::{ConnId, Span};
+use crate::wire::framer::FRAME_END;
+
+/// Bytes whose memory the first logs of a turn keep for the next one, and the logs behind them;
+/// what a storm added is given back. A saturated room of 100 needs some 10 KB.
+const FIRST_LOGS: usize = 2;
+const FIRST_LOG_KEPT_BYTES: usize = 524_288;
+const LOG_KEPT_BYTES: usize = 16_384;
+/// Logs that are kept at all: rooms in which something is said in the same turn.
+const LOGS_KEPT: usize = 128;
+/// The same for links of chains.
+const LINKS_KEPT: usize = 16_384;
+
+/// The log of what is for nobody's room.
+const OWN_LOG: u32 = 0;
+
+/// No connection has this generation.
+const NOBODY: u32 = 0;
+
+/// The end of a chain.
+const END: u32 = u32::MAX;
+
+/// All deliveries of a turn.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    /// The stanzas encoded since the last flush: [`OWN_LOG`], and one log for each room that
+    /// has something to hear; the logs behind `logs_used` are empty.
+    logs: Vec<Vec<u8>>,
+    logs_used: u32,
+    /// By room, the turn in which it last had a log, and which.
+    log_of_room: Vec<(u32, u32)>,
+    turn: u32,
+    encoded_bytes: usize,
+    /// By slot.
+    entries: Vec<Entry>,
+    links: Vec<Link>,
+    /// Slots of those that have something to flush or to finish.
+    dirty: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Whose entry this is; [`NOBODY`] when nothing more is to be queued.
+    generation: u32,
+    /// The chain of the pieces before the last one.
+    first: u32,
+    newest: u32,
+    /// Whether there is a connection in this slot, if only one that is closing.
+    occupied: bool,
+    /// On the list of those to flush.
+    in_dirty: bool,
+    /// The last piece; empty when there is none.
+    last: Span,
+}
+
+const EMPTY: Span = Span { log: OWN_LOG, start: 0, end: 0 };
+
+const VACANT: Entry = Entry {
+    generation: NOBODY,
+    first: END,
+    newest: END,
+    occupied: false,
+    in_dirty: false,
+    last: EMPTY,
+};
+
+/// A piece that others follow.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    span: Span,
+    next: u32,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self {
+            logs: vec![Vec::new()],
+            logs_used: 1,
+            log_of_room: Vec::new(),
+            // Rooms that never had a log carry 0.
+            turn: 1,
+            encoded_bytes: 0,
+            entries: Vec::new(),
+            links: Vec::new(),
+            dirty: Vec::new(),
+        }
+    }
+}
+
+impl Deliveries {
+    /// Encodes one stanza: `write` appends its text, the NUL follows.
+    pub(super) fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        self.encode_in(OWN_LOG, write)
+    }
+
+    /// Encodes one stanza for members of a room.
+    pub(super) fn encode_for_room(&mut self, room: u32, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let log = self.log_of(room);
+        self.encode_in(log, write)
+    }
+
+    fn encode_in(&mut self, log: u32, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let bytes = &mut self.logs[log as usize];
+        let start = bytes.len();
+        write(bytes);
+        bytes.push(FRAME_END);
+        let end = bytes.len();
+        self.encoded_bytes += end - start;
+        Span { log, start, end }
+    }
+
+    /// The log of a room in this turn. Should two rooms ever share one, after as many turns as
+    /// a `u32` counts, nothing is lost but their separation.
+    fn log_of(&mut self, room: u32) -> u32 {
+        let room = room as usize;
+        if room >= self.log_of_room.len() {
+            self.log_of_room.resize(room + 1, (0, OWN_LOG));
+        }
+        let (turn, log) = &mut self.log_of_room[room];
+        if *turn != self.turn || *log >= self.logs_used {
+            (*turn, *log) = (self.turn, self.logs_used);
+            self.logs_used += 1;
+            if self.logs.len() < self.logs_used as usize {
+                self.logs.push(Vec::new());
+            }
+        }
+        *log
+    }
+
+    /// Bytes encoded since the last flush.
+    pub(super) const fn encoded_bytes(&self) -> usize {
+        self.encoded_bytes
+    }
+
+    /// From now on stanzas can be queued for this connection.
+    pub(super) fn open(&mut self, conn: ConnId) {
+        let slot = conn.slot as usize;
+        if slot >= self.entries.len() {
+            self.entries.resize(slot + 1, VACANT);
+        }
+        debug_assert!(conn.generation != NOBODY, "generations begin with 1");
+        self.entries[slot] = Entry { generation: conn.generation, occupied: true, ..VACANT };
+    }
+
+    /// Nothing more is queued for this connection; what is queued is still sent.
+    pub(super) fn refuse(&mut self, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.generation = NOBODY;
+        }
+    }
+
+    /// Drops what is queued for this connection in this turn.
+    pub(super) fn forget(&mut self, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            (entry.first, entry.newest, entry.last) = (END, END, EMPTY);
+        }
+    }
+
+    /// A connection's slot is free again. The memory of many goes with the last of them.
+    pub(super) fn release(&mut self, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            *entry = VACANT;
+        }
+        while self.entries.last().is_some_and(|entry| !entry.occupied) {
+            self.entries.pop();
+        }
+        if self.entries.capacity() > 4 * self.entries.len().max(1_024) {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
+    /// Queues a stanza for one connection; gives how many deliveries that is: none when the
+    /// connection is another one by now or takes nothing more.
+    #[inline]
+    pub(super) fn push(&mut self, to: ConnId, span: Span) -> usize {
+        let Some(entry) = self.entries.get_mut(to.slot as usize) else {
+            return 0;
+        };
+        if entry.generation != to.generation || to.generation == NOBODY {
+            return 0;
+        }
+        let last = entry.last;
+        if last.end == span.start && last.log == span.log && last.end > last.start {
+            entry.last.end = span.end;
+        } else {
+            Self::begin_piece(entry, to.slot as usize, span, &mut self.links, &mut self.dirty);
+        }
+        1
+    }
+
+    /// Queues a stanza for all of these but one; gives how many deliveries that is.
+    pub(super) fn push_all(&mut self, to: &[ConnId], except: Option<ConnId>, span: Span) -> usize {
+        let mut count = 0;
+        for &conn in to {
+            if Some(conn) != except {
+                count += self.push(conn, span);
+            }
+        }
+        count
+    }
+
+    /// Puts a connection on the list of those to flush or to finish.
+    pub(super) fn mark_dirty(&mut self, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot)
+            && !entry.in_dirty
+        {
+            entry.in_dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Whether a connection is on that list.
+    pub(super) fn is_dirty(&self, slot: usize) -> bool {
+        self.entries.get(slot).is_some_and(|entry| entry.in_dirty)
+    }
+
+    /// Whether nobody is on that list.
+    pub(super) fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    /// That list; [`Deliveries::visited`] takes a connection off it.
+    pub(super) fn take_dirty(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Gives the emptied list back, for its memory.
+    pub(super) fn restore_dirty(&mut self, mut emptied: Vec<usize>) {
+        emptied.clear();
+        emptied.append(&mut self.dirty);
+        self.dirty = emptied;
+    }
+
+    /// A connection is about to be flushed.
+    pub(super) fn visited(&mut self, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.in_dirty = false;
+        }
+    }
+
+    /// What is queued for a connection.
+    pub(super) fn pieces(&self, slot: usize) -> Pieces<'_> {
+        let entry = self.entries.get(slot).unwrap_or(&VACANT);
+        Pieces { logs: &self.logs, links: &self.links, next: entry.first, last: entry.last }
+    }
+
+    /// Forgets the stanzas of this turn; they are written or copied out.
+    pub(super) fn clear(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        self.encoded_bytes = 0;
+        // Those behind the used ones were seen to when they were used.
+        let used = std::mem::replace(&mut self.logs_used, 1) as usize;
+        self.logs.truncate(LOGS_KEPT);
+        for (index, log) in self.logs.iter_mut().take(used).enumerate() {
+            log.clear();
+            log.shrink_to(if index < FIRST_LOGS { FIRST_LOG_KEPT_BYTES } else { LOG_KEPT_BYTES });
+        }
+        self.links.clear();
+        self.links.shrink_to(LINKS_KEPT);
+    }
+
+    #[inline(never)]
+    fn begin_piece(
+        entry: &mut Entry,
+        slot: usize,
+        span: Span,
+        links: &mut Vec<Link>,
+        dirty: &mut Vec<usize>,
+    ) {
+        if entry.last.end > entry.last.start {
+            // A turn's stanzas are far fewer than a `u32` counts.
+            let index = links.len() as u32;
+            links.push(Link { span: entry.last, next: END });
+            match links.get_mut(entry.newest as usize) {
+                Some(newest) if entry.first != END => newest.next = index,
+                _ => entry.first = index,
+            }
+            entry.newest = index;
+        } else if !entry.in_dirty {
+            entry.in_dirty = true;
+            dirty.push(slot);
+        }
+        entry.last = span;
+    }
+}
+
+/// What is queued for one connection, piece by piece.
+#[derive(Clone, Debug)]
+pub(super) struct Pieces<'a> {
+    logs: &'a [Vec<u8>],
+    links: &'a [Link],
+    next: u32,
+    last: Span,
+}
+
+impl Pieces<'_> {
+    /// Nothing at all.
+    pub(super) fn none() -> Self {
+        Self { logs: &[], links: &[], next: END, last: EMPTY }
+    }
+}
+
+impl<'a> Pieces<'a> {
+    /// The piece, where there is one and no other.
+    pub(super) fn single(&self) -> Option<&'a [u8]> {
+        (self.next == END && self.last.end > self.last.start).then(|| self.bytes(self.last))
+    }
+
+    /// Whether there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.last.end == self.last.start
+    }
+
+    fn bytes(&self, span: Span) -> &'a [u8] {
+        &self.logs[span.log as usize][span.start..span.end]
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if let Some(link) = self.links.get(self.next as usize) {
+            self.next = link.next;
+            return Some(self.bytes(link.span));
+        }
+        let last = std::mem::replace(&mut self.last, EMPTY);
+        (last.end > last.start).then(|| self.bytes(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: ConnId = ConnId { slot: 0, generation: 1 };
+    const BOB: ConnId = ConnId { slot: 1, generation: 2 };
+
+    fn with_two() -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        deliveries.open(ANN);
+        deliveries.open(BOB);
+        deliveries
+    }
+
+    fn say(deliveries: &mut Deliveries, text: &str) -> Span {
+        deliveries.encode(|buffer| buffer.extend_from_slice(text.as_bytes()))
+    }
+
+    fn queued(deliveries: &Deliveries, conn: ConnId) -> Vec<&str> {
+        let pieces = deliveries.pieces(conn.slot as usize);
+        pieces.map(|piece| std::str::from_utf8(piece).unwrap()).collect()
+    }
+
+    #[test]
+    fn stanzas_that_touch_are_one_piece_and_others_keep_their_order() {
+        let mut deliveries = with_two();
+        for (text, except) in [("a", None), ("b", None), ("c", Some(ANN)), ("d", Some(ANN))] {
+            let span = say(&mut deliveries, text);
+            deliveries.push_all(&[ANN, BOB], except, span);
+        }
+        for (text, except) in [("e", None), ("f", Some(ANN)), ("g", None)] {
+            let span = say(&mut deliveries, text);
+            deliveries.push_all(&[ANN, BOB], except, span);
+        }
+        assert_eq!(queued(&deliveries, ANN), ["a\0b\0", "e\0", "g\0"]);
+        assert_eq!(queued(&deliveries, BOB), ["a\0b\0c\0d\0e\0f\0g\0"]);
+        assert_eq!(deliveries.pieces(0).single(), None);
+        assert!(deliveries.pieces(1).single().is_some());
+        assert_eq!(deliveries.take_dirty(), [0, 1]);
+    }
+
+    #[test]
+    fn what_a_room_hears_touches_whatever_is_said_elsewhere() {
+        let mut deliveries = with_two();
+        let in_room = |deliveries: &mut Deliveries, room, text: &str, to: &[ConnId]| {
+            let span =
+                deliveries.encode_for_room(room, |bytes| bytes.extend_from_slice(text.as_bytes()));
+            deliveries.push_all(to, None, span);
+        };
+        for turn in 0..3 {
+            in_room(&mut deliveries, 7, "a", &[ANN, BOB]);
+            in_room(&mut deliveries, 2, "b", &[BOB]);
+            let answer = say(&mut deliveries, "c");
+            deliveries.push(BOB, answer);
+            in_room(&mut deliveries, 7, "d", &[ANN, BOB]);
+            assert_eq!(queued(&deliveries, ANN), ["a\0d\0"], "turn {turn}");
+            assert_eq!(queued(&deliveries, BOB), ["a\0", "b\0", "c\0", "d\0"], "turn {turn}");
+            assert_eq!(deliveries.encoded_bytes(), 8);
+            for slot in [0, 1] {
+                deliveries.forget(slot);
+            }
+            deliveries.clear();
+            assert_eq!(deliveries.logs.len(), 3);
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_storm_is_given_back() {
+        let mut deliveries = with_two();
+        let storm = |buffer: &mut Vec<u8>| buffer.resize(1_048_576, b'x');
+        deliveries.encode(storm);
+        for room in 0..200 {
+            deliveries.encode_for_room(room, storm);
+        }
+        deliveries.clear();
+        let kept: usize = deliveries.logs.iter().map(Vec::capacity).sum();
+        assert!(
+            kept <= FIRST_LOGS * FIRST_LOG_KEPT_BYTES + LOGS_KEPT * LOG_KEPT_BYTES,
+            "{kept} bytes are kept"
+        );
+    }
+
+    #[test]
+    fn only_the_very_connection_is_queued_for_and_only_while_it_is_open() {
+        let mut deliveries = with_two();
+        let span = say(&mut deliveries, "a");
+        let earlier = ConnId { slot: 0, generation: 7 };
+        let beyond = ConnId { slot: 9, generation: 1 };
+        assert_eq!(deliveries.push_all(&[earlier, beyond], None, span), 0);
+        assert_eq!(deliveries.push(ANN, span), 1);
+        deliveries.refuse(0);
+        assert_eq!(deliveries.push(ANN, span), 0);
+        assert_eq!(queued(&deliveries, ANN), ["a\0"]);
+        deliveries.forget(0);
+        assert!(deliveries.pieces(0).is_empty() && deliveries.is_dirty(0));
+        assert_eq!(deliveries.push(ConnId { slot: 0, generation: NOBODY }, span), 0);
+    }
+
+    #[test]
+    fn the_memory_of_many_goes_with_the_last_of_them() {
+        let mut deliveries = Deliveries::default();
+        let conns = (0..20_000).map(|slot| ConnId { slot, generation: 1 });
+        for conn in conns.clone() {
+            deliveries.open(conn);
+        }
+        for conn in conns.skip(1) {
+            deliveries.release(conn.slot as usize);
+        }
+        assert_eq!(deliveries.entries.len(), 1);
+        assert!(deliveries.entries.capacity() <= 4_096);
+        let span = say(&mut deliveries, "a");
+        assert_eq!(deliveries.push(ANN, span), 1);
+    }
+}
