@@ -12,6 +12,8 @@ use argh::{FromArgs, TopLevelCommand};
 
 use crate::config::{self, Config, Level, Place};
 
+#[cfg(feature = "bench")]
+mod bench;
 mod check;
 mod client;
 mod pid_file;
@@ -71,6 +73,8 @@ enum Command {
     Status(Status),
     Check(Check),
     Client(client::Client),
+    #[cfg(feature = "bench")]
+    Bench(bench::Bench),
 }
 
 /// serve in the foreground, until Ctrl-C
@@ -305,6 +309,8 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
             check::check(&arguments, check.keys)
         }
         Some(Command::Client(client)) => client::client(&client),
+        #[cfg(feature = "bench")]
+        Some(Command::Bench(arguments)) => bench::bench(arguments),
     }
 }
 

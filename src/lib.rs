@@ -21,6 +21,8 @@
 //! - [`net`]: binds, owns the poll and the only clock. [`net::server`] has the turn of the loop,
 //!   [`net::world`] what the loop asks of the world, so that a test can be one.
 //! - [`cli`]: the command line, one file a subcommand.
+//! - [`bench`](mod@bench): the load generator of `palabre bench` and the floor it compares with; a Cargo
+//!   feature that nothing else depends on.
 //!
 //! # Invariants
 //!
@@ -63,3 +65,6 @@ pub mod metrics;
 pub mod net;
 
 pub mod cli;
+
+#[cfg(feature = "bench")]
+pub mod bench;

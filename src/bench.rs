@@ -1,0 +1,199 @@
+//! `palabre bench`: a load generator for any server that speaks the protocol, with the floor to
+//! compare it with.
+//!
+//! `swarm` has the generator's connections and `host` the server that is measured; `entrance`
+//! lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
+//! `workload` has what they do. `measure` runs one workload for a while, `plan` puts the
+//! measurements of a run in order, `report` prints them. `relay` is the floor: a server that
+//! does nothing but find NULs and write once per receiver and turn. `syscalls` counts what the
+//! server asks of the system.
+//!
+//! Nothing of the server itself depends on this room; it is a Cargo feature.
+
+mod entrance;
+mod host;
+mod ledger;
+mod measure;
+mod plan;
+mod relay;
+mod report;
+mod swarm;
+mod syscalls;
+mod workload;
+
+use std::fmt;
+use std::io;
+
+pub use plan::{Options, Workload, run};
+
+/// Serves as the floor on a listener, until the process is ended.
+///
+/// # Errors
+/// When the system refuses what a relay can't do without.
+pub fn serve_floor(listener: std::net::TcpListener) -> io::Result<()> {
+    relay::serve(listener)
+}
+
+/// Why a run failed.
+#[derive(Debug)]
+pub enum Fault {
+    /// The system refused something.
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server did not tell where it listens.
+    NotStarted {
+        /// Which one.
+        name: &'static str,
+    },
+    /// `--connect` names no address.
+    NoAddress {
+        /// What it says.
+        place: String,
+    },
+    /// More connections than this process may have.
+    TooManyConnections {
+        /// So many are wanted.
+        connections: usize,
+        /// So many descriptors there are.
+        possible: usize,
+    },
+    /// The server answered with an `<error>`.
+    Refused {
+        /// The whole stanza.
+        text: String,
+    },
+    /// The server closed a connection.
+    Closed {
+        /// Its number.
+        who: usize,
+    },
+    /// The server said nothing for too long.
+    Silent {
+        /// What its answers were to begin with.
+        wanted: &'static str,
+        /// So many came.
+        seen: usize,
+        /// So many were wanted.
+        count: usize,
+    },
+    /// Deliveries never came.
+    Missing {
+        /// How many.
+        count: u64,
+    },
+    /// A delivery came before one that it should follow.
+    Skipped {
+        /// Whose message.
+        stream: usize,
+        /// The number that was to come.
+        expected: u32,
+        /// The number that came.
+        number: u32,
+    },
+    /// A delivery came twice, or was never sent.
+    Doubled {
+        /// Whose message.
+        stream: usize,
+        /// Its number.
+        number: u32,
+    },
+    /// A delivery came to somebody who should not have it.
+    Stray {
+        /// Who got it.
+        who: usize,
+        /// Whose message.
+        stream: usize,
+    },
+    /// A delivery is not what was sent.
+    Garbled {
+        /// What came.
+        frame: String,
+    },
+    /// A frame has no end.
+    FrameTooLarge {
+        /// After so many bytes.
+        bytes: usize,
+    },
+    /// Not everybody heard of everybody who came.
+    Presence {
+        /// So many heard.
+        heard: u64,
+        /// So many should have.
+        wanted: u64,
+    },
+    /// A reader that never reads was not cut off.
+    NotCutOff {
+        /// After so many seconds.
+        seconds: u64,
+    },
+    /// Something that the workload promises does not hold.
+    Broken {
+        /// What.
+        what: String,
+    },
+    /// Ctrl-C, before there was anything to print.
+    Interrupted,
+}
+
+impl Fault {
+    fn system(what: &'static str, source: io::Error) -> Self {
+        Self::System { what, source }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System { what, source } => write!(f, "can't {what}: {source}"),
+            Self::NotStarted { name } => write!(f, "{name} did not start"),
+            Self::NoAddress { place } => {
+                write!(f, "--connect {place}: no such address, needs HOST:PORT")
+            }
+            Self::TooManyConnections { connections, possible } => write!(
+                f,
+                "{connections} connections are too many: {possible} files may be open (`ulimit -n`)"
+            ),
+            Self::Refused { text } => write!(
+                f,
+                "the server answered {text}; is one of its limits in the way ([limits] of its \
+                 configuration: stanzarate = 0, sessions, sessionsperaddress)?"
+            ),
+            Self::Closed { who } => write!(f, "the server closed connection {who}"),
+            Self::Silent { wanted, seen, count } => {
+                write!(f, "the server went silent: {seen} of {count} answers {wanted}… came")
+            }
+            Self::Missing { count } => write!(f, "{count} deliveries are missing"),
+            Self::Skipped { stream, expected, number } => write!(
+                f,
+                "out of order or missing: message {number} of sender {stream} came where \
+                 {expected} was due"
+            ),
+            Self::Doubled { stream, number } => {
+                write!(f, "message {number} of sender {stream} came twice or was never sent")
+            }
+            Self::Stray { who, stream } => {
+                write!(f, "connection {who} got a message of sender {stream} that is not for it")
+            }
+            Self::Garbled { frame } => write!(f, "not what was sent: {frame}"),
+            Self::FrameTooLarge { bytes } => write!(f, "a frame of more than {bytes} bytes"),
+            Self::Presence { heard, wanted } => {
+                write!(f, "joins were heard of {heard} times, should be {wanted}")
+            }
+            Self::NotCutOff { seconds } => {
+                write!(f, "the one that never reads was not cut off in {seconds} s")
+            }
+            Self::Broken { what } => f.write_str(what),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::System { source, .. } = self { Some(source) } else { None }
+    }
+}

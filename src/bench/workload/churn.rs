@@ -1,0 +1,87 @@
+//! Sessions that come and go: connect, log in, join, leave, quit, and again when the server has
+//! closed. What is counted is whole sessions.
+
+use crate::bench::Fault;
+use crate::bench::entrance::{Tag, join, login, refused};
+use crate::bench::measure::{Tally, Workload};
+use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// So many sessions at a time.
+#[derive(Debug)]
+pub(in crate::bench) struct Churn {
+    tag: Tag,
+    sessions: usize,
+    /// When each session began, by connection; `None` where there is none.
+    begun_at: Vec<Option<u64>>,
+    open: usize,
+    tally: Tally,
+    running: bool,
+}
+
+impl Churn {
+    pub(in crate::bench) fn new(swarm: &Swarm, sessions: usize) -> Self {
+        Self {
+            tag: swarm.tag(),
+            sessions,
+            begun_at: Vec::new(),
+            open: 0,
+            tally: Tally::new(),
+            running: false,
+        }
+    }
+}
+
+impl Crowd for Churn {
+    fn frame(&mut self, who: usize, frame: &[u8], _: u64, sends: &mut Sends) -> Result<(), Fault> {
+        if frame.starts_with(b"<connect isok='1'") {
+            sends.text(who, &join(&self.tag.room(who)));
+        } else if frame.starts_with(b"<clients ") {
+            sends.text(who, &format!("<leave room=\"{}\" />", self.tag.room(who)));
+        } else if frame.starts_with(b"<leaved ") {
+            sends.text(who, "<quit />");
+        }
+        refused(frame)
+    }
+
+    fn ended(&mut self, who: usize, now: u64) -> Result<(), Fault> {
+        let Some(begun_at) = self.begun_at.get_mut(who).and_then(Option::take) else {
+            return Err(Fault::Closed { who });
+        };
+        self.open -= 1;
+        self.tally.delivered(now.saturating_sub(begun_at));
+        Ok(())
+    }
+}
+
+impl Workload for Churn {
+    fn begin(&mut self, _: u64, _: &mut Sends) {
+        self.running = true;
+    }
+
+    fn stop(&mut self) {
+        self.running = false;
+    }
+
+    fn on_the_way(&self) -> u64 {
+        self.open as u64
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn between_turns(&mut self, swarm: &mut Swarm) -> Result<(), Fault> {
+        while self.running && self.open < self.sessions {
+            let begun_at = swarm.now();
+            let who = swarm.open()?;
+            if who >= self.begun_at.len() {
+                self.begun_at.resize(who + 1, None);
+            }
+            self.begun_at[who] = Some(begun_at);
+            self.open += 1;
+            let frame = login(&self.tag.nick(who));
+            swarm.sends().text(who, &frame);
+        }
+        Ok(())
+    }
+}

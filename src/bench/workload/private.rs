@@ -1,0 +1,103 @@
+//! Pairs: one of each sends the other a private message, and the next one when it has arrived.
+
+use std::io::Write as _;
+
+use crate::bench::Fault;
+use crate::bench::entrance::{Tag, enter, refused};
+use crate::bench::ledger::{Ledger, read_message, write_body};
+use crate::bench::measure::{Tally, Workload};
+use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// Pairs of connections.
+#[derive(Debug)]
+pub(in crate::bench) struct Private {
+    tag: Tag,
+    first: usize,
+    body_bytes: usize,
+    /// The number that each second of a pair wants next.
+    expected: Vec<u32>,
+    ledger: Ledger,
+    tally: Tally,
+    running: bool,
+}
+
+impl Private {
+    /// Logs the pairs in.
+    ///
+    /// # Errors
+    /// What the system or the server refuses.
+    pub(in crate::bench) fn enter(
+        swarm: &mut Swarm,
+        pairs: usize,
+        body_bytes: usize,
+    ) -> Result<Self, Fault> {
+        let first = enter(swarm, pairs * 2, |_| None)?;
+        Ok(Self {
+            tag: swarm.tag(),
+            first,
+            body_bytes,
+            expected: vec![0; pairs],
+            ledger: Ledger::new(pairs),
+            tally: Tally::new(),
+            running: false,
+        })
+    }
+
+    fn send(&mut self, pair: usize, now: u64, sends: &mut Sends) {
+        let number = self.ledger.sent(pair, 1, now);
+        let bytes = self.body_bytes;
+        let from = self.first + pair * 2;
+        let to = self.tag.nick(from + 1);
+        sends.frame(from, |buffer| {
+            // Writing to a vector can't fail.
+            let _ = write!(buffer, "<m c=\"{to}\">");
+            write_body(buffer, pair, number, bytes);
+            buffer.extend_from_slice(b"</m>");
+        });
+    }
+}
+
+impl Crowd for Private {
+    fn frame(
+        &mut self,
+        who: usize,
+        frame: &[u8],
+        now: u64,
+        sends: &mut Sends,
+    ) -> Result<(), Fault> {
+        if !frame.starts_with(b"<m ") {
+            return refused(frame);
+        }
+        let message = read_message(frame)?;
+        if self.first + message.stream * 2 + 1 != who {
+            return Err(Fault::Stray { who, stream: message.stream });
+        }
+        let arrival = self.ledger.arrived(message, &mut self.expected[message.stream], now)?;
+        self.tally.delivered(arrival.latency_ns);
+        if self.running {
+            self.send(message.stream, now, sends);
+        }
+        Ok(())
+    }
+}
+
+impl Workload for Private {
+    fn begin(&mut self, now: u64, sends: &mut Sends) {
+        self.running = true;
+        for pair in 0..self.expected.len() {
+            self.send(pair, now, sends);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.running = false;
+    }
+
+    fn on_the_way(&self) -> u64 {
+        self.ledger.on_the_way()
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}

@@ -1,0 +1,198 @@
+//! Members of rooms talk: so many messages in flight all the time, or so many a second by the
+//! clock, whether or not the server keeps up.
+
+use std::io::Write as _;
+
+use crate::bench::Fault;
+use crate::bench::entrance::{enter, is_departure, refused};
+use crate::bench::ledger::{Ledger, read_message, write_body};
+use crate::bench::measure::{Tally, Workload};
+use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// Who is there and what they say.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bench) struct Shape {
+    pub(in crate::bench) rooms: usize,
+    /// Of each room.
+    pub(in crate::bench) members: usize,
+    pub(in crate::bench) body_bytes: usize,
+}
+
+/// When messages are sent.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bench) enum Pacing {
+    /// So many of each room are in flight; the next one is sent when one has arrived everywhere.
+    Window(usize),
+    /// One every so many nanoseconds, counted from when it was meant to be sent.
+    Interval(u64),
+}
+
+/// Rooms full of members.
+#[derive(Debug)]
+pub(in crate::bench) struct Rooms {
+    shape: Shape,
+    pacing: Pacing,
+    first: usize,
+    /// Of each room; each is a stream of the ledger.
+    senders: usize,
+    names: Vec<String>,
+    /// For each receiver, the number that it wants next from each sender of its room.
+    expected: Vec<u32>,
+    ledger: Ledger,
+    tally: Tally,
+    running: bool,
+    /// A member that never reads; it is nobody's receiver.
+    deaf: Option<usize>,
+    /// How often anybody heard that a member had left.
+    departures: u64,
+    due_at: u64,
+    due_stream: usize,
+}
+
+impl Rooms {
+    /// Fills the rooms.
+    ///
+    /// # Errors
+    /// What the system or the server refuses.
+    pub(in crate::bench) fn enter(
+        swarm: &mut Swarm,
+        shape: Shape,
+        pacing: Pacing,
+    ) -> Result<Self, Fault> {
+        let Shape { rooms, members, body_bytes: _ } = shape;
+        let tag = swarm.tag();
+        let first = enter(swarm, rooms * members, |index| Some(index / members))?;
+        let senders = match pacing {
+            Pacing::Window(window) => window.clamp(1, members),
+            Pacing::Interval(_) => members,
+        };
+        Ok(Self {
+            shape,
+            pacing,
+            first,
+            senders,
+            names: (0..rooms).map(|room| tag.room(room)).collect(),
+            expected: vec![0; rooms * members * senders],
+            ledger: Ledger::new(rooms * senders),
+            tally: Tally::new(),
+            running: false,
+            deaf: None,
+            departures: 0,
+            due_at: 0,
+            due_stream: 0,
+        })
+    }
+
+    /// The last member of the last room reads nothing from now on; gives its number.
+    pub(in crate::bench) fn deafen_one(&mut self, swarm: &mut Swarm) -> usize {
+        let who = self.first + self.shape.rooms * self.shape.members - 1;
+        swarm.deafen(who);
+        self.deaf = Some(who);
+        who
+    }
+
+    /// How often anybody heard that a member had left.
+    pub(in crate::bench) const fn departures(&self) -> u64 {
+        self.departures
+    }
+
+    fn sender(&self, stream: usize) -> usize {
+        self.first + stream / self.senders * self.shape.members + stream % self.senders
+    }
+
+    fn send(&mut self, stream: usize, at: u64, sends: &mut Sends) {
+        let (room, who) = (stream / self.senders, self.sender(stream));
+        if self.deaf == Some(who) {
+            return;
+        }
+        let deaf_here = self.deaf.is_some() && room == self.shape.rooms - 1;
+        let receivers = self.shape.members - 1 - usize::from(deaf_here);
+        let receivers = u32::try_from(receivers).unwrap_or(u32::MAX);
+        if receivers == 0 {
+            return;
+        }
+        let number = self.ledger.sent(stream, receivers, at);
+        let (name, bytes) = (&self.names[room], self.shape.body_bytes);
+        sends.frame(who, |buffer| {
+            // Writing to a vector can't fail.
+            let _ = write!(buffer, "<m toroom=\"{name}\">");
+            write_body(buffer, stream, number, bytes);
+            buffer.extend_from_slice(b"</m>");
+        });
+    }
+}
+
+impl Crowd for Rooms {
+    fn frame(
+        &mut self,
+        who: usize,
+        frame: &[u8],
+        now: u64,
+        sends: &mut Sends,
+    ) -> Result<(), Fault> {
+        if !frame.starts_with(b"<m ") {
+            self.departures += u64::from(is_departure(frame));
+            return refused(frame);
+        }
+        let message = read_message(frame)?;
+        let receiver = who - self.first;
+        let stray = message.stream / self.senders != receiver / self.shape.members
+            || self.sender(message.stream) == who;
+        if stray {
+            return Err(Fault::Stray { who, stream: message.stream });
+        }
+        let bytes = self.shape.body_bytes;
+        if message.body_bytes != bytes && message.body_bytes > bytes.max(24) {
+            return Err(Fault::Garbled { frame: String::from_utf8_lossy(frame).into_owned() });
+        }
+        let index = receiver * self.senders + message.stream % self.senders;
+        let arrival = self.ledger.arrived(message, &mut self.expected[index], now)?;
+        self.tally.delivered(arrival.latency_ns);
+        if arrival.complete && self.running && matches!(self.pacing, Pacing::Window(_)) {
+            self.send(message.stream, now, sends);
+        }
+        Ok(())
+    }
+}
+
+impl Workload for Rooms {
+    fn begin(&mut self, now: u64, sends: &mut Sends) {
+        self.running = true;
+        self.due_at = now;
+        if let Pacing::Window(window) = self.pacing {
+            for room in 0..self.shape.rooms {
+                for index in 0..window.max(1) {
+                    self.send(room * self.senders + index % self.senders, now, sends);
+                }
+            }
+        }
+    }
+
+    fn due(&mut self, now: u64, sends: &mut Sends) -> Option<u64> {
+        let Pacing::Interval(interval) = self.pacing else {
+            return None;
+        };
+        while self.running && self.due_at <= now {
+            self.tally.lag_ns = self.tally.lag_ns.max(now - self.due_at);
+            // From room to room, and within each from member to member.
+            let (room, member) =
+                (self.due_stream % self.shape.rooms, self.due_stream / self.shape.rooms);
+            self.send(room * self.senders + member, self.due_at, sends);
+            self.due_stream = (self.due_stream + 1) % (self.shape.rooms * self.senders);
+            self.due_at += interval;
+        }
+        Some(self.due_at)
+    }
+
+    fn stop(&mut self) {
+        self.running = false;
+    }
+
+    fn on_the_way(&self) -> u64 {
+        self.ledger.on_the_way()
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}

@@ -1,0 +1,165 @@
+//! Clients that misbehave while others are measured: one sends as fast as it can, one never
+//! reads, one trickles a byte at a time, one joins and leaves in a loop. Whoever of them is cut
+//! off comes again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::bench::Fault;
+use crate::bench::entrance::{Tag, is_departure, join, login};
+use crate::bench::measure::is_interrupted;
+use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// Bytes that the fastest keeps waiting to be written.
+const FLOOD_BYTES: usize = 65_536;
+
+/// Between two bytes of the one that trickles.
+const TRICKLE: Duration = Duration::from_millis(5);
+
+/// What a rude client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Floods,
+    NeverReads,
+    Trickles,
+    ComesAndGoes,
+}
+
+const MANNERS: [Manner; 4] =
+    [Manner::Floods, Manner::NeverReads, Manner::Trickles, Manner::ComesAndGoes];
+
+#[derive(Debug)]
+struct Rude {
+    /// The connection of each manner, while it has one.
+    lines: [Option<usize>; MANNERS.len()],
+    logged_in: [bool; MANNERS.len()],
+    /// Times that one of them had to come again.
+    cut_off: u64,
+    /// The one that never reads was cut off.
+    unseen_end: bool,
+    /// The room of the polite that the restless one visits, and the one where the flood goes.
+    visited: String,
+    own: String,
+}
+
+/// Misbehaves until `stop` is set; gives how often somebody was cut off.
+///
+/// # Errors
+/// When no connection can be opened.
+pub(in crate::bench) fn misbehave(
+    target: std::net::SocketAddr,
+    polite: &Tag,
+    stop: &AtomicBool,
+) -> Result<u64, Fault> {
+    // The polite generator is to have its core when it needs it; without the right to step
+    // back nothing is lost but calm.
+    let _ = rustix::process::nice(19);
+    let mut swarm = Swarm::new(target)?;
+    let mut rude = Rude {
+        lines: [None; MANNERS.len()],
+        logged_in: [false; MANNERS.len()],
+        cut_off: 0,
+        unseen_end: false,
+        visited: polite.room(0),
+        own: format!("{}.rude", polite.room(0)),
+    };
+    let mut trickled_at = 0;
+    while !stop.load(Ordering::Relaxed) && !is_interrupted() {
+        rude.come_again(&mut swarm)?;
+        rude.flood(swarm.sends());
+        let now = swarm.now();
+        if now - trickled_at > TRICKLE.as_nanos() as u64 {
+            trickled_at = now;
+            rude.trickle(swarm.sends());
+        }
+        swarm.turn(Some(Duration::from_millis(1)), &mut rude)?;
+    }
+    Ok(rude.cut_off)
+}
+
+impl Rude {
+    fn line(&self, manner: Manner) -> Option<usize> {
+        self.lines[manner as usize].filter(|_| self.logged_in[manner as usize])
+    }
+
+    fn come_again(&mut self, swarm: &mut Swarm) -> Result<(), Fault> {
+        for manner in MANNERS {
+            let index = manner as usize;
+            let is_deaf = manner == Manner::NeverReads;
+            if is_deaf
+                && let Some(who) = self.lines[index]
+                && std::mem::take(&mut self.unseen_end)
+            {
+                swarm.close(who);
+                self.gone(index);
+            }
+            if self.lines[index].is_none() {
+                let who = swarm.open()?;
+                self.lines[index] = Some(who);
+                let nick = format!("rude{index}.{}.{}", std::process::id(), self.cut_off);
+                swarm.sends().text(who, &login(&nick));
+            }
+            if is_deaf && let Some(who) = self.line(manner) {
+                swarm.deafen(who);
+            }
+        }
+        Ok(())
+    }
+
+    fn gone(&mut self, index: usize) {
+        self.lines[index] = None;
+        self.logged_in[index] = false;
+        self.cut_off += 1;
+    }
+
+    /// As fast as it can: whatever the socket takes.
+    fn flood(&self, sends: &mut Sends) {
+        let Some(who) = self.line(Manner::Floods) else {
+            return;
+        };
+        while sends.waiting(who) < FLOOD_BYTES {
+            let own = &self.own;
+            sends.text(who, &format!("<m toroom=\"{own}\" back=\"1\">out of my way</m>"));
+        }
+    }
+
+    /// A stanza that takes for ever.
+    fn trickle(&self, sends: &mut Sends) {
+        if let Some(who) = self.line(Manner::Trickles) {
+            sends.raw(who, b" ");
+        }
+    }
+}
+
+impl Crowd for Rude {
+    fn frame(&mut self, who: usize, frame: &[u8], _: u64, sends: &mut Sends) -> Result<(), Fault> {
+        let Some(index) = self.lines.iter().position(|&line| line == Some(who)) else {
+            return Ok(());
+        };
+        let manner = MANNERS[index];
+        if frame.starts_with(b"<connect isok='1'") {
+            self.logged_in[index] = true;
+            match manner {
+                Manner::Floods | Manner::NeverReads => sends.text(who, &join(&self.own)),
+                Manner::ComesAndGoes => sends.text(who, &join(&self.visited)),
+                Manner::Trickles => {}
+            }
+        } else if manner == Manner::Floods && is_departure(frame) {
+            // The one that never reads does not see its end: that stands behind what it does
+            // not read.
+            self.unseen_end = true;
+        } else if manner == Manner::ComesAndGoes && frame.starts_with(b"<joined ") {
+            sends.text(who, &format!("<leave room=\"{}\" />", self.visited));
+        } else if manner == Manner::ComesAndGoes && frame.starts_with(b"<leaved ") {
+            sends.text(who, &join(&self.visited));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, who: usize, _: u64) -> Result<(), Fault> {
+        if let Some(index) = self.lines.iter().position(|&line| line == Some(who)) {
+            self.gone(index);
+        }
+        Ok(())
+    }
+}
