@@ -40,12 +40,12 @@ pub(super) enum Recipient<'a> {
 impl<'a> Recipient<'a> {
     /// Of several, the first of `toclient`, `c`, `toroom`, `r`, `broadcast` counts.
     pub(super) fn of(stanza: &Stanza<'a>) -> Self {
-        let rank = |name: &str| match name {
-            "toclient" => Some(0),
-            "c" => Some(1),
-            "toroom" => Some(2),
-            "r" => Some(3),
-            "broadcast" => Some(4),
+        let rank = |name: &str| match name.as_bytes() {
+            b"toclient" => Some(0),
+            b"c" => Some(1),
+            b"toroom" => Some(2),
+            b"r" => Some(3),
+            b"broadcast" => Some(4),
             _ => None,
         };
         let best = stanza
@@ -59,6 +59,19 @@ impl<'a> Recipient<'a> {
             None => Self::Nobody,
         }
     }
+}
+
+/// Whether the sender of a room message wants it, too: `back`, and then `b`, other than `0`.
+fn wants_it_back(stanza: &Stanza<'_>) -> bool {
+    let (mut back, mut short) = (None, None);
+    for attribute in stanza.attributes() {
+        match attribute.name.as_bytes() {
+            b"back" => back = Some(attribute),
+            b"b" => short = Some(attribute),
+            _ => {}
+        }
+    }
+    back.or(short).is_some_and(|attribute| attribute.value() != "0")
 }
 
 impl Hub {
@@ -135,10 +148,7 @@ impl Hub {
             return;
         };
         room.messages += 1;
-        let back = ["back", "b"]
-            .iter()
-            .find_map(|name| request.stanza.value(name))
-            .is_some_and(|value| value != "0");
+        let back = wants_it_back(request.stanza);
         let message = out.encode_for_room(key, |buffer| {
             write::relayed(buffer, name, request.stanza, &sender.nick, Some(&room.name));
         });

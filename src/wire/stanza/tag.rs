@@ -1,9 +1,10 @@
 //! The grammar of one start tag.
 //!
 //! quick-xml's element parser says where the tag ends, by its quotes; the grammar here goes over
-//! everything in between and must come out at that same byte.
+//! everything in between and must come out at that same byte. Most tags end at their first `>`:
+//! what the grammar takes up to there needs no other look, for its quotes are closed.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 use quick_xml::parser::{ElementParser, Parser as _};
 
 use super::characters::{is_space, reference, skip_space};
@@ -42,10 +43,30 @@ pub(super) fn read(
     attributes: &mut Vec<AttributeSpan>,
 ) -> Result<Tag, Refusal> {
     let bytes = text.as_bytes();
+    let first = attributes.len();
+    if let Some(length) = memchr(b'>', &bytes[start + 1..]) {
+        let tag = read_up_to(text, start, start + 1 + length, attributes_max, attributes);
+        if tag.is_ok() {
+            return tag;
+        }
+        attributes.truncate(first);
+    }
     let Some(length) = ElementParser::default().feed(&bytes[start + 1..]) else {
         return Err(Refusal::NotXml("a tag that does not end"));
     };
-    let close = start + 1 + length;
+    read_up_to(text, start, start + 1 + length, attributes_max, attributes)
+}
+
+/// Reads the start tag between the `<` at `start` and the `>` at `close`.
+#[inline]
+fn read_up_to(
+    text: &str,
+    start: usize,
+    close: usize,
+    attributes_max: usize,
+    attributes: &mut Vec<AttributeSpan>,
+) -> Result<Tag, Refusal> {
+    let bytes = text.as_bytes();
     let empty = bytes[close - 1] == b'/';
     let grammar_end = close - usize::from(empty);
     let first = attributes.len();
