@@ -40,23 +40,26 @@ pub(super) enum Recipient<'a> {
 impl<'a> Recipient<'a> {
     /// Of several, the first of `toclient`, `c`, `toroom`, `r`, `broadcast` counts.
     pub(super) fn of(stanza: &Stanza<'a>) -> Self {
-        let rank = |name: &str| match name.as_bytes() {
-            b"toclient" => Some(0),
-            b"c" => Some(1),
-            b"toroom" => Some(2),
-            b"r" => Some(3),
-            b"broadcast" => Some(4),
-            _ => None,
-        };
-        let best = stanza
-            .attributes()
-            .filter_map(|attribute| Some((rank(attribute.name)?, attribute)))
-            .min_by_key(|(rank, _)| *rank);
+        let (mut best, mut best_place) = (5, 0);
+        for (place, name) in stanza.attribute_names().enumerate() {
+            let rank = match name {
+                b"toclient" => 0,
+                b"c" => 1,
+                b"toroom" => 2,
+                b"r" => 3,
+                b"broadcast" => 4,
+                _ => continue,
+            };
+            if rank < best {
+                (best, best_place) = (rank, place);
+            }
+        }
+        let value = || stanza.value_at(best_place).unwrap_or_default();
         match best {
-            Some((0 | 1, attribute)) => Self::Client(attribute.value()),
-            Some((2 | 3, attribute)) => Self::Room(attribute.value()),
-            Some(_) => Self::Everybody,
-            None => Self::Nobody,
+            0 | 1 => Self::Client(value()),
+            2 | 3 => Self::Room(value()),
+            4 => Self::Everybody,
+            _ => Self::Nobody,
         }
     }
 }
@@ -64,14 +67,15 @@ impl<'a> Recipient<'a> {
 /// Whether the sender of a room message wants it, too: `back`, and then `b`, other than `0`.
 fn wants_it_back(stanza: &Stanza<'_>) -> bool {
     let (mut back, mut short) = (None, None);
-    for attribute in stanza.attributes() {
-        match attribute.name.as_bytes() {
-            b"back" => back = Some(attribute),
-            b"b" => short = Some(attribute),
+    for (place, name) in stanza.attribute_names().enumerate() {
+        match name {
+            b"back" => back = Some(place),
+            b"b" => short = Some(place),
             _ => {}
         }
     }
-    back.or(short).is_some_and(|attribute| attribute.value() != "0")
+    let value = back.or(short).and_then(|place| stanza.value_at(place));
+    value.is_some_and(|value| value != "0")
 }
 
 impl Hub {

@@ -327,11 +327,24 @@ impl<'a> Stanza<'a> {
         })
     }
 
+    /// The names of the root element's attributes, prefixes included, in the sender's order.
+    #[inline]
+    pub fn attribute_names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.frame.as_bytes();
+        self.attributes.iter().map(move |spans| &bytes[spans.name.start()..spans.name.end()])
+    }
+
+    /// The value of the root element's attribute at this place: as [`Stanza::value`].
+    #[must_use]
+    pub fn value_at(&self, place: usize) -> Option<Cow<'a, str>> {
+        self.attributes().nth(place).map(|found| found.value())
+    }
+
     /// The value of the attribute `name`: entities and character references resolved, white
     /// space normalised (XML 1.0 section 3.3.3). Borrowed when nothing had to change.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.attributes().find(|attribute| attribute.name == name).map(|found| found.value())
+        self.value_at(self.attribute_names().position(|own| own == name.as_bytes())?)
     }
 
     /// What stands between the root's start tag and its end tag, byte for byte; empty for `<x/>`.

@@ -328,9 +328,12 @@ pub fn relayed(
     room: Option<&str>,
 ) {
     put!(buffer, b"<", name.as_bytes());
-    for attribute in stanza.attributes() {
-        if !is_routing(attribute.name) {
-            own_attribute(buffer, &attribute);
+    // As a rule a message has no other attributes.
+    if !stanza.attribute_names().all(is_routing) {
+        for attribute in stanza.attributes() {
+            if !is_routing(attribute.name.as_bytes()) {
+                own_attribute(buffer, &attribute);
+            }
         }
     }
     put!(buffer, b" f=\"", nick, b"\"");
@@ -357,8 +360,8 @@ fn own_attribute(buffer: &mut Vec<u8>, attribute: &super::stanza::Attribute<'_>)
 }
 
 /// Whether an attribute addresses a message; those are the server's (PROTOCOL.md section 7).
-fn is_routing(name: &str) -> bool {
-    matches!(name, "c" | "toclient" | "r" | "toroom" | "b" | "back" | "broadcast" | "f")
+fn is_routing(name: &[u8]) -> bool {
+    matches!(name, b"c" | b"toclient" | b"r" | b"toroom" | b"b" | b"back" | b"broadcast" | b"f")
 }
 
 /// The Flash policy: which domains' movies may connect to which ports.
