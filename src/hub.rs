@@ -38,7 +38,8 @@ use crate::wire::write;
 #[derive(Debug)]
 pub struct Hub {
     settings: Settings,
-    parser: Parser,
+    /// Boxed, so that lending it to a stanza moves a pointer; `None` only meanwhile.
+    parser: Option<Box<Parser>>,
     sessions: Sessions,
     rooms: Rooms,
     pending: Pending,
@@ -56,7 +57,7 @@ impl Hub {
     pub fn new(settings: Settings, hash_key: HashKey, unix_start_us: u64) -> Self {
         Self {
             settings,
-            parser: Parser::new(),
+            parser: Some(Box::default()),
             sessions: Sessions::new(hash_key),
             rooms: Rooms::new(hash_key),
             pending: Pending::new(),
@@ -163,7 +164,7 @@ impl Hub {
         }
         self.send_due_before(conn, out);
         // The stanza borrows the parser while the hub changes.
-        let mut parser = std::mem::take(&mut self.parser);
+        let mut parser = self.parser.take().unwrap_or_default();
         match parser.parse(frame, &self.settings.limits) {
             Ok(stanza) if self.is_policy_only(conn) && !command::asks_for_policy(stanza.name()) => {
                 self.close(conn, CloseReason::PolicyOnly, out);
@@ -175,7 +176,7 @@ impl Hub {
                 self.refuse_with(conn, &refusal.to_string(), limit, out);
             }
         }
-        self.parser = parser;
+        self.parser = Some(parser);
         Progress::Done
     }
 
