@@ -57,7 +57,10 @@ pub(super) fn enter(
     let tag = swarm.tag();
     let mut first = None;
     let mut at = 0;
-    while at < count && !is_interrupted() {
+    while at < count {
+        if is_interrupted() {
+            return Err(Fault::Interrupted);
+        }
         let batch = AT_ONCE.min(count - at);
         for _ in 0..batch {
             let who = swarm.open()?;

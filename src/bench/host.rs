@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -65,6 +66,8 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
+            // Ctrl-C is for the generator: it still wants the server's figures.
+            .process_group(0)
             .spawn()
             .map_err(fault)?;
         let console = child.stdout.take().map(BufReader::new);

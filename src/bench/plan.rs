@@ -140,7 +140,11 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
     watch_interrupt(interrupted);
     pin(None, 0);
     let mut plan = Plan { options, bar: bar(options), out, found: Vec::new() };
-    let result = plan.run();
+    let result = match plan.run() {
+        // What there was is printed.
+        Err(Fault::Interrupted) if !plan.found.is_empty() => Ok(()),
+        result => result,
+    };
     plan.bar.finish_and_clear();
     let found: Vec<Value> = plan.found;
     if let Some(path) = &options.json {
