@@ -19,8 +19,23 @@ pub(super) struct Message {
     pub(super) body_bytes: usize,
 }
 
-/// Appends a body of at least `bytes` bytes that says what it is.
-pub(super) fn write_body(buffer: &mut Vec<u8>, stream: usize, number: u32, bytes: usize) {
+/// Appends a message whose `address` is written as an attribute, with a body of at least
+/// `bytes` bytes that says what it is.
+pub(super) fn write_message(
+    buffer: &mut Vec<u8>,
+    address: (&str, &str),
+    stream: usize,
+    number: u32,
+    bytes: usize,
+) {
+    let (attribute, value) = address;
+    // Writing to a vector can't fail.
+    let _ = write!(buffer, "<m {attribute}=\"{value}\">");
+    write_body(buffer, stream, number, bytes);
+    buffer.extend_from_slice(b"</m>");
+}
+
+fn write_body(buffer: &mut Vec<u8>, stream: usize, number: u32, bytes: usize) {
     const FILLING: [u8; 256] = [b'x'; 256];
     let start = buffer.len();
     // Writing to a vector can't fail.

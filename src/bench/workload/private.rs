@@ -1,10 +1,8 @@
 //! Pairs: one of each sends the other a private message, and the next one when it has arrived.
 
-use std::io::Write as _;
-
 use crate::bench::Fault;
 use crate::bench::entrance::{Tag, enter, refused};
-use crate::bench::ledger::{Ledger, read_message, write_body};
+use crate::bench::ledger::{Ledger, read_message, write_message};
 use crate::bench::measure::{Tally, Workload};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 
@@ -49,10 +47,7 @@ impl Private {
         let from = self.first + pair * 2;
         let to = self.tag.nick(from + 1);
         sends.frame(from, |buffer| {
-            // Writing to a vector can't fail.
-            let _ = write!(buffer, "<m c=\"{to}\">");
-            write_body(buffer, pair, number, bytes);
-            buffer.extend_from_slice(b"</m>");
+            write_message(buffer, ("c", &to), pair, number, bytes);
         });
     }
 }

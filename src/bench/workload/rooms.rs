@@ -1,11 +1,9 @@
 //! Members of rooms talk: so many messages in flight all the time, or so many a second by the
 //! clock, whether or not the server keeps up.
 
-use std::io::Write as _;
-
 use crate::bench::Fault;
 use crate::bench::entrance::{enter, is_departure, refused};
-use crate::bench::ledger::{Ledger, read_message, write_body};
+use crate::bench::ledger::{Ledger, read_message, write_message};
 use crate::bench::measure::{Tally, Workload};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 
@@ -114,10 +112,7 @@ impl Rooms {
         let number = self.ledger.sent(stream, receivers, at);
         let (name, bytes) = (&self.names[room], self.shape.body_bytes);
         sends.frame(who, |buffer| {
-            // Writing to a vector can't fail.
-            let _ = write!(buffer, "<m toroom=\"{name}\">");
-            write_body(buffer, stream, number, bytes);
-            buffer.extend_from_slice(b"</m>");
+            write_message(buffer, ("toroom", name), stream, number, bytes);
         });
     }
 }
