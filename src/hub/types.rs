@@ -153,7 +153,7 @@ pub trait Outlet {
     fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span;
 
     /// Encodes one stanza that is for members of this room: an outlet may lay these down side by
-    /// side, so that what they all get is one piece. `room` is below `limits.rooms`.
+    /// side, so that what they all get is one piece. `room` is a small number that a removed room leaves to another.
     fn encode_for_room(&mut self, room: u32, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let _ = room;
         self.encode(write)
