@@ -20,11 +20,13 @@ mod ini;
 mod keys;
 mod listen;
 mod report;
+mod web;
 
 use ini::{Content, Fault};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
 pub use report::key_tables;
+pub use web::{Tls, Web};
 
 /// Where a configuration is looked for when `--config` names none.
 pub const LOOKED_FOR: [&str; 2] = ["palabre.conf", "/etc/palabre.conf"];
@@ -60,6 +62,8 @@ pub struct Config {
     /// What the hub lives by. Its `policy_ports` holds the ports as they are configured; who
     /// binds port 0 fills in [`policy_ports`] of what it got.
     pub settings: Settings,
+    /// What the listener takes, and from whom.
+    pub web: Web,
     /// What the operator should know: accepted, but not done.
     pub warnings: Vec<String>,
     values: Values,
@@ -142,10 +146,29 @@ impl Config {
             log_level: values.log_level,
             log_file: values.log_file.clone(),
             settings,
+            web: web(&values),
             warnings,
             values,
             origins,
         }
+    }
+}
+
+fn web(values: &Values) -> Web {
+    let files = values.certificate.clone().zip(values.key.clone());
+    Web {
+        stanzas: values.stanzas,
+        http: values.http,
+        websocket: values.websocket,
+        page: values.page,
+        origins: values.web_origins.clone(),
+        metrics: values.metrics.clone(),
+        trusted_proxies: values.trusted_proxies.clone(),
+        tls: files.map(|(certificate, key)| Tls {
+            certificate,
+            key,
+            required: values.tls_required,
+        }),
     }
 }
 
@@ -355,7 +378,9 @@ fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
 
 /// Later the process may stand in another directory.
 fn make_absolute(values: &mut Values, directory: &Path) {
-    for path in [&mut values.pid_file, &mut values.log_file].into_iter().flatten() {
+    let paths =
+        [&mut values.pid_file, &mut values.log_file, &mut values.certificate, &mut values.key];
+    for path in paths.into_iter().flatten() {
         *path = directory.join(&path);
     }
 }
@@ -488,20 +513,20 @@ impl Draft {
     fn cross_check(&mut self) {
         let Limits { stanza_bytes_max: stanza, backlog_bytes_max: backlog, .. } =
             self.values.limits;
-        if backlog < stanza && !self.follow("backlog", "stanzabytes") {
+        if backlog < stanza && !self.follow("limits", "backlog", "stanzabytes") {
             self.wrong("limits", "backlog", backlog, format!("at least stanzabytes, {stanza}"));
         }
         let limits = &mut self.values.limits;
         limits.backlog_bytes_max = limits.backlog_bytes_max.max(stanza);
         let backlog = limits.backlog_bytes_max;
         let soft = limits.backlog_soft_bytes_max;
-        if soft > backlog && !self.follow("backlogsoft", "backlog") {
+        if soft > backlog && !self.follow("limits", "backlogsoft", "backlog") {
             self.wrong("limits", "backlogsoft", soft, format!("at most backlog, {backlog}"));
         }
         let limits = &mut self.values.limits;
         limits.backlog_soft_bytes_max = soft.min(backlog);
         let total = limits.backlog_total_bytes_max;
-        if total < backlog && !self.follow("backlogtotal", "backlog") {
+        if total < backlog && !self.follow("limits", "backlogtotal", "backlog") {
             self.wrong("limits", "backlogtotal", total, format!("at least backlog, {backlog}"));
         }
         self.values.limits.backlog_total_bytes_max = total.max(backlog);
@@ -525,11 +550,50 @@ impl Draft {
             let found = "true, with checkpassword = true";
             self.wrong("database", "usedatabase", found, needs.to_owned());
         }
+        self.cross_check_web();
     }
 
-    /// Whether `key` of `[limits]` is not in the file and may be adapted to `to`.
-    fn follow(&mut self, key: &str, to: &'static str) -> bool {
-        let origin = &mut self.origins[keys::index("limits", key)];
+    /// What is offered must be possible by itself and lead somewhere.
+    fn cross_check_web(&mut self) {
+        if !self.values.http && self.values.websocket {
+            if !self.follow("web", "websocket", "http") {
+                let needs = "http = true as well: a WebSocket begins as HTTP";
+                self.wrong("web", "websocket", "true, with http = false", needs.to_owned());
+            }
+            self.values.websocket = false;
+        }
+        if !self.values.websocket && self.values.page {
+            if !self.follow("web", "page", "websocket") {
+                let needs =
+                    "http = true and websocket = true as well: the page connects by WebSocket";
+                self.wrong("web", "page", "true, with no WebSocket", needs.to_owned());
+            }
+            self.values.page = false;
+        }
+        if !self.values.stanzas && !self.values.websocket {
+            let needs = "true, or [web] http and websocket: nobody could connect";
+            self.wrong("daemon", "stanzas", "false, with no WebSocket", needs.to_owned());
+        }
+        match (&self.values.certificate, &self.values.key) {
+            (Some(_), None) => {
+                let needs = "[tls] key as well, the file with the certificate's private key";
+                self.wrong("tls", "certificate", "a certificate without a key", needs.to_owned());
+            }
+            (None, Some(_)) => {
+                let needs = "[tls] certificate as well, the file with the certificate of this key";
+                self.wrong("tls", "key", "a key without a certificate", needs.to_owned());
+            }
+            (None, None) if self.values.tls_required => {
+                let needs = "[tls] certificate and key as well";
+                self.wrong("tls", "required", "true, without a certificate", needs.to_owned());
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// Whether a key is not in the file and may be adapted to `to`.
+    fn follow(&mut self, section: &str, key: &str, to: &'static str) -> bool {
+        let origin = &mut self.origins[keys::index(section, key)];
         let free = !matches!(origin, Origin::Line(_));
         if free {
             *origin = Origin::Follows(to);

@@ -10,6 +10,7 @@
 //! # Map, in reading order
 //!
 //! - [`limits`]: every bound, with its unit, its default and where the number comes from.
+//! - [`networks`]: lists of IP networks, and whether an address is in one.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
 //!   ([`wire::stanza`]) and answers become bytes ([`wire::write`]).
 //! - [`hub`]: the whole behaviour of the server, without a socket, a clock or a thread:
@@ -51,6 +52,8 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+
+pub mod networks;
 
 pub mod wire;
 

@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use palabre::config::{Arguments, Config, Error, Level, Place, load};
+use palabre::config::{Arguments, Config, Error, Level, Place, Tls, load};
 use palabre::hub::RelayNames;
 use palabre::limits::Limits;
+use palabre::networks;
 use tempfile::TempDir;
 
 /// Loads `text` as `palabre.conf` of a fresh directory.
@@ -85,17 +86,19 @@ fn the_sample_of_the_old_server_loads_as_it_is() {
 fn what_check_prints_loads_again_and_means_the_same() {
     let text = "[daemon]\nip = 127.0.0.1 [::1]:7\nport = 0\n[crossdomain]\nalloweddomains = *\npolicyport = 843\n\
         [database]\ndbRequest = SELECT 1\n   WHERE a LIKE 'b%%'\n[rooms]\nrelaynames = any\nfullroster = 3\n\
-        [limits]\nstanzabytes = 100\nidletime = 0\n[admin]\npassword = ";
+        [web]\nhttp = no\norigins = https://a.example *\nmetrics = 10.0.0.0/8 ::1\n\
+        [tls]\ncertificate = /a.pem\nkey = /b.pem\n[limits]\nstanzabytes = 100\nidletime = 0\n[admin]\npassword = ";
     let first = good(text);
     let second = good(&first.to_ini());
     assert_eq!(second.listen, first.listen);
     assert_eq!(second.policy_port, first.policy_port);
     assert_eq!(second.settings, first.settings);
+    assert_eq!(second.web, first.web);
     let values = |config: &Config| -> Vec<String> {
         config.to_ini().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
     assert_eq!(values(&first), values(&second));
-    assert!(first.to_ini().contains("(line 14)\nstanzabytes = 100\n"), "{}", first.to_ini());
+    assert!(first.to_ini().contains("(line 21)\nstanzabytes = 100\n"), "{}", first.to_ini());
     assert!(first.to_ini().contains("(default)\ndepth = 64\n"), "{}", first.to_ini());
 }
 
@@ -196,11 +199,17 @@ fn what_can_not_be_read_is_named() {
 }
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 40] = [
+const GOOD: [(&str, &str, &[&str]); 50] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
     ("daemon", "port", &["", "0", "1", "65535"]),
+    ("daemon", "stanzas", &["true", "no"]),
+    (
+        "daemon",
+        "trustedproxies",
+        &["", "127.0.0.1", "10.0.0.0/8, fd00::/8", "192.0.2.1\n  ::1", "0.0.0.0/0"],
+    ),
     ("logging", "loglevel", &["debug", "info", "warning", "error", "critical", "INFO"]),
     ("logging", "logfile", &["", "./palabre.log"]),
     ("admin", "password", &["", "secret", "a b = c", "50%%"]),
@@ -219,6 +228,18 @@ const GOOD: [(&str, &str, &[&str]); 40] = [
     ("database", "dbdatabase", &["", "test"]),
     ("database", "dbrequest", &["", "SELECT a = b FROM [LOGIN]", "SELECT 1\n  FROM t"]),
     ("modules", "list", &["", "a,b", "a b"]),
+    ("web", "http", &["true", "no"]),
+    ("web", "websocket", &["true", "no"]),
+    ("web", "page", &["true", "no"]),
+    (
+        "web",
+        "origins",
+        &["", "*", "https://example.org http://localhost:8000", "http://[::1]:8000\n  *"],
+    ),
+    ("web", "metrics", &["", "::1", "192.0.2.0/24 fd00::/8"]),
+    ("tls", "certificate", &[""]),
+    ("tls", "key", &[""]),
+    ("tls", "required", &["false"]),
     ("rooms", "relaynames", &["safe", "any", "Safe"]),
     ("rooms", "fullroster", &["0", "1", "4294967295"]),
     ("limits", "stanzabytes", &["64", "65536", "268435456"]),
@@ -244,7 +265,7 @@ const GOOD: [(&str, &str, &[&str]); 40] = [
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
-const BAD: [(&str, &str, &str, &str, &str); 37] = [
+const BAD: [(&str, &str, &str, &str, &str); 46] = [
     ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
@@ -255,6 +276,9 @@ const BAD: [(&str, &str, &str, &str, &str); 37] = [
     ("daemon", "port", "65536", "\"65536\"", "65535"),
     ("daemon", "port", "-1", "\"-1\"", "65535"),
     ("daemon", "port", "2468 # main", "\"2468 # main\"", "65535"),
+    ("daemon", "stanzas", "raw", "\"raw\"", "true or false"),
+    ("daemon", "trustedproxies", "proxy.example", "\"proxy.example\"", "addresses or networks"),
+    ("daemon", "trustedproxies", "10.1.2.3/8", "\"10.1.2.3/8\"", "10.0.0.0/8 for the network"),
     ("logging", "loglevel", "chatty", "\"chatty\"", "one of debug, info, warning, error, critical"),
     ("logging", "loglevel", "", "nothing", "one of debug"),
     ("logging", "logfile", "a\n  b", "goes on in an indented line", "on one line"),
@@ -271,6 +295,12 @@ const BAD: [(&str, &str, &str, &str, &str); 37] = [
     ("database", "usedatabase", "perhaps", "\"perhaps\"", "true or false"),
     ("database", "checkpassword", "2", "\"2\"", "true or false"),
     ("modules", "list", "a = b", "\"=\"", "separated by commas"),
+    ("web", "http", "80", "\"80\"", "true or false"),
+    ("web", "origins", "example.org", "\"example.org\"", "https://example.org"),
+    ("web", "origins", "https://a.example/", "\"https://a.example/\"", "has no path"),
+    ("web", "metrics", "127.0.0.1:80", "\"127.0.0.1:80\"", "addresses or networks"),
+    ("tls", "certificate", "a.pem", "a certificate without a key", "[tls] key"),
+    ("tls", "key", "a.pem", "a key without a certificate", "[tls] certificate"),
     ("rooms", "relaynames", "all", "\"all\"", "safe or any"),
     ("rooms", "fullroster", "many", "\"many\"", "a number from 0 to 4294967295"),
     ("limits", "stanzabytes", "0", "\"0\"", "a number of bytes from 64 to"),
@@ -320,15 +350,15 @@ fn an_unknown_name_gets_the_nearest_known_one() {
     for (text, error) in [
         (
             "[daemon]\nprot = 1",
-            "palabre.conf:2: [daemon] prot: found an unknown key, needs one of startdaemon, pidfile, ip, port; the nearest name is port",
+            "palabre.conf:2: [daemon] prot: found an unknown key, needs one of startdaemon, pidfile, ip, port, stanzas, trustedproxies; the nearest name is port",
         ),
         (
             "[deamon]\nport = 1",
-            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [crossdomain], [database], [modules], [rooms], [limits]; the nearest name is [daemon]",
+            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits]; the nearest name is [daemon]",
         ),
         (
             "[daemon]\nlogfile = x",
-            "palabre.conf:2: [daemon] logfile: found an unknown key, needs one of startdaemon, pidfile, ip, port; the nearest name is [logging] logfile",
+            "palabre.conf:2: [daemon] logfile: found an unknown key, needs one of startdaemon, pidfile, ip, port, stanzas, trustedproxies; the nearest name is [logging] logfile",
         ),
         (
             "[modules]\nstanzabyte = 1",
@@ -460,6 +490,82 @@ fn new_keys_reach_the_hub() {
     assert_eq!(config.settings.full_roster_members, 7);
     assert_eq!(config.settings.limits.depth_max, 3);
     assert_eq!(config.settings.limits.stanza_rate_per_s, 0);
+}
+
+#[test]
+fn without_a_word_everything_is_taken_and_nobody_is_trusted() {
+    for web in [Config::default().web, good("").web] {
+        assert!(web.stanzas && web.http && web.websocket && web.page);
+        assert_eq!(web.origins, Vec::<String>::new());
+        assert_eq!(web.metrics, networks::loopback());
+        assert_eq!(web.trusted_proxies, []);
+        assert_eq!(web.tls, None);
+    }
+}
+
+#[test]
+fn what_the_listener_takes_and_from_whom() {
+    let web = good(
+        "[daemon]\nstanzas = no\ntrustedproxies = 192.0.2.1 ::ffff:10.0.0.0/104\n\
+         [web]\npage = no\norigins = HTTPS://Example.org:443, http://localhost:8000\nmetrics =\n",
+    )
+    .web;
+    assert!(!web.stanzas && web.http && web.websocket && !web.page);
+    assert_eq!(web.origins, ["https://example.org", "http://localhost:8000"]);
+    assert_eq!(web.metrics, []);
+    let trusted: Vec<String> = web.trusted_proxies.iter().map(networks::show).collect();
+    assert_eq!(trusted, ["192.0.2.1", "10.0.0.0/8"]);
+}
+
+#[test]
+fn without_http_there_is_no_web_socket_and_without_it_no_page() {
+    let web = good("[web]\nhttp = no\n").web;
+    assert!(!web.http && !web.websocket && !web.page);
+    let web = good("[web]\nwebsocket = no\n").web;
+    assert!(web.http && !web.websocket && !web.page);
+    let shown = good("[web]\nhttp = no\n").to_ini();
+    assert!(shown.contains("(follows http)\nwebsocket = false\n"), "{shown}");
+
+    for (text, error) in [
+        (
+            "[web]\nhttp = no\nwebsocket = yes",
+            "palabre.conf:3: [web] websocket: found true, with http = false, needs http = true as well: a WebSocket begins as HTTP",
+        ),
+        (
+            "[web]\nwebsocket = no\npage = yes",
+            "palabre.conf:3: [web] page: found true, with no WebSocket, needs http = true and websocket = true as well: the page connects by WebSocket",
+        ),
+        (
+            "[daemon]\nstanzas = no\n[web]\nhttp = no",
+            "palabre.conf:2: [daemon] stanzas: found false, with no WebSocket, needs true, or [web] http and websocket: nobody could connect",
+        ),
+    ] {
+        assert_eq!(errors(text), [error]);
+    }
+}
+
+#[test]
+fn certificate_and_key_come_together() {
+    let directory = TempDir::new().unwrap();
+    fs::write(
+        directory.path().join("palabre.conf"),
+        "[tls]\ncertificate = tls/chain.pem\nkey = /etc/key.pem\nrequired = yes\n",
+    )
+    .unwrap();
+    let config =
+        load(&Arguments { directory: directory.path().to_owned(), ..Arguments::default() });
+    let tls = Tls {
+        certificate: directory.path().join("tls/chain.pem"),
+        key: PathBuf::from("/etc/key.pem"),
+        required: true,
+    };
+    assert_eq!(config.unwrap().web.tls, Some(tls));
+    assert_eq!(
+        errors("[tls]\nrequired = yes\n"),
+        [
+            "palabre.conf:2: [tls] required: found true, without a certificate, needs [tls] certificate and key as well"
+        ]
+    );
 }
 
 #[test]

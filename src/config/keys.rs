@@ -4,11 +4,15 @@ use core::fmt;
 use core::num::IntErrorKind;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use super::ini;
 use super::listen::Place;
+use super::web;
 use super::{Level, LevelError};
 use crate::hub::RelayNames;
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
+use crate::networks;
 
 /// What the file says, key by key.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub(super) struct Values {
     pub(super) pid_file: Option<PathBuf>,
     pub(super) ip: Vec<Place>,
     pub(super) port: u16,
+    pub(super) stanzas: bool,
+    pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) log_level: Level,
     pub(super) log_file: Option<PathBuf>,
     pub(super) root_password: Secret,
@@ -33,6 +39,14 @@ pub(super) struct Values {
     pub(super) modules: Vec<String>,
     pub(super) relay_names: RelayNames,
     pub(super) full_roster: usize,
+    pub(super) http: bool,
+    pub(super) websocket: bool,
+    pub(super) page: bool,
+    pub(super) web_origins: Vec<String>,
+    pub(super) metrics: Vec<IpNet>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) tls_required: bool,
     pub(super) limits: Limits,
 }
 
@@ -43,6 +57,8 @@ impl Default for Values {
             pid_file: None,
             ip: Vec::new(),
             port: 2468,
+            stanzas: true,
+            trusted_proxies: Vec::new(),
             log_level: Level::Info,
             log_file: None,
             root_password: Secret::default(),
@@ -60,6 +76,14 @@ impl Default for Values {
             modules: Vec::new(),
             relay_names: RelayNames::default(),
             full_roster: FULL_ROSTER_MEMBERS,
+            http: true,
+            websocket: true,
+            page: true,
+            web_origins: Vec::new(),
+            metrics: networks::loopback(),
+            certificate: None,
+            key: None,
+            tls_required: false,
             limits: Limits::default(),
         }
     }
@@ -104,6 +128,10 @@ pub(super) enum Kind {
     Domains,
     Modules,
     RelayNames,
+    /// Addresses and networks.
+    Networks(fn(&mut Values) -> &mut Vec<IpNet>),
+    /// `[web] origins`.
+    Origins,
     /// A number of which 0 means what `meaning` says.
     Count(fn(&mut Values) -> &mut usize),
     /// A rate or a time; 0 lifts it.
@@ -180,6 +208,12 @@ impl Kind {
                     _ => return Err(refused(text, "safe or any")),
                 };
             }
+            Self::Networks(at) => {
+                *at(values) = words(text).map(network).collect::<Result<_, _>>()?;
+            }
+            Self::Origins => {
+                values.web_origins = words(text).map(origin).collect::<Result<_, _>>()?;
+            }
             Self::Count(at) => *at(values) = count(text, 0, COUNT_MAX)?,
             Self::Rate(at) => *at(values) = count(text, 0, COUNT_MAX)?,
             Self::IdleTime => values.limits.idle_time_s = count(text, 0, IDLE_TIME_MAX_S)?,
@@ -190,7 +224,15 @@ impl Kind {
 
     /// Whether an indented line may continue the value.
     fn may_go_on(self) -> bool {
-        matches!(self, Self::Text(_) | Self::Domains | Self::Modules | Self::Places)
+        matches!(
+            self,
+            Self::Text(_)
+                | Self::Domains
+                | Self::Modules
+                | Self::Places
+                | Self::Networks(_)
+                | Self::Origins
+        )
     }
 
     /// The value as the file could have it; `None` for a secret that is set.
@@ -217,6 +259,10 @@ impl Kind {
                 RelayNames::Safe => "safe".to_owned(),
                 RelayNames::Any => "any".to_owned(),
             },
+            Self::Networks(at) => {
+                at(&mut values).iter().map(networks::show).collect::<Vec<_>>().join(" ")
+            }
+            Self::Origins => values.web_origins.join(" "),
             Self::Count(at) | Self::Bytes(at, _) => at(&mut values).to_string(),
             Self::Rate(at) => at(&mut values).to_string(),
             Self::IdleTime => values.limits.idle_time_s.to_string(),
@@ -279,6 +325,14 @@ fn module(word: &str) -> Result<String, Refused> {
     Err(refused(word, "names of modules separated by commas"))
 }
 
+fn network(word: &str) -> Result<IpNet, Refused> {
+    networks::parse(word).map_err(|needs| refused(word, needs))
+}
+
+fn origin(word: &str) -> Result<String, Refused> {
+    web::origin(word).map_err(|needs| refused(word, needs))
+}
+
 fn count<N: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<N, Refused> {
     let needs = if min == 0 {
         format!("a number from 0 to {max}, digits only")
@@ -298,8 +352,18 @@ fn count<N: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<N, Refused> 
 }
 
 /// Every section, in the order in which they are shown.
-pub(super) const SECTIONS: [&str; 8] =
-    ["daemon", "logging", "admin", "crossdomain", "database", "modules", "rooms", "limits"];
+pub(super) const SECTIONS: [&str; 10] = [
+    "daemon",
+    "logging",
+    "admin",
+    "crossdomain",
+    "database",
+    "modules",
+    "web",
+    "tls",
+    "rooms",
+    "limits",
+];
 
 macro_rules! keys {
     ($($section:literal $name:literal $kind:expr, $unit:literal, $meaning:literal;)*) => {
@@ -318,6 +382,10 @@ pub(super) static KEYS: &[Key] = keys![
         "what to listen on, separated by blanks, each with a port of its own if need be; empty or `*`: all addresses";
     "daemon" "port" Kind::Port, "port",
         "the port of every address that has none of its own; 0: a free one";
+    "daemon" "stanzas" Kind::Flag(|v| &mut v.stanzas), "true, false",
+        "whether stanzas are taken as they are, without HTTP around them; false: browsers only";
+    "daemon" "trustedproxies" Kind::Networks(|v| &mut v.trusted_proxies), "networks",
+        "proxies whose word about a client's address counts (PROXY protocol, X-Forwarded-For), separated by blanks";
     "logging" "loglevel" Kind::LogLevel, "debug, info, warning, error, critical",
         "the least that is logged";
     "logging" "logfile" Kind::Path(|v| &mut v.log_file), "path",
@@ -340,6 +408,22 @@ pub(super) static KEYS: &[Key] = keys![
     "database" "dbRequest" Kind::Text(|v| &mut v.db_request), "SQL", "not served yet";
     "modules" "list" Kind::Modules, "names",
         "Python modules of the old server, separated by commas; not run, a warning names each";
+    "web" "http" Kind::Flag(|v| &mut v.http), "true, false",
+        "whether HTTP is taken at all; false: no WebSocket and no page either";
+    "web" "websocket" Kind::Flag(|v| &mut v.websocket), "true, false",
+        "whether WebSocket is taken; false: no page either";
+    "web" "page" Kind::Flag(|v| &mut v.page), "true, false",
+        "whether the chat page is served at `/`, and its script at `/palabre.js`";
+    "web" "origins" Kind::Origins, "origins",
+        "where pages that may connect come from, besides this server: `https://example.org http://localhost:8000`; `*` for anywhere";
+    "web" "metrics" Kind::Networks(|v| &mut v.metrics), "networks",
+        "who may read `/metrics`, separated by blanks; empty: nobody";
+    "tls" "certificate" Kind::Path(|v| &mut v.certificate), "path",
+        "a PEM file: the server's certificate, then its chain; empty: no TLS";
+    "tls" "key" Kind::Path(|v| &mut v.key), "path",
+        "a PEM file: the private key of the certificate";
+    "tls" "required" Kind::Flag(|v| &mut v.tls_required), "true, false",
+        "whether nothing is taken without TLS";
     "rooms" "relaynames" Kind::RelayNames, "safe, any",
         "whether stanzas with the names of the server's own can be relayed: safe refuses them, any is as it was";
     "rooms" "fullroster" Kind::Count(|v| &mut v.full_roster), "members",
