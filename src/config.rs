@@ -154,6 +154,12 @@ impl Config {
     }
 }
 
+impl Default for Web {
+    fn default() -> Self {
+        web(&Values::default())
+    }
+}
+
 fn web(values: &Values) -> Web {
     let files = values.certificate.clone().zip(values.key.clone());
     Web {

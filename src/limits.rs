@@ -102,6 +102,10 @@ pub const DRAIN_TIME_S: u64 = 5;
 /// descriptor from others for long.
 pub const REFUSED_DRAIN_TIME_S: u64 = 1;
 
+/// How long a silent WebSocket may take to answer a ping; as long as TCP keep-alive gives a peer
+/// that does not answer.
+pub const PING_ANSWER_TIME_S: u64 = 30;
+
 /// Bytes of the server's one read buffer and the most that one connection is read in a turn:
 /// what redis and most servers take per event; a full default stanza fits.
 pub const READ_BYTES_PER_TURN: usize = 65_536;

@@ -10,9 +10,12 @@ mod deliveries;
 mod desk;
 mod os;
 mod outbox;
+mod pages;
+mod proxy;
 pub(crate) use os::{listen, raise_descriptor_limit};
 pub mod server;
 mod timers;
+pub mod transport;
 pub mod world;
 
 use std::fmt;

@@ -294,6 +294,22 @@ pub enum CloseReason {
     PolicyOnly,
     /// The server stops.
     Shutdown,
+    /// A request of HTTP was answered.
+    RequestAnswered,
+    /// A request of HTTP was refused.
+    RequestRefused,
+    /// It broke RFC 6455.
+    BadFrame,
+    /// TLS could not go on.
+    TlsBroken,
+    /// It began with TLS, and there is no certificate.
+    NoTls,
+    /// It came without TLS, which is required.
+    TlsRequired,
+    /// What it speaks is switched off.
+    SwitchedOff,
+    /// A trusted proxy began with a header that is none.
+    BadProxyHeader,
 }
 
 /// What happened, for the log and the metrics. Nothing in it is a password.
@@ -400,7 +416,15 @@ impl CloseReason {
             | Self::Kicked
             | Self::PolicyServed
             | Self::PolicyOnly
-            | Self::Shutdown => false,
+            | Self::Shutdown
+            | Self::RequestAnswered
+            | Self::RequestRefused
+            | Self::BadFrame
+            | Self::TlsBroken
+            | Self::NoTls
+            | Self::TlsRequired
+            | Self::SwitchedOff
+            | Self::BadProxyHeader => false,
             Self::StanzaTooLarge
             | Self::TooManySessions
             | Self::TooManyFromAddress
@@ -434,6 +458,14 @@ impl fmt::Display for CloseReason {
             Self::PolicyServed => "the policy was sent",
             Self::PolicyOnly => "no policy request on the policy port",
             Self::Shutdown => "the server stops",
+            Self::RequestAnswered => "its request was answered",
+            Self::RequestRefused => "its request was refused",
+            Self::BadFrame => "a frame against RFC 6455",
+            Self::TlsBroken => "TLS could not go on",
+            Self::NoTls => "TLS without a certificate in [tls]",
+            Self::TlsRequired => "no TLS, which [tls] requires",
+            Self::SwitchedOff => "what it speaks is switched off",
+            Self::BadProxyHeader => "no PROXY header where one began",
         })
     }
 }

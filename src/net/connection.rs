@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::outbox::Outbox;
+use super::transport::Transport;
 use crate::hub::{CloseReason, ConnId, Time};
 use crate::wire::framer::Framer;
 
@@ -35,6 +36,10 @@ pub(super) struct Connection<S> {
     pub(super) address: IpAddr,
     /// Closed early, so that a freed slot holds no descriptor.
     pub(super) socket: Option<S>,
+    /// It has begun with a stanza: nothing stands between its bytes and the hub.
+    pub(super) plain: bool,
+    /// What stands there otherwise.
+    pub(super) transport: Option<Box<Transport>>,
     /// What earlier reads have left over; nothing, as a rule.
     pub(super) framer: Option<Box<Framer>>,
     pub(super) outbox: Outbox,
@@ -70,6 +75,8 @@ impl<S> Connection<S> {
             id,
             address,
             socket: Some(socket),
+            plain: false,
+            transport: None,
             framer: None,
             outbox: Outbox::default(),
             state: State::Open,
@@ -88,11 +95,17 @@ impl<S> Connection<S> {
         }
     }
 
+    /// Why it is over, if all that is left is to handle what it sent before.
+    pub(super) fn over(&self) -> Option<CloseReason> {
+        let by_itself = self.transport.as_ref().and_then(|transport| transport.over());
+        self.broken.or(by_itself).or(self.ended.then_some(CloseReason::PeerClosed))
+    }
+
     /// Whether serving it could get anything done.
     pub(super) fn has_work(&self) -> bool {
         match self.state {
             State::Open => {
-                let over = self.ended || self.broken.is_some();
+                let over = self.over().is_some();
                 self.hold == Hold::Nothing && (self.frames_held || self.readable || over)
             }
             State::Draining { .. } => self.readable,

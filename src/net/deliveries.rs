@@ -311,6 +311,17 @@ impl Pieces<'_> {
 }
 
 impl<'a> Pieces<'a> {
+    /// Something that was made elsewhere, in one piece.
+    pub(super) fn of(bytes: &'a Vec<u8>) -> Self {
+        let last = Span { log: OWN_LOG, start: 0, end: bytes.len() };
+        Self { logs: std::slice::from_ref(bytes), links: &[], next: END, last }
+    }
+
+    /// Where the piece stands, where there is one and no other.
+    pub(super) fn single_span(&self) -> Option<Span> {
+        (self.next == END && self.last.end > self.last.start).then_some(self.last)
+    }
+
     /// The piece, where there is one and no other.
     pub(super) fn single(&self) -> Option<&'a [u8]> {
         (self.next == END && self.last.end > self.last.start).then(|| self.bytes(self.last))

@@ -93,9 +93,13 @@ impl<S> Desk<S> {
         };
         connection.state = State::Draining { reason, deadline };
         connection.framer = None;
+        let check = connection.transport.as_mut().and_then(|transport| transport.check_at.take());
         let hold = std::mem::replace(&mut connection.hold, Hold::Nothing);
         if let Hold::Rate(time) = hold {
             self.timers.cancel(time, id, Kind::Resume);
+        }
+        if let Some(time) = check {
+            self.timers.cancel(time, id, Kind::Check);
         }
         self.deliveries.refuse(id.slot as usize);
         self.timers.set(deadline, id, Kind::Drain);

@@ -18,6 +18,7 @@ mod admission;
 mod closing;
 mod flushing;
 mod reading;
+mod transports;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,6 +29,7 @@ use log::info;
 use super::connection::{Hold, State};
 use super::desk::{Desk, slow_deadline};
 use super::timers::Kind;
+use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time};
 use crate::limits::READ_BYTES_PER_TURN;
@@ -48,7 +50,14 @@ pub struct Server<W: World> {
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
+    /// What the listeners take.
+    front: Front,
     scratch: Box<[u8]>,
+    /// The stanzas of a transport on their way to the hub.
+    inbound: Vec<u8>,
+    /// What a transport is about to send.
+    wire: Vec<u8>,
+    framed: Framed,
     /// Where pieces of one flush are put together.
     joined: Vec<u8>,
     events: Vec<Event>,
@@ -99,6 +108,10 @@ impl<W: World> Server<W> {
             given_up: Vec::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
+            front: Front::default(),
+            inbound: Vec::new(),
+            wire: Vec::new(),
+            framed: Framed::default(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
             joined: Vec::new(),
             events: Vec::new(),
@@ -142,6 +155,12 @@ impl<W: World> Server<W> {
         Ok(if reload { Turn::Reload } else { Turn::Again })
     }
 
+    /// Sets what the listeners take from now on. Connections that have told what they speak go
+    /// on.
+    pub fn set_front(&mut self, front: Front) {
+        self.front = front;
+    }
+
     /// Puts new settings in force, for connections that are open, too.
     pub fn reload(&mut self, settings: Settings) {
         let idle_time_s = settings.limits.idle_time_s;
@@ -153,6 +172,16 @@ impl<W: World> Server<W> {
         }
         let now = self.desk.now;
         self.hub.handle(Input::Reload(Box::new(settings)), now, &mut self.desk);
+        let checked: Vec<ConnId> = self
+            .desk
+            .connections
+            .iter()
+            .filter(|(_, found)| found.state == State::Open && found.transport.is_some())
+            .map(|(_, found)| found.id)
+            .collect();
+        for id in checked {
+            self.check_later(id);
+        }
     }
 
     /// Tells the hub what was decided about a login, now or late; the session goes on.
@@ -213,6 +242,9 @@ impl<W: World> Server<W> {
             };
             if let Some(since) = connection.slow_since {
                 due(slow_deadline(since), Kind::SlowReader);
+            }
+            if let Some(time) = connection.transport.as_ref().and_then(|found| found.check_at) {
+                due(time, Kind::Check);
             }
             if let Hold::Rate(time) = connection.hold {
                 due(time, Kind::Resume);
@@ -303,6 +335,7 @@ impl<W: World> Server<W> {
                         self.cut_off(id, CloseReason::SlowReaderSoft);
                     }
                 }
+                Kind::Check => self.check(id),
                 Kind::Drain => {
                     if self.desk.find(id).is_some() {
                         self.desk.finish(id.slot as usize);

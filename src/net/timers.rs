@@ -13,10 +13,12 @@ pub(super) enum Kind {
     SlowReader,
     /// A closing connection has had its time.
     Drain,
+    /// A silent WebSocket is to be checked.
+    Check,
 }
 
 /// Deadlines; each is removed exactly when it is no longer wanted, so there are never more
-/// than three a connection.
+/// than four a connection.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BTreeSet<(Time, ConnId, Kind)>);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::Server;
-use crate::hub::Input;
+use crate::hub::{Door, Input};
 use crate::limits::ACCEPTS_PER_TURN;
 use crate::net::world::World;
 
@@ -60,6 +60,10 @@ impl<W: World> Server<W> {
         }
         info!("client {id} from {address} connected");
         let door = self.listeners[listener].door;
+        if let Some(connection) = self.desk.find(id) {
+            // The policy port knows nothing else.
+            connection.plain = door == Door::Policy;
+        }
         let now = self.desk.now;
         self.hub.handle(Input::Opened { conn: id, address, door }, now, &mut self.desk);
     }

@@ -9,6 +9,7 @@ use super::Server;
 use super::closing::reason_of;
 use crate::hub::{CloseReason, ConnId};
 use crate::net::connection::State;
+use crate::net::deliveries::Pieces;
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
 use crate::net::timers::Kind;
@@ -25,6 +26,9 @@ impl<W: World> Server<W> {
         // Those who broke in this flush wait for the next turn, which comes at once.
         self.desk.deliveries.restore_dirty(dirty);
         self.desk.clear_deliveries();
+        self.framed.forget();
+        self.wire.clear();
+        self.wire.shrink_to(crate::limits::READ_BYTES_PER_TURN);
     }
 
     fn flush_one(&mut self, slot: usize) {
@@ -42,7 +46,14 @@ impl<W: World> Server<W> {
         }
         let before = connection.outbox.backlog_bytes();
         let max = self.hub.settings().limits.backlog_bytes_max;
-        let (pieces, writable) = (deliveries.pieces(slot), connection.writable);
+        let (mut pieces, writable) = (deliveries.pieces(slot), connection.writable);
+        if let Some(transport) = &mut connection.transport {
+            let end = match connection.state {
+                State::Draining { reason, .. } => Some(reason),
+                State::Open | State::Gone => None,
+            };
+            pieces = Pieces::of(transport.send(pieces, end, &mut self.framed, &mut self.wire));
+        }
         let flushed = connection.outbox.flush(pieces, &mut self.joined, socket, writable, max);
         deliveries.forget(slot);
         let id = connection.id;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Server, is_open};
-use crate::hub::{CloseReason, ConnId, Input, Progress};
+use crate::hub::{ConnId, Input, Progress};
 use crate::limits::STANZAS_PER_TURN;
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
@@ -41,23 +41,32 @@ impl<W: World> Server<W> {
         let id = connection.id;
         let mut budget = STANZAS_PER_TURN;
         if connection.frames_held {
-            self.handle_frames(id, 0, &mut budget);
+            self.handle_frames(id, &[], &mut budget);
         }
         let Some(connection) = self.desk.find(id) else {
             return;
         };
         let free = connection.state == State::Open
             && connection.hold == Hold::Nothing
+            && connection.over().is_none_or(|_| connection.broken.is_some())
             && !connection.frames_held;
         if free && connection.readable {
-            match read_once(connection, &mut self.scratch) {
+            // Lent out, because what the hub answers changes the rest of the server.
+            let mut scratch = std::mem::take(&mut self.scratch);
+            match read_once(connection, &mut scratch) {
                 Ok(0) => {}
                 Ok(count) => {
+                    let plain = connection.plain;
                     self.desk.metrics.bytes_in += count as u64;
-                    self.handle_frames(id, count, &mut budget);
+                    if plain {
+                        self.handle_frames(id, &scratch[..count], &mut budget);
+                    } else {
+                        self.take_in(id, &mut scratch[..count], &mut budget);
+                    }
                 }
                 Err(error) => self.lose(id, &error),
             }
+            self.scratch = scratch;
         }
         // What the last stanzas made due is sent before the end is told: it has its own turn.
         if budget == STANZAS_PER_TURN {
@@ -65,9 +74,9 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Handles the frames that the first `count` bytes of the scratch buffer complete, as far
-    /// as the budget and the hub allow. The rest is kept.
-    fn handle_frames(&mut self, id: ConnId, count: usize, budget: &mut usize) {
+    /// Handles the frames that these bytes complete, as far as the budget and the hub allow.
+    /// The rest is kept.
+    pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8], budget: &mut usize) {
         let Some(connection) = self.desk.find(id) else {
             return;
         };
@@ -77,7 +86,7 @@ impl<W: World> Server<W> {
         let framing = framer.as_deref_mut().unwrap_or(&mut fresh);
         let max = self.hub.settings().limits.stanza_bytes_max;
         let now = self.desk.now;
-        let mut cut = framing.cut(&self.scratch[..count], max);
+        let mut cut = framing.cut(bytes, max);
         let mut hold = Hold::Nothing;
         let mut frames_held = false;
         loop {
@@ -136,9 +145,11 @@ impl<W: World> Server<W> {
         let Some(connection) = self.desk.find(id) else {
             return;
         };
-        let over = connection.ended || (connection.broken.is_some() && !connection.readable);
-        if over && !connection.frames_held {
-            let reason = connection.broken.unwrap_or(CloseReason::PeerClosed);
+        let unread = connection.broken.is_some() && connection.readable && !connection.ended;
+        if let Some(reason) = connection.over()
+            && !unread
+            && !connection.frames_held
+        {
             self.end(id, reason);
         }
     }

@@ -1,0 +1,157 @@
+//! Connections that do not simply send stanzas: what they speak is found out, and their bytes go
+//! through a transport on both ways.
+
+use log::{debug, warn};
+
+use super::{Server, is_open};
+use crate::hub::{CloseReason, ConnId, Input, Outlet as _};
+use crate::limits::PING_ANSWER_TIME_S;
+use crate::logging::Escaped;
+use crate::net::connection::State;
+use crate::net::pages;
+use crate::net::timers::Kind;
+use crate::net::transport::{Page, Received, Transport};
+use crate::net::world::World;
+use crate::networks;
+use crate::wire::write;
+
+impl<W: World> Server<W> {
+    /// Takes in bytes of a connection that has not begun with a stanza, or not yet.
+    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], budget: &mut usize) {
+        let now = self.desk.now;
+        let Some(connection) = self.desk.find(id) else {
+            return;
+        };
+        let peer = connection.address;
+        if connection.transport.is_none() && self.front.takes_as_stanzas(bytes, peer) {
+            connection.plain = true;
+            return self.handle_frames(id, bytes, budget);
+        }
+        let proxied = networks::contains(&self.front.web.trusted_proxies, peer);
+        let transport =
+            connection.transport.get_or_insert_with(|| Box::new(Transport::new(proxied)));
+        let max = self.hub.settings().limits.stanza_bytes_max;
+        let mut stanzas = std::mem::take(&mut self.inbound);
+        let received = transport.receive(bytes, &self.front, peer, max, &mut stanzas);
+        transport.heard_at = now;
+        transport.pinged = false;
+        if transport.wants_to_send() {
+            self.desk.mark_dirty(id.slot as usize);
+        }
+        self.act_on(id, received);
+        if is_open(&self.desk, id) && !stanzas.is_empty() {
+            self.handle_frames(id, &stanzas, budget);
+        }
+        stanzas.clear();
+        stanzas.shrink_to(crate::limits::READ_BYTES_PER_TURN);
+        self.inbound = stanzas;
+    }
+
+    fn act_on(&mut self, id: ConnId, received: Received) {
+        let Received { address, page, too_large, upgraded, error, advice } = received;
+        if let Some(address) = address {
+            self.readdress(id, address);
+        }
+        if let Some(advice) = advice {
+            self.tell_advice(id, &advice);
+        }
+        if upgraded {
+            debug!("client {id} opened a WebSocket");
+            self.check_later(id);
+        }
+        if let Some((page, head_only)) = page {
+            let answer = self.page(page, head_only);
+            if let Some(transport) = self.transport(id) {
+                transport.answer(answer);
+            }
+            self.desk.mark_dirty(id.slot as usize);
+        }
+        if let Some(error) = error {
+            let message = self.desk.encode(|buffer| write::error(buffer, error));
+            self.desk.push(id, message);
+        }
+        if too_large {
+            let now = self.desk.now;
+            self.hub.handle(Input::FrameTooLarge { conn: id }, now, &mut self.desk);
+        }
+    }
+
+    fn page(&mut self, page: Page, head_only: bool) -> Vec<u8> {
+        match page {
+            Page::Chat => pages::chat(head_only),
+            Page::Script => pages::script(head_only),
+            Page::Health => pages::health(head_only),
+            Page::Metrics => pages::metrics(&self.metrics_text(), head_only),
+        }
+    }
+
+    fn transport(&mut self, id: ConnId) -> Option<&mut Transport> {
+        self.desk.find(id)?.transport.as_deref_mut()
+    }
+
+    /// Sets when a WebSocket is checked that will have been silent by then.
+    pub(super) fn check_later(&mut self, id: ConnId) {
+        let idle_time_s = self.hub.settings().limits.idle_time_s;
+        let Some(transport) = self.transport(id) else {
+            return;
+        };
+        let wait_s = if transport.pinged { PING_ANSWER_TIME_S } else { idle_time_s };
+        if idle_time_s == 0 || transport.check_at.is_some() || !transport.is_web_socket() {
+            return;
+        }
+        let check_at = transport.heard_at.plus_secs(wait_s);
+        transport.check_at = Some(check_at);
+        self.desk.timers.set(check_at, id, Kind::Check);
+    }
+
+    /// The time of a check has come: whoever has been silent is sent a ping, and whoever has not
+    /// answered one is gone.
+    pub(super) fn check(&mut self, id: ConnId) {
+        let idle_time_s = self.hub.settings().limits.idle_time_s;
+        let now = self.desk.now;
+        let Some(connection) = self.desk.find(id).filter(|found| found.state == State::Open) else {
+            return;
+        };
+        let unread = connection.readable;
+        let Some(transport) = &mut connection.transport else {
+            return;
+        };
+        transport.check_at = None;
+        if unread {
+            // Whatever it is, it was sent.
+            transport.heard_at = now;
+            transport.pinged = false;
+        }
+        if transport.pinged {
+            return self.end(id, CloseReason::Idle);
+        }
+        if idle_time_s != 0 && transport.heard_at.plus_secs(idle_time_s) <= now {
+            transport.ping();
+            transport.heard_at = now;
+            self.desk.mark_dirty(id.slot as usize);
+        }
+        self.check_later(id);
+    }
+
+    fn readdress(&mut self, id: ConnId, address: std::net::IpAddr) {
+        let address = address.to_canonical();
+        if let Some(connection) = self.desk.find(id) {
+            debug!("client {id} is {address}, its proxy says");
+            connection.address = address;
+        }
+    }
+
+    fn tell_advice(&mut self, id: ConnId, advice: &str) {
+        let Some(connection) = self.desk.find(id) else {
+            return;
+        };
+        let address = connection.address;
+        warn!("client {id} from {address}: {}", Escaped(advice));
+    }
+}
+
+impl<W: World> Server<W> {
+    fn metrics_text(&mut self) -> String {
+        self.desk.metrics.to_string()
+    }
+}

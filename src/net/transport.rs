@@ -1,0 +1,481 @@
+//! What stands between a connection's bytes and its stanzas: PROXY headers, TLS, HTTP,
+//! WebSocket, told apart by the first bytes. No socket and no clock is known here.
+//!
+//! A connection that begins with a stanza has none of this. For all others bytes go through
+//! [`Transport::receive`] on their way in, and the turn's stanzas, which are encoded once for
+//! everybody, through [`Transport::send`] on their way out: as they are, or each in a frame, and
+//! all that in records of TLS.
+//!
+//! `first` tells what the first bytes are, `http` judges requests and writes answers,
+//! [`websocket`] reads and writes frames, `framed` keeps what a turn has framed for many,
+//! `secure` is TLS.
+
+mod first;
+mod framed;
+mod http;
+mod secure;
+mod utf8;
+pub mod websocket;
+
+use std::net::IpAddr;
+
+use self::first::{First, first};
+pub(super) use self::framed::Framed;
+pub(super) use self::http::{Page, TEXT, answer};
+use self::http::{Verdict, judge};
+pub use self::secure::Config as TlsConfig;
+use self::secure::Secure;
+use self::websocket::{Event, Payload};
+use super::deliveries::Pieces;
+use super::proxy::{self, Parsed};
+use crate::config::Web;
+use crate::hub::{CloseReason, Time};
+use crate::networks;
+
+/// What the listener takes, as it is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Front {
+    /// `[web]` and its neighbours.
+    pub web: Web,
+    /// The certificate and all that belongs to it, when there is one.
+    pub tls: Option<TlsConfig>,
+}
+
+impl Front {
+    /// Whether whoever comes without TLS is refused.
+    fn demands_tls(&self) -> bool {
+        self.web.tls.as_ref().is_some_and(|tls| tls.required)
+    }
+
+    /// Whether these first bytes from `peer` are stanzas and nothing else, so that nothing
+    /// stands between them and the hub.
+    pub(super) fn takes_as_stanzas(&self, bytes: &[u8], peer: IpAddr) -> bool {
+        self.web.stanzas
+            && !self.demands_tls()
+            && first(bytes) == First::Stanzas
+            && !networks::contains(&self.web.trusted_proxies, peer)
+    }
+}
+
+/// How far a connection has told what it speaks.
+#[derive(Debug)]
+enum Stage {
+    /// Its first bytes leave that open.
+    First,
+    /// It has begun a request.
+    Http,
+    /// It sends frames.
+    WebSocket(Box<WebSocket>),
+    /// It sends stanzas.
+    Stanzas,
+    /// It has been told all that it will be; what it still sends is dropped.
+    Over,
+}
+
+#[derive(Debug, Default)]
+struct WebSocket {
+    reader: websocket::Reader,
+    /// What its first message was; nobody knows before.
+    payload: Option<Payload>,
+    /// What the peer's close said.
+    peer_close: Option<Option<u16>>,
+}
+
+/// What a connection speaks, for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// Nothing that could be told yet, or HTTP.
+    Http,
+    /// Stanzas.
+    Stanzas,
+    /// Frames.
+    WebSocket,
+}
+
+/// What came of received bytes, besides stanzas.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// A trusted proxy names the client's own address.
+    pub(super) address: Option<IpAddr>,
+    /// It asks for this page, or only for its head.
+    pub(super) page: Option<(Page, bool)>,
+    /// A message is longer than a stanza may be.
+    pub(super) too_large: bool,
+    /// The connection has become a WebSocket.
+    pub(super) upgraded: bool,
+    /// An `<error>` is to be told before the end.
+    pub(super) error: Option<&'static str>,
+    /// What the operator should know of it.
+    pub(super) advice: Option<String>,
+}
+
+/// The transport of one connection that does not simply send stanzas.
+#[derive(Debug)]
+pub(super) struct Transport {
+    stage: Stage,
+    /// A PROXY header may still come.
+    proxied: bool,
+    secure: Option<Secure>,
+    /// Bytes that can't be read before more have come.
+    held: Vec<u8>,
+    /// Bytes to be sent before anything else: answers, pongs.
+    out: Vec<u8>,
+    /// Why it ends, once it does by itself.
+    over: Option<CloseReason>,
+    /// The code of the close that is its end, where the reason has no code of its own.
+    close_code: Option<u16>,
+    /// The end has been written.
+    ended: bool,
+    /// When something was last heard, for the check of a silent WebSocket.
+    pub(super) heard_at: Time,
+    /// When it is checked.
+    pub(super) check_at: Option<Time>,
+    /// A ping is on its way.
+    pub(super) pinged: bool,
+}
+
+impl Transport {
+    /// For a connection of which nothing is known; `proxied` when it comes from a trusted proxy.
+    pub(super) fn new(proxied: bool) -> Self {
+        Self {
+            stage: Stage::First,
+            proxied,
+            secure: None,
+            held: Vec::new(),
+            out: Vec::new(),
+            over: None,
+            close_code: None,
+            ended: false,
+            heard_at: Time::default(),
+            check_at: None,
+            pinged: false,
+        }
+    }
+
+    /// Whether frames are spoken.
+    pub(super) const fn is_web_socket(&self) -> bool {
+        matches!(self.stage, Stage::WebSocket(_))
+    }
+
+    /// Why it ends by itself, once that is so; what was received before is still handled.
+    pub(super) const fn over(&self) -> Option<CloseReason> {
+        self.over
+    }
+
+    /// What it speaks, and whether over TLS.
+    pub(super) const fn speaks(&self) -> (Speaks, bool) {
+        let speaks = match self.stage {
+            Stage::First | Stage::Http | Stage::Over => Speaks::Http,
+            Stage::Stanzas => Speaks::Stanzas,
+            Stage::WebSocket(_) => Speaks::WebSocket,
+        };
+        (speaks, self.secure.is_some())
+    }
+
+    /// Takes bytes of the wire, which it may change, and appends the stream of stanzas in them.
+    /// `peer` is who sends; `max` is the longest stanza in bytes. Something may then be to be
+    /// sent.
+    pub(super) fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        front: &Front,
+        peer: IpAddr,
+        max: usize,
+        stanzas: &mut Vec<u8>,
+    ) -> Received {
+        let mut reading = Reading { front, peer, max, stanzas, received: Received::default() };
+        if self.secure.is_some() {
+            self.decrypt(bytes, &mut reading);
+        } else if matches!(self.stage, Stage::First) {
+            self.held.extend_from_slice(bytes);
+            self.read_first(&mut reading);
+        } else {
+            self.read(bytes, &mut reading);
+        }
+        reading.received
+    }
+
+    /// Appends what is to be sent by now, as it goes over the wire: what was due besides
+    /// stanzas, the stanzas in `pieces`, and with `end` the end of the stream. `wire` is scratch
+    /// memory; what is to be sent is lent from it or from `framed`.
+    pub(super) fn send<'a>(
+        &mut self,
+        pieces: Pieces<'_>,
+        end: Option<CloseReason>,
+        framed: &'a mut Framed,
+        wire: &'a mut Vec<u8>,
+    ) -> &'a Vec<u8> {
+        let payload = match &self.stage {
+            Stage::WebSocket(socket) => Some(socket.payload.unwrap_or(Payload::Binary)),
+            Stage::First | Stage::Http | Stage::Stanzas | Stage::Over => None,
+        };
+        let end = end.filter(|_| !self.ended);
+        self.ended |= end.is_some();
+        if let Some(payload) = payload
+            && self.secure.is_none()
+            && self.out.is_empty()
+            && end.is_none()
+        {
+            return framed.of(payload, pieces);
+        }
+        wire.clear();
+        let mut plain = std::mem::take(&mut self.out);
+        match &self.stage {
+            Stage::WebSocket(_) => {
+                plain.extend_from_slice(framed.of(payload.unwrap_or(Payload::Binary), pieces));
+            }
+            Stage::Stanzas => pieces.for_each(|piece| plain.extend_from_slice(piece)),
+            // Whoever has not told what it speaks is taken for an old client.
+            Stage::First if self.secure.as_ref().is_none_or(Secure::is_open) => {
+                pieces.for_each(|piece| plain.extend_from_slice(piece));
+            }
+            Stage::First | Stage::Http | Stage::Over => {}
+        }
+        if let Some(reason) = end {
+            self.write_end(reason, &mut plain);
+        }
+        match &mut self.secure {
+            Some(secure) => secure.send(&plain, end.is_some(), wire),
+            None => wire.append(&mut plain),
+        }
+        wire
+    }
+
+    /// Whether something is to be sent that no delivery tells of.
+    pub(super) fn wants_to_send(&self) -> bool {
+        !self.out.is_empty() || self.secure.as_ref().is_some_and(Secure::wants_to_send)
+    }
+
+    /// Sends this page, and ends.
+    pub(super) fn answer(&mut self, mut answer: Vec<u8>) {
+        self.out.append(&mut answer);
+        self.finish(CloseReason::RequestAnswered);
+    }
+
+    /// Asks the other side of a WebSocket whether it is there.
+    pub(super) fn ping(&mut self) {
+        if matches!(self.stage, Stage::WebSocket(_)) {
+            websocket::write_ping(&mut self.out);
+            self.pinged = true;
+        }
+    }
+
+    fn finish(&mut self, reason: CloseReason) {
+        self.over.get_or_insert(reason);
+        if !matches!(self.stage, Stage::WebSocket(_)) {
+            self.stage = Stage::Over;
+        }
+        self.held = Vec::new();
+    }
+
+    /// The last bytes of what is spoken.
+    fn write_end(&self, reason: CloseReason, plain: &mut Vec<u8>) {
+        match &self.stage {
+            Stage::WebSocket(socket) => {
+                let own = || self.close_code.or_else(|| Some(close_code(reason)));
+                websocket::write_close(plain, socket.peer_close.unwrap_or_else(own));
+            }
+            Stage::Http => plain.append(&mut match reason {
+                CloseReason::LoginTimeout => http::timed_out(),
+                _ => http::unavailable("the server stops, or is full"),
+            }),
+            Stage::First | Stage::Stanzas | Stage::Over => {}
+        }
+    }
+
+    /// The first bytes, after which everything else depends on what they were.
+    fn read_first(&mut self, reading: &mut Reading<'_>) {
+        if self.proxied {
+            match proxy::parse(&self.held) {
+                Parsed::Incomplete => return,
+                Parsed::Invalid => return self.finish(CloseReason::BadProxyHeader),
+                Parsed::Missing => {}
+                Parsed::Header { length, address } => {
+                    self.held.drain(..length);
+                    if let Some(address) = address {
+                        reading.peer = address;
+                        reading.received.address = Some(address);
+                    }
+                }
+            }
+            self.proxied = false;
+        }
+        let plain = self.secure.is_none();
+        match first(&self.held) {
+            First::Undecided => {}
+            First::Tls if plain => self.begin_tls(reading),
+            First::Http => {
+                self.stage = Stage::Http;
+                self.read_request(reading);
+            }
+            First::Tls | First::Stanzas if !reading.front.web.stanzas => {
+                self.stage = Stage::Stanzas;
+                reading.received.error = Some("Stanzas outside a WebSocket are switched off here");
+                self.finish_with_error(CloseReason::SwitchedOff);
+            }
+            First::Tls | First::Stanzas if plain && reading.front.demands_tls() => {
+                self.stage = Stage::Stanzas;
+                reading.received.error = Some("TLS is required here");
+                self.finish_with_error(CloseReason::TlsRequired);
+            }
+            First::Tls | First::Stanzas => {
+                self.stage = Stage::Stanzas;
+                let mut held = std::mem::take(&mut self.held);
+                self.read(&mut held, reading);
+            }
+        }
+    }
+
+    /// Ends as one who speaks stanzas, so that the error is told.
+    fn finish_with_error(&mut self, reason: CloseReason) {
+        self.over.get_or_insert(reason);
+        self.held = Vec::new();
+    }
+
+    fn begin_tls(&mut self, reading: &mut Reading<'_>) {
+        let Some(secure) = reading.front.tls.as_ref().and_then(Secure::new) else {
+            self.out.extend_from_slice(&secure::HANDSHAKE_FAILURE);
+            return self.finish(CloseReason::NoTls);
+        };
+        self.secure = Some(secure);
+        let held = std::mem::take(&mut self.held);
+        self.decrypt(&held, reading);
+    }
+
+    fn decrypt(&mut self, bytes: &[u8], reading: &mut Reading<'_>) {
+        let Some(secure) = &mut self.secure else {
+            return;
+        };
+        let mut plain = Vec::new();
+        let end = secure.receive(bytes, &mut plain);
+        if matches!(self.stage, Stage::First) {
+            self.held.append(&mut plain);
+            self.read_first(reading);
+        } else {
+            self.read(&mut plain, reading);
+        }
+        match end {
+            Ok(false) => {}
+            Ok(true) => _ = self.over.get_or_insert(CloseReason::PeerClosed),
+            Err(error) => {
+                reading.received.advice = Some(error);
+                self.finish(CloseReason::TlsBroken);
+            }
+        }
+    }
+
+    /// Plain bytes of a connection that has told what it speaks.
+    fn read(&mut self, bytes: &mut [u8], reading: &mut Reading<'_>) {
+        if self.over.is_some() {
+            return;
+        }
+        match self.stage {
+            Stage::First | Stage::Over => {}
+            Stage::Stanzas => reading.stanzas.extend_from_slice(bytes),
+            Stage::WebSocket(_) => self.read_frames(bytes, reading),
+            Stage::Http => {
+                self.held.extend_from_slice(bytes);
+                self.read_request(reading);
+            }
+        }
+    }
+
+    fn read_request(&mut self, reading: &mut Reading<'_>) {
+        let judged = judge(&self.held, reading.front, reading.peer, self.secure.is_some());
+        reading.received.address = judged.address.or(reading.received.address);
+        match judged.verdict {
+            Verdict::Partial => {}
+            Verdict::Page { page, head_only } => {
+                reading.received.page = Some((page, head_only));
+                self.stage = Stage::Over;
+                self.held = Vec::new();
+            }
+            Verdict::Refused { mut answer, advice } => {
+                reading.received.advice = advice;
+                self.out.append(&mut answer);
+                self.finish(CloseReason::RequestRefused);
+            }
+            Verdict::Upgrade { mut answer, head_bytes } => {
+                self.out.append(&mut answer);
+                self.stage = Stage::WebSocket(Box::default());
+                reading.received.upgraded = true;
+                let mut held = std::mem::take(&mut self.held);
+                self.read_frames(&mut held[head_bytes..], reading);
+            }
+        }
+    }
+
+    fn read_frames(&mut self, bytes: &mut [u8], reading: &mut Reading<'_>) {
+        let Stage::WebSocket(socket) = &mut self.stage else {
+            return;
+        };
+        let WebSocket { reader, payload: speaks, peer_close } = &mut **socket;
+        let (out, stanzas, max) = (&mut self.out, &mut *reading.stanzas, reading.max);
+        let mut too_large = false;
+        let result = reader.read(bytes, |event| match event {
+            Event::Data { payload, bytes, announced_bytes, end } => {
+                speaks.get_or_insert(payload);
+                stanzas.extend_from_slice(bytes);
+                if payload == Payload::Text {
+                    // A text is a stanza: it is known before it has come how long it will be.
+                    too_large |=
+                        (bytes.len() as u64).saturating_add(announced_bytes) > max as u64 + 1;
+                    if end && bytes.last() != Some(&0) {
+                        stanzas.push(0);
+                    }
+                }
+            }
+            Event::Ping(payload) => websocket::write_pong(out, payload),
+            Event::Pong => {}
+            Event::Close(code) => *peer_close = Some(code),
+        });
+        reading.received.too_large |= too_large;
+        if peer_close.is_some() {
+            self.over.get_or_insert(CloseReason::PeerClosed);
+        }
+        if let Err(failure) = result {
+            reading.received.advice = Some(failure.text().to_owned());
+            self.close_code = Some(failure.close_code());
+            self.finish(CloseReason::BadFrame);
+        }
+    }
+}
+
+struct Reading<'a> {
+    front: &'a Front,
+    peer: IpAddr,
+    max: usize,
+    stanzas: &'a mut Vec<u8>,
+    received: Received,
+}
+
+/// The code of a WebSocket's close (RFC 6455 section 7.4.1).
+const fn close_code(reason: CloseReason) -> u16 {
+    match reason {
+        CloseReason::Quit
+        | CloseReason::PeerClosed
+        | CloseReason::Broken
+        | CloseReason::PolicyServed
+        | CloseReason::RequestAnswered => 1000,
+        CloseReason::Shutdown => 1001,
+        CloseReason::BadFrame => 1002,
+        CloseReason::StanzaTooLarge => 1009,
+        CloseReason::Idle
+        | CloseReason::TooManySessions
+        | CloseReason::TooManyFromAddress
+        | CloseReason::LoginTimeout
+        | CloseReason::TooFast
+        | CloseReason::FailedLogins
+        | CloseReason::SlowReader
+        | CloseReason::SlowReaderSoft
+        | CloseReason::BacklogTotal
+        | CloseReason::Kicked
+        | CloseReason::PolicyOnly
+        | CloseReason::RequestRefused
+        | CloseReason::TlsBroken
+        | CloseReason::NoTls
+        | CloseReason::TlsRequired
+        | CloseReason::SwitchedOff
+        | CloseReason::BadProxyHeader => 1008,
+    }
+}
