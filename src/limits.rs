@@ -110,6 +110,10 @@ pub const PING_ANSWER_TIME_S: u64 = 30;
 /// what redis and most servers take per event; a full default stanza fits.
 pub const READ_BYTES_PER_TURN: usize = 65_536;
 
+/// The same for a connection that has a transport: a record of TLS fits, and the smallest frames
+/// of a WebSocket, 2,700 of them, take no longer than the stanzas of a turn.
+pub const TRANSPORT_READ_BYTES_PER_TURN: usize = 16_384;
+
 /// Stanzas of one connection that are handled in a turn before the next one has its go.
 /// At about 1 µs a stanza it holds the others up for less than 100 µs.
 pub const STANZAS_PER_TURN: usize = 64;

@@ -1,6 +1,6 @@
 //! The poll loop over a world in memory that tears, blocks, resets and jumps in time.
 //!
-//! `limits`, `closing` and `order` show one property each, in a world where nothing else happens;
+//! `limits`, `closing`, `order` and `transports` show one property each, in a world where nothing else happens;
 //! `crowd` puts everything together by seed. A failing seed is told with its turn, and
 //! `PALABRE_SEED=N cargo test --test loop` runs it alone (`N..M` runs as many as one likes).
 
@@ -25,5 +25,7 @@ mod order;
 mod pipe;
 #[path = "loop/rng.rs"]
 mod rng;
+#[path = "loop/transports.rs"]
+mod transports;
 #[path = "loop/world.rs"]
 mod world;

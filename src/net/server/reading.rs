@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Server, is_open};
 use crate::hub::{ConnId, Input, Progress};
-use crate::limits::STANZAS_PER_TURN;
+use crate::limits::{READ_BYTES_PER_TURN, STANZAS_PER_TURN, TRANSPORT_READ_BYTES_PER_TURN};
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
@@ -53,7 +53,12 @@ impl<W: World> Server<W> {
         if free && connection.readable {
             // Lent out, because what the hub answers changes the rest of the server.
             let mut scratch = std::mem::take(&mut self.scratch);
-            match read_once(connection, &mut scratch) {
+            let room = if connection.transport.is_some() {
+                TRANSPORT_READ_BYTES_PER_TURN
+            } else {
+                READ_BYTES_PER_TURN
+            };
+            match read_once(connection, &mut scratch[..room]) {
                 Ok(0) => {}
                 Ok(count) => {
                     let plain = connection.plain;

@@ -189,7 +189,10 @@ impl<'a> Request<'a> {
                 return refused("403 Forbidden", why);
             }
             _ => {
-                return refused("404 Not Found", "there is nothing here; a WebSocket may be opened");
+                return refused(
+                    "404 Not Found",
+                    "there is nothing here; a WebSocket may be opened",
+                );
             }
         };
         Verdict::Page { page, head_only }
