@@ -25,6 +25,8 @@ mod order;
 mod pipe;
 #[path = "loop/rng.rs"]
 mod rng;
+#[path = "loop/speech.rs"]
+mod speech;
 #[path = "loop/transports.rs"]
 mod transports;
 #[path = "loop/world.rs"]

@@ -7,6 +7,7 @@ use palabre::wire::stanza::Parser;
 
 use crate::pipe::{Handle, Received};
 use crate::rng::{Rng, mix};
+use crate::speech::{Speech, Unwrap};
 
 /// What a client is up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +77,27 @@ pub(crate) struct Ear {
     pub(crate) welcomed: bool,
     /// Who is in the room, in the order in which they joined; unknown before the first list.
     pub(crate) members: Option<Vec<String>>,
+    unwrap: Unwrap,
     parser: Parser,
 }
 
 impl Ear {
     /// Takes bytes in as they come; a stanza ends at its NUL and nowhere else.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        self.tail.extend(bytes);
+    pub(crate) fn hear(&mut self, speech: Speech, bytes: &[u8]) {
+        if speech == Speech::Stanzas {
+            self.tail.extend(bytes);
+        } else {
+            self.tail.extend(self.unwrap.take(speech, bytes));
+        }
         while let Some(end) = memchr::memchr(0, &self.tail) {
             let frame: Vec<u8> = self.tail.drain(..=end).take(end).collect();
             self.hear_stanza(&frame);
         }
+    }
+
+    /// Whether all that has begun to come has come.
+    fn is_whole(&self) -> bool {
+        self.tail.is_empty() && self.unwrap.is_whole()
     }
 
     fn hear_stanza(&mut self, frame: &[u8]) {
@@ -172,6 +183,7 @@ pub(crate) fn message(nick: &str, room: &str, number: u32) -> String {
 pub(crate) struct Client {
     pub(crate) nick: String,
     pub(crate) role: Role,
+    pub(crate) speech: Speech,
     pub(crate) room: String,
     pub(crate) pipe: Option<Handle>,
     pub(crate) ear: Ear,
@@ -211,12 +223,12 @@ impl Client {
         let received = pipe.borrow_mut().receive(rng.between(1, self.gulp));
         match received {
             Received::Bytes(bytes) => {
-                self.ear.hear(&bytes);
+                self.ear.hear(self.speech, &bytes);
                 return pipe.borrow().is_readable();
             }
             Received::Nothing => {}
             Received::End => {
-                let whole = self.ear.tail.is_empty() || pipe.borrow().shut_at.is_none();
+                let whole = self.ear.is_whole() || pipe.borrow().shut_at.is_none();
                 assert!(whole, "{} ends within a stanza", self.nick);
                 self.end = Some(Received::End);
                 pipe.borrow_mut().close();
@@ -246,6 +258,11 @@ impl Client {
         }
     }
 
+    /// Has something to say.
+    pub(crate) fn say(&mut self, stanzas: &[u8], rng: &mut Rng) {
+        self.outgoing.extend(self.speech.wrap(stanzas, rng));
+    }
+
     /// Thinks of something to say, or of a way to end.
     pub(crate) fn think(&mut self, rng: &mut Rng) {
         if self.said < self.to_say {
@@ -255,10 +272,10 @@ impl Client {
             };
             for _ in 0..count.min(self.to_say - self.said) {
                 self.said += 1;
-                self.outgoing.extend(message(&self.nick, &self.room, self.said).bytes());
+                self.say(message(&self.nick, &self.room, self.said).as_bytes(), rng);
                 if self.role == Role::Garbler {
                     self.nonsense += 1;
-                    self.outgoing.extend(b"<m r='unclosed>\0");
+                    self.say(b"<m r='unclosed>\0", rng);
                 }
             }
             return;
@@ -266,7 +283,7 @@ impl Client {
         match self.role {
             Role::Quitter if !self.whole => {
                 self.whole = true;
-                self.outgoing.extend(b"<quit/>\0<m r='R0'>behind</m>\0<ping");
+                self.say(b"<quit/>\0<m r='R0'>behind</m>\0<ping", rng);
                 return;
             }
             Role::Endless => {

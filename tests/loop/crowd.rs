@@ -15,6 +15,7 @@ use crate::client::{Client, Ear, Heard, Role};
 use crate::house::House;
 use crate::pipe::{Faults, Received, Room};
 use crate::rng::Rng;
+use crate::speech::Speech;
 use crate::world::{Crowd, Network};
 
 /// Seeds that are run when none is asked for; they take some seconds without optimisation.
@@ -100,6 +101,10 @@ impl Everybody {
             Role::Deaf => rng.below(5),
             _ => 0,
         };
+        let speech = match role {
+            Role::Endless | Role::Idler | Role::PolicyAsker | Role::PolicyLost => Speech::Stanzas,
+            _ => rng.pick(&[Speech::Stanzas, Speech::Binary, Speech::Text]),
+        };
         let narrow = rng.chance(30);
         let chunk = if role == Role::Flooder || role == Role::Endless {
             usize::MAX
@@ -119,6 +124,7 @@ impl Everybody {
         self.clients.push(Client {
             nick,
             role,
+            speech,
             room: room.to_owned(),
             pipe: None,
             ear: Ear::default(),
@@ -173,7 +179,8 @@ impl Everybody {
                 client.nick, client.room
             ),
         };
-        client.outgoing = hello.into_bytes();
+        client.outgoing = client.speech.hello();
+        client.say(hello.as_bytes(), &mut self.rng);
     }
 
     /// A connection that was never taken in is tried again.
