@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use argh::{FromArgs, TopLevelCommand};
 
 use crate::config::{self, Config, Level, Place};
+#[cfg(feature = "tls")]
+use crate::net::tls;
 
 #[cfg(feature = "bench")]
 mod bench;
@@ -218,6 +220,17 @@ impl From<config::Error> for Failure {
             config::Error::Invalid { .. } => {
                 Self { exit: Exit::NotConfigured, text: error.to_string() }
             }
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<tls::Error> for Failure {
+    fn from(error: tls::Error) -> Self {
+        match error {
+            // `FILE: …` stands first in a line, as above.
+            tls::Error::Files(_) => Self { exit: Exit::NotConfigured, text: error.to_string() },
+            tls::Error::Library(_) => Self::new(Exit::Failed, error),
         }
     }
 }

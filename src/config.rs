@@ -581,6 +581,10 @@ impl Draft {
             self.wrong("daemon", "stanzas", "false, with no WebSocket", needs.to_owned());
         }
         match (&self.values.certificate, &self.values.key) {
+            (Some(_), Some(_)) if cfg!(not(feature = "tls")) => {
+                let needs = "a palabre with TLS in it: cargo build --release --features tls";
+                self.wrong("tls", "certificate", "a certificate", needs.to_owned());
+            }
             (Some(_), None) => {
                 let needs = "[tls] key as well, the file with the certificate's private key";
                 self.wrong("tls", "certificate", "a certificate without a key", needs.to_owned());

@@ -15,6 +15,8 @@ mod proxy;
 pub(crate) use os::{listen, raise_descriptor_limit};
 pub mod server;
 mod timers;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub mod transport;
 pub mod world;
 

@@ -429,6 +429,52 @@ fn start_says_why_it_does_not_serve() {
     assert!(ran.err.contains("[daemon] pidfile: can't use"), "{ran:?}");
 }
 
+/// A house whose server has a certificate, valid until that year.
+#[cfg(feature = "tls")]
+fn certified(until: i32) -> House {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let house = House::with(&format!("{DETACHED}[tls]\ncertificate = c.pem\nkey = k.pem\n"));
+    house.write("c.pem", &params.self_signed(&key).unwrap().pem());
+    house.write("k.pem", &key.serialize_pem());
+    house
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_that_can_not_be_served_is_told_by_check_and_keeps_a_server_from_starting() {
+    let house = certified(2100);
+    assert_eq!(house.run(&["check"]).code, 0);
+
+    house.write("k.pem", &house.read("c.pem"));
+    fs::remove_file(house.path("c.pem")).unwrap();
+    let check = house.run(&["check"]);
+    let place = |name| house.directory.path().join(name).display().to_string();
+    let expected =
+        [place("c.pem") + ": [tls] certificate: found ", place("k.pem") + ": [tls] key: found "];
+    let told: Vec<&str> = check.err.lines().collect();
+    assert_eq!(told.len(), 2, "{check:?}");
+    assert!(told.iter().zip(&expected).all(|(told, start)| told.starts_with(start)), "{check:?}");
+    for command in ["check", "run", "start"] {
+        let ran = house.run(&[command]);
+        assert_eq!(ran.code, 6, "{ran:?}");
+        assert!(ran.err.contains(&check.err), "{command}: {ran:?}\n{check:?}");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_that_has_expired_is_an_error_to_check_and_a_warning_to_a_server() {
+    let house = certified(2001);
+    let check = house.run(&["check"]);
+    assert_eq!(check.code, 6, "{check:?}");
+    assert!(check.err.contains("expired on 2001-01-01"), "{check:?}");
+    assert_eq!(house.run(&["start"]).code, 0);
+    let log = house.read("l.txt");
+    assert!(log.contains(check.err.trim()), "{log}");
+}
+
 #[test]
 fn a_pid_file_left_behind_is_recognised() {
     let house = House::with(DETACHED);

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use palabre::config::{Arguments, Config, Error, Level, Place, Tls, load};
+use palabre::config::{Arguments, Config, Error, Level, Place, load};
 use palabre::hub::RelayNames;
 use palabre::limits::Limits;
 use palabre::networks;
@@ -87,7 +87,7 @@ fn what_check_prints_loads_again_and_means_the_same() {
     let text = "[daemon]\nip = 127.0.0.1 [::1]:7\nport = 0\n[crossdomain]\nalloweddomains = *\npolicyport = 843\n\
         [database]\ndbRequest = SELECT 1\n   WHERE a LIKE 'b%%'\n[rooms]\nrelaynames = any\nfullroster = 3\n\
         [web]\nhttp = no\norigins = https://a.example *\nmetrics = 10.0.0.0/8 ::1\n\
-        [tls]\ncertificate = /a.pem\nkey = /b.pem\n[limits]\nstanzabytes = 100\nidletime = 0\n[admin]\npassword = ";
+        [limits]\nstanzabytes = 100\nidletime = 0\n[admin]\npassword = ";
     let first = good(text);
     let second = good(&first.to_ini());
     assert_eq!(second.listen, first.listen);
@@ -98,7 +98,7 @@ fn what_check_prints_loads_again_and_means_the_same() {
         config.to_ini().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
     assert_eq!(values(&first), values(&second));
-    assert!(first.to_ini().contains("(line 21)\nstanzabytes = 100\n"), "{}", first.to_ini());
+    assert!(first.to_ini().contains("(line 18)\nstanzabytes = 100\n"), "{}", first.to_ini());
     assert!(first.to_ini().contains("(default)\ndepth = 64\n"), "{}", first.to_ini());
 }
 
@@ -544,8 +544,9 @@ fn without_http_there_is_no_web_socket_and_without_it_no_page() {
     }
 }
 
+#[cfg(feature = "tls")]
 #[test]
-fn certificate_and_key_come_together() {
+fn certificate_and_key_are_found_from_where_the_configuration_was_looked_for() {
     let directory = TempDir::new().unwrap();
     fs::write(
         directory.path().join("palabre.conf"),
@@ -554,12 +555,27 @@ fn certificate_and_key_come_together() {
     .unwrap();
     let config =
         load(&Arguments { directory: directory.path().to_owned(), ..Arguments::default() });
-    let tls = Tls {
+    let tls = palabre::config::Tls {
         certificate: directory.path().join("tls/chain.pem"),
         key: PathBuf::from("/etc/key.pem"),
         required: true,
     };
     assert_eq!(config.unwrap().web.tls, Some(tls));
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_certificate_without_tls_in_the_program_is_refused() {
+    assert_eq!(
+        errors("[tls]\ncertificate = a.pem\nkey = b.pem\n"),
+        [
+            "palabre.conf:2: [tls] certificate: found a certificate, needs a palabre with TLS in it: cargo build --release --features tls"
+        ]
+    );
+}
+
+#[test]
+fn tls_is_not_required_without_a_certificate() {
     assert_eq!(
         errors("[tls]\nrequired = yes\n"),
         [

@@ -1,12 +1,18 @@
-//! `palabre check`: reads the configuration and tells what would be in force.
+//! `palabre check`: reads the configuration, and the certificate that it names, and tells what
+//! would be in force.
+
+#[cfg(feature = "tls")]
+use std::time::SystemTime;
 
 use super::{Exit, Failure, complain, say};
 use crate::config::{self, Arguments};
+#[cfg(feature = "tls")]
+use crate::net::tls;
 
 /// Prints the effective configuration, or with `keys` a table of all keys.
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+/// Everything that is wrong with the file or, when nothing is, with those of `[tls]`.
 pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> {
     if keys {
         say(config::key_tables().trim_end());
@@ -15,6 +21,12 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
     let config = config::load(arguments)?;
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
+    }
+    #[cfg(feature = "tls")]
+    if let Some(files) = &config.web.tls {
+        for warning in tls::check(files, SystemTime::now())? {
+            complain(format_args!("warning: {warning}"));
+        }
     }
     say(config.to_ini().trim_end());
     Ok(Exit::Success)

@@ -4,6 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "tls")]
+use std::{sync::Arc, time::SystemTime};
 
 use super::pid_file::{self, PidFile};
 use super::start::READY;
@@ -26,7 +28,9 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
         take_defaults(&mut config);
     }
     logging::init(config.log_level, config.log_file.as_deref()).map_err(log_failure)?;
-    tell_warnings(&config);
+    tell_warnings(&config.warnings);
+    #[cfg(feature = "tls")]
+    let _tls = read_certificate(&config)?;
     let pid_file = take_pid_file(&config, detached)?;
     let listening = net::bind(&config).map_err(|error| bind_failure(&error))?;
     let addresses = listening.addresses().to_vec();
@@ -100,13 +104,23 @@ fn log_failure(error: logging::Error) -> Failure {
 }
 
 /// Warnings about the configuration are for the console too, whatever is logged.
-fn tell_warnings(config: &Config) {
-    for warning in &config.warnings {
+fn tell_warnings(warnings: &[String]) {
+    for warning in warnings {
         if logging::level() < log::LevelFilter::Warn {
             complain(format_args!("warning: {warning}"));
         }
         log::warn!("{warning}");
     }
+}
+
+/// Without its certificate a server that has one configured does not start: its clients would
+/// be turned away, or talk in the clear.
+#[cfg(feature = "tls")]
+fn read_certificate(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let Some(files) = &config.web.tls else { return Ok(None) };
+    let loaded = net::tls::load(files, SystemTime::now())?;
+    tell_warnings(&loaded.warnings);
+    Ok(Some(loaded.server))
 }
 
 /// In the foreground a pid file is a convenience: without the right to write it, the server

@@ -1,0 +1,177 @@
+//! Certificate and key: from the two files that `[tls]` names to what TLS connections are made
+//! with.
+//!
+//! `chain` knows what stands in certificates, `problem` says what is wrong with the files. All
+//! of it is read at the start, at SIGHUP and by `palabre check`; no connection is here.
+
+mod chain;
+mod problem;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{self, Ticketer};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
+use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+
+use crate::config::Tls;
+use chain::Chain;
+pub(crate) use problem::Error;
+use problem::{Fault, Problem, Role};
+
+/// What TLS connections are made with, and what the operator should know.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// For every new connection.
+    pub(crate) server: Arc<ServerConfig>,
+    /// What is wrong with the dates, and what is accepted but will trouble clients.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads certificate and key. One that has expired is only warned of: a server that does not
+/// come back after its restart is worse than one that its clients complain about.
+///
+/// # Errors
+/// Everything that is wrong with the files, and rustls without random numbers.
+pub(crate) fn load(files: &Tls, now: SystemTime) -> Result<Loaded, Error> {
+    let Found { chain, key, problems, dates, mut warnings } = look(files, now);
+    let (Some(chain), Some(key), true) = (chain, key, problems.is_empty()) else {
+        return Err(Error::Files(problems));
+    };
+    warnings.splice(0..0, dates.iter().map(Problem::to_string));
+    let certified = CertifiedKey::new(chain.into_certificates(), key);
+    Ok(Loaded { server: Arc::new(server_config(certified)?), warnings })
+}
+
+/// Reads certificate and key as [`load`] does, for somebody who can still mend them: dates that
+/// are over or yet to come are errors. Gives the warnings.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check(files: &Tls, now: SystemTime) -> Result<Vec<String>, Error> {
+    let Found { mut problems, dates, warnings, .. } = look(files, now);
+    problems.extend(dates);
+    if problems.is_empty() { Ok(warnings) } else { Err(Error::Files(problems)) }
+}
+
+/// TLS 1.2 and 1.3, no client certificates, HTTP/1.1 where a client asks.
+fn server_config(certified: CertifiedKey) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    // Whoever comes back shows a ticket and costs no signature, the dearest step of a handshake.
+    // The state is in the ticket, so the server holds the keys of tickets and nothing for a
+    // client, however many there are. The cache that rustls has by default holds 256 sessions,
+    // and a crowd drives each other out of it. One ticket each: a client comes back with one
+    // connection.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// What the files hold, as far as it could be read.
+struct Found {
+    chain: Option<Chain>,
+    key: Option<Arc<dyn SigningKey>>,
+    problems: Vec<Problem>,
+    /// Dates that are over or yet to come.
+    dates: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+fn look(files: &Tls, now: SystemTime) -> Found {
+    let provider = ring::default_provider();
+    let mut found = Found {
+        chain: None,
+        key: None,
+        problems: Vec::new(),
+        dates: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let of_certificate = |fault| Problem::new(Role::Certificate, &files.certificate, fault);
+    let of_key = |fault| Problem::new(Role::Key, &files.key, fault);
+    match read_chain(&files.certificate) {
+        Ok(chain) => found.chain = Some(chain),
+        Err(fault) => found.problems.push(of_certificate(fault)),
+    }
+    match read_key(&files.key, &provider) {
+        Ok(key) => found.key = Some(key),
+        Err(fault) => found.problems.push(of_key(fault)),
+    }
+    let Some(chain) = &found.chain else { return found };
+    // Without a key nobody knows whose certificate has to stand first.
+    let place = found.key.as_ref().and_then(|key| key.public_key()).map(|key| chain.place_of(&key));
+    let algorithms = provider.signature_verification_algorithms.all;
+    match place {
+        Some(None) => found.problems.push(of_key(Fault::OtherKey { first: chain.name(0) })),
+        Some(Some(place)) if place > 0 => {
+            let own = chain.name(place);
+            found.problems.push(of_certificate(Fault::NotFirst { own, first: chain.name(0) }));
+        }
+        Some(Some(_)) | None => {
+            found.problems.extend(chain.check_order(algorithms).map(of_certificate));
+        }
+    }
+    found.dates.extend(chain.check_dates(now).map(of_certificate));
+    let warnings = chain.expiring(now).chain(chain.lonely());
+    let file = files.certificate.display();
+    found.warnings.extend(warnings.map(|text| format!("{file}: [tls] certificate: {text}")));
+    found
+}
+
+fn read_chain(path: &Path) -> Result<Chain, Fault> {
+    let text = fs::read(path).map_err(Fault::Unreadable)?;
+    let (certificates, others): (Vec<_>, Vec<_>) =
+        sections(&text)?.into_iter().partition(|(kind, _)| *kind == SectionKind::Certificate);
+    if certificates.is_empty() {
+        let key = others.iter().any(|(kind, _)| is_key(*kind)) || is_encrypted(&text);
+        return Err(if key { Fault::KeyForCertificate } else { Fault::NoCertificate });
+    }
+    Chain::read(certificates.into_iter().map(|(_, der)| der))
+}
+
+fn read_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Fault> {
+    let text = fs::read(path).map_err(Fault::Unreadable)?;
+    // In the old form of an encrypted key headers stand before the base64, which then is none.
+    if is_encrypted(&text) {
+        return Err(Fault::Encrypted);
+    }
+    let (mut keys, others): (Vec<_>, Vec<_>) =
+        sections(&text)?.into_iter().partition(|(kind, _)| is_key(*kind));
+    if keys.len() > 1 {
+        return Err(Fault::SeveralKeys(keys.len()));
+    }
+    let key = keys.pop().and_then(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
+    let Some(key) = key else {
+        let certificate = others.iter().any(|(kind, _)| *kind == SectionKind::Certificate);
+        return Err(if certificate { Fault::CertificateForKey } else { Fault::NoKey });
+    };
+    provider.key_provider.load_private_key(key).map_err(|_| Fault::UnusableKey)
+}
+
+fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Fault> {
+    <(SectionKind, Vec<u8>)>::pem_slice_iter(text).collect::<Result<_, _>>().map_err(Fault::Pem)
+}
+
+fn is_key(kind: SectionKind) -> bool {
+    [SectionKind::PrivateKey, SectionKind::RsaPrivateKey, SectionKind::EcPrivateKey].contains(&kind)
+}
+
+/// By PKCS #8, and by RFC 1421 section 4.6.1.1 as OpenSSL once wrote keys.
+fn is_encrypted(text: &[u8]) -> bool {
+    [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| memchr::memmem::find(text, mark).is_some())
+}
+
+#[cfg(test)]
+mod tests;
