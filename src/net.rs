@@ -34,6 +34,7 @@ use crate::hub::{Door, HashKey, Settings};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::logging;
 use server::{Server, Turn};
+use transport::Front;
 
 /// Why serving failed.
 #[derive(Debug)]
@@ -126,13 +127,17 @@ impl Listening {
         &self.policy_addresses
     }
 
-    /// Serves until a signal or root stops it. `reload` is called on SIGHUP: it reads the
-    /// configuration again, reopens the log and gives the hub's new settings, or `None` when
-    /// the old ones stay in force.
+    /// Serves until a signal or root stops it. `front` is what the listeners take. `reload` is
+    /// called on SIGHUP: it reads the configuration again, reopens the log and gives the new
+    /// settings, or `None` when the old ones stay in force.
     ///
     /// # Errors
     /// [`Error::System`] when the poll can't be set up or fails.
-    pub fn serve(self, reload: &mut dyn FnMut() -> Option<Settings>) -> Result<(), Error> {
+    pub fn serve(
+        self,
+        front: Front,
+        reload: &mut dyn FnMut() -> Option<(Settings, Front)>,
+    ) -> Result<(), Error> {
         let Self { listeners, doors, addresses, descriptors, settings, signals, .. } = self;
         let sockets = listeners.len();
         let world = os::Os::new(listeners, signals)
@@ -142,13 +147,15 @@ impl Listening {
         let settings = complete(settings);
         info!("up to {} sessions", settings.limits.sessions_max);
         let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
+        server.set_front(front);
         logging::hold();
         let served = loop {
             match server.turn() {
                 Err(source) => break Err(Error::System { what: "poll", source }),
                 Ok(Turn::Again) => {}
                 Ok(Turn::Reload) => {
-                    if let Some(settings) = reload() {
+                    if let Some((settings, front)) = reload() {
+                        server.set_front(front);
                         server.reload(complete(settings));
                     }
                 }

@@ -27,6 +27,9 @@ mod pipe;
 mod rng;
 #[path = "loop/speech.rs"]
 mod speech;
+#[cfg(feature = "tls")]
+#[path = "loop/tls.rs"]
+mod tls;
 #[path = "loop/transports.rs"]
 mod transports;
 #[path = "loop/world.rs"]

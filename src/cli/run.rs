@@ -5,13 +5,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "tls")]
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use super::pid_file::{self, PidFile};
 use super::start::READY;
 use super::{Exit, Failure, VERSION, complain, say};
 use crate::config::{self, Arguments, Config, LOOKED_FOR};
 use crate::hub::Settings;
+use crate::net::transport::Front;
 use crate::{logging, net};
 
 /// Serves by the configuration. `detached` leaves the terminal first; the pid file and the log
@@ -29,8 +30,7 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     }
     logging::init(config.log_level, config.log_file.as_deref()).map_err(log_failure)?;
     tell_warnings(&config.warnings);
-    #[cfg(feature = "tls")]
-    let _tls = read_certificate(&config)?;
+    let front = front(&config)?;
     let pid_file = take_pid_file(&config, detached)?;
     let listening = net::bind(&config).map_err(|error| bind_failure(&error))?;
     let addresses = listening.addresses().to_vec();
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     logging::started();
     log_start(&config, &addresses);
     let mut reload = reloader(arguments, config, detached);
-    let served = listening.serve(&mut reload);
+    let served = listening.serve(front, &mut reload);
     drop(pid_file);
     match served {
         Ok(()) => Ok(Exit::Success),
@@ -113,14 +113,17 @@ fn tell_warnings(warnings: &[String]) {
     }
 }
 
-/// Without its certificate a server that has one configured does not start: its clients would
-/// be turned away, or talk in the clear.
-#[cfg(feature = "tls")]
-fn read_certificate(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
-    let Some(files) = &config.web.tls else { return Ok(None) };
-    let loaded = net::tls::load(files, SystemTime::now())?;
-    tell_warnings(&loaded.warnings);
-    Ok(Some(loaded.server))
+/// What the listeners take, with the certificate read. Without it a server that has one
+/// configured does not start: its clients would be turned away, or talk in the clear.
+fn front(config: &Config) -> Result<Front, Failure> {
+    let web = config.web.clone();
+    #[cfg(feature = "tls")]
+    if let Some(files) = &web.tls {
+        let loaded = net::tls::load(files, SystemTime::now())?;
+        tell_warnings(&loaded.warnings);
+        return Ok(Front { tls: Some(loaded.server), web });
+    }
+    Ok(Front { web, tls: None })
 }
 
 /// In the foreground a pid file is a convenience: without the right to write it, the server
@@ -222,19 +225,21 @@ fn log_start(config: &Config, addresses: &[SocketAddr]) {
     );
 }
 
-/// What SIGHUP does: reads the configuration again, names what needs a restart, reopens the
-/// log.
+/// What SIGHUP does: reads the configuration and the certificate again, names what needs a
+/// restart, reopens the log.
 fn reloader(
     arguments: Arguments,
     running: Config,
     detached: bool,
-) -> impl FnMut() -> Option<Settings> {
+) -> impl FnMut() -> Option<(Settings, Front)> {
     let mut in_force = running.clone();
     move || {
-        let mut config = match config::load(&arguments) {
-            Ok(config) => config,
-            Err(error) => {
-                for line in error.to_string().lines() {
+        let loaded = config::load(&arguments).map_err(Failure::from);
+        let loaded = loaded.and_then(|config| front(&config).map(|front| (config, front)));
+        let (mut config, front) = match loaded {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                for line in failure.text.lines() {
                     log::error!("{line}");
                 }
                 log::error!("the configuration was not read again, the old one stays in force");
@@ -254,7 +259,7 @@ fn reloader(
         }
         log::info!("configuration read again");
         in_force = config;
-        Some(in_force.settings.clone())
+        Some((in_force.settings.clone(), front))
     }
 }
 

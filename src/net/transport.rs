@@ -105,7 +105,9 @@ pub(super) struct Received {
     pub(super) upgraded: bool,
     /// An `<error>` is to be told before the end.
     pub(super) error: Option<&'static str>,
-    /// What the operator should know of it.
+    /// What is wrong with what came, for the log.
+    pub(super) trouble: Option<String>,
+    /// What the operator could mend.
     pub(super) advice: Option<String>,
 }
 
@@ -358,7 +360,7 @@ impl Transport {
             Ok(false) => {}
             Ok(true) => _ = self.over.get_or_insert(CloseReason::PeerClosed),
             Err(error) => {
-                reading.received.advice = Some(error);
+                reading.received.trouble = Some(error);
                 self.finish(CloseReason::TlsBroken);
             }
         }
@@ -434,7 +436,7 @@ impl Transport {
             self.over.get_or_insert(CloseReason::PeerClosed);
         }
         if let Err(failure) = result {
-            reading.received.advice = Some(failure.text().to_owned());
+            reading.received.trouble = Some(failure.text().to_owned());
             self.close_code = Some(failure.close_code());
             self.finish(CloseReason::BadFrame);
         }

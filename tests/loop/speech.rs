@@ -5,6 +5,9 @@ use crate::rng::Rng;
 const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// What a request is told as well, in its own words.
+const GOING_DOWN: &str = "<error>### Server is now going down ... ###</error>\0";
+
 /// The way it speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Speech {
@@ -61,7 +64,7 @@ impl Speech {
 fn put_frame(out: &mut Vec<u8>, first: u8, payload: &[u8], rng: &mut Rng) {
     out.push(first);
     match payload.len() {
-        length @ 0..126 => out.push(0x80 | length as u8),
+        length if length < 126 => out.push(0x80 | length as u8),
         length => {
             out.push(0x80 | 126);
             out.extend(u16::try_from(length).expect("no stanza is longer").to_be_bytes());
@@ -85,9 +88,18 @@ impl Unwrap {
     pub(crate) fn take(&mut self, speech: Speech, bytes: &[u8]) -> Vec<u8> {
         self.bytes.extend_from_slice(bytes);
         if !self.begun {
+            if self.bytes.starts_with(b"<") {
+                // The end came before the server knew what is spoken here.
+                return std::mem::take(&mut self.bytes);
+            }
             let end = memchr::memmem::find(&self.bytes, b"\r\n\r\n");
             let Some(end) = end else { return Vec::new() };
             let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
+            if head.starts_with(b"HTTP/1.1 503 ") {
+                // It came before the request was whole.
+                self.bytes.clear();
+                return GOING_DOWN.as_bytes().to_vec();
+            }
             assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
             self.begun = true;
         }
@@ -129,7 +141,7 @@ fn split_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
             let (length, rest) = length.split_first_chunk()?;
             (u64::from_be_bytes(*length) as usize, rest)
         }
-        [_, length @ 0..126, rest @ ..] => (usize::from(*length), rest),
+        [_, length, rest @ ..] if *length < 126 => (usize::from(*length), rest),
         _ => return None,
     };
     let (payload, rest) = rest.split_at_checked(length)?;

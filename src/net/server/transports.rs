@@ -1,7 +1,7 @@
 //! Connections that do not simply send stanzas: what they speak is found out, and their bytes go
 //! through a transport on both ways.
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input, Outlet as _};
@@ -48,12 +48,16 @@ impl<W: World> Server<W> {
     }
 
     fn act_on(&mut self, id: ConnId, received: Received) {
-        let Received { address, page, too_large, upgraded, error, advice } = received;
+        let Received { address, page, too_large, upgraded, error, trouble, advice } = received;
         if let Some(address) = address {
             self.readdress(id, address);
         }
-        if let Some(advice) = advice {
-            self.tell_advice(id, &advice);
+        let peer = self.desk.find(id).map(|connection| connection.address);
+        if let (Some(peer), Some(trouble)) = (peer, trouble) {
+            info!("client {id} from {peer}: {}", Escaped(&trouble));
+        }
+        if let (Some(peer), Some(advice)) = (peer, advice) {
+            warn!("client {id} from {peer}: {}", Escaped(&advice));
         }
         if upgraded {
             debug!("client {id} opened a WebSocket");
@@ -139,14 +143,6 @@ impl<W: World> Server<W> {
             debug!("client {id} is {address}, its proxy says");
             connection.address = address;
         }
-    }
-
-    fn tell_advice(&mut self, id: ConnId, advice: &str) {
-        let Some(connection) = self.desk.find(id) else {
-            return;
-        };
-        let address = connection.address;
-        warn!("client {id} from {address}: {}", Escaped(advice));
     }
 }
 

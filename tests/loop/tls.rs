@@ -1,0 +1,299 @@
+//! TLS on the port: stanzas, requests and WebSockets in it, and what is refused.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use palabre::config::{Tls, Web};
+use palabre::hub::Time;
+use palabre::limits::Limits;
+use palabre::net::transport::Front;
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
+};
+
+use crate::house::{House, Peer, ROOM, checked, logged};
+use crate::pipe::{Received, Room};
+
+/// Both sides of a certificate that is made for one test.
+struct Certificate {
+    server: Arc<ServerConfig>,
+    roots: RootCertStore,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
+        let chain = vec![made.cert.der().clone()];
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let mut roots = RootCertStore::empty();
+        roots.add(chain[0].clone()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key.into())
+            .unwrap();
+        Self { server: Arc::new(server), roots }
+    }
+
+    fn front(&self, required: bool) -> Front {
+        let files = Tls { certificate: "c.pem".into(), key: "k.pem".into(), required };
+        let web = Web { tls: Some(files), ..Web::default() };
+        Front { web, tls: Some(Arc::clone(&self.server)) }
+    }
+
+    fn house(&self, limits: Limits, required: bool) -> House {
+        let mut house = House::with_limits(limits);
+        house.server.set_front(self.front(required));
+        house
+    }
+
+    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConnection {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let name = ServerName::try_from("chat.example").unwrap();
+        ClientConnection::new(Arc::new(config), name).unwrap()
+    }
+}
+
+/// A client over TLS.
+struct Client {
+    peer: Peer,
+    tls: ClientConnection,
+    plain: Vec<u8>,
+    ended: bool,
+}
+
+impl Client {
+    fn connect(house: &mut House, certificate: &Certificate) -> Self {
+        Self::connect_with(house, certificate.client(rustls::ALL_VERSIONS), ROOM)
+    }
+
+    fn connect_with(house: &mut House, tls: ClientConnection, room: Room) -> Self {
+        let peer = house.connect_with(room);
+        Self { peer, tls, plain: Vec::new(), ended: false }
+    }
+
+    /// Exchanges records until nothing moves.
+    fn settle(&mut self, house: &mut House) {
+        for _ in 0..20 {
+            let mut out = Vec::new();
+            while self.tls.wants_write() {
+                self.tls.write_tls(&mut out).unwrap();
+            }
+            if !out.is_empty() {
+                self.peer.send_bytes(&out);
+            }
+            house.settle();
+            let received = self.peer.pipe.borrow_mut().receive(usize::MAX);
+            match received {
+                Received::Bytes(bytes) => self.hear(&bytes),
+                Received::Nothing | Received::End | Received::Reset if out.is_empty() => return,
+                Received::Nothing | Received::End | Received::Reset => {}
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    fn hear(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.tls.read_tls(&mut bytes).unwrap();
+            let state = self.tls.process_new_packets().unwrap();
+            let start = self.plain.len();
+            self.plain.resize(start + state.plaintext_bytes_to_read(), 0);
+            self.tls.reader().read_exact(&mut self.plain[start..]).unwrap();
+            self.ended |= state.peer_has_closed();
+        }
+    }
+
+    fn send(&mut self, text: &str) {
+        self.tls.writer().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn stanzas(&mut self) -> Vec<String> {
+        let bytes = std::mem::take(&mut self.plain);
+        assert!(bytes.is_empty() || bytes.ends_with(b"\0"));
+        bytes.split(|&byte| byte == 0).filter(|part| !part.is_empty()).map(checked).collect()
+    }
+}
+
+#[test]
+fn stanzas_in_tls_are_stanzas_in_both_versions() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    let mut plain = house.member("Plain", ROOM);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut client = Client::connect_with(&mut house, certificate.client(&[version]), ROOM);
+        client.send("<connect nickname='Tls'/>\0<m c='Plain'>hello</m>\0<qui");
+        client.settle(&mut house);
+        assert_eq!(client.tls.protocol_version(), Some(version.version));
+        assert_eq!(client.stanzas(), ["<connect isok='1' msg='Your nickname is now : Tls'/>"]);
+        assert_eq!(plain.frames(), ["<m f=\"Tls\">hello</m>"]);
+        client.send("t />\0");
+        client.settle(&mut house);
+        assert_eq!(client.stanzas(), Vec::<String>::new());
+        assert!(client.ended, "the end is told by TLS as well");
+        assert_eq!(client.peer.pipe.borrow_mut().receive(1), Received::End);
+    }
+    assert_eq!(logged("closed: it quit").len(), 2);
+}
+
+#[test]
+fn a_stanza_of_many_records_comes_whole_both_ways() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    let mut client = Client::connect(&mut house, &certificate);
+    client.send("<connect nickname='T'/>\0");
+    client.settle(&mut house);
+    client.stanzas();
+    let body = "y".repeat(65_000);
+    client.send(&format!("<m c='T'>{body}</m>\0"));
+    client.settle(&mut house);
+    assert_eq!(client.stanzas(), [format!("<m f=\"T\">{body}</m>")]);
+}
+
+#[test]
+fn a_handshake_may_come_byte_by_byte() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    let mut client = Client::connect(&mut house, &certificate);
+    let mut hello = Vec::new();
+    while client.tls.wants_write() {
+        client.tls.write_tls(&mut hello).unwrap();
+    }
+    for byte in hello {
+        client.peer.send_bytes(&[byte]);
+        house.settle();
+    }
+    client.send("<ping/>\0");
+    client.settle(&mut house);
+    assert_eq!(client.stanzas(), ["<error>You must login first</error>"]);
+}
+
+#[test]
+fn requests_and_websockets_are_taken_in_tls() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), true);
+    let mut client = Client::connect(&mut house, &certificate);
+    client.send("GET /healthz HTTP/1.1\r\nHost: chat.example\r\n\r\n");
+    client.settle(&mut house);
+    let answer = String::from_utf8(client.plain.clone()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(client.ended);
+
+    let mut client = Client::connect(&mut house, &certificate);
+    client.send(
+        "GET / HTTP/1.1\r\nHost: chat.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Origin: https://chat.example\r\n\r\n",
+    );
+    client.settle(&mut house);
+    let answer = String::from_utf8(std::mem::take(&mut client.plain)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
+    // Under a mask of zeros, as which a text goes through: a ping and a quit.
+    client.tls.writer().write_all(b"\x89\x82\0\0\0\0hi\x81\x87\0\0\0\0<quit/>").unwrap();
+    client.settle(&mut house);
+    assert_eq!(client.plain, b"\x8a\x02hi\x88\x02\x03\xe8");
+    assert!(client.ended);
+}
+
+#[test]
+fn whoever_comes_without_tls_is_refused_where_it_is_required() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), true);
+    let mut plain = house.connect();
+    plain.send("<connect nickname='Plain' rootpass='secret'/>");
+    house.settle();
+    assert_eq!(plain.frames(), ["<error>TLS is required here</error>"]);
+    plain.assert_then(Received::End);
+    for (request, expected) in [
+        ("GET /x HTTP/1.1\r\nHost: chat.example:2468\r\n\r\n", "HTTP/1.1 308 Permanent Redirect"),
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 403 Forbidden"),
+    ] {
+        let peer = house.connect();
+        peer.send_bytes(request.as_bytes());
+        house.settle();
+        let Received::Bytes(answer) = peer.pipe.borrow_mut().receive(usize::MAX) else {
+            panic!("no answer to {request}");
+        };
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(expected), "{answer}");
+        let place = "\r\nLocation: https://chat.example:2468/x\r\n";
+        assert_eq!(answer.contains(place), expected.contains("308"), "{answer}");
+    }
+}
+
+#[test]
+fn records_that_are_none_get_an_alert_and_a_handshake_that_stops_is_closed_in_time() {
+    let certificate = Certificate::new();
+    let limits = Limits { login_time_s: 3, ..Limits::default() };
+    let mut house = certificate.house(limits, false);
+    let garbage = house.connect();
+    garbage.send_bytes(b"\x16\x03\x01\x00\x10garbage garbage ");
+    house.settle();
+    let Received::Bytes(alert) = garbage.pipe.borrow_mut().receive(usize::MAX) else {
+        panic!("no alert");
+    };
+    assert_eq!((alert[0], alert.len()), (0x15, 7), "{alert:x?}");
+    assert_eq!(garbage.pipe.borrow_mut().receive(1), Received::End);
+    assert_eq!(logged("closed: TLS could not go on").len(), 1);
+
+    let mut half = Client::connect(&mut house, &certificate);
+    let mut hello = Vec::new();
+    half.tls.write_tls(&mut hello).unwrap();
+    half.peer.send_bytes(&hello[..hello.len() / 2]);
+    house.run_until(Time::from_secs(3));
+    let Received::Bytes(alert) = half.peer.pipe.borrow_mut().receive(usize::MAX) else {
+        panic!("no end of TLS");
+    };
+    assert_eq!(alert[0], 0x15, "no stanza goes out in the clear: {alert:x?}");
+    assert_eq!(half.peer.pipe.borrow_mut().receive(1), Received::End);
+    assert_eq!(logged("closed: no login within limits.logintime").len(), 1);
+}
+
+#[test]
+fn a_new_certificate_is_for_new_connections_and_disturbs_nobody() {
+    let old = Certificate::new();
+    let new = Certificate::new();
+    let mut house = old.house(Limits::default(), false);
+    let mut before = Client::connect(&mut house, &old);
+    before.send("<connect nickname='Before'/>\0");
+    before.settle(&mut house);
+    house.server.set_front(new.front(false));
+    let settings = house.settings.clone();
+    house.server.reload(settings);
+    let mut after = Client::connect(&mut house, &new);
+    after.send("<connect nickname='After'/>\0<m c='Before'>hello</m>\0");
+    after.settle(&mut house);
+    before.settle(&mut house);
+    assert_eq!(before.stanzas()[1..], ["<m f=\"After\">hello</m>"]);
+    assert_eq!(after.stanzas().len(), 1);
+}
+
+#[test]
+fn a_reader_over_tls_that_is_slow_is_cut_off() {
+    let certificate = Certificate::new();
+    let limits = Limits {
+        backlog_bytes_max: 20_000,
+        backlog_soft_bytes_max: 20_000,
+        stanza_bytes_max: 8_000,
+        ..Limits::default()
+    };
+    let mut house = certificate.house(limits, false);
+    let room = Room { up: 1 << 20, down: 4_000 };
+    let mut deaf = Client::connect_with(&mut house, certificate.client(rustls::ALL_VERSIONS), room);
+    deaf.send("<connect nickname='Deaf'/>\0<join room='R'/>\0");
+    deaf.settle(&mut house);
+    deaf.settle(&mut house);
+    let a = house.member("A", ROOM);
+    for _ in 0..6 {
+        a.send(&format!("<m r='R'>{}</m>", "z".repeat(5_000)));
+        house.settle();
+    }
+    assert_eq!(logged("\"Deaf\" from 10.0.0.1 closed: slow reader").len(), 1);
+}
