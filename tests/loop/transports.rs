@@ -442,7 +442,8 @@ fn each_kind_can_be_switched_off() {
     Browser::open(&mut house);
 
     let mut house = house_with(Web { websocket: false, ..Web::default() });
-    assert_status(&mut house, get, "200 OK");
+    assert_status(&mut house, get, "404 Not Found");
+    assert_status(&mut house, health, "200 OK");
     assert_status(&mut house, &format!("{HEAD}\r\n"), "403 Forbidden");
 
     let mut house = house_with(Web { http: false, ..Web::default() });

@@ -180,8 +180,8 @@ impl<'a> Request<'a> {
             return self.upgrade(head_only);
         }
         let page = match self.path.split('?').next().unwrap_or_default() {
-            "/" if self.front.web.page => Page::Chat,
-            "/palabre.js" if self.front.web.page => Page::Script,
+            "/" if self.has_page() => Page::Chat,
+            "/palabre.js" if self.has_page() => Page::Script,
             "/healthz" => Page::Health,
             "/metrics" if self.may_read_metrics() => Page::Metrics,
             "/metrics" => {
@@ -196,6 +196,11 @@ impl<'a> Request<'a> {
             }
         };
         Verdict::Page { page, head_only }
+    }
+
+    /// The page can do nothing without a WebSocket.
+    fn has_page(&self) -> bool {
+        self.front.web.page && self.front.web.websocket
     }
 
     fn may_read_metrics(&self) -> bool {
