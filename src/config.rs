@@ -132,6 +132,7 @@ impl Config {
         let settings = Settings {
             limits: values.limits.clone(),
             root_password: Some(password.clone()).filter(|password| !password.is_empty()),
+            trusted_proxies: values.trusted_proxies.clone(),
             domains: values.domains.clone(),
             policy_ports: policy_ports(&ports),
             relay_names: values.relay_names,

@@ -24,6 +24,8 @@ mod root;
 mod session;
 mod types;
 
+use core::net::IpAddr;
+
 use self::pending::Pending;
 use self::room::Rooms;
 use self::session::{Admission, Login, Sessions};
@@ -31,6 +33,7 @@ pub use self::types::{
     CloseReason, ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Settings, Span,
     Time,
 };
+use crate::networks;
 use crate::wire::stanza::{Parser, Refusal};
 use crate::wire::write;
 
@@ -74,6 +77,7 @@ impl Hub {
         match input {
             Input::Frame { conn, frame } => return self.frame(conn, frame, out),
             Input::Opened { conn, address, door } => self.open(conn, address, door, out),
+            Input::ClientAddress { conn, address } => self.move_to(conn, address, out),
             Input::FrameTooLarge { conn } => self.frame_too_large(conn, out),
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
             Input::Verdict { conn, allowed } => self.decide(conn, allowed, out),
@@ -115,21 +119,16 @@ impl Hub {
         self.rooms.len()
     }
 
-    fn open(
-        &mut self,
-        conn: ConnId,
-        address: core::net::IpAddr,
-        door: Door,
-        out: &mut impl Outlet,
-    ) {
-        let opened = self.sessions.open(conn, address, door, &self.settings.limits, self.now);
+    fn open(&mut self, conn: ConnId, address: IpAddr, door: Door, out: &mut impl Outlet) {
+        let limits = &self.settings.limits;
+        let opened = self.sessions.open(conn, self.counted(address), door, limits, self.now);
         let Err((reason, max)) = opened else {
             return;
         };
         let error = if reason == CloseReason::TooManySessions {
             format!("Too many sessions (limit {max})")
         } else {
-            format!("Too many sessions from your address (limit {max})")
+            too_many_from_address(max)
         };
         // The policy port says nothing but policies.
         if door == Door::Main {
@@ -138,6 +137,29 @@ impl Hub {
         }
         out.note(Note::Refused { conn, nick: "", error: &error, limit: true });
         out.close(conn, reason);
+    }
+
+    /// A proxy told a session's own address.
+    fn move_to(&mut self, conn: ConnId, address: IpAddr, out: &mut impl Outlet) {
+        let limits = &self.settings.limits;
+        if self.sessions.move_to(conn, self.counted(address), limits) {
+            return;
+        }
+        let error = too_many_from_address(limits.sessions_per_address_max);
+        self.send_due_before(conn, out);
+        if !self.is_policy_only(conn) {
+            self.answer(conn, out, |buffer| write::error(buffer, &error));
+        }
+        out.note(Note::Refused { conn, nick: "", error: &error, limit: true });
+        self.close(conn, CloseReason::TooManyFromAddress, out);
+    }
+
+    /// An address in its own clothes, and whether `limits.sessionsperaddress` holds for it:
+    /// behind loopback and trusted proxies there may be any number of clients.
+    fn counted(&self, address: IpAddr) -> (IpAddr, bool) {
+        let address = address.to_canonical();
+        let trusted = || networks::contains(&self.settings.trusted_proxies, address);
+        (address, !address.is_loopback() && !trusted())
     }
 
     fn frame(&mut self, conn: ConnId, frame: &[u8], out: &mut impl Outlet) -> Progress {
@@ -274,4 +296,8 @@ impl Hub {
         let known: usize = self.sessions.iter().map(|session| session.rooms.len()).sum();
         assert_eq!(memberships, known, "memberships");
     }
+}
+
+fn too_many_from_address(max: usize) -> String {
+    format!("Too many sessions from your address (limit {max})")
 }

@@ -300,6 +300,68 @@ fn loopback_may_have_any_number_of_sessions() {
     }
 }
 
+fn behind_a_proxy(limits: Limits) -> Server {
+    let trusted_proxies = vec!["10.0.0.1/32".parse().expect("a network")];
+    let root_password = Some(ROOT_PASSWORD.to_owned());
+    Server::with(Settings { limits, trusted_proxies, root_password, ..Settings::default() })
+}
+
+impl Server {
+    /// A connection from an address behind the proxy, and what it is told at once.
+    fn open_behind(&mut self, address: &str) -> (ConnId, Vec<Done>) {
+        let (conn, told) = self.open_from("10.0.0.1");
+        assert_eq!(told, []);
+        let address: IpAddr = address.parse().expect("an address");
+        self.handle(Input::ClientAddress { conn, address });
+        (conn, self.told(conn))
+    }
+}
+
+#[test]
+fn sessions_per_address_behind_a_proxy() {
+    let mut server = behind_a_proxy(Limits { sessions_per_address_max: 2, ..Limits::default() });
+    let full = error_and_close(
+        "Too many sessions from your address (limit 2)",
+        CloseReason::TooManyFromAddress,
+    );
+    // The proxy's own are as many as it likes, and whoever has an address counts there.
+    let (first, told) = server.open_behind("192.0.2.1");
+    assert_eq!(told, []);
+    assert_eq!(server.open_behind("::ffff:192.0.2.1").1, []);
+    assert_eq!(server.open_behind("192.0.2.1").1, full);
+    assert_eq!(server.open_from("192.0.2.1").1, full);
+    assert_eq!(server.open_behind("192.0.2.2").1, []);
+    // Told the same twice it counts once, and it may move on.
+    let address: IpAddr = "192.0.2.1".parse().expect("an address");
+    server.handle(Input::ClientAddress { conn: first, address });
+    assert_eq!(server.told(first), []);
+    let elsewhere = "192.0.2.9".parse().expect("an address");
+    server.handle(Input::ClientAddress { conn: first, address: elsewhere });
+    assert_eq!(server.told(first), []);
+    assert_eq!(server.open_from("192.0.2.1").1, []);
+    assert_eq!(server.open_from("192.0.2.1").1, full);
+    // The address of another proxy, or loopback, is nobody's own.
+    for _ in 0..3 {
+        assert_eq!(server.open_behind("10.0.0.1").1, []);
+        assert_eq!(server.open_behind("127.0.0.1").1, []);
+    }
+}
+
+#[test]
+fn failed_logins_behind_a_proxy() {
+    let limits = Limits { failed_logins_per_minute: 1, ..Limits::default() };
+    let mut server = behind_a_proxy(limits);
+    let wrong = |conn: ConnId| format!("<connect nickname='u{}' rootpass='guess'/>", conn.slot);
+    let (conn, _) = server.open_behind("192.0.2.1");
+    server.passes(conn, &wrong(conn));
+    let (conn, _) = server.open_behind("192.0.2.2");
+    server.passes(conn, &wrong(conn));
+    let (conn, _) = server.open_behind("192.0.2.1");
+    server.offer(conn, &wrong(conn));
+    let error = "Too many failed logins (limit 1 per minute)";
+    assert_eq!(server.told(conn), error_and_close(error, CloseReason::FailedLogins));
+}
+
 #[test]
 fn login_time() {
     let mut server = Server::new(Limits::default());

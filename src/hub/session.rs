@@ -1,7 +1,7 @@
 //! Sessions: who is connected, who they are, and what their addresses may still do.
 
 use core::net::IpAddr;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use smallvec::SmallVec;
 
@@ -172,22 +172,21 @@ impl Sessions {
         self.slots.iter().flatten()
     }
 
-    /// Takes in a new connection, or tells which limit is in the way and its value.
+    /// Takes in a new connection, or tells which limit is in the way and its value. `address` is
+    /// canonical; `counted` says whether it is held to `limits.sessionsperaddress`.
     pub(super) fn open(
         &mut self,
         conn: ConnId,
-        address: IpAddr,
+        (address, counted): (IpAddr, bool),
         door: Door,
         limits: &Limits,
         now: Time,
     ) -> Result<(), (CloseReason, usize)> {
-        let address = address.to_canonical();
         self.forget_failures(limits, now);
         if exceeds(self.count + 1, limits.sessions_max) {
             return Err((CloseReason::TooManySessions, limits.sessions_max));
         }
-        let from_here = self.addresses.get(&address).map_or(0, |entry| entry.sessions);
-        if exceeds(from_here + 1, limits.sessions_per_address_max) && !address.is_loopback() {
+        if counted && self.is_full(address, limits) {
             return Err((CloseReason::TooManyFromAddress, limits.sessions_per_address_max));
         }
         let slot = conn.slot as usize;
@@ -216,6 +215,47 @@ impl Sessions {
         Ok(())
     }
 
+    /// Lets a session count for another address; `false` when there are too many from it, and
+    /// then nothing has changed.
+    pub(super) fn move_to(
+        &mut self,
+        conn: ConnId,
+        (address, counted): (IpAddr, bool),
+        limits: &Limits,
+    ) -> bool {
+        let Some(before) = self.find(conn).map(|session| session.address) else {
+            return true;
+        };
+        if before == address {
+            return true;
+        }
+        if counted && self.is_full(address, limits) {
+            return false;
+        }
+        self.addresses.entry(address).or_default().sessions += 1;
+        self.leave_address(before);
+        if let Some(session) = self.find_mut(conn) {
+            session.address = address;
+        }
+        true
+    }
+
+    /// Whether there is no room for one more session from this address.
+    fn is_full(&self, address: IpAddr, limits: &Limits) -> bool {
+        let from_here = self.addresses.get(&address).map_or(0, |entry| entry.sessions);
+        exceeds(from_here + 1, limits.sessions_per_address_max)
+    }
+
+    /// An address has one session less.
+    fn leave_address(&mut self, address: IpAddr) {
+        if let Some(entry) = self.addresses.get_mut(&address) {
+            entry.sessions -= 1;
+            if entry.sessions == 0 && entry.failures == Bucket::default() {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
     /// Forgets a connection and frees its nick.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Session> {
         self.find(conn)?;
@@ -226,12 +266,7 @@ impl Sessions {
         if session.login != Login::New {
             self.free_nick(&session.nick);
         }
-        if let Some(entry) = self.addresses.get_mut(&session.address) {
-            entry.sessions -= 1;
-            if entry.sessions == 0 && entry.failures == Bucket::default() {
-                self.addresses.remove(&session.address);
-            }
-        }
+        self.leave_address(session.address);
         Some(session)
     }
 
@@ -384,8 +419,19 @@ impl Sessions {
         assert_eq!(seen, self.count, "session count");
         let named = self.iter().filter(|session| session.login != Login::New).count();
         assert_eq!(named, self.nicks.len(), "nick count");
-        let counted: usize = self.addresses.values().map(|entry| entry.sessions).sum();
-        assert_eq!(counted, self.count, "sessions by address");
+        let mut by_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for session in self.iter() {
+            *by_address.entry(session.address).or_default() += 1;
+        }
+        for (address, entry) in &self.addresses {
+            let own = by_address.remove(address).unwrap_or(0);
+            assert_eq!(entry.sessions, own, "sessions from {address}");
+            assert!(
+                own > 0 || entry.failures != Bucket::default(),
+                "{address} is kept for nothing"
+            );
+        }
+        assert!(by_address.is_empty(), "sessions from nowhere: {by_address:?}");
     }
 }
 

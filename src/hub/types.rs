@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 
 /// A point in time: nanoseconds since the server's start. The hub has no clock; it is told.
@@ -85,6 +87,14 @@ pub enum Input<'a> {
         address: IpAddr,
         /// The port it came in by.
         door: Door,
+    },
+    /// A proxy told whose connection this is; before any frame. The session counts for that
+    /// address from then on, or is closed when there are too many from it.
+    ClientAddress {
+        /// Whose.
+        conn: ConnId,
+        /// The client's own address.
+        address: IpAddr,
     },
     /// A frame arrived, without its NUL.
     Frame {
@@ -213,6 +223,9 @@ pub struct Settings {
     pub limits: Limits,
     /// `[admin] password`; `None` when nobody can become root.
     pub root_password: Option<String>,
+    /// `[daemon] trustedproxies`: their sessions are as many as they like, until each is told
+    /// its client's address.
+    pub trusted_proxies: Vec<IpNet>,
     /// `[crossdomain] alloweddomains`, in their order.
     pub domains: Vec<String>,
     /// The `to-ports` of a policy: the ports that are served, comma-separated.
@@ -232,6 +245,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("limits", &self.limits)
+            .field("trusted_proxies", &self.trusted_proxies)
             .field("domains", &self.domains)
             .field("policy_ports", &self.policy_ports)
             .field("relay_names", &self.relay_names)
@@ -247,6 +261,7 @@ impl Default for Settings {
         Self {
             limits: Limits::default(),
             root_password: None,
+            trusted_proxies: Vec::new(),
             domains: Vec::new(),
             policy_ports: "2468".to_owned(),
             relay_names: RelayNames::default(),

@@ -77,6 +77,14 @@ impl<S> Desk<S> {
         id
     }
 
+    /// A proxy told a connection's own address: the log names it by that. The hub is told after
+    /// this, so that what it says of the connection goes by the same name.
+    pub(super) fn set_address(&mut self, id: ConnId, address: IpAddr) {
+        if let Some(connection) = self.find(id) {
+            connection.address = address.to_canonical();
+        }
+    }
+
     /// Puts a connection on the list of those to flush or to finish.
     pub(super) fn mark_dirty(&mut self, slot: usize) {
         self.deliveries.mark_dirty(slot);

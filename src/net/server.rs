@@ -22,6 +22,7 @@ mod transports;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use log::info;
@@ -194,6 +195,13 @@ impl<W: World> Server<W> {
             connection.hold = Hold::Nothing;
             self.make_ready(conn.slot as usize);
         }
+    }
+
+    /// Takes a proxy's word for a client's own address: limits and log go by it from then on.
+    pub fn client_address(&mut self, conn: ConnId, address: IpAddr) {
+        self.desk.set_address(conn, address);
+        let now = self.desk.now;
+        self.hub.handle(Input::ClientAddress { conn, address }, now, &mut self.desk);
     }
 
     /// What it has done so far.

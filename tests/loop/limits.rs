@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use palabre::hub::Time;
+use palabre::hub::{ConnId, Settings, Time};
 use palabre::limits::Limits;
 
 use crate::house::{House, Peer, ROOM, heard, logged};
-use crate::pipe::{Received, Room};
+use crate::pipe::{Faults, Received, Room};
 
 /// A client with little room, so that what waits for it waits in the server.
 const NARROW: Room = Room { up: 1 << 20, down: 1_000 };
@@ -287,4 +287,34 @@ fn without_descriptors_accepting_rests_is_told_once_and_goes_on_when_one_is_free
     house.run_until(Time::from_secs(12));
     assert_eq!(waiting[1].frames().len(), 1);
     assert_eq!(house.world().network.waiting(), 0);
+}
+
+#[test]
+fn behind_a_proxy_limits_and_log_go_by_the_address_that_it_tells() {
+    let settings = Settings {
+        limits: Limits { sessions_per_address_max: 1, ..Limits::default() },
+        trusted_proxies: vec!["10.9.9.9/32".parse().expect("a network")],
+        ..Settings::default()
+    };
+    let mut house = House::new(settings, Faults::default(), 1);
+    let proxy = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+    let own = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let mut peers = [(); 2].map(|()| house.connect_to(0, proxy, ROOM));
+    house.settle();
+    let [first, second] = [0, 1].map(|slot| ConnId { slot, generation: slot + 1 });
+    house.server.client_address(first, own);
+    house.settle();
+    house.server.client_address(second, own);
+    house.settle();
+    assert_eq!(peers[0].frames(), Vec::<String>::new());
+    let error = "Too many sessions from your address (limit 1)";
+    assert_eq!(peers[1].frames(), [format!("<error>{error}</error>")]);
+    peers[1].assert_then(Received::End);
+    assert_eq!(
+        logged("from 192.0.2.1 closed"),
+        ["WARN client #1.2 from 192.0.2.1 closed: limits.sessionsperaddress reached"]
+    );
+    peers[0].send("<connect nickname='A'/>");
+    house.settle();
+    assert_eq!(logged("logged in"), ["INFO client #0.1 \"A\" from 192.0.2.1 logged in"]);
 }

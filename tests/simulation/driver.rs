@@ -143,9 +143,10 @@ impl Run {
             0..40 => self.open(),
             40..140 if open * 2 < self.shape.clients => self.open(),
             40..300 if open * 4 < self.shape.clients * 3 && self.shape.clients > 100 => self.open(),
-            140..150 => self.end(),
-            150..153 => self.too_large(),
-            153..200 => self.verdict(),
+            140..149 => self.end(),
+            149..153 => self.too_large(),
+            153..160 => self.client_address(),
+            160..200 => self.verdict(),
             200..203 => self.reload(),
             203..220 => self.speak_for_the_gone(),
             220..260 => self.let_time_pass(),
@@ -191,6 +192,23 @@ impl Run {
         let input = Input::Opened { conn, address, door };
         self.hub.handle(input, self.now, &mut self.recorder);
         self.model.opened(conn, address, door);
+        self.compare();
+    }
+
+    /// A proxy tells whose connection it is: at once, as a rule, but the hub does not mind.
+    fn client_address(&mut self) {
+        let new = |conn: &ConnId| self.model.sessions[conn].login == Login::New;
+        let before_login: Vec<ConnId> = self.model.sessions.keys().copied().filter(new).collect();
+        let conn = if before_login.is_empty() || self.random.chance(1, 4) {
+            self.anybody()
+        } else {
+            Some(self.random.one_of(&before_login))
+        };
+        let Some(conn) = conn else { return };
+        let address = generator::address(&mut self.random);
+        self.note(|| format!("ClientAddress {conn} {address}"));
+        self.hub.handle(Input::ClientAddress { conn, address }, self.now, &mut self.recorder);
+        self.model.client_address(conn, address);
         self.compare();
     }
 
@@ -318,10 +336,12 @@ impl Run {
         let conn = self.gone[self.random.below(self.gone.len())];
         let frame: &[u8] = b"<ping/>";
         let reason = CloseReason::Broken;
-        let input = match self.random.below(4) {
+        let address = generator::address(&mut self.random);
+        let input = match self.random.below(5) {
             0 => Input::Frame { conn, frame },
             1 => Input::FrameTooLarge { conn },
             2 => Input::Ended { conn, reason },
+            3 => Input::ClientAddress { conn, address },
             _ => Input::Verdict { conn, allowed: true },
         };
         self.note(|| format!("late {input:?}"));

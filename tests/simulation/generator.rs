@@ -186,9 +186,15 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
     };
     let domains: &[&str] = random.one_of(&[&[], &["*"], &["a.example", "b'&\".example"]]);
     let registered: &[&str] = random.one_of(&[&[], &["hello", "quote"]]);
+    let proxies: &[&str] =
+        random.one_of(&[&[], &["10.0.0.1/32"], &["10.0.0.0/31", "2001:db8::1/128"]]);
     Settings {
         limits,
         root_password: (!random.chance(1, 8)).then(|| ROOT_PASSWORD.to_owned()),
+        trusted_proxies: proxies
+            .iter()
+            .map(|network| network.parse().expect("those above are networks"))
+            .collect(),
         domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
         policy_ports: random.pick(&["2468", "843,2468"]).to_owned(),
         relay_names: random.one_of(&[RelayNames::Safe, RelayNames::Safe, RelayNames::Any]),

@@ -174,7 +174,7 @@ impl Model {
             self.said.push((conn, Done::Closed(CloseReason::TooManySessions)));
             return;
         }
-        if same_max != 0 && same >= same_max && !is_loopback(address) {
+        if same_max != 0 && same >= same_max && !self.may_have_any_number(address) {
             let what = format!("Too many sessions from your address (limit {same_max})");
             if door == Door::Main {
                 self.refuse(conn, &what);
@@ -197,6 +197,29 @@ impl Model {
             over: None,
         };
         assert!(self.sessions.insert(conn, session).is_none(), "{conn} opened twice");
+    }
+
+    /// Loopback and trusted proxies, behind whom there are others.
+    fn may_have_any_number(&self, address: IpAddr) -> bool {
+        let mut proxies = self.settings.trusted_proxies.iter();
+        is_loopback(address) || proxies.any(|proxy| proxy.contains(&address))
+    }
+
+    pub(crate) fn client_address(&mut self, conn: ConnId, address: IpAddr) {
+        let address = address.to_canonical();
+        let Some(session) = self.sessions.get(&conn) else {
+            return;
+        };
+        let moves = session.address != address;
+        let max = self.settings.limits.sessions_per_address_max;
+        let same = self.sessions.values().filter(|other| other.address == address).count();
+        if moves && max != 0 && same >= max && !self.may_have_any_number(address) {
+            self.send_pending_before(conn);
+            self.refuse(conn, &format!("Too many sessions from your address (limit {max})"));
+            self.close(conn, CloseReason::TooManyFromAddress);
+        } else {
+            self.session(conn).address = address;
+        }
     }
 
     pub(crate) fn frame(&mut self, conn: ConnId, frame: &Frame, written: &str) -> Progress {
