@@ -279,7 +279,7 @@ impl Transport {
             }
             Stage::Http => plain.append(&mut match reason {
                 CloseReason::LoginTimeout => http::timed_out(),
-                _ => http::unavailable("the server stops, or is full"),
+                _ => http::unavailable("the server stops, or there are too many of you"),
             }),
             Stage::First | Stage::Stanzas | Stage::Over => {}
         }
@@ -389,7 +389,6 @@ impl Transport {
             Verdict::Partial => {}
             Verdict::Page { page, head_only } => {
                 reading.received.page = Some((page, head_only));
-                self.stage = Stage::Over;
                 self.held = Vec::new();
             }
             Verdict::Refused { mut answer, advice } => {

@@ -50,7 +50,8 @@ impl<W: World> Server<W> {
     fn act_on(&mut self, id: ConnId, received: Received) {
         let Received { address, page, too_large, upgraded, error, trouble, advice } = received;
         if let Some(address) = address {
-            self.readdress(id, address);
+            debug!("client {id} is {address}, its proxy says");
+            self.client_address(id, address);
         }
         let peer = self.desk.find(id).map(|connection| connection.address);
         if let (Some(peer), Some(trouble)) = (peer, trouble) {
@@ -62,6 +63,9 @@ impl<W: World> Server<W> {
         if upgraded {
             debug!("client {id} opened a WebSocket");
             self.check_later(id);
+        }
+        if !is_open(&self.desk, id) {
+            return;
         }
         if let Some((page, head_only)) = page {
             let answer = self.page(page, head_only);
@@ -135,14 +139,6 @@ impl<W: World> Server<W> {
             self.desk.mark_dirty(id.slot as usize);
         }
         self.check_later(id);
-    }
-
-    fn readdress(&mut self, id: ConnId, address: std::net::IpAddr) {
-        let address = address.to_canonical();
-        if let Some(connection) = self.desk.find(id) {
-            debug!("client {id} is {address}, its proxy says");
-            connection.address = address;
-        }
     }
 }
 
