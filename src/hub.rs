@@ -19,6 +19,7 @@ mod nick;
 mod param;
 mod pending;
 mod rate;
+mod reason;
 mod room;
 mod root;
 mod session;
@@ -27,11 +28,11 @@ mod types;
 use core::net::IpAddr;
 
 use self::pending::Pending;
+pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
 use self::session::{Admission, Login, Sessions};
 pub use self::types::{
-    CloseReason, ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Settings, Span,
-    Time,
+    ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Settings, Span, Time,
 };
 use crate::networks;
 use crate::wire::stanza::{Parser, Refusal};
@@ -135,7 +136,7 @@ impl Hub {
             let message = out.encode(|buffer| write::error(buffer, &error));
             out.push(conn, message);
         }
-        out.note(Note::Refused { conn, nick: "", error: &error, limit: true });
+        out.note(Note::Refused { conn, nick: "", error: &error, reason: RefusalReason::Limit });
         out.close(conn, reason);
     }
 
@@ -150,7 +151,7 @@ impl Hub {
         if !self.is_policy_only(conn) {
             self.answer(conn, out, |buffer| write::error(buffer, &error));
         }
-        out.note(Note::Refused { conn, nick: "", error: &error, limit: true });
+        out.note(Note::Refused { conn, nick: "", error: &error, reason: RefusalReason::Limit });
         self.close(conn, CloseReason::TooManyFromAddress, out);
     }
 
@@ -194,8 +195,12 @@ impl Hub {
             Ok(stanza) => self.dispatch(conn, &stanza, frame, out),
             Err(_) if self.is_policy_only(conn) => self.close(conn, CloseReason::PolicyOnly, out),
             Err(refusal) => {
-                let limit = !matches!(refusal, Refusal::NotXml(_));
-                self.refuse_with(conn, &refusal.to_string(), limit, out);
+                let reason = if matches!(refusal, Refusal::NotXml(_)) {
+                    RefusalReason::Malformed
+                } else {
+                    RefusalReason::Limit
+                };
+                self.refuse(conn, reason, &refusal.to_string(), out);
             }
         }
         self.parser = Some(parser);
@@ -225,18 +230,14 @@ impl Hub {
         }
     }
 
-    fn refuse(&self, conn: ConnId, error: &str, out: &mut impl Outlet) {
-        self.refuse_with(conn, error, false, out);
+    fn refuse(&self, conn: ConnId, reason: RefusalReason, error: &str, out: &mut impl Outlet) {
+        self.answer(conn, out, |buffer| write::error(buffer, error));
+        let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
+        out.note(Note::Refused { conn, nick, error, reason });
     }
 
     fn refuse_for_limit(&self, conn: ConnId, error: &str, out: &mut impl Outlet) {
-        self.refuse_with(conn, error, true, out);
-    }
-
-    fn refuse_with(&self, conn: ConnId, error: &str, limit: bool, out: &mut impl Outlet) {
-        self.answer(conn, out, |buffer| write::error(buffer, error));
-        let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
-        out.note(Note::Refused { conn, nick, error, limit });
+        self.refuse(conn, RefusalReason::Limit, error, out);
     }
 
     fn error_and_close(

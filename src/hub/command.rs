@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::reason::RefusalReason;
 use super::types::{ConnId, Outlet};
 use super::{Hub, Login};
 use crate::wire::stanza::Stanza;
@@ -318,18 +319,20 @@ impl Hub {
         match found {
             Some(verb) if verb.is_for(logged_in, true) => {
                 if verb.root && !root {
-                    return self.refuse(conn, "You must be root", out);
+                    return self.refuse(conn, RefusalReason::Rights, "You must be root", out);
                 }
                 match request.read(verb) {
                     Ok(()) => self.perform(verb.action, &request, out),
                     Err(error) if verb.action == Action::Connect => {
                         self.refuse_login(conn, "", error, out);
                     }
-                    Err(error) => self.refuse(conn, error, out),
+                    Err(error) => self.refuse(conn, RefusalReason::Incomplete, error, out),
                 }
             }
-            _ if !logged_in => self.refuse(conn, "You must login first", out),
-            Some(_) => self.refuse(conn, "Not a known node", out),
+            _ if !logged_in => {
+                self.refuse(conn, RefusalReason::NotLoggedIn, "You must login first", out);
+            }
+            Some(_) => self.refuse(conn, RefusalReason::WrongState, "Not a known node", out),
             None => {
                 let registered = self.is_registered(stanza.name());
                 if registered && let Some(session) = self.sessions.find(conn) {

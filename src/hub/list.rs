@@ -3,6 +3,7 @@
 //! in for it. Nobody's params take a list from everybody.
 
 use super::Hub;
+use super::reason::RefusalReason;
 use super::room::RoomKey;
 use super::types::{ConnId, Note, Outlet};
 use crate::wire::write;
@@ -132,7 +133,8 @@ impl Hub {
         out.spent(written.discarded_bytes);
         if written.too_large {
             let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
-            out.note(Note::Refused { conn, nick, error: &self.too_large(), limit: true });
+            let reason = RefusalReason::Limit;
+            out.note(Note::Refused { conn, nick, error: &self.too_large(), reason });
         }
     }
 

@@ -3,8 +3,9 @@
 use super::Hub;
 use super::command::{Request, help_lines};
 use super::nick::comparison_key;
+use super::reason::CloseReason;
 use super::session::Login;
-use super::types::{CloseReason, ConnId, Note, Outlet, Time};
+use super::types::{ConnId, Note, Outlet, Time};
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";

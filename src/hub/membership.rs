@@ -1,6 +1,7 @@
 //! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
 
 use super::command::Request;
+use super::reason::RefusalReason;
 use super::room::RoomKey;
 use super::types::{ConnId, Note, Outlet};
 use super::{Hub, nick};
@@ -17,7 +18,12 @@ impl Hub {
         }
         let existing = self.rooms.find(name);
         if existing.is_some_and(|key| self.is_in(conn, key)) {
-            return self.refuse(conn, "You are already in this room", out);
+            return self.refuse(
+                conn,
+                RefusalReason::WrongState,
+                "You are already in this room",
+                out,
+            );
         }
         if let Err(error) = self.check_room_counts(conn, existing.is_none()) {
             return self.refuse_for_limit(conn, &error, out);
@@ -35,7 +41,7 @@ impl Hub {
         let conn = request.conn;
         let name = request.attribute(0);
         let Some(key) = self.own_room(conn, name) else {
-            return self.refuse(conn, "Not a known room", out);
+            return self.refuse(conn, RefusalReason::UnknownTarget, "Not a known room", out);
         };
         self.depart(conn, key, out);
         self.send_due_to(conn, out);
@@ -51,16 +57,21 @@ impl Hub {
             return;
         }
         let Some(parent) = self.own_room(conn, parent_name) else {
-            return self.refuse(conn, "No room by that name", out);
+            return self.refuse(conn, RefusalReason::UnknownTarget, "No room by that name", out);
         };
         let existing = self.rooms.find(name);
         if existing.is_some_and(|key| self.is_in(conn, key)) {
-            return self.refuse(conn, "You are already in this room", out);
+            return self.refuse(
+                conn,
+                RefusalReason::WrongState,
+                "You are already in this room",
+                out,
+            );
         }
         let (above, cycle) = self.rooms.above(parent, existing.unwrap_or(RoomKey::MAX));
         if cycle {
             let error = "A room can't be listed under one of its own descendants";
-            return self.refuse(conn, error, out);
+            return self.refuse(conn, RefusalReason::WrongState, error, out);
         }
         if let Err(error) = self.check_room_counts(conn, existing.is_none()) {
             return self.refuse_for_limit(conn, &error, out);
@@ -131,7 +142,7 @@ impl Hub {
         let tidy = nick::is_tidy(name);
         if !tidy {
             let error = "Room name with control characters or white space at its ends";
-            self.refuse(conn, error, out);
+            self.refuse(conn, RefusalReason::BadName, error, out);
         }
         tidy
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::command::{Request, is_verb};
+use super::reason::RefusalReason;
 use super::types::{Outlet, RelayNames};
 use super::{Hub, Note};
 use crate::wire::stanza::Stanza;
@@ -85,7 +86,9 @@ impl Hub {
             Recipient::Client(nick) => self.relay_to_client(request, "m", &nick, out),
             Recipient::Room(room) => self.relay_to_room(request, "m", &room, out),
             Recipient::Everybody => self.broadcast(request, out),
-            Recipient::Nobody => self.refuse(request.conn, "No recipient given", out),
+            Recipient::Nobody => {
+                self.refuse(request.conn, RefusalReason::Incomplete, "No recipient given", out);
+            }
         }
     }
 
@@ -97,14 +100,14 @@ impl Hub {
         let addressed = matches!(recipient, Recipient::Client(_) | Recipient::Room(_));
         if addressed && self.is_reserved(name) {
             let error = format!("Stanzas named {name} are the server's own and can't be relayed");
-            return self.refuse(request.conn, &error, out);
+            return self.refuse(request.conn, RefusalReason::BadName, &error, out);
         }
         match recipient {
             Recipient::Client(nick) => self.relay_to_client(request, name, &nick, out),
             Recipient::Room(room) => self.relay_to_room(request, name, &room, out),
             Recipient::Everybody | Recipient::Nobody if registered => {}
             Recipient::Everybody | Recipient::Nobody => {
-                self.refuse(request.conn, "Not a known node", out);
+                self.refuse(request.conn, RefusalReason::UnknownStanza, "Not a known node", out);
             }
         }
     }
@@ -122,7 +125,7 @@ impl Hub {
     ) {
         let Some(receiver) = self.sessions.find_nick(nick) else {
             let error = format!("No user connected with nickname: {nick}");
-            return self.refuse(request.conn, &error, out);
+            return self.refuse(request.conn, RefusalReason::UnknownTarget, &error, out);
         };
         let Some(sender) = self.sessions.find(request.conn) else {
             return;
@@ -145,7 +148,7 @@ impl Hub {
     ) {
         let conn = request.conn;
         let Some(key) = self.own_room(conn, room_name) else {
-            return self.refuse(conn, "No room by that name", out);
+            return self.refuse(conn, RefusalReason::UnknownTarget, "No room by that name", out);
         };
         let (Some(room), Some(sender)) = (self.rooms.room_mut(key), self.sessions.find(conn))
         else {
@@ -164,7 +167,7 @@ impl Hub {
             return;
         };
         if !sender.root {
-            return self.refuse(request.conn, "You must be root", out);
+            return self.refuse(request.conn, RefusalReason::Rights, "You must be root", out);
         }
         out.note(Note::Broadcast { by: request.conn });
         let message = out.encode(|buffer| write::broadcast(buffer, request.stanza, &sender.nick));

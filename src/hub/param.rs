@@ -2,6 +2,7 @@
 
 use super::Hub;
 use super::command::Request;
+use super::reason::RefusalReason;
 use super::room::RoomKey;
 use super::types::{ConnId, Outlet};
 use crate::wire::write;
@@ -37,7 +38,7 @@ impl Hub {
             return;
         };
         if name == OPEN_PARAMS {
-            return self.refuse(conn, "openParams can't be removed", out);
+            return self.refuse(conn, RefusalReason::Rights, "openParams can't be removed", out);
         }
         if let Some(room) = self.rooms.room_mut(key) {
             room.params.remove(name);
@@ -79,13 +80,13 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Option<RoomKey> {
         let Some(key) = self.own_room(conn, room_name) else {
-            self.refuse(conn, "No room by that name", out);
+            self.refuse(conn, RefusalReason::UnknownTarget, "No room by that name", out);
             return None;
         };
         let room = self.rooms.room(key)?;
         let allowed = room.operator == Some(conn) || (room.open_params() && param != OPEN_PARAMS);
         if !allowed {
-            self.refuse(conn, "You must be an operator of this room", out);
+            self.refuse(conn, RefusalReason::Rights, "You must be an operator of this room", out);
             return None;
         }
         Some(key)

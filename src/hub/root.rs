@@ -1,7 +1,8 @@
 //! What only root may do (PROTOCOL.md section 8).
 
 use super::command::Request;
-use super::types::{CloseReason, Door, Note, Outlet};
+use super::reason::{CloseReason, RefusalReason};
+use super::types::{Door, Note, Outlet};
 use super::{Hub, Login};
 use crate::wire::write;
 
@@ -12,7 +13,7 @@ impl Hub {
         let asked = request.attribute(0);
         let Some(session) = self.sessions.find_nick(asked) else {
             let error = format!("No user connected with nickname: {asked}");
-            return self.refuse(by, &error, out);
+            return self.refuse(by, RefusalReason::UnknownTarget, &error, out);
         };
         let (conn, nick) = (session.conn, session.nick.clone());
         out.note(Note::Kicked { by, conn, nick: &nick });
@@ -26,7 +27,7 @@ impl Hub {
         let by = request.conn;
         let found = self.rooms.find(request.attribute(0)).and_then(|key| self.rooms.room(key));
         let Some(room) = found else {
-            return self.refuse(by, "No room by that name", out);
+            return self.refuse(by, RefusalReason::UnknownTarget, "No room by that name", out);
         };
         out.note(Note::InfoTold { by, room: &room.name });
         let info =

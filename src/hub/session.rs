@@ -8,8 +8,9 @@ use smallvec::SmallVec;
 use super::hash::{KeyedState, Table};
 use super::nick::with_comparison_key;
 use super::rate::{Bucket, Rate};
+use super::reason::CloseReason;
 use super::room::{Params, RoomKey};
-use super::types::{CloseReason, ConnId, Door, HashKey, Time};
+use super::types::{ConnId, Door, HashKey, Time};
 use crate::limits::{
     ADDRESSES_REMEMBERED_MAX, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
 };

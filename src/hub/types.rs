@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::reason::{CloseReason, RefusalReason};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 
 /// A point in time: nanoseconds since the server's start. The hub has no clock; it is told.
@@ -272,61 +273,6 @@ impl Default for Settings {
     }
 }
 
-/// Why a connection is closed; every close has one, in the log and in the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// It sent `<quit />`.
-    Quit,
-    /// It ended its side.
-    PeerClosed,
-    /// The connection broke: reset, unreachable, timed out.
-    Broken,
-    /// Nobody answered the check after `limits.idletime`.
-    Idle,
-    /// A frame over `limits.stanzabytes`.
-    StanzaTooLarge,
-    /// `limits.sessions` was reached.
-    TooManySessions,
-    /// `limits.sessionsperaddress` was reached.
-    TooManyFromAddress,
-    /// No login within `limits.logintime`.
-    LoginTimeout,
-    /// Over `limits.stanzarate` for too long.
-    TooFast,
-    /// `limits.failedlogins` was reached.
-    FailedLogins,
-    /// Over `limits.backlog`.
-    SlowReader,
-    /// Over `limits.backlogsoft` for too long.
-    SlowReaderSoft,
-    /// The fullest when `limits.backlogtotal` was reached.
-    BacklogTotal,
-    /// Root removed it.
-    Kicked,
-    /// The policy was sent.
-    PolicyServed,
-    /// Something other than a policy request on the policy port.
-    PolicyOnly,
-    /// The server stops.
-    Shutdown,
-    /// A request of HTTP was answered.
-    RequestAnswered,
-    /// A request of HTTP was refused.
-    RequestRefused,
-    /// It broke RFC 6455.
-    BadFrame,
-    /// TLS could not go on.
-    TlsBroken,
-    /// It began with TLS, and there is no certificate.
-    NoTls,
-    /// It came without TLS, which is required.
-    TlsRequired,
-    /// What it speaks is switched off.
-    SwitchedOff,
-    /// A trusted proxy began with a header that is none.
-    BadProxyHeader,
-}
-
 /// What happened, for the log and the metrics. Nothing in it is a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note<'a> {
@@ -363,8 +309,8 @@ pub enum Note<'a> {
         nick: &'a str,
         /// The text of the error.
         error: &'a str,
-        /// Whether a limit was the reason, so that the log names the client.
-        limit: bool,
+        /// Why; a limit has the log name the client.
+        reason: RefusalReason,
     },
     /// A room was created.
     RoomCreated {
@@ -417,70 +363,4 @@ pub enum Note<'a> {
         /// The nick it had.
         nick: &'a str,
     },
-}
-
-impl CloseReason {
-    /// Whether a limit was the reason, so that the operator is warned.
-    #[must_use]
-    pub const fn is_limit(self) -> bool {
-        match self {
-            Self::Quit
-            | Self::PeerClosed
-            | Self::Broken
-            | Self::Idle
-            | Self::Kicked
-            | Self::PolicyServed
-            | Self::PolicyOnly
-            | Self::Shutdown
-            | Self::RequestAnswered
-            | Self::RequestRefused
-            | Self::BadFrame
-            | Self::TlsBroken
-            | Self::NoTls
-            | Self::TlsRequired
-            | Self::SwitchedOff
-            | Self::BadProxyHeader => false,
-            Self::StanzaTooLarge
-            | Self::TooManySessions
-            | Self::TooManyFromAddress
-            | Self::LoginTimeout
-            | Self::TooFast
-            | Self::FailedLogins
-            | Self::SlowReader
-            | Self::SlowReaderSoft
-            | Self::BacklogTotal => true,
-        }
-    }
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Quit => "it quit",
-            Self::PeerClosed => "it closed the connection",
-            Self::Broken => "the connection broke",
-            Self::Idle => "nobody answered the check after limits.idletime",
-            Self::StanzaTooLarge => "a stanza over limits.stanzabytes",
-            Self::TooManySessions => "limits.sessions reached",
-            Self::TooManyFromAddress => "limits.sessionsperaddress reached",
-            Self::LoginTimeout => "no login within limits.logintime",
-            Self::TooFast => "over limits.stanzarate for too long",
-            Self::FailedLogins => "limits.failedlogins reached",
-            Self::SlowReader => "slow reader, over limits.backlog",
-            Self::SlowReaderSoft => "slow reader, over limits.backlogsoft for too long",
-            Self::BacklogTotal => "slow reader, the fullest when limits.backlogtotal was reached",
-            Self::Kicked => "kicked by root",
-            Self::PolicyServed => "the policy was sent",
-            Self::PolicyOnly => "no policy request on the policy port",
-            Self::Shutdown => "the server stops",
-            Self::RequestAnswered => "its request was answered",
-            Self::RequestRefused => "its request was refused",
-            Self::BadFrame => "a frame against RFC 6455",
-            Self::TlsBroken => "TLS could not go on",
-            Self::NoTls => "TLS without a certificate in [tls]",
-            Self::TlsRequired => "no TLS, which [tls] requires",
-            Self::SwitchedOff => "what it speaks is switched off",
-            Self::BadProxyHeader => "no PROXY header where one began",
-        })
-    }
 }

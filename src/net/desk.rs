@@ -9,7 +9,7 @@ use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::deliveries::Deliveries;
 use super::timers::{Kind, Timers};
-use crate::hub::{CloseReason, ConnId, Note, Outlet, Span, Time};
+use crate::hub::{CloseReason, ConnId, Note, Outlet, RefusalReason, Span, Time};
 use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, TURN_BYTES_MAX};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
@@ -265,9 +265,9 @@ impl<S> Outlet for Desk<S> {
             Note::RootRefused { conn, nick } => {
                 warn!("{} gave a wrong root password", self.who(conn, nick));
             }
-            Note::Refused { conn, nick, error, limit } => {
+            Note::Refused { conn, nick, error, reason } => {
                 self.metrics.refusals += 1;
-                if limit && self.is_first_limit(conn) {
+                if reason == RefusalReason::Limit && self.is_first_limit(conn) {
                     warn!("{} refused: {error}", self.who(conn, nick));
                 } else {
                     // The text may repeat what the client sent.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palabre::hub::{CloseReason, ConnId, Note, Outlet, Span};
+use palabre::hub::{CloseReason, ConnId, Note, Outlet, RefusalReason, Span};
 
 /// One thing that the hub did to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Outlet for Recorder {
             Note::RoomRemoved { room } => {
                 assert!(self.rooms.remove(room), "room {room:?} removed, but it was not there");
             }
-            Note::Refused { conn, error, limit: true, .. } => {
+            Note::Refused { conn, error, reason: RefusalReason::Limit, .. } => {
                 self.limits_named.push((conn, error.to_owned()));
             }
             Note::LoginRefused { .. }
