@@ -18,7 +18,7 @@
 //!   [`hub::Outlet`]. [`hub::command`] has the table of all stanzas.
 //! - [`config`]: file and arguments become a [`config::Config`].
 //! - [`logging`]: where the log goes, and what is escaped in it.
-//! - [`metrics`]: plain counters.
+//! - [`metrics`]: plain counters, and how Prometheus reads them.
 //! - [`net`]: binds, owns the poll and the only clock. [`net::server`] has the turn of the loop,
 //!   [`net::world`] what the loop asks of the world, so that a test can be one;
 //!   [`net::transport`] what stands between bytes and stanzas: HTTP, WebSocket, TLS. `src/web`

@@ -82,13 +82,20 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
 }
 
 #[test]
-fn wire_knows_nothing_of_the_hub_and_limits_nothing_of_anybody() {
+fn wire_knows_nothing_of_the_hub_limits_nothing_of_anybody_and_metrics_only_reasons() {
     for (path, text) in rust_files("src/wire") {
         assert!(!code(&text).contains("crate::hub"), "{} uses the hub", path.display());
     }
-    for name in ["src/limits.rs", "src/metrics.rs"] {
-        let text = fs::read_to_string(root().join(name)).unwrap();
-        assert!(!code(&text).contains("crate::"), "{name} uses the house");
+    let limits = fs::read_to_string(root().join("src/limits.rs")).unwrap();
+    assert!(!code(&limits).contains("crate::"), "src/limits.rs uses the house");
+    // What is counted by reason needs to know the reasons, and no more.
+    let reasons = "use crate::hub::{CloseReason, RefusalReason};";
+    let metrics = fs::read_to_string(root().join("src/metrics.rs")).unwrap();
+    for (path, text) in
+        [rust_files("src/metrics"), vec![("src/metrics.rs".into(), metrics)]].concat()
+    {
+        let code = code(&text).replace(reasons, "");
+        assert!(!code.contains("crate::"), "{} uses the house", path.display());
     }
 }
 
@@ -219,5 +226,28 @@ fn the_readme_has_the_table_of_keys_as_it_is() {
     assert_eq!(
         shown, table,
         "README.md between <!-- keys --> and <!-- end --> should be:\n{table}"
+    );
+}
+
+#[test]
+fn the_readme_has_the_table_of_metrics_as_it_is() {
+    use palabre::metrics::{Metrics, prometheus};
+    let mut page = String::new();
+    prometheus::write(&mut page, &Metrics::default(), &prometheus::Gauges::default());
+    let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' '))
+        else {
+            continue;
+        };
+        let kind = lines.next().and_then(|line| line.rsplit_once(' ')).unwrap().1;
+        let help = help.trim_end_matches('.');
+        table.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
+    }
+    let shown = readme_part("metrics");
+    assert_eq!(
+        shown, table,
+        "README.md between <!-- metrics --> and <!-- end --> should be:\n{table}"
     );
 }

@@ -155,10 +155,7 @@ impl<S> Desk<S> {
     }
 
     fn log_close(&mut self, id: ConnId, reason: CloseReason) {
-        self.metrics.closed += 1;
-        if reason.is_limit() {
-            self.metrics.closed_by_limit += 1;
-        }
+        self.metrics.close(reason);
         let nick = self.last_nick.take().filter(|(conn, _)| *conn == id).map(|(_, nick)| nick);
         let who = Who { id, address: self.address(id), nick: nick.as_deref() };
         if reason.is_limit() {
@@ -249,7 +246,7 @@ impl<S> Outlet for Desk<S> {
                 info!("{} logged in{as_root}", self.who(conn, nick));
             }
             Note::LoginRefused { conn, nick, reason } => {
-                self.metrics.refusals += 1;
+                self.metrics.refuse(RefusalReason::Login);
                 // A nick is as long as a stanza when it is refused for its length.
                 let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
                 while !nick.is_char_boundary(end) {
@@ -266,7 +263,7 @@ impl<S> Outlet for Desk<S> {
                 warn!("{} gave a wrong root password", self.who(conn, nick));
             }
             Note::Refused { conn, nick, error, reason } => {
-                self.metrics.refusals += 1;
+                self.metrics.refuse(reason);
                 if reason == RefusalReason::Limit && self.is_first_limit(conn) {
                     warn!("{} refused: {error}", self.who(conn, nick));
                 } else {

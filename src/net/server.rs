@@ -69,6 +69,8 @@ pub struct Server<W: World> {
     /// The log is not told of the next time before this.
     starved_quiet_until: Time,
     stopping: bool,
+    /// For the metrics.
+    unix_start_us: u64,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl<W: World> Server<W> {
         Self {
             world,
             hub: Hub::new(settings, hash_key, unix_start_us),
+            unix_start_us,
             desk,
             ready: VecDeque::new(),
             given_up: Vec::new(),
@@ -149,6 +152,8 @@ impl<W: World> Server<W> {
         self.close_sockets();
         self.admit();
         self.free_slots();
+        let turn_time = self.world.now().since(self.desk.now);
+        self.desk.metrics.turn_time.observe(turn_time.as_nanos() as u64);
         if self.stopping && self.desk.connections.is_empty() {
             info!("stopped: {}", self.desk.metrics);
             return Ok(Turn::Stop);

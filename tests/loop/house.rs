@@ -6,7 +6,7 @@ use std::sync::Once;
 
 use palabre::hub::{Door, HashKey, Settings, Time};
 use palabre::limits::Limits;
-use palabre::metrics::Metrics;
+use palabre::metrics::{Histogram, Metrics};
 use palabre::net::server::{Server, Turn};
 use palabre::net::world::Event;
 use palabre::wire::stanza::Parser;
@@ -91,6 +91,7 @@ impl House {
     fn check_that_it_does_not_spin(&mut self) {
         let mut metrics = self.server.metrics().clone();
         metrics.turns = 0;
+        metrics.turn_time = Histogram::default();
         metrics.accept_errors = 0;
         let world = self.server.world_mut();
         let seen = (metrics, world.network.shared.activity.get());

@@ -521,6 +521,40 @@ fn many_pings_at_once_hold_nobody_up() {
 }
 
 #[test]
+fn metrics_tell_what_is_and_what_has_been() {
+    let mut house = house();
+    let member = house.member("A", ROOM);
+    Browser::open(&mut house).log_in(&mut house, "Web");
+    let _silent = house.connect();
+    member.send("<nothing/>");
+    member.send("<m toclient='Nobody'/>");
+    house.member("B", ROOM).send("<quit/>");
+    house.settle();
+    let scraper = house.connect_to(0, IpAddr::V4(Ipv4Addr::LOCALHOST), ROOM);
+    scraper.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.settle();
+    let answer = String::from_utf8(raw(&scraper)).expect("it is text");
+    assert!(answer.contains("\r\nContent-Type: text/plain; version=0.0.4"), "{answer}");
+    for line in [
+        "palabre_sessions{transport=\"stanzas\"} 1",
+        "palabre_sessions{transport=\"websocket\"} 1",
+        // One that has said nothing, and the request itself.
+        "palabre_sessions{transport=\"undecided\"} 2",
+        "palabre_sessions{transport=\"websocket_tls\"} 0",
+        "palabre_rooms 1",
+        "palabre_logins_total 3",
+        "palabre_refusals_total{reason=\"unknown_stanza\"} 1",
+        "palabre_refusals_total{reason=\"unknown_target\"} 1",
+        "palabre_closes_total{reason=\"quit\"} 1",
+    ] {
+        assert!(answer.lines().any(|found| found == line), "{line} is not in\n{answer}");
+    }
+    let turns = house.server.metrics().turns;
+    let counted = house.server.metrics().turn_time.count();
+    assert_eq!(turns, counted, "each turn has its time");
+}
+
+#[test]
 fn the_address_of_a_peer_that_is_no_proxy_is_its_own() {
     let mut house = house();
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -7,10 +7,11 @@ use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input, Outlet as _};
 use crate::limits::PING_ANSWER_TIME_S;
 use crate::logging::Escaped;
+use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::State;
 use crate::net::pages;
 use crate::net::timers::Kind;
-use crate::net::transport::{Page, Received, Transport};
+use crate::net::transport::{Page, Received, Speaks, Transport};
 use crate::net::world::World;
 use crate::networks;
 use crate::wire::write;
@@ -84,7 +85,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn page(&mut self, page: Page, head_only: bool) -> Vec<u8> {
+    fn page(&self, page: Page, head_only: bool) -> Vec<u8> {
         match page {
             Page::Chat => pages::chat(head_only),
             Page::Script => pages::script(head_only),
@@ -140,10 +141,44 @@ impl<W: World> Server<W> {
         }
         self.check_later(id);
     }
-}
 
-impl<W: World> Server<W> {
-    fn metrics_text(&mut self) -> String {
-        self.desk.metrics.to_string()
+    fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        let gauges = Gauges {
+            version: env!("CARGO_PKG_VERSION"),
+            start_unix_us: self.unix_start_us,
+            sessions: &self.sessions_by_transport(),
+            rooms: self.hub.rooms(),
+            connections: self.connections(),
+            backlog_bytes: self.backlog_bytes(),
+        };
+        prometheus::write(&mut text, &self.desk.metrics, &gauges);
+        text
+    }
+
+    fn sessions_by_transport(&self) -> [(&'static str, usize); TRANSPORTS.len()] {
+        let mut sessions = TRANSPORTS.map(|(_, label)| (label, 0));
+        for (_, connection) in &self.desk.connections {
+            let spoken = match &connection.transport {
+                Some(transport) => transport.speaks(),
+                None if connection.plain => (Speaks::Stanzas, false),
+                None => (Speaks::Http, false),
+            };
+            let place = TRANSPORTS.iter().position(|(known, _)| *known == spoken);
+            if let Some(place) = place.filter(|_| connection.state == State::Open) {
+                sessions[place].1 += 1;
+            }
+        }
+        sessions
     }
 }
+
+/// What sessions can speak, and whether over TLS, with a label for the metrics.
+const TRANSPORTS: [((Speaks, bool), &str); 6] = [
+    ((Speaks::Stanzas, false), "stanzas"),
+    ((Speaks::Stanzas, true), "stanzas_tls"),
+    ((Speaks::WebSocket, false), "websocket"),
+    ((Speaks::WebSocket, true), "websocket_tls"),
+    ((Speaks::Http, false), "undecided"),
+    ((Speaks::Http, true), "undecided_tls"),
+];
