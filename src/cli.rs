@@ -19,6 +19,7 @@ mod bench;
 mod check;
 mod client;
 mod pid_file;
+mod ruffle;
 mod run;
 mod start;
 mod status;
@@ -75,6 +76,7 @@ enum Command {
     Status(Status),
     Check(Check),
     Client(client::Client),
+    Ruffle(ruffle::Ruffle),
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
 }
@@ -322,6 +324,11 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
             check::check(&arguments, check.keys)
         }
         Some(Command::Client(client)) => client::client(&client),
+        Some(Command::Ruffle(mut ruffle)) => {
+            let file = ruffle.config.take();
+            let arguments = with_directory(arguments(file, Vec::new(), None), None)?;
+            ruffle::ruffle(&arguments, ruffle)
+        }
         #[cfg(feature = "bench")]
         Some(Command::Bench(arguments)) => bench::bench(arguments),
     }

@@ -26,6 +26,7 @@ use ini::{Content, Fault};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
 pub use report::key_tables;
+pub(crate) use web::is_authority;
 pub use web::{Tls, Web};
 
 /// Where a configuration is looked for when `--config` names none.

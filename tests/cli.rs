@@ -215,7 +215,7 @@ fn help_and_version_are_printed() {
         }
         assert!(!ran.out.contains("--detached"), "{}", ran.out);
     }
-    for command in ["run", "start", "stop", "restart", "status", "check", "client"] {
+    for command in ["run", "start", "stop", "restart", "status", "check", "client", "ruffle"] {
         let ran = house.run(&[command, "--help"]);
         assert_eq!((ran.code, &*ran.err), (0, ""), "{command}");
         assert!(ran.out.starts_with(&format!("Usage: palabre {command}")), "{}", ran.out);
@@ -238,6 +238,19 @@ fn wrong_arguments_are_explained() {
         (&["--listen", "127.0.0.1"], "127.0.0.1:2468"),
         (&["check", "--log-level", "loud"], "one of debug, info, warning, error, critical"),
         (&["--config"], "--config"),
+        (&["ruffle", "--port", "0"], "a port from 1 to 65535"),
+        (&["ruffle", "--port", "65536"], "a port from 1 to 65535"),
+        (&["ruffle", "--host", "a.example:1"], "--host a.example --port 1"),
+        (&["ruffle", "--host", "http://a.example"], "such as 127.0.0.1"),
+        (&["ruffle", "--host", "a\"b"], "such as 127.0.0.1"),
+        (&["ruffle", "--url", "https://a.example/x"], "needs wss://a.example/x"),
+        (&["ruffle", "--url", "http://a.example"], "needs ws://a.example"),
+        (&["ruffle", "--url", "a.example"], "wss://a.example"),
+        (&["ruffle", "--url", "tcp://a.example"], "ws:// or wss://"),
+        (&["ruffle", "--url", "wss://"], "a host"),
+        (&["ruffle", "--url", "wss://a.example:x/"], "a host"),
+        (&["ruffle", "--url", "wss://a.example/#b"], "without a \"#\""),
+        (&["ruffle", "--url", "wss://a.example/</script>"], "%XX"),
     ] {
         let ran = house.run(arguments);
         assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}");
@@ -294,6 +307,74 @@ fn check_prints_the_table_of_keys() {
     let ran = House::new().run(&["check", "--keys"]);
     assert_eq!(ran.code, 0);
     assert!(ran.out.contains("| `[daemon] port` | `2468` | port |"), "{}", ran.out);
+}
+
+#[test]
+fn the_block_for_ruffle_is_a_piece_of_a_page() {
+    let ran = House::new().run(&["ruffle"]);
+    assert_eq!((ran.code, &*ran.err), (0, ""));
+    let (comment, code) = ran.out.split_once(" -->\n").unwrap();
+    let comment = comment.strip_prefix("<!-- ").unwrap();
+    assert!(!comment.contains("--"), "HTML allows no -- in a comment: {comment}");
+    for word in ["XMLSocket", "wss", "[web] origins"] {
+        assert!(comment.contains(word), "{word}: {comment}");
+    }
+    assert_eq!(
+        code,
+        r#"<script>
+window.RufflePlayer = window.RufflePlayer || {};
+window.RufflePlayer.config = {
+  ...window.RufflePlayer.config,
+  socketProxy: [
+    { host: "127.0.0.1", port: 2468, proxyUrl: "ws://127.0.0.1:2468/" },
+    { host: "localhost", port: 2468, proxyUrl: "ws://localhost:2468/" },
+  ],
+};
+</script>
+<script src="ruffle/ruffle.js"></script>
+"#
+    );
+}
+
+#[test]
+fn ruffle_is_told_of_each_host_the_port_and_the_address() {
+    let entries = |config: &str, arguments: &[&str]| {
+        let ran = House::with(config).run(&[&["ruffle"], arguments].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let entries = ran.out.lines().filter(|line| line.contains("host: \""));
+        (entries.map(str::trim).collect::<Vec<_>>().join("\n"), ran.err)
+    };
+    for (config, arguments, wanted) in [
+        (
+            "[daemon]\nport = 9339\n",
+            &["--host", "Chat.example.org"][..],
+            r#"{ host: "Chat.example.org", port: 9339, proxyUrl: "ws://Chat.example.org:9339/" },"#,
+        ),
+        (
+            "",
+            &["--host=a.example", "--host", "::1", "--port", "80", "--url", "wss://b.example/x?y"],
+            r#"{ host: "a.example", port: 80, proxyUrl: "wss://b.example/x?y" },
+{ host: "::1", port: 80, proxyUrl: "wss://b.example/x?y" },"#,
+        ),
+        (
+            "[tls]\ncertificate = c.pem\nkey = k.pem\n",
+            &["--host", "a.example", "--host", "::1"],
+            r#"{ host: "a.example", port: 2468, proxyUrl: "wss://a.example:2468/" },
+{ host: "::1", port: 2468, proxyUrl: "wss://[::1]:2468/" },"#,
+        ),
+    ] {
+        assert_eq!(entries(config, arguments), (wanted.to_owned(), String::new()));
+    }
+    let (_, warning) = entries("[web]\nwebsocket = false\n", &[]);
+    assert!(warning.contains("[web] websocket = false"), "{warning}");
+    let tls = "[tls]\ncertificate = c.pem\nkey = k.pem\nrequired = true\n";
+    let (_, warning) = entries(tls, &["--url", "ws://a.example/"]);
+    assert!(warning.contains("wss://"), "{warning}");
+    assert_eq!(entries(tls, &["--url", "wss://a.example/"]).1, "");
+    // A free port is no port that a movie could know.
+    let ran = House::with("[daemon]\nport = 0\n").run(&["ruffle"]);
+    assert_eq!((ran.code, &*ran.out), (2, ""), "{ran:?}");
+    assert!(ran.err.contains("--port"), "{ran:?}");
 }
 
 #[test]

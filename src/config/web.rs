@@ -80,6 +80,11 @@ pub(super) fn origin(word: &str) -> Result<String, String> {
 const EXAMPLE: &str =
     "scheme://host or scheme://host:port, such as https://example.org or http://localhost:8000";
 
+/// Whether a text is a host, or a host and a port, as browsers take them.
+pub(crate) fn is_authority(text: &str) -> bool {
+    split_port(text).is_some_and(|(host, _)| spelled(&host.to_ascii_lowercase()).is_ok())
+}
+
 /// Host and port; `None` where the port is none.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     match authority.rsplit_once(':') {

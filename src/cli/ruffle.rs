@@ -1,0 +1,152 @@
+//! `palabre ruffle`: what to paste into a page so that old movies reach the server.
+//!
+//! Ruffle can't open TCP. Its configuration names a WebSocket for each host and port that a
+//! movie may ask for, and this server takes WebSocket on the port it has.
+
+use core::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use argh::FromArgs;
+
+use super::{Exit, Failure, complain, say};
+use crate::config::{self, Arguments, Config, is_authority};
+
+/// print what to paste into a page so that old Flash movies work in it, by Ruffle
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "ruffle",
+    help_triggers("-h", "--help", "help"),
+    note = "Without --url the server is where the movie looks for it: ws://HOST:PORT/, or wss://
+when the configuration has a certificate.",
+    example = "For a movie that asks for chat.example.org, in a page that is served by https:
+  $ palabre ruffle --host chat.example.org --url wss://chat.example.org:2468/"
+)]
+pub(super) struct Ruffle {
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    pub(super) config: Option<PathBuf>,
+    /// the host that the movie asks for, as it spells it; may be repeated (default: 127.0.0.1
+    /// and localhost)
+    #[argh(option, arg_name = "host", from_str_fn(host))]
+    host: Vec<String>,
+    /// the port that the movie asks for (default: the configured one)
+    #[argh(option, arg_name = "port", from_str_fn(port))]
+    port: Option<u16>,
+    /// where a browser finds the server, ws://HOST:PORT/ or wss://HOST:PORT/
+    #[argh(option, arg_name = "url", from_str_fn(url))]
+    url: Option<String>,
+}
+
+/// Stands before the entries.
+const BEFORE: &str = r#"<!-- For old Flash movies: paste this into the page, above the movie.
+     host, port: what the movie gives to XMLSocket.connect, letter by letter.
+     proxyUrl: where a visitor's browser finds the palabre server; in a page that is served by
+     https it has to begin with wss. If that is another host than the page's, the server's
+     configuration has to name the page's in [web] origins.
+     ruffle/ruffle.js: where Ruffle (https://ruffle.rs) lies on your site. -->
+<script>
+window.RufflePlayer = window.RufflePlayer || {};
+window.RufflePlayer.config = {
+  ...window.RufflePlayer.config,
+  socketProxy: [
+"#;
+
+/// Stands behind them.
+const BEHIND: &str = r#"  ],
+};
+</script>
+<script src="ruffle/ruffle.js"></script>"#;
+
+/// Prints the block.
+///
+/// # Errors
+/// When the configuration has errors, or its port is none that a movie can ask for.
+pub(super) fn ruffle(arguments: &Arguments, wanted: Ruffle) -> Result<Exit, Failure> {
+    let config = config::load(arguments)?;
+    let Some(port) = wanted.port.or_else(|| configured_port(&config)) else {
+        let text = "the configured port is 0, a free one: needs --port with the movie's own";
+        return Err(Failure::new(Exit::Usage, text));
+    };
+    let hosts = if wanted.host.is_empty() {
+        vec!["127.0.0.1".to_owned(), "localhost".to_owned()]
+    } else {
+        wanted.host
+    };
+    let scheme = if config.web.tls.is_some() { "wss" } else { "ws" };
+    let mut block = BEFORE.to_owned();
+    for host in hosts {
+        let url = wanted.url.clone().unwrap_or_else(|| match host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("{scheme}://[{address}]:{port}/"),
+            Err(_) => format!("{scheme}://{host}:{port}/"),
+        });
+        // Neither can hold what would have to be escaped.
+        block += &format!("    {{ host: \"{host}\", port: {port}, proxyUrl: \"{url}\" }},\n");
+    }
+    say(block + BEHIND);
+    warn(&config, wanted.url.as_deref());
+    Ok(Exit::Success)
+}
+
+fn configured_port(config: &Config) -> Option<u16> {
+    config.listen.iter().map(|listen| listen.address.port()).find(|port| *port != 0)
+}
+
+/// Says what in the configuration keeps movies out.
+fn warn(config: &Config, url: Option<&str>) {
+    if !config.web.websocket {
+        complain("warning: [web] websocket = false: movies can't connect to this server");
+    }
+    if config.web.tls.as_ref().is_some_and(|tls| tls.required)
+        && url.is_some_and(|url| url.starts_with("ws:"))
+    {
+        complain("warning: [tls] required = true: this server takes wss://, and no ws://");
+    }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let alone = text.parse::<Ipv6Addr>().is_ok() || is_authority(text) && !text.contains(':');
+    if alone {
+        return Ok(text.to_owned());
+    }
+    let needs = match text.rsplit_once(':') {
+        Some((host, port)) if is_authority(text) => {
+            format!("the host alone: --host {host} --port {port}")
+        }
+        Some(_) | None => {
+            "a host as the movie spells it, such as 127.0.0.1 or chat.example.org".to_owned()
+        }
+    };
+    Err(format!("found {text:?}, needs {needs}"))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| format!("found {text:?}, needs a port from 1 to 65535"))
+}
+
+/// A WebSocket's address (RFC 6455 section 3), of characters that need no escaping in a script.
+fn url(text: &str) -> Result<String, String> {
+    let refuse = |needs: String| Err(format!("found {text:?}, needs {needs}"));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return refuse(format!("ws:// or wss:// before it: wss://{text}"));
+    };
+    match scheme {
+        "ws" | "wss" => {}
+        "http" => return refuse(format!("ws://{rest}")),
+        "https" => return refuse(format!("wss://{rest}")),
+        _ => return refuse("ws:// or wss:// at its beginning".to_owned()),
+    }
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if !is_authority(authority) {
+        return refuse(format!("a host behind {scheme}://, such as {scheme}://127.0.0.1:2468/"));
+    }
+    if path.contains('#') {
+        return refuse("an address without a \"#\"".to_owned());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]@!$&'()*+,;=%".contains(c);
+    if !path.chars().all(plain) {
+        return refuse("other characters written as %XX, as in a browser's address bar".to_owned());
+    }
+    Ok(text.to_owned())
+}
