@@ -1,6 +1,10 @@
 //! The page and its script in a real Chromium. Needs Chromium and its driver, so it runs only
 //! when it is named: `cargo test --test browser`.
 
+#[path = "browser/movie.rs"]
+mod movie;
+#[path = "browser/ruffle.rs"]
+mod ruffle;
 #[path = "browser/webdriver.rs"]
 mod webdriver;
 
