@@ -337,6 +337,18 @@ window.RufflePlayer.config = {
 }
 
 #[test]
+fn the_readme_shows_the_block_for_ruffle_as_it_is() {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("<!-- ruffle block -->\n```sh\n").unwrap();
+    let (command, rest) = rest.split_once('\n').unwrap();
+    let (_, rest) = rest.split_once("```html\n").unwrap();
+    let (shown, _) = rest.split_once("```\n").unwrap();
+    let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+    let ran = House::new().run(&arguments);
+    assert!(ran.out.ends_with(&format!(" -->\n{shown}")), "{}", ran.out);
+}
+
+#[test]
 fn ruffle_is_told_of_each_host_the_port_and_the_address() {
     let entries = |config: &str, arguments: &[&str]| {
         let ran = House::with(config).run(&[&["ruffle"], arguments].concat());
