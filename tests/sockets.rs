@@ -8,6 +8,7 @@ use std::time::Duration;
 use palabre::config::{Config, Listen};
 use palabre::hub::Settings;
 use palabre::net;
+use palabre::net::transport::Front;
 
 const CLIENTS: usize = 200;
 const MESSAGES: usize = 5;
@@ -68,7 +69,7 @@ fn two_hundred_clients_chat_and_root_sends_them_home() {
     config.settings = Settings { root_password: Some("secret".to_owned()), ..config.settings };
     let listening = net::bind(&config).expect("a port is free");
     let address = listening.addresses()[0];
-    let server = thread::spawn(move || listening.serve(&mut || None));
+    let server = thread::spawn(move || listening.serve(Front::default(), &mut || None));
 
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(address)).collect();
     for (n, client) in clients.iter_mut().enumerate() {

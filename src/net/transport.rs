@@ -277,10 +277,13 @@ impl Transport {
                 let own = || self.close_code.or_else(|| Some(close_code(reason)));
                 websocket::write_close(plain, socket.peer_close.unwrap_or_else(own));
             }
-            Stage::Http => plain.append(&mut match reason {
-                CloseReason::LoginTimeout => http::timed_out(),
-                _ => http::unavailable("the server stops, or there are too many of you"),
-            }),
+            Stage::Http if reason == CloseReason::LoginTimeout => {
+                plain.append(&mut http::timed_out());
+            }
+            Stage::Http => {
+                let why = "the server stops, or there are too many of you";
+                plain.append(&mut http::unavailable(why));
+            }
             Stage::First | Stage::Stanzas | Stage::Over => {}
         }
     }

@@ -24,17 +24,18 @@ struct Certificate {
 
 impl Certificate {
     fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
+        let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()])
+            .expect("TLS has what it needs");
         let chain = vec![made.cert.der().clone()];
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let mut roots = RootCertStore::empty();
-        roots.add(chain[0].clone()).unwrap();
+        roots.add(chain[0].clone()).expect("TLS has what it needs");
         let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .unwrap()
+            .expect("TLS has what it needs")
             .with_no_client_auth()
             .with_single_cert(chain, key.into())
-            .unwrap();
+            .expect("TLS has what it needs");
         Self { server: Arc::new(server), roots }
     }
 
@@ -53,11 +54,11 @@ impl Certificate {
     fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConnection {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
-            .unwrap()
+            .expect("TLS has what it needs")
             .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
-        let name = ServerName::try_from("chat.example").unwrap();
-        ClientConnection::new(Arc::new(config), name).unwrap()
+        let name = ServerName::try_from("chat.example").expect("TLS has what it needs");
+        ClientConnection::new(Arc::new(config), name).expect("TLS has what it needs")
     }
 }
 
@@ -84,7 +85,7 @@ impl Client {
         for _ in 0..20 {
             let mut out = Vec::new();
             while self.tls.wants_write() {
-                self.tls.write_tls(&mut out).unwrap();
+                self.tls.write_tls(&mut out).expect("TLS has what it needs");
             }
             if !out.is_empty() {
                 self.peer.send_bytes(&out);
@@ -102,17 +103,17 @@ impl Client {
 
     fn hear(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            self.tls.read_tls(&mut bytes).unwrap();
-            let state = self.tls.process_new_packets().unwrap();
+            self.tls.read_tls(&mut bytes).expect("TLS has what it needs");
+            let state = self.tls.process_new_packets().expect("TLS has what it needs");
             let start = self.plain.len();
             self.plain.resize(start + state.plaintext_bytes_to_read(), 0);
-            self.tls.reader().read_exact(&mut self.plain[start..]).unwrap();
+            self.tls.reader().read_exact(&mut self.plain[start..]).expect("TLS has what it needs");
             self.ended |= state.peer_has_closed();
         }
     }
 
     fn send(&mut self, text: &str) {
-        self.tls.writer().write_all(text.as_bytes()).unwrap();
+        self.tls.writer().write_all(text.as_bytes()).expect("TLS has what it needs");
     }
 
     fn stanzas(&mut self) -> Vec<String> {
@@ -164,7 +165,7 @@ fn a_handshake_may_come_byte_by_byte() {
     let mut client = Client::connect(&mut house, &certificate);
     let mut hello = Vec::new();
     while client.tls.wants_write() {
-        client.tls.write_tls(&mut hello).unwrap();
+        client.tls.write_tls(&mut hello).expect("TLS has what it needs");
     }
     for byte in hello {
         client.peer.send_bytes(&[byte]);
@@ -182,7 +183,7 @@ fn requests_and_websockets_are_taken_in_tls() {
     let mut client = Client::connect(&mut house, &certificate);
     client.send("GET /healthz HTTP/1.1\r\nHost: chat.example\r\n\r\n");
     client.settle(&mut house);
-    let answer = String::from_utf8(client.plain.clone()).unwrap();
+    let answer = String::from_utf8(client.plain.clone()).expect("TLS has what it needs");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(client.ended);
 
@@ -193,10 +194,15 @@ fn requests_and_websockets_are_taken_in_tls() {
          Origin: https://chat.example\r\n\r\n",
     );
     client.settle(&mut house);
-    let answer = String::from_utf8(std::mem::take(&mut client.plain)).unwrap();
+    let answer =
+        String::from_utf8(std::mem::take(&mut client.plain)).expect("TLS has what it needs");
     assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
     // Under a mask of zeros, as which a text goes through: a ping and a quit.
-    client.tls.writer().write_all(b"\x89\x82\0\0\0\0hi\x81\x87\0\0\0\0<quit/>").unwrap();
+    client
+        .tls
+        .writer()
+        .write_all(b"\x89\x82\0\0\0\0hi\x81\x87\0\0\0\0<quit/>")
+        .expect("TLS has what it needs");
     client.settle(&mut house);
     assert_eq!(client.plain, b"\x8a\x02hi\x88\x02\x03\xe8");
     assert!(client.ended);
@@ -221,7 +227,7 @@ fn whoever_comes_without_tls_is_refused_where_it_is_required() {
         let Received::Bytes(answer) = peer.pipe.borrow_mut().receive(usize::MAX) else {
             panic!("no answer to {request}");
         };
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = String::from_utf8(answer).expect("TLS has what it needs");
         assert!(answer.starts_with(expected), "{answer}");
         let place = "\r\nLocation: https://chat.example:2468/x\r\n";
         assert_eq!(answer.contains(place), expected.contains("308"), "{answer}");
@@ -245,7 +251,7 @@ fn records_that_are_none_get_an_alert_and_a_handshake_that_stops_is_closed_in_ti
 
     let mut half = Client::connect(&mut house, &certificate);
     let mut hello = Vec::new();
-    half.tls.write_tls(&mut hello).unwrap();
+    half.tls.write_tls(&mut hello).expect("TLS has what it needs");
     half.peer.send_bytes(&hello[..hello.len() / 2]);
     house.run_until(Time::from_secs(3));
     let Received::Bytes(alert) = half.peer.pipe.borrow_mut().receive(usize::MAX) else {

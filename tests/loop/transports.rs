@@ -262,7 +262,7 @@ fn each_refusal_after_the_upgrade_has_its_error_and_its_code() {
     too_large.send(TEXT, &[b'x'; 102]);
     house.settle();
     let limit = error("Stanza too large (limit 100 bytes)");
-    assert_eq!(too_large.assert_closed(1009), [limit.clone()]);
+    assert_eq!(too_large.assert_closed(1009), std::slice::from_ref(&limit));
 
     // It is known from the header, and no byte of it has to come.
     let announced = Browser::open(&mut house);

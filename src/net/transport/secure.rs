@@ -107,7 +107,7 @@ mod without {
         }
 
         pub(in crate::net::transport) fn receive(
-            &mut self,
+            &self,
             _records: &[u8],
             _plain: &mut Vec<u8>,
         ) -> Result<bool, String> {
@@ -115,7 +115,7 @@ mod without {
         }
 
         pub(in crate::net::transport) fn send(
-            &mut self,
+            &self,
             _plain: &[u8],
             _end: bool,
             _records: &mut Vec<u8>,
