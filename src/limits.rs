@@ -134,3 +134,7 @@ pub const STANZA_RATE_CALM_S: u64 = 2;
 
 /// Addresses whose failed logins are remembered; beyond it the oldest are forgotten first.
 pub const ADDRESSES_REMEMBERED_MAX: usize = 65_536;
+
+/// The longest header of the PROXY protocol, version 2. It could have 64 KiB; addresses take 232
+/// bytes at most, and what proxies tell besides (names, a cipher, an id) some hundreds.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
