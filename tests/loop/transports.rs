@@ -572,3 +572,51 @@ fn the_address_of_a_peer_that_is_no_proxy_is_its_own() {
     house.settle();
     assert_eq!(forger.frames(), ["<error>This is not a valid XML string</error>"]);
 }
+
+/// The header of the PROXY protocol, version 2, of 192.0.2.2.
+const BINARY_HEADER: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x02\x0a\0\0\x01\xdc\x04\x09\xa4";
+
+#[test]
+fn a_trusted_proxy_tells_whose_connection_it_is_in_any_pieces_and_before_anything() {
+    let proxy = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+    let trusted_proxies = vec!["10.9.9.9/32".parse().expect("a network")];
+    let mut house = house_with(Web { trusted_proxies, ..Web::default() });
+    let text_header = b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 2468\r\n";
+    for (header, nick, address) in
+        [(&text_header[..], "A", "192.0.2.1"), (BINARY_HEADER, "B", "192.0.2.2")]
+    {
+        let mut peer = house.connect_to(0, proxy, ROOM);
+        for byte in header {
+            peer.send_bytes(&[*byte]);
+            house.settle();
+        }
+        peer.send(&format!("<connect nickname='{nick}'/>"));
+        house.settle();
+        assert_eq!(
+            peer.frames(),
+            [format!("<connect isok='1' msg='Your nickname is now : {nick}'/>")]
+        );
+        let logged_in = format!("\"{nick}\" from {address} logged in");
+        assert_eq!(logged(&logged_in).len(), 1, "{logged_in}");
+    }
+    // Without a header the address is the proxy's, and a request has a header of its own.
+    for (head, status) in [
+        ("X-Forwarded-For: 203.0.113.9, 127.0.0.1\r\n", "200 OK"),
+        ("X-Forwarded-For: 127.0.0.1, 192.0.2.1, 10.9.9.9\r\n", "403 Forbidden"),
+        ("X-Forwarded-For: 127.0.0.1, nobody\r\n", "403 Forbidden"),
+        ("", "403 Forbidden"),
+    ] {
+        let peer = house.connect_to(0, proxy, ROOM);
+        peer.send_bytes(format!("GET /metrics HTTP/1.1\r\nHost: a\r\n{head}\r\n").as_bytes());
+        house.settle();
+        let answer = String::from_utf8(raw(&peer)).expect("it is text");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}: {answer}");
+    }
+    let mut broken = house.connect_to(0, proxy, ROOM);
+    broken.send("PROXY TCP4 nobody 10.0.0.1 56324 2468\r\n<help/>");
+    house.settle();
+    assert_eq!(broken.frames(), Vec::<String>::new());
+    broken.assert_then(Received::End);
+    assert_eq!(logged("no PROXY header where one began").len(), 1);
+}
