@@ -2,8 +2,8 @@
 //! WebSocket, told apart by the first bytes. No socket and no clock is known here.
 //!
 //! A connection that begins with a stanza has none of this. For all others bytes go through
-//! [`Transport::receive`] on their way in, and the turn's stanzas, which are encoded once for
-//! everybody, through [`Transport::send`] on their way out: as they are, or each in a frame, and
+//! `Transport::receive` on their way in, and the turn's stanzas, which are encoded once for
+//! everybody, through `Transport::send` on their way out: as they are, or each in a frame, and
 //! all that in records of TLS.
 //!
 //! `first` tells what the first bytes are, `http` judges requests and writes answers,

@@ -620,3 +620,52 @@ fn a_trusted_proxy_tells_whose_connection_it_is_in_any_pieces_and_before_anythin
     broken.assert_then(Received::End);
     assert_eq!(logged("no PROXY header where one began").len(), 1);
 }
+
+#[test]
+fn a_trusted_proxy_names_the_client_and_nobody_else_can() {
+    let proxy = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let trusted = vec![palabre::networks::parse("192.0.2.1").expect("an address")];
+    let metrics = vec![palabre::networks::parse("198.51.100.7").expect("an address")];
+    let web = Web { trusted_proxies: trusted, metrics, ..Web::default() };
+    let mut house = house_with(web);
+    let mut status = |bytes: &[u8]| {
+        let peer = house.connect_to(0, proxy, ROOM);
+        for byte in bytes {
+            peer.send_bytes(&[*byte]);
+        }
+        house.settle();
+        String::from_utf8_lossy(&raw(&peer)).lines().next().map(str::to_owned)
+    };
+    let get = "GET /metrics HTTP/1.1\r\n";
+    let (yes, no) = (Some("HTTP/1.1 200 OK".to_owned()), Some("HTTP/1.1 403 Forbidden".to_owned()));
+    for (head, expected) in [
+        ("\r\n", &no),
+        ("X-Forwarded-For: 198.51.100.7\r\n\r\n", &yes),
+        ("X-Forwarded-For: 198.51.100.7, 203.0.113.9\r\n\r\n", &no),
+        ("X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n\r\n", &yes),
+    ] {
+        assert_eq!(status(format!("{get}{head}").as_bytes()), *expected, "{head}");
+    }
+    let v1 = "PROXY TCP4 198.51.100.7 192.0.2.9 4000 2468\r\n";
+    assert_eq!(status(format!("{v1}{get}\r\n").as_bytes()), yes);
+    let forged = format!("{v1}{get}X-Forwarded-For: 198.51.100.7\r\n\r\n");
+    assert_eq!(status(forged.replace("TCP4 198", "TCP4 199").as_bytes()), no, "it is no proxy");
+    let v2 = [
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(),
+        &[198, 51, 100, 7, 192, 0, 2, 9, 15, 160, 9, 164],
+    ];
+    assert_eq!(status(&[&v2.concat(), format!("{get}\r\n").as_bytes()].concat()), yes);
+
+    // The log, and stanzas behind the header.
+    let mut peer = house.connect_to(0, proxy, ROOM);
+    peer.send_bytes(v1.as_bytes());
+    peer.send("<connect nickname='A'/>");
+    house.settle();
+    assert_eq!(peer.frames(), ["<connect isok='1' msg='Your nickname is now : A'/>"]);
+    assert_eq!(logged("\"A\" from 198.51.100.7 logged in").len(), 1);
+    let broken = house.connect_to(0, proxy, ROOM);
+    broken.send_bytes(b"PROXY TCP9 nobody\r\n");
+    house.settle();
+    assert_eq!(broken.pipe.borrow_mut().receive(1), Received::End);
+    assert_eq!(logged("closed: no PROXY header where one began").len(), 1);
+}

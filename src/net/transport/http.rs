@@ -203,9 +203,11 @@ impl<'a> Request<'a> {
         self.front.web.page && self.front.web.websocket
     }
 
+    /// A proxy that does not say for whom it asks may ask for anybody.
     fn may_read_metrics(&self) -> bool {
-        let address = self.forwarded_for().unwrap_or(self.peer);
-        networks::contains(&self.front.web.metrics, address)
+        let proxied = networks::contains(&self.front.web.trusted_proxies, self.peer);
+        let address = if proxied { self.forwarded_for() } else { Some(self.peer) };
+        address.is_some_and(|address| networks::contains(&self.front.web.metrics, address))
     }
 
     fn forwarded_for(&self) -> Option<IpAddr> {
