@@ -32,7 +32,7 @@ pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
 use self::session::{Admission, Login, Sessions};
 pub use self::types::{
-    ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Settings, Span, Time,
+    ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Roster, Settings, Span, Time,
 };
 use crate::networks;
 use crate::wire::stanza::{Parser, Refusal};

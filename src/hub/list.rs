@@ -79,7 +79,7 @@ impl Hub {
                 out.push(*conn, message);
             }
         } else {
-            out.push_all(&room.members, None, message);
+            out.push_all(room.roster(), None, message);
         }
         note_cut(&room.name, written, out);
     }
@@ -92,7 +92,7 @@ impl Hub {
         let mut written = Written::default();
         let message =
             out.encode_for_room(key, |buffer| written = self.write_child_rooms(buffer, key));
-        out.push_all(&room.members, None, message);
+        out.push_all(room.roster(), None, message);
         note_cut(&room.name, written, out);
     }
 

@@ -188,7 +188,7 @@ impl Hub {
             let message = out.encode_for_room(key, |buffer| {
                 write::client_joined(buffer, &session.nick, &room.name)
             });
-            out.push_all(&room.members, None, message);
+            out.push_all(room.roster(), None, message);
         }
         self.admit(conn, key, out);
         if let Some(parent) = self.rooms.room(key).and_then(|room| room.parent) {
@@ -201,7 +201,7 @@ impl Hub {
         if let Some(session) = self.sessions.find_mut(conn) {
             session.rooms.push(key);
         }
-        if let Some(room) = self.rooms.room_mut(key) {
+        if let Some(room) = self.rooms.change_members(key) {
             room.members.push(conn);
         }
         if let Some(room) = self.rooms.room(key) {
@@ -216,7 +216,8 @@ impl Hub {
 
     /// Takes a session out of a room it is in and tells those who stay.
     fn depart(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
-        let (Some(session), Some(room)) = (self.sessions.find_mut(conn), self.rooms.room_mut(key))
+        let (Some(session), Some(room)) =
+            (self.sessions.find_mut(conn), self.rooms.change_members(key))
         else {
             return;
         };
@@ -230,7 +231,7 @@ impl Hub {
             let message = out.encode_for_room(key, |buffer| {
                 write::client_left(buffer, &session.nick, &room.name)
             });
-            out.push_all(&room.members, None, message);
+            out.push_all(room.roster(), None, message);
             self.clients_due(key, false, conn, out);
         }
         if let Some(parent) = parent {

@@ -159,7 +159,7 @@ impl Hub {
         let message = out.encode_for_room(key, |buffer| {
             write::relayed(buffer, name, request.stanza, &sender.nick, Some(&room.name));
         });
-        out.push_all(&room.members, (!back).then_some(conn), message);
+        out.push_all(room.roster(), (!back).then_some(conn), message);
     }
 
     fn broadcast(&self, request: &Request<'_>, out: &mut impl Outlet) {

@@ -67,7 +67,7 @@ impl Hub {
             let message = out.encode_for_room(key, |buffer| {
                 write::client_param(buffer, name, value, &session.nick, &room.name);
             });
-            out.push_all(&room.members, None, message);
+            out.push_all(room.roster(), None, message);
         }
     }
 
@@ -113,7 +113,7 @@ impl Hub {
                 None => write::room(buffer, head, room.params.iter()),
             }
         });
-        out.push_all(&room.members, None, message);
+        out.push_all(room.roster(), None, message);
         if let Some(parent) = room.parent {
             self.send_child_rooms(parent, out);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
-use super::types::{ConnId, HashKey};
+use super::types::{ConnId, HashKey, Roster};
 use crate::limits::{Limits, exceeds};
 use crate::wire::write::{RoomHead, attribute_value_bytes};
 
@@ -96,6 +96,8 @@ pub(super) struct Room {
     pub(super) serial: u64,
     /// Who is in, in the order of joining.
     pub(super) members: Vec<ConnId>,
+    /// Names the members as they are, for [`Room::roster`].
+    roster_number: u64,
     /// Who created it, while still in.
     pub(super) operator: Option<ConnId>,
     pub(super) params: Params,
@@ -115,6 +117,11 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Who is in.
+    pub(super) fn roster(&self) -> Roster<'_> {
+        Roster { number: self.roster_number, members: &self.members }
+    }
+
     /// Whether members who are no operators may set params.
     pub(super) fn open_params(&self) -> bool {
         self.params
@@ -131,6 +138,8 @@ pub(super) struct Rooms {
     /// By serial: the order of creation.
     order: BTreeMap<u64, RoomKey>,
     created: u64,
+    /// Counts the changes of members in all rooms.
+    roster_changes: u64,
 }
 
 impl Rooms {
@@ -140,6 +149,7 @@ impl Rooms {
             names: KeyedState::table(key),
             order: BTreeMap::new(),
             created: 0,
+            roster_changes: 0,
         }
     }
 
@@ -157,6 +167,14 @@ impl Rooms {
 
     pub(super) fn room_mut(&mut self, key: RoomKey) -> Option<&mut Room> {
         self.slab.get_mut(key as usize)
+    }
+
+    /// A room whose members are about to change.
+    pub(super) fn change_members(&mut self, key: RoomKey) -> Option<&mut Room> {
+        let room = self.slab.get_mut(key as usize)?;
+        self.roster_changes += 1;
+        room.roster_number = self.roster_changes;
+        Some(room)
     }
 
     /// Every room in the order of creation.
@@ -181,6 +199,7 @@ impl Rooms {
             name: name.into(),
             serial,
             members: Vec::new(),
+            roster_number: 0,
             operator: None,
             params: first_params(),
             parent: None,

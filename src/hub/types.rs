@@ -158,6 +158,15 @@ pub struct Span {
     pub end: usize,
 }
 
+/// The members of a room, as they are at the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Roster<'a> {
+    /// Equal numbers are equal lists: each change of members gives a list a number of its own.
+    pub number: u64,
+    /// Who is in, in the order of joining.
+    pub members: &'a [ConnId],
+}
+
 /// Where the hub puts what it has to say.
 pub trait Outlet {
     /// Encodes one stanza: `write` appends its text, the outlet the NUL.
@@ -173,9 +182,9 @@ pub trait Outlet {
     /// Queues an encoded stanza for one connection.
     fn push(&mut self, to: ConnId, message: Span);
 
-    /// Queues an encoded stanza for all of these but one.
-    fn push_all(&mut self, to: &[ConnId], except: Option<ConnId>, message: Span) {
-        for &conn in to {
+    /// Queues an encoded stanza for all members of a room but one.
+    fn push_all(&mut self, to: Roster<'_>, except: Option<ConnId>, message: Span) {
+        for &conn in to.members {
             if Some(conn) != except {
                 self.push(conn, message);
             }

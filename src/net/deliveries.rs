@@ -7,8 +7,12 @@
 //! thousands of receivers looks at. A receiver whose stanzas lie together, which is the rule in
 //! a room, has one piece; where it has more, the earlier ones hang in a chain that all
 //! connections share. Nothing here allocates once the turn's size has been seen.
+//!
+//! A piece ends where its *run* ends: stanzas that lie together and were queued for the same
+//! receivers, nothing else having been queued in between. What one member says to its room
+//! stanza after stanza is a run that becomes longer, without a look at the receivers.
 
-use crate::hub::{ConnId, Span};
+use crate::hub::{ConnId, Roster, Span};
 use crate::wire::framer::FRAME_END;
 
 /// Bytes whose memory the first logs of a turn keep for the next one, and the logs behind them;
@@ -18,8 +22,9 @@ const FIRST_LOG_KEPT_BYTES: usize = 524_288;
 const LOG_KEPT_BYTES: usize = 16_384;
 /// Logs that are kept at all: rooms in which something is said in the same turn.
 const LOGS_KEPT: usize = 128;
-/// The same for links of chains.
+/// The same for links of chains and for runs.
 const LINKS_KEPT: usize = 16_384;
+const RUNS_KEPT: usize = 16_384;
 
 /// The log of what is for nobody's room.
 const OWN_LOG: u32 = 0;
@@ -41,11 +46,27 @@ pub(super) struct Deliveries {
     log_of_room: Vec<(u32, u32)>,
     turn: u32,
     encoded_bytes: usize,
+    /// Where the runs of this turn end; only the last one can become longer. The first is that
+    /// of those for whom nothing is queued.
+    run_ends: Vec<usize>,
+    /// For whom the last run is; `None` when it may not become longer.
+    last_audience: Option<Audience>,
     /// By slot.
     entries: Vec<Entry>,
     links: Vec<Link>,
     /// Slots of those that have something to flush or to finish.
     dirty: Vec<usize>,
+}
+
+/// All members of a room but one.
+#[derive(Clone, Copy, Debug)]
+struct Audience {
+    roster_number: u64,
+    except: Option<ConnId>,
+    /// Where what they get stands.
+    log: u32,
+    /// How many of them take something.
+    open: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +80,16 @@ struct Entry {
     occupied: bool,
     /// On the list of those to flush.
     in_dirty: bool,
-    /// The last piece; empty when there is none.
-    last: Span,
+    /// The last piece: its log, where it starts, and the run with which it ends.
+    log: u32,
+    run: u32,
+    start: usize,
 }
 
 const EMPTY: Span = Span { log: OWN_LOG, start: 0, end: 0 };
+
+/// The run of those for whom nothing is queued; it ends at 0.
+const NO_RUN: u32 = 0;
 
 const VACANT: Entry = Entry {
     generation: NOBODY,
@@ -71,7 +97,9 @@ const VACANT: Entry = Entry {
     newest: END,
     occupied: false,
     in_dirty: false,
-    last: EMPTY,
+    log: OWN_LOG,
+    run: NO_RUN,
+    start: 0,
 };
 
 /// A piece that others follow.
@@ -90,6 +118,8 @@ impl Default for Deliveries {
             // Rooms that never had a log carry 0.
             turn: 1,
             encoded_bytes: 0,
+            run_ends: vec![0],
+            last_audience: None,
             entries: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),
@@ -150,6 +180,7 @@ impl Deliveries {
         }
         debug_assert!(conn.generation != NOBODY, "generations begin with 1");
         self.entries[slot] = Entry { generation: conn.generation, occupied: true, ..VACANT };
+        self.last_audience = None;
     }
 
     /// Nothing more is queued for this connection; what is queued is still sent.
@@ -157,13 +188,15 @@ impl Deliveries {
         if let Some(entry) = self.entries.get_mut(slot) {
             entry.generation = NOBODY;
         }
+        self.last_audience = None;
     }
 
     /// Drops what is queued for this connection in this turn.
     pub(super) fn forget(&mut self, slot: usize) {
         if let Some(entry) = self.entries.get_mut(slot) {
-            (entry.first, entry.newest, entry.last) = (END, END, EMPTY);
+            (entry.first, entry.newest, entry.run) = (END, END, NO_RUN);
         }
+        self.last_audience = None;
     }
 
     /// A connection's slot is free again. The memory of many goes with the last of them.
@@ -181,32 +214,76 @@ impl Deliveries {
 
     /// Queues a stanza for one connection; gives how many deliveries that is: none when the
     /// connection is another one by now or takes nothing more.
-    #[inline]
     pub(super) fn push(&mut self, to: ConnId, span: Span) -> usize {
-        let Some(entry) = self.entries.get_mut(to.slot as usize) else {
-            return 0;
-        };
-        if entry.generation != to.generation || to.generation == NOBODY {
-            return 0;
-        }
-        let last = entry.last;
-        if last.end == span.start && last.log == span.log && last.end > last.start {
-            entry.last.end = span.end;
-        } else {
-            Self::begin_piece(entry, to.slot as usize, span, &mut self.links, &mut self.dirty);
-        }
-        1
+        let run = self.begin_run(span.end);
+        usize::from(self.queue(to, span, run))
     }
 
-    /// Queues a stanza for all of these but one; gives how many deliveries that is.
-    pub(super) fn push_all(&mut self, to: &[ConnId], except: Option<ConnId>, span: Span) -> usize {
-        let mut count = 0;
-        for &conn in to {
+    /// Queues a stanza for all members of a room but one; gives how many deliveries that is.
+    pub(super) fn push_all(&mut self, to: Roster<'_>, except: Option<ConnId>, span: Span) -> usize {
+        if let Some(open) = self.lengthen_run(to, except, span) {
+            return open;
+        }
+        let run = self.begin_run(span.end);
+        let mut open = 0;
+        for &conn in to.members {
             if Some(conn) != except {
-                count += self.push(conn, span);
+                open += usize::from(self.queue(conn, span, run));
             }
         }
-        count
+        self.last_audience =
+            Some(Audience { roster_number: to.number, except, log: span.log, open });
+        open
+    }
+
+    /// Begins a run with a stanza that ends there.
+    fn begin_run(&mut self, end: usize) -> u32 {
+        // A turn's stanzas are far fewer than a `u32` counts.
+        let run = self.run_ends.len() as u32;
+        self.run_ends.push(end);
+        self.last_audience = None;
+        run
+    }
+
+    /// Queues a stanza that goes on with the last run; gives how many deliveries that is, or
+    /// `None` when it does not go on with it.
+    fn lengthen_run(
+        &mut self,
+        to: Roster<'_>,
+        except: Option<ConnId>,
+        span: Span,
+    ) -> Option<usize> {
+        let last = self.last_audience.as_ref()?;
+        let end = self.run_ends.last_mut()?;
+        let goes_on = last.roster_number == to.number
+            && last.except == except
+            && last.log == span.log
+            && *end == span.start;
+        goes_on.then(|| {
+            *end = span.end;
+            last.open
+        })
+    }
+
+    /// Queues a stanza with which this run begins; whether the connection takes it.
+    #[inline]
+    fn queue(&mut self, to: ConnId, span: Span, run: u32) -> bool {
+        let slot = to.slot as usize;
+        let Some(entry) = self.entries.get_mut(slot) else {
+            return false;
+        };
+        if entry.generation != to.generation || to.generation == NOBODY {
+            return false;
+        }
+        let end = self.run_ends[entry.run as usize];
+        if end == span.start && entry.log == span.log && entry.run != NO_RUN {
+            entry.run = run;
+        } else {
+            let last = Span { log: entry.log, start: entry.start, end };
+            begin_piece(entry, last, slot, &mut self.links, &mut self.dirty);
+            (entry.log, entry.start, entry.run) = (span.log, span.start, run);
+        }
+        true
     }
 
     /// Puts a connection on the list of those to flush or to finish.
@@ -251,7 +328,11 @@ impl Deliveries {
     /// What is queued for a connection.
     pub(super) fn pieces(&self, slot: usize) -> Pieces<'_> {
         let entry = self.entries.get(slot).unwrap_or(&VACANT);
-        Pieces { logs: &self.logs, links: &self.links, next: entry.first, last: entry.last }
+        let last = match entry.run {
+            NO_RUN => EMPTY,
+            run => Span { log: entry.log, start: entry.start, end: self.run_ends[run as usize] },
+        };
+        Pieces { logs: &self.logs, links: &self.links, next: entry.first, last }
     }
 
     /// Forgets the stanzas of this turn; they are written or copied out.
@@ -267,30 +348,34 @@ impl Deliveries {
         }
         self.links.clear();
         self.links.shrink_to(LINKS_KEPT);
+        self.run_ends.truncate(1);
+        self.run_ends.shrink_to(RUNS_KEPT);
+        self.last_audience = None;
     }
+}
 
-    #[inline(never)]
-    fn begin_piece(
-        entry: &mut Entry,
-        slot: usize,
-        span: Span,
-        links: &mut Vec<Link>,
-        dirty: &mut Vec<usize>,
-    ) {
-        if entry.last.end > entry.last.start {
-            // A turn's stanzas are far fewer than a `u32` counts.
-            let index = links.len() as u32;
-            links.push(Link { span: entry.last, next: END });
-            match links.get_mut(entry.newest as usize) {
-                Some(newest) if entry.first != END => newest.next = index,
-                _ => entry.first = index,
-            }
-            entry.newest = index;
-        } else if !entry.in_dirty {
-            entry.in_dirty = true;
-            dirty.push(slot);
+/// Makes room for a new piece: the last one goes into the chain, or the connection goes on the
+/// list of those to flush.
+#[inline(never)]
+fn begin_piece(
+    entry: &mut Entry,
+    last: Span,
+    slot: usize,
+    links: &mut Vec<Link>,
+    dirty: &mut Vec<usize>,
+) {
+    if entry.run != NO_RUN {
+        // A turn's stanzas are far fewer than a `u32` counts.
+        let index = links.len() as u32;
+        links.push(Link { span: last, next: END });
+        match links.get_mut(entry.newest as usize) {
+            Some(newest) if entry.first != END => newest.next = index,
+            _ => entry.first = index,
         }
-        entry.last = span;
+        entry.newest = index;
+    } else if !entry.in_dirty {
+        entry.in_dirty = true;
+        dirty.push(slot);
     }
 }
 
@@ -368,6 +453,11 @@ mod tests {
         deliveries.encode(|buffer| buffer.extend_from_slice(text.as_bytes()))
     }
 
+    /// Lists of the same slots have the same number.
+    fn roster(members: &[ConnId]) -> Roster<'_> {
+        Roster { number: members.iter().map(|conn| 1 << conn.slot).sum(), members }
+    }
+
     fn queued(deliveries: &Deliveries, conn: ConnId) -> Vec<&str> {
         let pieces = deliveries.pieces(conn.slot as usize);
         pieces.map(|piece| std::str::from_utf8(piece).unwrap()).collect()
@@ -378,11 +468,11 @@ mod tests {
         let mut deliveries = with_two();
         for (text, except) in [("a", None), ("b", None), ("c", Some(ANN)), ("d", Some(ANN))] {
             let span = say(&mut deliveries, text);
-            deliveries.push_all(&[ANN, BOB], except, span);
+            deliveries.push_all(roster(&[ANN, BOB]), except, span);
         }
         for (text, except) in [("e", None), ("f", Some(ANN)), ("g", None)] {
             let span = say(&mut deliveries, text);
-            deliveries.push_all(&[ANN, BOB], except, span);
+            deliveries.push_all(roster(&[ANN, BOB]), except, span);
         }
         assert_eq!(queued(&deliveries, ANN), ["a\0b\0", "e\0", "g\0"]);
         assert_eq!(queued(&deliveries, BOB), ["a\0b\0c\0d\0e\0f\0g\0"]);
@@ -397,7 +487,7 @@ mod tests {
         let in_room = |deliveries: &mut Deliveries, room, text: &str, to: &[ConnId]| {
             let span =
                 deliveries.encode_for_room(room, |bytes| bytes.extend_from_slice(text.as_bytes()));
-            deliveries.push_all(to, None, span);
+            deliveries.push_all(roster(to), None, span);
         };
         for turn in 0..3 {
             in_room(&mut deliveries, 7, "a", &[ANN, BOB]);
@@ -414,6 +504,28 @@ mod tests {
             deliveries.clear();
             assert_eq!(deliveries.logs.len(), 3);
         }
+    }
+
+    #[test]
+    fn a_run_becomes_longer_only_while_nothing_else_happens() {
+        let mut deliveries = with_two();
+        let both = [ANN, BOB];
+        let say_all = |deliveries: &mut Deliveries, text: &str| {
+            let span = say(deliveries, text);
+            deliveries.push_all(roster(&both), None, span)
+        };
+        assert_eq!([say_all(&mut deliveries, "a"), say_all(&mut deliveries, "b")], [2, 2]);
+        let own = say(&mut deliveries, "c");
+        deliveries.push(BOB, own);
+        assert_eq!([say_all(&mut deliveries, "d"), say_all(&mut deliveries, "e")], [2, 2]);
+        deliveries.refuse(0);
+        assert_eq!([say_all(&mut deliveries, "f"), say_all(&mut deliveries, "g")], [1, 1]);
+        let apart = say(&mut deliveries, "h");
+        assert_eq!(deliveries.push_all(roster(&[BOB]), None, apart), 1);
+        let nobody_else = say(&mut deliveries, "i");
+        assert_eq!(deliveries.push_all(roster(&[BOB]), Some(BOB), nobody_else), 0);
+        assert_eq!(queued(&deliveries, ANN), ["a\0b\0", "d\0e\0"]);
+        assert_eq!(queued(&deliveries, BOB), ["a\0b\0c\0d\0e\0f\0g\0h\0"]);
     }
 
     #[test]
@@ -438,7 +550,7 @@ mod tests {
         let span = say(&mut deliveries, "a");
         let earlier = ConnId { slot: 0, generation: 7 };
         let beyond = ConnId { slot: 9, generation: 1 };
-        assert_eq!(deliveries.push_all(&[earlier, beyond], None, span), 0);
+        assert_eq!(deliveries.push_all(roster(&[earlier, beyond]), None, span), 0);
         assert_eq!(deliveries.push(ANN, span), 1);
         deliveries.refuse(0);
         assert_eq!(deliveries.push(ANN, span), 0);

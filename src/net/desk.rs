@@ -9,7 +9,7 @@ use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::deliveries::Deliveries;
 use super::timers::{Kind, Timers};
-use crate::hub::{CloseReason, ConnId, Note, Outlet, RefusalReason, Span, Time};
+use crate::hub::{CloseReason, ConnId, Note, Outlet, RefusalReason, Roster, Span, Time};
 use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, TURN_BYTES_MAX};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
@@ -230,7 +230,7 @@ impl<S> Outlet for Desk<S> {
         self.metrics.deliveries += self.deliveries.push(to, message) as u64;
     }
 
-    fn push_all(&mut self, to: &[ConnId], except: Option<ConnId>, message: Span) {
+    fn push_all(&mut self, to: Roster<'_>, except: Option<ConnId>, message: Span) {
         self.metrics.deliveries += self.deliveries.push_all(to, except, message) as u64;
     }
 
