@@ -315,7 +315,7 @@ impl Hub {
         let logged_in = session.login == Login::Done;
         let root = session.root;
         let mut request = Request::bare(conn, stanza, frame);
-        let found = VERBS.iter().find(|verb| verb.name == stanza.name());
+        let found = VERBS.iter().find(|verb| stanza.is_named(verb.name));
         match found {
             Some(verb) if verb.is_for(logged_in, true) => {
                 if verb.root && !root {

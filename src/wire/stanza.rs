@@ -24,6 +24,7 @@ use crate::limits::{Limits, exceeds};
 
 use characters::{Text, reference, skip_space};
 use namespaces::Namespaces;
+use tag::Tag;
 
 /// The strict parser; it holds the scratch memory that a parse needs, so that parsing a
 /// stanza allocates nothing once the scratch has grown.
@@ -36,14 +37,18 @@ pub struct Parser {
     /// For [`tag::distinct`].
     order: Vec<u32>,
     namespaces: Namespaces,
+    /// The start tag that was read last. It is read where it lies: to hand it on would copy it
+    /// faster than its parts have arrived.
+    tag: Tag,
+    root: Root,
 }
 
 /// One well-formed element, borrowed from its frame and from the parser's scratch.
 #[derive(Clone, Copy, Debug)]
 pub struct Stanza<'a> {
-    frame: &'a str,
-    root: Root,
-    attributes: &'a [AttributeSpan],
+    frame: &'a [u8],
+    /// What it was read with; the attributes that it still holds are the root's.
+    parser: &'a Parser,
 }
 
 /// One attribute of the root element, as the sender wrote it.
@@ -89,7 +94,7 @@ struct Open {
 }
 
 /// Where the root element is in its frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Root {
     element: Span,
     name: Span,
@@ -120,11 +125,17 @@ impl Parser {
     ///
     /// # Errors
     /// A [`Refusal`], whose text the peer gets as an `<error>`.
+    #[inline]
     pub fn parse<'a>(
         &'a mut self,
         frame: &'a [u8],
         limits: &Limits,
     ) -> Result<Stanza<'a>, Refusal> {
+        self.read(frame, limits)?;
+        Ok(Stanza { frame, parser: self })
+    }
+
+    fn read(&mut self, frame: &[u8], limits: &Limits) -> Result<(), Refusal> {
         if u32::try_from(frame.len()).is_err() {
             return Err(Refusal::NotXml("longer than offsets reach"));
         }
@@ -132,35 +143,34 @@ impl Parser {
         self.open.clear();
         self.namespaces.clear();
         let frame = characters::check(frame)?;
-        let bytes = frame.text.as_bytes();
         let start = read_prolog(frame)?;
-        let (root, attributes) = self.read_element(frame.text, start, limits)?;
-        if read_misc(bytes, root.element.end())? != bytes.len() {
+        let end = self.read_element(frame.bytes, start, limits)?;
+        if read_misc(frame.bytes, end)? != frame.bytes.len() {
             return Err(Refusal::NotXml("something after the element"));
         }
         if !self.namespaces.is_empty() {
-            self.namespaces.check(frame.text)?;
+            self.namespaces.check(frame.bytes)?;
         }
-        Ok(Stanza { frame: frame.text, root, attributes: &self.attributes[..attributes] })
+        Ok(())
     }
 
-    /// Reads the element whose `<` is at `start`; gives also the number of its attributes.
+    /// Reads the element whose `<` is at `start` as the root: the offset after it.
     fn read_element(
         &mut self,
-        text: &str,
+        bytes: &[u8],
         start: usize,
         limits: &Limits,
-    ) -> Result<(Root, usize), Refusal> {
-        let bytes = text.as_bytes();
-        let tag = self.read_start_tag(text, start, limits)?;
+    ) -> Result<usize, Refusal> {
+        self.read_start_tag(bytes, start, limits)?;
+        let (name, inner_start) = (self.tag.name, self.tag.end);
         let attributes = self.attributes.len();
-        let mut at = tag.end;
+        let mut at = inner_start;
         let mut inner_end = at;
         while let Some(&Open { name, declares }) = self.open.last() {
             let markup = read_text(bytes, at)?;
             match bytes.get(markup + 1) {
                 Some(b'/') => {
-                    at = tag::read_end(bytes, markup, name.of(text).as_bytes())?;
+                    at = tag::read_end(bytes, markup, name.of(bytes))?;
                     if declares {
                         self.namespaces.close(self.open.len());
                     }
@@ -170,36 +180,38 @@ impl Parser {
                 Some(b'!') => at = read_comment_or_cdata(bytes, markup)?,
                 Some(b'?') => return Err(Refusal::NotXml("a processing instruction")),
                 _ => {
-                    at = self.read_start_tag(text, markup, limits)?.end;
+                    self.read_start_tag(bytes, markup, limits)?;
+                    at = self.tag.end;
                     self.attributes.truncate(attributes);
                 }
             }
         }
-        let inner = Span::new(tag.end, inner_end);
-        Ok((Root { element: Span::new(start, at), name: tag.name, inner }, attributes))
+        let inner = Span::new(inner_start, inner_end);
+        self.root = Root { element: Span::new(start, at), name, inner };
+        Ok(at)
     }
 
-    /// Reads the start tag whose `<` is at `start`, and opens its element unless it is `<x/>`.
-    #[inline]
+    /// Reads the start tag whose `<` is at `start` into `tag`, and opens its element unless it is
+    /// `<x/>`.
     fn read_start_tag(
         &mut self,
-        text: &str,
+        bytes: &[u8],
         start: usize,
         limits: &Limits,
-    ) -> Result<tag::Tag, Refusal> {
+    ) -> Result<(), Refusal> {
         let depth = self.open.len() + 1;
         if exceeds(depth, limits.depth_max) {
             return Err(Refusal::TooDeep(limits.depth_max));
         }
         let first = self.attributes.len();
-        let tag = tag::read(text, start, limits.attributes_max, &mut self.attributes)?;
+        let tag = tag::read(bytes, start, limits.attributes_max, &mut self.attributes)?;
         let attributes = &self.attributes[first..];
-        if tag.suspect && !tag::distinct(text, attributes, &mut self.order) {
+        if tag.suspect && !tag::distinct(bytes, attributes, &mut self.order) {
             return Err(Refusal::NotXml("an attribute twice"));
         }
         let mut declares = false;
         if tag.namespaced {
-            declares = self.namespaces.open(text, depth, tag.name, attributes)?;
+            declares = self.namespaces.open(bytes, depth, tag.name, attributes)?;
             if declares && tag.empty {
                 self.namespaces.close(depth);
             }
@@ -207,13 +219,20 @@ impl Parser {
         if !tag.empty {
             self.open.push(Open { name: tag.name, declares });
         }
-        Ok(tag)
+        self.tag = tag;
+        Ok(())
     }
 }
 
 /// Reads what may stand before the root: the offset of the root's `<`.
 fn read_prolog(frame: Text<'_>) -> Result<usize, Refusal> {
-    let bytes = frame.text.as_bytes();
+    let bytes = frame.bytes;
+    // As a rule nothing does.
+    if let [b'<', next, ..] = bytes
+        && !matches!(next, b'?' | b'!')
+    {
+        return Ok(0);
+    }
     let start = read_misc(bytes, declaration::read(frame)?)?;
     match bytes.get(start..) {
         Some([b'<', b'?', ..]) => Err(Refusal::NotXml("a processing instruction")),
@@ -303,41 +322,59 @@ impl Span {
         self.end as usize
     }
 
-    /// What is there. Every span begins and ends beside an ASCII character or a name's.
+    /// What is there.
     #[inline]
-    fn of(self, text: &str) -> &str {
-        &text[self.start()..self.end()]
+    fn of(self, frame: &[u8]) -> &[u8] {
+        &frame[self.start()..self.end()]
     }
+
+    /// What is there, as text.
+    #[inline]
+    fn text(self, frame: &[u8]) -> &str {
+        text(self.of(frame))
+    }
+}
+
+/// A piece of a frame that was checked, as text. Pieces begin and end beside an ASCII character
+/// or a name's.
+#[inline]
+fn text(piece: &[u8]) -> &str {
+    // Were it no text, which would be a bug, its peer had said nothing.
+    std::str::from_utf8(piece).unwrap_or_default()
 }
 
 impl<'a> Stanza<'a> {
     /// The root element's name, prefix included.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        self.root.name.of(self.frame)
+        self.parser.root.name.text(self.frame)
+    }
+
+    /// Whether this is the root element's name.
+    #[must_use]
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.parser.root.name.of(self.frame) == name.as_bytes()
     }
 
     /// The root element's attributes in the sender's order.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + use<'a> {
         let frame = self.frame;
-        self.attributes.iter().map(move |spans| Attribute {
-            name: spans.name.of(frame),
-            raw: spans.value.of(frame),
-            quote: char::from(frame.as_bytes()[spans.value.end()]),
-        })
+        self.parser.attributes.iter().map(move |spans| spans.attribute(frame))
     }
 
     /// The names of the root element's attributes, prefixes included, in the sender's order.
     #[inline]
     pub fn attribute_names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let bytes = self.frame.as_bytes();
-        self.attributes.iter().map(move |spans| &bytes[spans.name.start()..spans.name.end()])
+        let frame = self.frame;
+        self.parser.attributes.iter().map(move |spans| spans.name.of(frame))
     }
 
     /// The value of the root element's attribute at this place: as [`Stanza::value`].
     #[must_use]
     pub fn value_at(&self, place: usize) -> Option<Cow<'a, str>> {
-        self.attributes().nth(place).map(|found| found.value())
+        let spans = self.parser.attributes.get(place)?;
+        Some(characters::resolve(spans.value.text(self.frame)))
     }
 
     /// The value of the attribute `name`: entities and character references resolved, white
@@ -350,13 +387,30 @@ impl<'a> Stanza<'a> {
     /// What stands between the root's start tag and its end tag, byte for byte; empty for `<x/>`.
     #[must_use]
     pub fn inner(&self) -> &'a str {
-        self.root.inner.of(self.frame)
+        text(self.inner_bytes())
+    }
+
+    /// [`Stanza::inner`] for whoever only passes it on.
+    #[must_use]
+    #[inline]
+    pub fn inner_bytes(&self) -> &'a [u8] {
+        self.parser.root.inner.of(self.frame)
     }
 
     /// The whole element, byte for byte, without what stood around it.
     #[must_use]
     pub fn element(&self) -> &'a str {
-        self.root.element.of(self.frame)
+        self.parser.root.element.text(self.frame)
+    }
+}
+
+impl AttributeSpan {
+    fn attribute(self, frame: &[u8]) -> Attribute<'_> {
+        Attribute {
+            name: self.name.text(frame),
+            raw: self.value.text(frame),
+            quote: char::from(frame[self.value.end()]),
+        }
     }
 }
 

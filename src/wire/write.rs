@@ -340,7 +340,7 @@ pub fn relayed(
     if let Some(room) = room {
         put!(buffer, b" r=\"", room, b"\"");
     }
-    put!(buffer, b">", stanza.inner().as_bytes(), b"</", name.as_bytes(), b">");
+    put!(buffer, b">", stanza.inner_bytes(), b"</", name.as_bytes(), b">");
 }
 
 /// A broadcast: of the sender's attributes only namespace declarations stay.
@@ -351,7 +351,7 @@ pub fn broadcast(buffer: &mut Vec<u8>, stanza: &Stanza<'_>, nick: &str) {
             own_attribute(buffer, &attribute);
         }
     }
-    put!(buffer, b">", stanza.inner().as_bytes(), b"</m>");
+    put!(buffer, b">", stanza.inner_bytes(), b"</m>");
 }
 
 fn own_attribute(buffer: &mut Vec<u8>, attribute: &super::stanza::Attribute<'_>) {

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use super::Refusal;
 
-/// What the bytes of a frame are, found in one pass.
+/// A frame that is UTF-8; every character in it is one that XML 1.0 allows.
+///
+/// It stays bytes: most of it is passed on and never taken for text, and a `str` would cost a
+/// second look at frames that are known to be ASCII.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
-    /// The frame; every character in it is one that XML 1.0 allows.
-    pub(super) text: &'a str,
+    pub(super) bytes: &'a [u8],
     /// Whether all of it is ASCII.
     pub(super) ascii: bool,
 }
@@ -22,11 +24,15 @@ pub(super) fn check(frame: &[u8]) -> Result<Text<'_>, Refusal> {
     if low && has_forbidden_control(frame) {
         return Err(Refusal::NotXml("a control character"));
     }
-    if !ascii && has_noncharacter(frame) {
-        return Err(Refusal::NotXml("U+FFFE or U+FFFF"));
+    if !ascii {
+        if has_noncharacter(frame) {
+            return Err(Refusal::NotXml("U+FFFE or U+FFFF"));
+        }
+        if std::str::from_utf8(frame).is_err() {
+            return Err(Refusal::NotXml("not UTF-8"));
+        }
     }
-    let text = std::str::from_utf8(frame).map_err(|_| Refusal::NotXml("not UTF-8"))?;
-    Ok(Text { text, ascii })
+    Ok(Text { bytes: frame, ascii })
 }
 
 /// Whether any byte is below the blank, and whether all are ASCII.

@@ -7,16 +7,15 @@ use super::Refusal;
 use super::characters::{Text, is_space, skip_space};
 
 /// What every declaration begins with.
-const OPENING: &str = "<?xml";
+const OPENING: &[u8] = b"<?xml";
 
 /// Reads an XML declaration at the very start: the offset after it, `0` when there is none.
 ///
 /// Only version 1.0 is XML 1.0 to every parser, and only UTF-8 and its subset US-ASCII say what
 /// the wire carries.
 pub(super) fn read(frame: Text<'_>) -> Result<usize, Refusal> {
-    let bytes = frame.text.as_bytes();
-    if !frame.text.starts_with(OPENING)
-        || !bytes.get(OPENING.len()).is_some_and(|&byte| is_space(byte))
+    let bytes = frame.bytes;
+    if !bytes.starts_with(OPENING) || !bytes.get(OPENING.len()).is_some_and(|&byte| is_space(byte))
     {
         return Ok(0);
     }
@@ -24,14 +23,14 @@ pub(super) fn read(frame: Text<'_>) -> Result<usize, Refusal> {
         return Err(Refusal::NotXml("an XML declaration that does not end"));
     };
     let close = OPENING.len() + close;
-    let mut fields = Fields { text: &frame.text[OPENING.len()..close - 1], at: 0 };
-    let plain = fields.next("version")? == Some("1.0")
+    let mut fields = Fields { bytes: &bytes[OPENING.len()..close - 1], at: 0 };
+    let plain = fields.next("version")? == Some(b"1.0")
         && match fields.next("encoding")? {
             None => true,
-            Some(encoding) if encoding.eq_ignore_ascii_case("UTF-8") => true,
-            Some(encoding) => frame.ascii && encoding.eq_ignore_ascii_case("US-ASCII"),
+            Some(encoding) if encoding.eq_ignore_ascii_case(b"UTF-8") => true,
+            Some(encoding) => frame.ascii && encoding.eq_ignore_ascii_case(b"US-ASCII"),
         }
-        && matches!(fields.next("standalone")?, None | Some("yes" | "no"))
+        && matches!(fields.next("standalone")?, None | Some(b"yes" | b"no"))
         && fields.is_over();
     if !plain {
         return Err(Refusal::NotXml("an XML declaration for something else"));
@@ -41,14 +40,14 @@ pub(super) fn read(frame: Text<'_>) -> Result<usize, Refusal> {
 
 /// The `name="value"` pairs of a declaration.
 struct Fields<'a> {
-    text: &'a str,
+    bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Fields<'a> {
     /// The value of the next field, when it is the one called `name`.
-    fn next(&mut self, name: &str) -> Result<Option<&'a str>, Refusal> {
-        let bytes = self.text.as_bytes();
+    fn next(&mut self, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+        let bytes = self.bytes;
         let start = skip_space(bytes, self.at);
         if start == self.at || !bytes[start..].starts_with(name.as_bytes()) {
             return Ok(None);
@@ -65,11 +64,11 @@ impl<'a> Fields<'a> {
         let length = memchr(quote, &bytes[open + 1..]).ok_or(malformed)?;
         let close = open + 1 + length;
         self.at = close + 1;
-        Ok(Some(&self.text[open + 1..close]))
+        Ok(Some(&bytes[open + 1..close]))
     }
 
     /// Whether nothing but white space is left.
     fn is_over(&self) -> bool {
-        skip_space(self.text.as_bytes(), self.at) == self.text.len()
+        skip_space(self.bytes, self.at) == self.bytes.len()
     }
 }

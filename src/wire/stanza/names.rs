@@ -3,7 +3,7 @@
 //! The fifth edition allows far more, but expat keeps to the fourth, and a name that one parser
 //! in use refuses is no name here.
 
-use super::Refusal;
+use super::{Refusal, text};
 
 /// The longest name that libxml2 takes, in bytes (its `XML_MAX_NAME_LENGTH`).
 const NAME_BYTES_MAX: usize = 50_000;
@@ -39,10 +39,9 @@ pub(super) struct Name {
     pub(super) colon: Option<usize>,
 }
 
-/// Reads the longest name that begins at `start`, and not beyond `end`.
+/// Reads the longest name that begins at `start`.
 #[inline]
-pub(super) fn read(text: &str, start: usize, end: usize) -> Result<Name, Refusal> {
-    let bytes = &text.as_bytes()[..end];
+pub(super) fn read(bytes: &[u8], start: usize) -> Result<Name, Refusal> {
     let mut at = start;
     while let Some(&byte) = bytes.get(at)
         && CLASSES[usize::from(byte)] & NAME != 0
@@ -57,15 +56,15 @@ pub(super) fn read(text: &str, start: usize, end: usize) -> Result<Name, Refusal
     if plain && starts && at - start <= NAME_BYTES_MAX {
         return Ok(Name { end: at, colon: None });
     }
-    read_any(text, start, end)
+    read_any(bytes, start)
 }
 
 /// [`read`] for names with a colon or with letters beyond ASCII, and for what is no name.
 #[inline(never)]
-fn read_any(text: &str, start: usize, end: usize) -> Result<Name, Refusal> {
+fn read_any(bytes: &[u8], start: usize) -> Result<Name, Refusal> {
     let mut name = Name { end: start, colon: None };
     let mut part_start = start;
-    for (offset, char) in text[start..end].char_indices() {
+    for (offset, char) in candidate(bytes, start).char_indices() {
         let at = start + offset;
         name.end = at;
         if char == ':' {
@@ -88,6 +87,15 @@ fn read_any(text: &str, start: usize, end: usize) -> Result<Name, Refusal> {
         return Err(Refusal::NotXml("a name longer than 50000 bytes"));
     }
     Ok(name)
+}
+
+/// From `start` on what could be a name as far as its ASCII characters go.
+fn candidate(bytes: &[u8], start: usize) -> &str {
+    let goes_on =
+        |byte: u8| CLASSES[usize::from(byte)] & NAME != 0 || byte == b':' || !byte.is_ascii();
+    let rest = &bytes[start..];
+    let end = rest.iter().position(|&byte| !goes_on(byte)).unwrap_or(rest.len());
+    text(&rest[..end])
 }
 
 /// Whether `char` may begin a name (production 5 without the colon).

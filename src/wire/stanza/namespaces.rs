@@ -53,31 +53,31 @@ impl Namespaces {
     /// prefix, so that [`Namespaces::close`] must follow.
     pub(super) fn open(
         &mut self,
-        text: &str,
+        bytes: &[u8],
         depth: usize,
         name: Span,
         attributes: &[AttributeSpan],
     ) -> Result<bool, Refusal> {
         self.marks.push(Mark::Open { depth: depth as u32 });
-        if let Some((prefix, _)) = split(text, name) {
-            if prefix.of(text) == "xmlns" {
+        if let Some((prefix, _)) = split(bytes, name) {
+            if prefix.of(bytes) == b"xmlns" {
                 return Err(Refusal::NotXml("an element with the prefix xmlns"));
             }
             self.marks.push(Mark::Element { prefix });
         }
         let mut declares = false;
         for attribute in attributes {
-            let Some((prefix, local)) = split(text, attribute.name) else {
-                if attribute.name.of(text) == "xmlns" {
-                    check_uri(&resolve(attribute.value.of(text)))?;
+            let Some((prefix, local)) = split(bytes, attribute.name) else {
+                if attribute.name.of(bytes) == b"xmlns" {
+                    check_uri(&resolve(attribute.value.text(bytes)))?;
                 }
                 continue;
             };
-            if prefix.of(text) == "xmlns" {
-                check_declaration(local.of(text), attribute.value.of(text))?;
+            if prefix.of(bytes) == b"xmlns" {
+                check_declaration(local.of(bytes), attribute.value.text(bytes))?;
                 declares = true;
                 self.marks.push(Mark::Declaration { prefix: local, value: attribute.value });
-            } else if attribute.name.of(text) == "xml:id" {
+            } else if attribute.name.of(bytes) == b"xml:id" {
                 return Err(Refusal::NotXml("an xml:id"));
             } else {
                 self.marks.push(Mark::Attribute { prefix, local });
@@ -93,13 +93,13 @@ impl Namespaces {
 
     /// Plays the log back: every prefix must be declared where it is used, and no two
     /// attributes of an element may be the same name in the same namespace.
-    pub(super) fn check(&self, text: &str) -> Result<(), Refusal> {
-        let prefixes: Vec<&str> = self.marks.iter().map(|mark| mark.prefix().of(text)).collect();
-        let uris: Vec<Cow<'_, str>> = self.marks.iter().map(|mark| mark.uri(text)).collect();
+    pub(super) fn check(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let prefixes: Vec<&[u8]> = self.marks.iter().map(|mark| mark.prefix().of(bytes)).collect();
+        let uris: Vec<Cow<'_, str>> = self.marks.iter().map(|mark| mark.uri(bytes)).collect();
         let prefix_numbers = number(&prefixes);
         let uri_numbers = number(&uris);
         let mut scopes = Scopes { bindings: vec![None; self.marks.len()], shadowed: Vec::new() };
-        if let Some(at) = prefixes.iter().position(|&prefix| prefix == "xml") {
+        if let Some(at) = prefixes.iter().position(|&prefix| prefix == b"xml") {
             scopes.bindings[prefix_numbers[at] as usize] = Some(XML_NUMBER);
         }
         let mut names = Vec::new();
@@ -133,7 +133,7 @@ impl Namespaces {
                         scopes.uri(prefix_numbers[at])?;
                     }
                     Mark::Attribute { local, .. } => {
-                        names.push((scopes.uri(prefix_numbers[at])?, local.of(text)));
+                        names.push((scopes.uri(prefix_numbers[at])?, local.of(bytes)));
                     }
                     Mark::Open { .. } | Mark::Close { .. } | Mark::Declaration { .. } => {}
                 }
@@ -159,9 +159,9 @@ impl Mark {
     }
 
     /// The URI it declares; empty where there is none.
-    fn uri(self, text: &str) -> Cow<'_, str> {
+    fn uri(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {
-            Self::Declaration { value, .. } => resolve(value.of(text)),
+            Self::Declaration { value, .. } => resolve(value.text(bytes)),
             Self::Element { .. }
             | Self::Attribute { .. }
             | Self::Open { .. }
@@ -200,14 +200,14 @@ impl Scopes {
 }
 
 /// The prefix and the local part of a name that has a colon.
-fn split(text: &str, name: Span) -> Option<(Span, Span)> {
-    let colon = name.start() + memchr::memchr(b':', name.of(text).as_bytes())?;
+fn split(bytes: &[u8], name: Span) -> Option<(Span, Span)> {
+    let colon = name.start() + memchr::memchr(b':', name.of(bytes))?;
     Some((Span::new(name.start(), colon), Span::new(colon + 1, name.end())))
 }
 
 /// Checks `xmlns:prefix="raw"`.
-fn check_declaration(prefix: &str, raw: &str) -> Result<(), Refusal> {
-    if prefix.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("xml")) {
+fn check_declaration(prefix: &[u8], raw: &str) -> Result<(), Refusal> {
+    if prefix.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"xml")) {
         return Err(Refusal::NotXml("a reserved prefix is declared"));
     }
     if raw.is_empty() {

@@ -20,7 +20,7 @@ const PAIRWISE_MAX: usize = 16;
 const SHORT_VALUE_BYTES: usize = 24;
 
 /// A start tag that was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tag {
     /// Its name, prefix included.
     pub(super) name: Span,
@@ -36,47 +36,57 @@ pub(super) struct Tag {
 
 /// Reads the start tag whose `<` is at `start`, and puts its attributes behind those that
 /// `attributes` holds.
+#[inline]
 pub(super) fn read(
-    text: &str,
+    bytes: &[u8],
     start: usize,
     attributes_max: usize,
     attributes: &mut Vec<AttributeSpan>,
 ) -> Result<Tag, Refusal> {
-    let bytes = text.as_bytes();
     let first = attributes.len();
     if let Some(length) = memchr(b'>', &bytes[start + 1..]) {
-        let tag = read_up_to(text, start, start + 1 + length, attributes_max, attributes);
+        let tag = read_up_to(bytes, start, start + 1 + length, attributes_max, attributes);
         if tag.is_ok() {
             return tag;
         }
         attributes.truncate(first);
     }
+    read_by_quotes(bytes, start, attributes_max, attributes)
+}
+
+/// [`read`] for tags with a `>` in a value, and for what is no tag.
+#[cold]
+fn read_by_quotes(
+    bytes: &[u8],
+    start: usize,
+    attributes_max: usize,
+    attributes: &mut Vec<AttributeSpan>,
+) -> Result<Tag, Refusal> {
     let Some(length) = ElementParser::default().feed(&bytes[start + 1..]) else {
         return Err(Refusal::NotXml("a tag that does not end"));
     };
-    read_up_to(text, start, start + 1 + length, attributes_max, attributes)
+    read_up_to(bytes, start, start + 1 + length, attributes_max, attributes)
 }
 
 /// Reads the start tag between the `<` at `start` and the `>` at `close`.
 #[inline]
 fn read_up_to(
-    text: &str,
+    bytes: &[u8],
     start: usize,
     close: usize,
     attributes_max: usize,
     attributes: &mut Vec<AttributeSpan>,
 ) -> Result<Tag, Refusal> {
-    let bytes = text.as_bytes();
     let empty = bytes[close - 1] == b'/';
-    let grammar_end = close - usize::from(empty);
+    let bytes = &bytes[..close - usize::from(empty)];
     let first = attributes.len();
-    let name = names::read(text, start + 1, grammar_end)?;
+    let name = names::read(bytes, start + 1)?;
     let mut namespaced = name.colon.is_some();
     let (mut traits_seen, mut suspect) = (0, false);
     let mut at = name.end;
-    while at < grammar_end {
-        let next = skip_space(&bytes[..grammar_end], at);
-        if next == grammar_end {
+    while at < bytes.len() {
+        let next = skip_space(bytes, at);
+        if next == bytes.len() {
             break;
         }
         if next == at {
@@ -85,8 +95,8 @@ fn read_up_to(
         if exceeds(attributes.len() - first + 1, attributes_max) {
             return Err(Refusal::TooManyAttributes(attributes_max));
         }
-        let name = names::read(text, next, grammar_end)?;
-        let value = read_value(&bytes[..grammar_end], name.end)?;
+        let name = names::read(bytes, next)?;
+        let value = read_value(bytes, name.end)?;
         namespaced |= name.colon.is_some() || &bytes[next..name.end] == b"xmlns";
         let traits = traits(&bytes[next..name.end]);
         suspect |= traits_seen & traits != 0;
@@ -148,8 +158,8 @@ fn traits(name: &[u8]) -> u64 {
 }
 
 /// Whether no two of one element's attributes have the same name. `order` is scratch.
-pub(super) fn distinct(text: &str, attributes: &[AttributeSpan], order: &mut Vec<u32>) -> bool {
-    let name = |index: usize| attributes[index].name.of(text);
+pub(super) fn distinct(bytes: &[u8], attributes: &[AttributeSpan], order: &mut Vec<u32>) -> bool {
+    let name = |index: usize| attributes[index].name.of(bytes);
     if attributes.len() <= PAIRWISE_MAX {
         return (1..attributes.len()).all(|late| (0..late).all(|early| name(early) != name(late)));
     }
