@@ -185,16 +185,15 @@ impl Hub {
                 return Progress::Done;
             }
         }
+        let policy_only = session.door == Door::Policy;
         self.send_due_before(conn, out);
         // The stanza borrows the parser while the hub changes.
         let mut parser = self.parser.take().unwrap_or_default();
         match parser.parse(frame, &self.settings.limits) {
-            Ok(stanza) if self.is_policy_only(conn) && !command::asks_for_policy(stanza.name()) => {
-                self.close(conn, CloseReason::PolicyOnly, out);
+            Ok(stanza) if !policy_only || command::asks_for_policy(stanza.name()) => {
+                self.dispatch(conn, &stanza, frame, out);
             }
-            Ok(stanza) => self.dispatch(conn, &stanza, frame, out),
-            Err(_) if self.is_policy_only(conn) => self.close(conn, CloseReason::PolicyOnly, out),
-            Err(refusal) => {
+            Err(refusal) if !policy_only => {
                 let reason = if matches!(refusal, Refusal::NotXml(_)) {
                     RefusalReason::Malformed
                 } else {
@@ -202,6 +201,7 @@ impl Hub {
                 };
                 self.refuse(conn, reason, &refusal.to_string(), out);
             }
+            Ok(_) | Err(_) => self.close(conn, CloseReason::PolicyOnly, out),
         }
         self.parser = Some(parser);
         Progress::Done

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::reason::RefusalReason;
 use super::types::{ConnId, Outlet};
 use super::{Hub, Login};
@@ -257,26 +259,26 @@ pub(super) struct Request<'a> {
     pub(super) conn: ConnId,
     pub(super) stanza: &'a Stanza<'a>,
     frame: &'a [u8],
-    /// Spelling and value, as many as the verb requires.
-    values: [(&'static str, Cow<'a, str>); 3],
+    /// Spelling and value, as many as the verb requires. A message requires none: nothing is
+    /// laid out for it.
+    values: SmallVec<[(&'static str, Cow<'a, str>); 3]>,
 }
 
 impl<'a> Request<'a> {
     fn bare(conn: ConnId, stanza: &'a Stanza<'a>, frame: &'a [u8]) -> Self {
-        const NONE: (&str, Cow<'_, str>) = ("", Cow::Borrowed(""));
-        Self { conn, stanza, frame, values: [NONE; 3] }
+        Self { conn, stanza, frame, values: SmallVec::new() }
     }
 
     /// Reads the required attributes, or gives the error for the first that is missing.
     fn read(&mut self, verb: &Verb) -> Result<(), &'static str> {
-        for (slot, required) in self.values.iter_mut().zip(verb.attributes) {
+        for required in verb.attributes {
             let found = required
                 .names
                 .iter()
                 .find_map(|&name| self.stanza.value(name).map(|value| (name, value)));
             match found {
                 Some((name, value)) if required.may_be_empty || !value.is_empty() => {
-                    *slot = (name, value);
+                    self.values.push((name, value));
                 }
                 _ => return Err(required.error),
             }

@@ -3,6 +3,7 @@
 use super::command::Request;
 use super::reason::RefusalReason;
 use super::room::RoomKey;
+use super::session::Session;
 use super::types::{ConnId, Note, Outlet};
 use super::{Hub, nick};
 use crate::limits::exceeds;
@@ -116,11 +117,15 @@ impl Hub {
         }
     }
 
-    /// The room of this name, if the session is in it.
+    /// The room of this name, if the connection's session is in it.
     pub(super) fn own_room(&self, conn: ConnId, name: &str) -> Option<RoomKey> {
+        self.room_of(self.sessions.find(conn)?, name)
+    }
+
+    /// The room of this name, if the session is in it.
+    pub(super) fn room_of(&self, session: &Session, name: &str) -> Option<RoomKey> {
         /// Up to so many names are compared; that is less work than one hash.
         const COMPARED_MAX: usize = 4;
-        let session = self.sessions.find(conn)?;
         if session.rooms.len() > COMPARED_MAX {
             return self.rooms.find(name).filter(|key| session.rooms.contains(key));
         }

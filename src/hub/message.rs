@@ -131,8 +131,7 @@ impl Hub {
             return;
         };
         // The sender may name a room it is in, so that the receiver sees where it was said.
-        let room =
-            request.stanza.value("r").filter(|room| self.own_room(request.conn, room).is_some());
+        let room = request.stanza.value("r").filter(|room| self.room_of(sender, room).is_some());
         let message = out.encode(|buffer| {
             write::relayed(buffer, name, request.stanza, &sender.nick, room.as_deref());
         });
@@ -147,11 +146,13 @@ impl Hub {
         out: &mut impl Outlet,
     ) {
         let conn = request.conn;
-        let Some(key) = self.own_room(conn, room_name) else {
+        let Some(sender) = self.sessions.find(conn) else {
+            return;
+        };
+        let Some(key) = self.room_of(sender, room_name) else {
             return self.refuse(conn, RefusalReason::UnknownTarget, "No room by that name", out);
         };
-        let (Some(room), Some(sender)) = (self.rooms.room_mut(key), self.sessions.find(conn))
-        else {
+        let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
         room.messages += 1;

@@ -145,7 +145,7 @@ impl Parser {
         let frame = characters::check(frame)?;
         let start = read_prolog(frame)?;
         let end = self.read_element(frame.bytes, start, limits)?;
-        if read_misc(frame.bytes, end)? != frame.bytes.len() {
+        if end != frame.bytes.len() && read_misc(frame.bytes, end)? != frame.bytes.len() {
             return Err(Refusal::NotXml("something after the element"));
         }
         if !self.namespaces.is_empty() {

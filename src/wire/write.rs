@@ -110,9 +110,11 @@ impl<const N: usize> Part for &[u8; N] {
 impl Part for &str {
     fn put(self, buffer: &mut Vec<u8>) {
         // Most names are short and hold nothing to escape: a look into a table for each byte is
-        // cheaper than any search that has to be set up.
+        // cheaper than any search that has to be set up, and than to ask each time whether to stop.
         let bytes = self.as_bytes();
-        if bytes.iter().any(|&byte| NEEDS_REFERENCE[usize::from(byte)]) {
+        let needs_reference =
+            bytes.iter().fold(false, |seen, &byte| seen | NEEDS_REFERENCE[usize::from(byte)]);
+        if needs_reference {
             attribute_value(buffer, self);
         } else {
             buffer.extend_from_slice(bytes);
