@@ -189,9 +189,9 @@ impl Hub {
         self.send_due_before(conn, out);
         // The stanza borrows the parser while the hub changes.
         let mut parser = self.parser.take().unwrap_or_default();
-        match parser.parse(frame, &self.settings.limits) {
+        match &parser.parse(frame, &self.settings.limits) {
             Ok(stanza) if !policy_only || command::asks_for_policy(stanza.name()) => {
-                self.dispatch(conn, &stanza, frame, out);
+                self.dispatch(conn, stanza, frame, out);
             }
             Err(refusal) if !policy_only => {
                 let reason = if matches!(refusal, Refusal::NotXml(_)) {
