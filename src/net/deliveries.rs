@@ -220,10 +220,16 @@ impl Deliveries {
     }
 
     /// Queues a stanza for all members of a room but one; gives how many deliveries that is.
+    #[inline]
     pub(super) fn push_all(&mut self, to: Roster<'_>, except: Option<ConnId>, span: Span) -> usize {
-        if let Some(open) = self.lengthen_run(to, except, span) {
-            return open;
+        match self.lengthen_run(to, except, span) {
+            Some(open) => open,
+            None => self.push_run(to, except, span),
         }
+    }
+
+    /// Begins a run for all members of a room but one.
+    fn push_run(&mut self, to: Roster<'_>, except: Option<ConnId>, span: Span) -> usize {
         let run = self.begin_run(span.end);
         let mut open = 0;
         for &conn in to.members {
@@ -247,6 +253,7 @@ impl Deliveries {
 
     /// Queues a stanza that goes on with the last run; gives how many deliveries that is, or
     /// `None` when it does not go on with it.
+    #[inline]
     fn lengthen_run(
         &mut self,
         to: Roster<'_>,

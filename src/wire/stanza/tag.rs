@@ -69,7 +69,9 @@ fn read_by_quotes(
 }
 
 /// Reads the start tag between the `<` at `start` and the `>` at `close`.
-#[inline]
+///
+/// It is part of [`read`] for the sake of speed: what it gives is more than registers hold.
+#[inline(always)]
 fn read_up_to(
     bytes: &[u8],
     start: usize,
