@@ -666,6 +666,70 @@ fn a_hangup_reads_the_configuration_again() {
     assert!(root("new") && !root("newer"));
 }
 
+/// A session over TLS that knows this certificate and no other.
+#[cfg(feature = "tls")]
+struct SecureTalk(BufReader<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>);
+
+#[cfg(feature = "tls")]
+impl SecureTalk {
+    fn to(address: &str, certificate: &rcgen::Certificate) -> Self {
+        use std::sync::Arc;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "chat.example".try_into().unwrap();
+        let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(rustls::StreamOwned::new(connection, stream)))
+    }
+
+    fn ask(&mut self, stanza: &str) -> String {
+        self.0.get_mut().write_all(format!("{stanza}\0").as_bytes()).unwrap();
+        let mut text = Vec::new();
+        self.0.read_until(0, &mut text).unwrap();
+        text.pop_if(|last| *last == 0);
+        String::from_utf8(text).unwrap()
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_hangup_reads_the_certificate_again_and_ends_no_session() {
+    let house = House::with(
+        "[daemon]\nport = 0\nip = 127.0.0.1\n[tls]\ncertificate = c.pem\nkey = k.pem\n",
+    );
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
+        house.write("c.pem", &made.cert.pem());
+        house.write("k.pem", &made.signing_key.serialize_pem());
+        made.cert
+    };
+    let first = renew();
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let mut old = SecureTalk::to(&address, &first);
+    assert!(old.ask("<connect nickname=\"old\" />").contains("isok='1'"));
+
+    house.write("k.pem", "nothing");
+    server.signal(Signal::HUP);
+    let log = read_until(&server.log, "the old one stays in force").join("\n");
+    assert!(log.contains("[tls] key: found "), "{log}");
+    assert!(SecureTalk::to(&address, &first).ask("<help />").starts_with("<help>"));
+
+    let second = renew();
+    server.signal(Signal::HUP);
+    read_until(&server.log, "configuration read again");
+    let mut new = SecureTalk::to(&address, &second);
+    assert!(new.ask("<connect nickname=\"new\" />").contains("isok='1'"));
+    assert_eq!(old.ask("<m c=\"old\">still here</m>"), "<m f=\"old\">still here</m>");
+}
+
 #[test]
 fn a_hangup_reopens_the_log_and_changes_its_level() {
     let house = House::with(DETACHED);
