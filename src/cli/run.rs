@@ -187,6 +187,11 @@ fn announce(config: &Config, listening: &net::Listening, detached: bool) {
         say(format_args!(
             "or:      printf '<connect nickname=\"me\" />\\0<quit />\\0' | nc {ip} {port} | tr '\\0' '\\n'"
         ));
+        let web = &config.web;
+        if web.http && web.websocket && web.page {
+            let scheme = if web.tls.is_some() { "https" } else { "http" };
+            say(format_args!("or open  {scheme}://{address}/ in a browser"));
+        }
     }
     say(format_args!("stop it with {}", how_to_stop(config, detached)));
 }
