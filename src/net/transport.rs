@@ -21,6 +21,7 @@ use std::net::IpAddr;
 
 use self::first::{First, first};
 pub(super) use self::framed::Framed;
+pub use self::http::{Handshake, handshake};
 pub(super) use self::http::{Page, TEXT, answer};
 use self::http::{Verdict, judge};
 pub use self::secure::Config as TlsConfig;

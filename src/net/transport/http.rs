@@ -100,6 +100,40 @@ pub(super) fn judge(bytes: &[u8], front: &Front, peer: IpAddr, secure: bool) -> 
     }
 }
 
+/// What has come of the handshake that opens a WebSocket (RFC 6455 section 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// The head of the request is not whole yet.
+    Partial,
+    /// The WebSocket is open.
+    Accepted {
+        /// The answer to be sent.
+        answer: Vec<u8>,
+        /// Bytes of the head; frames begin behind it.
+        head_bytes: usize,
+    },
+    /// It is none, or none that is taken here.
+    Refused {
+        /// The answer to be sent; nothing follows.
+        answer: Vec<u8>,
+    },
+}
+
+/// The handshake by itself, of a client at `peer` without TLS: `bytes` is all that it has sent.
+#[must_use]
+pub fn handshake(bytes: &[u8], front: &Front, peer: IpAddr) -> Handshake {
+    match judge(bytes, front, peer, false).verdict {
+        Verdict::Partial => Handshake::Partial,
+        Verdict::Upgrade { answer, head_bytes } => Handshake::Accepted { answer, head_bytes },
+        Verdict::Refused { answer, .. } => Handshake::Refused { answer },
+        Verdict::Page { head_only, .. } => {
+            let why = b"a WebSocket may be opened here\n";
+            let answer = answer("426 Upgrade Required", &[], TEXT, why, head_only);
+            Handshake::Refused { answer }
+        }
+    }
+}
+
 /// The answer to a request whose head did not come in time.
 pub(super) fn timed_out() -> Vec<u8> {
     answer("408 Request Timeout", &[], TEXT, b"the request did not come in time\n", false)
