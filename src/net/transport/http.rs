@@ -73,8 +73,10 @@ pub(super) fn judge(bytes: &[u8], front: &Front, peer: IpAddr, secure: bool) -> 
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = Parsed::new(&mut headers);
     let nobody = |verdict| Judged { verdict, address: None };
-    match parsed.parse(bytes) {
-        Ok(Status::Complete(head_bytes)) if head_bytes <= HEAD_BYTES_MAX => {
+    // What stands behind the longest head is not looked at, so that it is refused for its length
+    // however much of it has come.
+    match parsed.parse(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]) {
+        Ok(Status::Complete(head_bytes)) => {
             let request = Request {
                 method: parsed.method.unwrap_or_default(),
                 path: parsed.path.unwrap_or_default(),
@@ -89,7 +91,7 @@ pub(super) fn judge(bytes: &[u8], front: &Front, peer: IpAddr, secure: bool) -> 
             Judged { verdict: request.judge(), address }
         }
         Ok(Status::Partial) if bytes.len() <= HEAD_BYTES_MAX => nobody(Verdict::Partial),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => nobody(refused(
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => nobody(refused(
             "431 Request Header Fields Too Large",
             "the head of a request is over 16 KiB or 64 headers",
         )),
