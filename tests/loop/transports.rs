@@ -671,3 +671,23 @@ fn a_trusted_proxy_names_the_client_and_nobody_else_can() {
     assert_eq!(broken.pipe.borrow_mut().receive(1), Received::End);
     assert_eq!(logged("closed: no PROXY header where one began").len(), 1);
 }
+
+#[test]
+fn a_websocket_from_an_address_with_too_many_is_refused_and_nothing_is_left_of_it() {
+    let trusted = vec![palabre::networks::parse("192.0.2.1").expect("an address")];
+    let limits = Limits { sessions_per_address_max: 1, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let web = Web { trusted_proxies: trusted, ..Web::default() };
+    house.server.set_front(Front { web, tls: None });
+    let client = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+    let _first = house.connect_to(0, client, ROOM);
+    let peer = house.connect_to(0, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ROOM);
+    peer.send_bytes(format!("{HEAD}X-Forwarded-For: {client}\r\n\r\n").as_bytes());
+    // Each turn's invariants would find a deadline of nobody's.
+    house.settle();
+    let received = raw(&peer);
+    let frames = received.strip_prefix(ACCEPTED.as_bytes()).expect("the handshake's answer");
+    let error = b"<error>Too many sessions from your address (limit 1)</error>\0".to_vec();
+    let close = 1008_u16.to_be_bytes().to_vec();
+    assert_eq!(unframed(frames), [(BINARY, error), (CLOSE, close)]);
+}

@@ -61,12 +61,13 @@ impl<W: World> Server<W> {
         if let (Some(peer), Some(advice)) = (peer, advice) {
             warn!("client {id} from {peer}: {}", Escaped(&advice));
         }
+        // There may be too many from the address that was just told.
+        if !is_open(&self.desk, id) {
+            return;
+        }
         if upgraded {
             debug!("client {id} opened a WebSocket");
             self.check_later(id);
-        }
-        if !is_open(&self.desk, id) {
-            return;
         }
         if let Some((page, head_only)) = page {
             let answer = self.page(page, head_only);
