@@ -32,6 +32,7 @@ use super::proxy::{self, Parsed};
 use crate::config::Web;
 use crate::hub::{CloseReason, Time};
 use crate::networks;
+use crate::wire::framer::FRAME_END;
 
 /// What the listener takes, as it is in force.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +79,8 @@ struct WebSocket {
     reader: websocket::Reader,
     /// What its first message was; nobody knows before.
     payload: Option<Payload>,
+    /// The last byte of the text that is under way.
+    last_byte: Option<u8>,
     /// What the peer's close said.
     peer_close: Option<Option<u16>>,
 }
@@ -100,8 +103,6 @@ pub(super) struct Received {
     pub(super) address: Option<IpAddr>,
     /// It asks for this page, or only for its head.
     pub(super) page: Option<(Page, bool)>,
-    /// A message is longer than a stanza may be.
-    pub(super) too_large: bool,
     /// The connection has become a WebSocket.
     pub(super) upgraded: bool,
     /// An `<error>` is to be told before the end.
@@ -275,8 +276,16 @@ impl Transport {
     fn write_end(&self, reason: CloseReason, plain: &mut Vec<u8>) {
         match &self.stage {
             Stage::WebSocket(socket) => {
-                let own = || self.close_code.or_else(|| Some(close_code(reason)));
-                websocket::write_close(plain, socket.peer_close.unwrap_or_else(own));
+                let own = Some(close_code(reason));
+                // Whatever stood behind the stanza that ended the session has no say.
+                let code = if reason == CloseReason::PeerClosed {
+                    socket.peer_close.unwrap_or(own)
+                } else if reason == CloseReason::BadFrame {
+                    self.close_code.or(own)
+                } else {
+                    own
+                };
+                websocket::write_close(plain, code);
             }
             Stage::Http if reason == CloseReason::LoginTimeout => {
                 plain.append(&mut http::timed_out());
@@ -414,19 +423,23 @@ impl Transport {
         let Stage::WebSocket(socket) = &mut self.stage else {
             return;
         };
-        let WebSocket { reader, payload: speaks, peer_close } = &mut **socket;
+        let WebSocket { reader, payload: speaks, last_byte, peer_close } = &mut **socket;
         let (out, stanzas, max) = (&mut self.out, &mut *reading.stanzas, reading.max);
-        let mut too_large = false;
         let result = reader.read(bytes, |event| match event {
-            Event::Data { payload, bytes, announced_bytes, end } => {
+            Event::Frame { payload, announced_bytes } => {
                 speaks.get_or_insert(payload);
+                // A text is a stanza: it is known before it has come how long it will be. As much
+                // as is too long stands for it, behind what was said before.
+                if payload == Payload::Text && announced_bytes > max as u64 + 1 {
+                    stanzas.resize(stanzas.len() + max + 1, b' ');
+                }
+            }
+            Event::Data { payload, bytes, end } => {
                 stanzas.extend_from_slice(bytes);
                 if payload == Payload::Text {
-                    // A text is a stanza: it is known before it has come how long it will be.
-                    too_large |=
-                        (bytes.len() as u64).saturating_add(announced_bytes) > max as u64 + 1;
-                    if end && bytes.last() != Some(&0) {
-                        stanzas.push(0);
+                    *last_byte = bytes.last().copied().or(*last_byte);
+                    if end && last_byte.take() != Some(FRAME_END) {
+                        stanzas.push(FRAME_END);
                     }
                 }
             }
@@ -434,7 +447,6 @@ impl Transport {
             Event::Pong => {}
             Event::Close(code) => *peer_close = Some(code),
         });
-        reading.received.too_large |= too_large;
         if peer_close.is_some() {
             self.over.get_or_insert(CloseReason::PeerClosed);
         }

@@ -97,7 +97,8 @@ struct Echo {
 impl Echo {
     fn take(&mut self, event: Event<'_>) {
         match event {
-            Event::Data { payload, bytes, end, .. } => self.take_data(payload, bytes, end),
+            Event::Frame { .. } => {}
+            Event::Data { payload, bytes, end } => self.take_data(payload, bytes, end),
             Event::Ping(payload) => write_pong(&mut self.out, payload),
             Event::Pong => {}
             Event::Close(code) => {

@@ -233,6 +233,17 @@ fn pings_are_answered_and_a_quit_ends_with_1000() {
 }
 
 #[test]
+fn what_stands_behind_a_quit_in_the_same_bytes_does_not_change_its_code() {
+    let mut house = house();
+    for behind in [masked(CLOSE, &4321_u16.to_be_bytes()), masked(0x83, b"x")] {
+        let web = Browser::open(&mut house);
+        web.peer.send_bytes(&[masked(TEXT, b"<quit/>"), behind].concat());
+        house.settle();
+        assert_eq!(web.assert_closed(1000), []);
+    }
+}
+
+#[test]
 fn a_close_is_answered_with_its_code_after_what_came_before_it() {
     let mut house = house();
     let mut other = house.member("B", ROOM);
@@ -245,6 +256,52 @@ fn a_close_is_answered_with_its_code_after_what_came_before_it() {
     assert_eq!(web.assert_closed(4321), []);
     assert_eq!(other.frames(), ["<m f=\"Web\">last words</m>"]);
     assert_eq!(logged("closed: it closed the connection").len(), 1);
+}
+
+#[test]
+fn what_came_before_a_text_that_is_too_long_is_answered_first() {
+    let limits = Limits { stanza_bytes_max: 100, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let web = Browser::open(&mut house);
+    let bytes = [masked(TEXT, b"<connect nickname='A'/>"), masked(TEXT, b"<ping/>")];
+    web.peer.send_bytes(&[&bytes.concat(), &masked(TEXT, &[b'x'; 102])[..]].concat());
+    house.settle();
+    assert_eq!(
+        web.assert_closed(1009)
+            .into_iter()
+            .map(|(_, payload)| checked(&payload))
+            .collect::<Vec<_>>(),
+        [
+            "<connect isok='1' msg='Your nickname is now : A'/>",
+            "<pong />",
+            "<error>Stanza too large (limit 100 bytes)</error>"
+        ]
+    );
+}
+
+#[test]
+fn a_text_that_ends_in_a_nul_needs_no_other_wherever_its_last_fragment_ends() {
+    let mut house = house();
+    let web = Browser::open(&mut house);
+    web.log_in(&mut house, "Web");
+    web.send(0x01, b"<ping/>\0");
+    web.send(0x80, b"");
+    web.send(0x01, b"<ping/>");
+    web.send(0x80, b"\0");
+    web.send(0x01, b"<ping/>");
+    web.send(0x80, b"");
+    house.settle();
+    assert_eq!(web.texts(), ["<pong />"; 3]);
+}
+
+#[test]
+fn what_came_before_a_byte_that_is_no_utf8_is_answered_first() {
+    let mut house = house();
+    let web = Browser::open(&mut house);
+    web.log_in(&mut house, "Web");
+    web.send(TEXT, b"<ping/>\0gr\xc3\xbc\xc3");
+    house.settle();
+    assert_eq!(web.assert_closed(1007), [(TEXT, b"<pong />".to_vec())]);
 }
 
 #[test]
@@ -266,7 +323,7 @@ fn each_refusal_after_the_upgrade_has_its_error_and_its_code() {
 
     // It is known from the header, and no byte of it has to come.
     let announced = Browser::open(&mut house);
-    announced.peer.send_bytes(&[TEXT, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4, b'x']);
+    announced.peer.send_bytes(&[TEXT, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
     house.settle();
     assert_eq!(announced.assert_closed(1009), [limit]);
 
@@ -345,6 +402,8 @@ fn each_request_gets_its_status() {
     let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(65_000));
     assert_status(&mut house, &long, fields);
     assert_status(&mut house, &long[..40_000], fields);
+    // Whatever stands so far behind is not looked at.
+    assert_status(&mut house, &long.replace("\r\n\r\n", "\0"), fields);
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
     assert_status(&mut house, &many, fields);
     // Not from loopback.
@@ -402,8 +461,6 @@ fn a_subprotocol_is_answered_only_when_one_was_offered() {
     assert!(answer.ends_with("\r\nSec-WebSocket-Protocol: binary\r\n\r\n"), "{answer}");
 }
 
-    // Whatever stands so far behind is not looked at.
-    assert_status(&mut house, &long.replace("\r\n\r\n", "\0"), fields);
 #[test]
 fn pages_of_the_own_host_and_of_listed_origins_may_connect() {
     let web = Web { origins: vec!["https://games.example".to_owned()], ..Web::default() };

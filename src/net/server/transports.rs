@@ -4,7 +4,7 @@
 use log::{debug, info, warn};
 
 use super::{Server, is_open};
-use crate::hub::{CloseReason, ConnId, Input, Outlet as _};
+use crate::hub::{CloseReason, ConnId, Outlet as _};
 use crate::limits::PING_ANSWER_TIME_S;
 use crate::logging::Escaped;
 use crate::metrics::prometheus::{self, Gauges};
@@ -49,7 +49,7 @@ impl<W: World> Server<W> {
     }
 
     fn act_on(&mut self, id: ConnId, received: Received) {
-        let Received { address, page, too_large, upgraded, error, trouble, advice } = received;
+        let Received { address, page, upgraded, error, trouble, advice } = received;
         if let Some(address) = address {
             debug!("client {id} is {address}, its proxy says");
             self.client_address(id, address);
@@ -79,10 +79,6 @@ impl<W: World> Server<W> {
         if let Some(error) = error {
             let message = self.desk.encode(|buffer| write::error(buffer, error));
             self.desk.push(id, message);
-        }
-        if too_large {
-            let now = self.desk.now;
-            self.hub.handle(Input::FrameTooLarge { conn: id }, now, &mut self.desk);
         }
     }
 

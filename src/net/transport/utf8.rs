@@ -9,31 +9,35 @@ pub(super) struct Utf8 {
 }
 
 impl Utf8 {
-    /// Goes on with these bytes; `false` when no text can begin like this.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> bool {
+    /// Goes on with these bytes.
+    ///
+    /// # Errors
+    /// No text can go on like this; so many of the bytes are sound.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let mut rest = bytes;
         while self.begun_bytes > 0
-            && let Some((&byte, rest)) = bytes.split_first()
+            && let Some((&byte, behind)) = rest.split_first()
         {
             self.begun[usize::from(self.begun_bytes)] = byte;
             self.begun_bytes += 1;
-            bytes = rest;
             match std::str::from_utf8(&self.begun[..usize::from(self.begun_bytes)]) {
                 Ok(_) => self.begun_bytes = 0,
-                Err(error) if error.error_len().is_some() => return false,
+                Err(error) if error.error_len().is_some() => return Err(bytes.len() - rest.len()),
                 Err(_) => {}
             }
+            rest = behind;
         }
-        let Err(error) = std::str::from_utf8(bytes) else {
-            return true;
+        let Err(error) = std::str::from_utf8(rest) else {
+            return Ok(());
         };
         if error.error_len().is_some() {
-            return false;
+            return Err(bytes.len() - rest.len() + error.valid_up_to());
         }
         // At most three bytes: four are a character or none.
-        let tail = &bytes[error.valid_up_to()..];
+        let tail = &rest[error.valid_up_to()..];
         self.begun[..tail.len()].copy_from_slice(tail);
         self.begun_bytes = tail.len() as u8;
-        true
+        Ok(())
     }
 
     /// Whether the text may end here.

@@ -29,15 +29,20 @@ pub enum Payload {
 /// What came in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The next bytes of a message, unmasked; of a text whole and sound characters, as far as
-    /// they go.
+    /// A frame of a message begins.
+    Frame {
+        /// What the message is.
+        payload: Payload,
+        /// Bytes that the frame announces.
+        announced_bytes: u64,
+    },
+    /// The next bytes of a message, unmasked; of a text sound characters, of which the last may
+    /// go on in the next.
     Data {
         /// What the message is.
         payload: Payload,
         /// The bytes; may be none.
         bytes: &'a [u8],
-        /// Bytes that the frame announces beyond these.
-        announced_bytes: u64,
         /// Whether the message ends here.
         end: bool,
     },
@@ -120,10 +125,17 @@ impl Reader {
         mut tell: impl FnMut(Event<'_>),
     ) -> Result<(), Failure> {
         while !self.closed {
-            let Some(frame) =
-                self.frame.map_or_else(|| self.read_header(&mut input), |at| Ok(Some(at)))?
-            else {
-                break;
+            let frame = match self.frame {
+                Some(frame) => frame,
+                None => {
+                    let Some(frame) = self.read_header(&mut input)? else {
+                        break;
+                    };
+                    if let Kind::Data(payload) = frame.kind {
+                        tell(Event::Frame { payload, announced_bytes: frame.left_bytes });
+                    }
+                    frame
+                }
             };
             if input.is_empty() && frame.left_bytes > 0 {
                 break;
@@ -217,16 +229,19 @@ impl Reader {
         self.frame = (!whole).then_some(frame);
         if let Kind::Data(payload) = frame.kind {
             let end = whole && frame.is_final;
-            let sound = payload == Payload::Binary
-                || (self.utf8.push(bytes) && (!end || self.utf8.is_whole()));
-            if !sound {
-                return Err(Failure::NotUtf8);
+            if payload == Payload::Text {
+                let sound = self.utf8.push(bytes);
+                let sound_bytes = sound.err().unwrap_or(bytes.len());
+                if sound.is_err() || (end && !self.utf8.is_whole()) {
+                    // What was said before counts, however the bytes are cut.
+                    tell(Event::Data { payload, bytes: &bytes[..sound_bytes], end: false });
+                    return Err(Failure::NotUtf8);
+                }
             }
             if end {
                 self.message = None;
             }
-            let announced_bytes = frame.left_bytes;
-            tell(Event::Data { payload, bytes, announced_bytes, end });
+            tell(Event::Data { payload, bytes, end });
         } else if whole && self.control.is_empty() {
             self.take_control(frame.kind, bytes, tell)?;
         } else {
@@ -352,7 +367,8 @@ mod tests {
         let (mut told, mut message) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let result = reader.read(&mut chunk.to_vec(), |event| match event {
-                Event::Data { payload, bytes, end, .. } => {
+                Event::Frame { .. } => {}
+                Event::Data { payload, bytes, end } => {
                     message.extend_from_slice(bytes);
                     if end {
                         let text =
