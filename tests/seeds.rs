@@ -49,3 +49,20 @@ fn session() {
         checks::session::check(&script);
     }
 }
+
+#[test]
+fn frames() {
+    for (path, data) in seeds("frames") {
+        println!("{path}");
+        checks::frames::check(&data);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn transport() {
+    for (path, script) in seeds("transport") {
+        println!("{path}");
+        checks::transport::check(&script);
+    }
+}

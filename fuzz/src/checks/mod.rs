@@ -3,7 +3,16 @@
 //! The fuzz targets run these over what they make up, `tests/seeds.rs` over the committed seeds.
 
 pub mod framer;
+pub mod frames;
 mod outlet;
 pub mod relay;
 pub mod session;
 pub mod stanza;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod told;
+#[cfg(feature = "tls")]
+pub mod transport;
+#[cfg(feature = "tls")]
+mod world;

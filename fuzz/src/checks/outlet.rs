@@ -42,10 +42,6 @@ impl Outlet for Recorder {
     fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.arena.len();
         write(&mut self.arena);
-        let stanza = &self.arena[start..];
-        assert!(!stanza.contains(&0), "a NUL in a stanza");
-        assert!(stanza.starts_with(b"<"), "Flash sees nothing in what does not begin with a tag");
-        assert!(!stanza.starts_with(b"<?") && !stanza.starts_with(b"<!"));
         self.arena.push(0);
         Span { log: 0, start, end: self.arena.len() }
     }
@@ -55,10 +51,7 @@ impl Outlet for Recorder {
         let [stanza @ .., 0] = &self.arena[message.start..message.end] else {
             panic!("no whole stanza: {message:?}")
         };
-        // A relay adds two attributes and a list of rooms nests, so the sender's limits don't hold.
-        let limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::default() };
-        let parsed = Parser::new().parse(stanza, &limits).map(|_| ());
-        assert_eq!(parsed, Ok(()), "{:?}", String::from_utf8_lossy(stanza));
+        assert_stanza(stanza);
         let stanza = String::from_utf8_lossy(stanza).into_owned();
         self.received.entry(to).or_default().push(stanza);
     }
@@ -68,4 +61,18 @@ impl Outlet for Recorder {
     }
 
     fn note(&mut self, _note: Note<'_>) {}
+}
+
+/// A stanza as clients need it, without its NUL.
+///
+/// # Panics
+/// When it is none.
+pub(super) fn assert_stanza(stanza: &[u8]) {
+    assert!(!stanza.contains(&0), "a NUL in a stanza");
+    assert!(stanza.starts_with(b"<"), "Flash sees nothing in what does not begin with a tag");
+    assert!(!stanza.starts_with(b"<?") && !stanza.starts_with(b"<!"));
+    // A relay adds two attributes and a list of rooms nests, so the sender's limits don't hold.
+    let limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::default() };
+    let parsed = Parser::new().parse(stanza, &limits).map(|_| ());
+    assert_eq!(parsed, Ok(()), "{:?}", String::from_utf8_lossy(stanza));
 }

@@ -1,0 +1,7 @@
+//! Arbitrary bytes of three clients on one port leave a whole server in order.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use palabre_fuzz::checks;
+
+fuzz_target!(|script: &[u8]| checks::transport::check(script));

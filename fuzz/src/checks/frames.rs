@@ -1,0 +1,130 @@
+//! The reader of WebSocket frames: any cutting of a stream tells the same, and it is what
+//! tungstenite's own WebSocket reads, or both refuse it.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use palabre::net::transport::websocket::{Event, Payload, Reader};
+use tungstenite::error::Error;
+use tungstenite::protocol::{Message, Role, WebSocket, WebSocketConfig};
+
+/// A frame that announces more is not compared: the other would make room for it at once.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Takes the cuts from the first byte; the rest is the stream.
+///
+/// # Panics
+/// When the check fails.
+pub fn check(data: &[u8]) {
+    let [cuts, stream @ ..] = data else { return };
+    let told = read(stream, stream.len().max(1));
+    for size in [1, 2 + usize::from(*cuts)] {
+        assert_eq!(read(stream, size), told, "in chunks of {size}");
+    }
+    let (theirs, how) = read_by_tungstenite(stream);
+    let (ours, refused) = told;
+    match how {
+        How::Waits => assert_eq!(theirs, ours),
+        How::Refuses => {
+            assert!(refused, "we take what tungstenite refuses: {ours:?}");
+            assert_eq!(theirs, ours);
+        }
+        How::GivesUp => assert!(ours.starts_with(&theirs), "{ours:?} and {theirs:?}"),
+    }
+    // What the other reads to its end before it looks at it, we may refuse at its beginning.
+}
+
+/// What was told.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Message(Payload, Vec<u8>),
+    Ping(Vec<u8>),
+    Pong,
+    Close(Option<u16>),
+}
+
+/// By our reader; whether it refuses the rest.
+fn read(stream: &[u8], size: usize) -> (Vec<Told>, bool) {
+    let mut reader = Reader::default();
+    let (mut told, mut message) = (Vec::new(), Vec::new());
+    for chunk in stream.chunks(size) {
+        let result = reader.read(&mut chunk.to_vec(), |event| {
+            told.push(match event {
+                Event::Frame { .. } => return,
+                Event::Data { payload, bytes, end } => {
+                    message.extend_from_slice(bytes);
+                    if !end {
+                        return;
+                    }
+                    Told::Message(payload, std::mem::take(&mut message))
+                }
+                Event::Ping(payload) => Told::Ping(payload.to_vec()),
+                Event::Pong => Told::Pong,
+                Event::Close(code) => Told::Close(code),
+            });
+        });
+        if result.is_err() {
+            return (told, true);
+        }
+    }
+    (told, false)
+}
+
+/// How the other goes on.
+enum How {
+    /// It waits for more, or for nothing more.
+    Waits,
+    Refuses,
+    GivesUp,
+}
+
+fn read_by_tungstenite(stream: &[u8]) -> (Vec<Told>, How) {
+    let config =
+        WebSocketConfig::default().max_frame_size(Some(FRAME_BYTES_MAX)).max_message_size(None);
+    let mut socket = WebSocket::from_raw_socket(Stream(stream), Role::Server, Some(config));
+    let mut told = Vec::new();
+    loop {
+        told.push(match socket.read() {
+            Ok(Message::Text(text)) => Told::Message(Payload::Text, text.as_bytes().to_vec()),
+            Ok(Message::Binary(bytes)) => Told::Message(Payload::Binary, bytes.to_vec()),
+            Ok(Message::Ping(payload)) => Told::Ping(payload.to_vec()),
+            Ok(Message::Pong(_)) => Told::Pong,
+            Ok(Message::Close(close)) => {
+                let close = close.as_ref();
+                // This is how it tells of a code that nobody may send.
+                if close.is_some_and(|close| close.reason.as_str() == "Protocol violation") {
+                    return (told, How::Refuses);
+                }
+                told.push(Told::Close(close.map(|close| close.code.into())));
+                return (told, How::Waits);
+            }
+            Ok(Message::Frame(_)) => unreachable!("reading gives no bare frames"),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                return (told, How::Waits);
+            }
+            Err(Error::Capacity(_)) => return (told, How::GivesUp),
+            Err(_) => return (told, How::Refuses),
+        });
+    }
+}
+
+/// What is read stands there, what is written goes nowhere.
+struct Stream<'a>(&'a [u8]);
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

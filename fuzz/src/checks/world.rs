@@ -1,0 +1,220 @@
+//! A network in memory for one server, without faults: what is sent is there at once, and time
+//! passes when it is told to.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use palabre::hub::Time;
+use palabre::net::world::{Event, Socket, World};
+
+/// A connection, as both sides and the world see it.
+pub(super) type Handle = Rc<RefCell<Link>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// Sent by the client, not yet read by the server.
+    up: VecDeque<u8>,
+    /// The client sends no more.
+    ended: bool,
+    /// The client has reset the connection.
+    broken: bool,
+    /// Sent by the server, not yet read by the client.
+    down: Vec<u8>,
+    /// How much that may be.
+    room_bytes: usize,
+    blocked: bool,
+    woken: bool,
+    slot: Option<usize>,
+    /// The server has ended its stream.
+    pub(super) shut: bool,
+    /// The server has closed its socket.
+    pub(super) dropped: bool,
+}
+
+impl Link {
+    /// The client sends this.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.up.extend(bytes);
+        self.woken = true;
+    }
+
+    /// The client ends its stream.
+    pub(super) const fn end(&mut self) {
+        self.ended = true;
+        self.woken = true;
+    }
+
+    /// The client resets the connection.
+    pub(super) fn reset(&mut self) {
+        self.broken = true;
+        self.up.clear();
+        self.woken = true;
+    }
+
+    /// The client reads all that is there.
+    pub(super) fn receive(&mut self) -> Vec<u8> {
+        self.woken |= std::mem::take(&mut self.blocked);
+        std::mem::take(&mut self.down)
+    }
+}
+
+/// The server's end of a connection.
+#[derive(Debug)]
+pub(super) struct End(Handle);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.borrow_mut().dropped = true;
+    }
+}
+
+impl Socket for End {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let link = &mut *self.0.borrow_mut();
+        if link.broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let count = buffer.len().min(link.up.len());
+        if count == 0 {
+            return if link.ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        for (byte, sent) in buffer.iter_mut().zip(link.up.drain(..count)) {
+            *byte = sent;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let link = &mut *self.0.borrow_mut();
+        assert!(!link.shut, "written after the end");
+        if link.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let before = link.down.len();
+        for slice in slices {
+            let room = link.room_bytes.saturating_sub(link.down.len());
+            link.blocked |= slice.len() > room;
+            link.down.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        match link.down.len() - before {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let link = &mut *self.0.borrow_mut();
+        assert!(!link.shut, "ended twice");
+        link.shut = true;
+        Ok(())
+    }
+
+    fn set_idle_time(&mut self, _seconds: u64) {}
+}
+
+/// The server's world.
+#[derive(Debug)]
+pub(super) struct Network {
+    now: Time,
+    /// What the server was told last.
+    told: Time,
+    waiting: VecDeque<(Handle, IpAddr)>,
+    knocked: bool,
+    slots: Vec<Handle>,
+    pub(super) signals: Vec<Event>,
+    /// The last poll had nothing to tell, and nothing to return at once for.
+    pub(super) asleep: bool,
+    /// When the last poll would have returned by itself.
+    wakes: Option<Time>,
+}
+
+impl Network {
+    pub(super) const fn new() -> Self {
+        Self {
+            now: Time(0),
+            told: Time(0),
+            waiting: VecDeque::new(),
+            knocked: false,
+            slots: Vec::new(),
+            signals: Vec::new(),
+            asleep: false,
+            wakes: None,
+        }
+    }
+
+    /// Connects; the server may send so many bytes before they are read.
+    pub(super) fn connect(&mut self, address: IpAddr, room_bytes: usize) -> Handle {
+        let link = Rc::new(RefCell::new(Link { room_bytes, ..Link::default() }));
+        self.waiting.push_back((Rc::clone(&link), address));
+        self.knocked = true;
+        link
+    }
+
+    pub(super) const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Lets time pass until something is due, `end` at the latest.
+    pub(super) fn pass(&mut self, end: Time) {
+        self.now = self.wakes.filter(|&time| time < end).unwrap_or(end).max(self.now);
+    }
+}
+
+impl World for Network {
+    type Socket = End;
+
+    fn now(&mut self) -> Time {
+        self.told = self.now;
+        self.now
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        events.append(&mut self.signals);
+        if std::mem::take(&mut self.knocked) {
+            events.push(Event::Acceptable { listener: 0 });
+        }
+        for link in &self.slots {
+            let link = &mut *link.borrow_mut();
+            if let Some(slot) = link.slot
+                && std::mem::take(&mut link.woken)
+                && !link.dropped
+            {
+                let read_closed = link.ended || link.broken;
+                let readable = read_closed || !link.up.is_empty();
+                let writable = !link.blocked;
+                events.push(Event::Ready { slot, readable, writable, read_closed });
+            }
+        }
+        self.wakes = timeout.map(|timeout| self.told + timeout);
+        self.asleep = events.is_empty() && self.wakes.is_none_or(|time| time > self.now);
+        Ok(())
+    }
+
+    fn set_idle_time(&mut self, _seconds: u64) {}
+
+    fn accept(&mut self, _listener: usize) -> io::Result<(End, SocketAddr)> {
+        let (link, address) = self.waiting.pop_front().ok_or(ErrorKind::WouldBlock)?;
+        Ok((End(link), SocketAddr::new(address, 40_000)))
+    }
+
+    fn register(&mut self, socket: &mut End, slot: usize) -> io::Result<()> {
+        let link = &mut *socket.0.borrow_mut();
+        link.slot = Some(slot);
+        link.woken = true;
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, Handle::default);
+        }
+        self.slots[slot] = Rc::clone(&socket.0);
+        Ok(())
+    }
+
+    fn stop_listening(&mut self) {
+        for (link, _) in self.waiting.drain(..) {
+            link.borrow_mut().dropped = true;
+        }
+    }
+}
