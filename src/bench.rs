@@ -1,8 +1,8 @@
 //! `palabre bench`: a load generator for any server that speaks the protocol, with the floor to
 //! compare it with.
 //!
-//! `swarm` has the generator's connections and `host` the server that is measured; `entrance`
-//! lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
+//! `swarm` has the generator's connections, `over` says what they speak, `transport` is how,
+//! and `host` is the server that is measured; `entrance` lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
 //! `workload` has what they do. `measure` runs one workload for a while, `plan` puts the
 //! measurements of a run in order, `report` prints them. `relay` is the floor: a server that
 //! does nothing but find NULs and write once per receiver and turn. `syscalls` counts what the
@@ -14,16 +14,20 @@ mod entrance;
 mod host;
 mod ledger;
 mod measure;
+mod over;
 mod plan;
 mod relay;
 mod report;
 mod swarm;
 mod syscalls;
+mod transport;
 mod workload;
 
 use std::fmt;
 use std::io;
 
+pub use over::Mix;
+use over::Over;
 pub use plan::{Options, Workload, run};
 
 /// Serves as the floor on a listener, until the process is ended.
@@ -70,6 +74,21 @@ pub enum Fault {
     Closed {
         /// Its number.
         who: usize,
+    },
+    /// What stands between a connection and its stanzas failed.
+    Transport {
+        /// Which connection, and what is wrong.
+        what: String,
+    },
+    /// No certificate for the server that is to be measured.
+    NoCertificate {
+        /// What is wrong.
+        what: String,
+    },
+    /// The floor was to be measured over something that it does not speak.
+    FloorSpeaksStanzas {
+        /// What `--over` says.
+        over: String,
     },
     /// The server said nothing for too long.
     Silent {
@@ -140,6 +159,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// A transport's, of the connection of this number.
+    fn transport(who: usize, over: Over, what: &str) -> Self {
+        Self::Transport { what: format!("connection {who} over {}: {what}", over.name()) }
+    }
+
     fn system(what: &'static str, source: io::Error) -> Self {
         Self::System { what, source }
     }
@@ -163,6 +187,13 @@ impl fmt::Display for Fault {
                  configuration: stanzarate = 0, sessions, sessionsperaddress)?"
             ),
             Self::Closed { who } => write!(f, "the server closed connection {who}"),
+            Self::Transport { what } => f.write_str(what),
+            Self::NoCertificate { what } => write!(f, "no TLS: {what}"),
+            Self::FloorSpeaksStanzas { over } => write!(
+                f,
+                "--over {over} can't be measured beside --floor: the relay knows no transports; \
+                 leave out --floor, or measure --over stanzas beside it"
+            ),
             Self::Silent { wanted, seen, count } => {
                 write!(f, "the server went silent: {seen} of {count} answers {wanted}… came")
             }

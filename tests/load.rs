@@ -86,10 +86,70 @@ fn each_workload_counts_on_the_server_and_on_the_floor() {
     }
 }
 
+/// Every workload over this transport, or this mix of several.
+fn counts_over(over: &str) {
+    for (workload, sizes) in [
+        ("fanout", &["--rooms", "2", "--members", "5", "--window", "8"][..]),
+        ("rate", &["--members", "5", "--rate", "2000"]),
+        ("private", &["--connections", "3"]),
+        ("ping", &["--connections", "3"]),
+        ("churn", &["--connections", "3"]),
+        ("join", &["--members", "20", "--at-once", "4"]),
+        ("noisy", &["--rooms", "2", "--members", "5"]),
+    ] {
+        let (json, printed) = found(&[&[workload, "--over", over], sizes].concat());
+        let count = &json["servers"][0]["rounds"][0]["count"];
+        assert!(count.as_u64() > Some(0), "{workload} over {over}: {count}");
+        assert!(printed.contains(&format!(", over {over}\n")), "{printed}");
+    }
+}
+
+#[test]
+fn each_workload_counts_in_web_sockets() {
+    counts_over("websocket");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn each_workload_counts_in_tls() {
+    counts_over("tls");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn each_workload_counts_in_web_sockets_in_tls() {
+    counts_over("wss");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn one_room_holds_what_speaks_differently() {
+    let over = "websocket:5,tls:3,wss:2,stanzas:1";
+    counts_over(over);
+    let (json, printed) = found(&["rate", "--over", over, "--rate", "2000"]);
+    let round = &json["servers"][0]["rounds"][0];
+    assert!(printed.contains("1 × 11 members"), "{printed}");
+    for name in ["websocket", "tls", "wss", "stanzas"] {
+        let latency = &round["latency_us_by_transport"][name];
+        assert!(latency["p99"].as_f64() > Some(0.0), "{name}: {round}");
+    }
+}
+
 #[test]
 fn idle_sessions_are_weighed() {
     let (json, _) = found(&["idle", "--connections", "200"]);
     assert!(json["servers"][0]["resident_bytes_per_session"].as_u64().is_some(), "{json}");
+}
+
+#[test]
+fn idle_sessions_are_weighed_by_what_they_speak() {
+    let (json, printed) = found(&["idle", "--over", "websocket:40,stanzas:20"]);
+    assert!(printed.contains("60 sessions in rooms of 10"), "{printed}");
+    for text in ["a session of 40 over websocket", "a session of 20 over stanzas"] {
+        assert!(printed.contains(text), "{printed}");
+    }
+    let added = json["resident_bytes"]["added"].as_array().expect("a list");
+    assert_eq!(added[0]["sessions"], 40, "{json}");
 }
 
 #[test]
@@ -103,6 +163,41 @@ fn a_server_that_runs_already_is_measured_with_its_processor_time() {
     let server = Server::start("[limits]\nstanzarate = 0\n");
     let (json, _) = found(&["fanout", "--members", "3", "--connect", &server.1]);
     assert!(json["servers"][0]["rounds"][0]["processor_seconds"].is_number(), "{json}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn any_certificate_of_a_server_that_runs_already_is_taken() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let own = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.path().join("certificate"), folder.path().join("key"));
+    std::fs::write(&certificate, own.cert.pem()).expect("a file");
+    std::fs::write(&key, own.signing_key.serialize_pem()).expect("a file");
+    let server = Server::start(&format!(
+        "[limits]\nstanzarate = 0\n[tls]\ncertificate = {}\nkey = {}\n",
+        certificate.display(),
+        key.display()
+    ));
+    let over = "tls:2,wss:2";
+    let (json, _) = found(&["fanout", "--over", over, "--connect", &server.1]);
+    assert!(json["servers"][0]["rounds"][0]["count"].as_u64() > Some(0), "{json}");
+}
+
+#[test]
+fn a_server_that_does_not_speak_it_is_told_on() {
+    let server = Server::start("[web]\nwebsocket = no\n");
+    for (over, text) in [
+        ("websocket", "over websocket: it refused a WebSocket: 403 Forbidden"),
+        #[cfg(feature = "tls")]
+        ("tls", "over tls: TLS: received fatal alert: HandshakeFailure"),
+        #[cfg(not(feature = "tls"))]
+        ("tls", "built without the Cargo feature tls"),
+    ] {
+        let output = bench(&["ping", "--over", over, "--connect", &server.1]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{over}: {told}");
+        assert!(told.contains(text), "{over}: {told}");
+    }
 }
 
 #[test]
@@ -120,6 +215,8 @@ fn wrong_arguments_are_explained() {
     for (arguments, code, text) in [
         (&["fan"][..], 2, "needs one of suite, fanout"),
         (&["ping", "--seconds", "0"], 2, "needs seconds above 0"),
+        (&["ping", "--over", "ssl"], 2, "needs one of stanzas, websocket, tls, wss"),
+        (&["ping", "--over", "websocket", "--floor"], 2, "the relay knows no transports"),
         (&["ping", "--connect", "nowhere"], 1, "needs HOST:PORT"),
         (&["ping", "--connect", "127.0.0.1:1"], 1, "can't connect"),
         (&["idle", "--connections", "100000000"], 1, "ulimit -n"),

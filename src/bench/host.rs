@@ -2,7 +2,7 @@
 //! one that runs already; its processor time and its memory as `/proc` tells them.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::Fault;
+use super::over::Mix;
 use super::report::FLOOR;
+use super::transport::{Client, Identity, Way};
 
 /// Which server is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +38,16 @@ pub(super) struct Host {
     child: Option<Child>,
     /// Where the log of a server of ours is, and its configuration.
     directory: Option<tempfile::TempDir>,
+    /// The certificate of a server of ours.
+    identity: Option<Identity>,
 }
 
 impl Host {
-    /// Starts a server on a free port of loopback.
+    /// Starts a server on a free port of loopback, with a certificate where `mix` needs one.
     ///
     /// # Errors
     /// When it does not start.
-    pub(super) fn start(kind: Kind) -> Result<Self, Fault> {
+    pub(super) fn start(kind: Kind, mix: &Mix) -> Result<Self, Fault> {
         let fault = |source| Fault::system("start the server", source);
         let own = std::env::current_exe().map_err(fault)?;
         let (name, program, unlimited) = match kind {
@@ -53,10 +57,13 @@ impl Host {
         };
         let mut command = Command::new(program);
         let mut directory = None;
+        let identity = mix.is_secure().then(Identity::new).transpose();
+        let identity = identity.map_err(|what| Fault::NoCertificate { what })?;
         if let Some(unlimited) = unlimited {
             let folder = tempfile::tempdir().map_err(fault)?;
             let file = folder.path().join("palabre.conf");
-            fs::write(&file, configuration(&folder, unlimited)).map_err(fault)?;
+            let text = configuration(&folder, unlimited, identity.as_ref()).map_err(fault)?;
+            fs::write(&file, text).map_err(fault)?;
             command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
             directory = Some(folder);
         } else {
@@ -82,7 +89,7 @@ impl Host {
             return Err(Fault::NotStarted { name });
         };
         pin(pid, usize::MAX);
-        Ok(Self { name, address, pid, child: Some(child), directory })
+        Ok(Self { name, address, pid, child: Some(child), directory, identity })
     }
 
     /// A server that runs already; `pid` is looked for when it listens on this host.
@@ -96,7 +103,18 @@ impl Host {
             .and_then(|mut addresses| addresses.next())
             .ok_or_else(|| Fault::NoAddress { place: place.to_owned() })?;
         let pid = pid.or_else(|| listener_pid(address));
-        Ok(Self { name: "server", address, pid, child: None, directory: None })
+        let (child, directory, identity) = (None, None, None);
+        Ok(Self { name: "server", address, pid, child, directory, identity })
+    }
+
+    /// How connections to it begin that speak what `mix` says.
+    ///
+    /// # Errors
+    /// When there is no TLS for those that want it.
+    pub(super) fn way(&self, mix: &Mix) -> Result<Way, Fault> {
+        let client = mix.is_secure().then(|| Client::new(self.identity.as_ref())).transpose();
+        let client = client.map_err(|what| Fault::NoCertificate { what })?;
+        Ok(Way { target: self.address, client })
     }
 
     /// The process, if it is known.
@@ -160,10 +178,23 @@ impl Drop for Host {
     }
 }
 
-fn configuration(folder: &tempfile::TempDir, unlimited: bool) -> String {
+/// The text of the configuration; the files that it names are written.
+fn configuration(
+    folder: &tempfile::TempDir,
+    unlimited: bool,
+    identity: Option<&Identity>,
+) -> io::Result<String> {
     let log: PathBuf = folder.path().join("palabre.log");
     let rate = if unlimited { "stanzarate = 0\n" } else { "" };
-    format!("[logging]\nlogfile = {}\n[limits]\n{rate}", log.display())
+    let mut text = format!("[logging]\nlogfile = {}\n[limits]\n{rate}", log.display());
+    if let Some(identity) = identity {
+        let (certificate, key) = (folder.path().join("certificate"), folder.path().join("key"));
+        fs::write(&certificate, &identity.certificate_pem)?;
+        fs::write(&key, &identity.key_pem)?;
+        text +=
+            &format!("[tls]\ncertificate = {}\nkey = {}\n", certificate.display(), key.display());
+    }
+    Ok(text)
 }
 
 /// Takes the generator and the server off each other's core, when there are two: the server

@@ -137,16 +137,16 @@ impl Ledger {
         if number > *expected {
             return Err(Fault::Skipped { stream, expected: *expected, number });
         }
-        let doubled = Fault::Doubled { stream, number };
+        let doubled = || Fault::Doubled { stream, number };
         if number < *expected {
-            return Err(doubled);
+            return Err(doubled());
         }
         let Some(found) = self.streams.get_mut(stream) else {
-            return Err(doubled);
+            return Err(doubled());
         };
         let index = number.checked_sub(found.first).map(|index| index as usize);
         let Some(flight) = index.and_then(|index| found.in_flight.get_mut(index)) else {
-            return Err(doubled);
+            return Err(doubled());
         };
         *expected += 1;
         flight.receivers_left -= 1;

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::Fault;
 use super::host::Host;
+use super::over::Over;
 use super::swarm::{Crowd, Sends, Swarm};
 
 /// How long a workload runs before it counts: caches, buffers and the window settle.
@@ -41,18 +42,31 @@ pub(super) struct Tally {
     pub(super) count: u64,
     /// Nanoseconds from the time at which each was sent or meant to be sent.
     pub(super) latency: Histogram<u64>,
+    /// The same by what the receiver speaks, where receivers speak several things.
+    pub(super) by_over: Vec<(Over, Histogram<u64>)>,
     /// How late the generator itself was at most, in nanoseconds, where it sends by the clock.
     pub(super) lag_ns: u64,
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self { count: 0, latency: histogram(), lag_ns: 0 }
+        Self { count: 0, latency: histogram(), by_over: Vec::new(), lag_ns: 0 }
     }
 
     pub(super) fn delivered(&mut self, latency_ns: u64) {
         self.count += 1;
         self.latency.saturating_record(latency_ns);
+    }
+
+    /// The same delivery, to one who speaks this, among others who speak something else.
+    #[inline(never)] // Where all speak the same the loop stays as small as it is without.
+    pub(super) fn delivered_over(&mut self, over: Over, latency_ns: u64) {
+        let found = self.by_over.iter().position(|(other, _)| *other == over);
+        let index = found.unwrap_or_else(|| {
+            self.by_over.push((over, histogram()));
+            self.by_over.len() - 1
+        });
+        self.by_over[index].1.saturating_record(latency_ns);
     }
 
     fn take(&mut self) -> Self {

@@ -15,6 +15,7 @@ use super::host::{Host, Kind, need_descriptors, pin};
 use super::measure::{
     INTERRUPTED, Sample, Workload as Work, finish, is_interrupted, measure, nanoseconds, run_until,
 };
+use super::over::Mix;
 use super::report::{Figures, Side, span, whole};
 use super::swarm::Swarm;
 use super::syscalls::{Calls, Counting, describe};
@@ -120,6 +121,8 @@ pub struct Options {
     pub connections: Option<usize>,
     /// Joins at once.
     pub at_once: usize,
+    /// What the connections speak.
+    pub over: Mix,
     /// Where everything is written for programs.
     pub json: Option<PathBuf>,
     /// Whether the server's system calls are counted afterwards.
@@ -133,6 +136,9 @@ pub struct Options {
 /// # Errors
 /// The first thing that went wrong; what was measured before it has been printed.
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
+    if options.floor && !options.over.is_plain() {
+        return Err(Fault::FloorSpeaksStanzas { over: options.over.to_string() });
+    }
     let flag = |signal, what| Fault::system(what, signal);
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))
@@ -213,6 +219,13 @@ struct Place {
     swarm: Swarm,
 }
 
+impl Place {
+    fn new(host: Host, options: &Options) -> Result<Self, Fault> {
+        let swarm = Swarm::new(host.way(&options.over)?, options.over.clone())?;
+        Ok(Self { host, swarm })
+    }
+}
+
 impl Plan<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         if self.options.workload != Workload::Suite {
@@ -256,7 +269,7 @@ impl Plan<'_> {
 
     fn one(&self, options: &Options) -> Result<Figures, Fault> {
         self.bar.set_message(format!("{:?}", options.workload).to_lowercase());
-        match options.workload {
+        let mut figures = match options.workload {
             Workload::Suite | Workload::Fanout => self.fanout(options),
             Workload::Rate => self.rate(options),
             Workload::Private => self.private(options),
@@ -266,7 +279,12 @@ impl Plan<'_> {
             Workload::Idle => self.idle(options),
             Workload::Slow => self.slow(options),
             Workload::Noisy => self.noisy(options),
+        }?;
+        if !options.over.is_plain() {
+            figures.shape += &format!(", over {}", options.over);
         }
+        figures.more.push(("over", options.over.to_string().into()));
+        Ok(figures)
     }
 
     fn fanout(&self, options: &Options) -> Result<Figures, Fault> {
@@ -292,7 +310,7 @@ impl Plan<'_> {
     }
 
     fn private(&self, options: &Options) -> Result<Figures, Fault> {
-        let pairs = options.connections.unwrap_or(100);
+        let pairs = options.connections.or(dealt(options, 2)).unwrap_or(100);
         let body = options.body.unwrap_or(100);
         let make = |swarm: &mut Swarm| Private::enter(swarm, pairs, body);
         let mut figures = self.compare(options, pairs * 2, make)?;
@@ -302,7 +320,7 @@ impl Plan<'_> {
     }
 
     fn ping(&self, options: &Options) -> Result<Figures, Fault> {
-        let connections = options.connections.unwrap_or(100);
+        let connections = options.connections.or(dealt(options, 1)).unwrap_or(100);
         let mut figures =
             self.compare(options, connections, |swarm| Ping::enter(swarm, connections))?;
         figures.workload = "ping";
@@ -312,7 +330,7 @@ impl Plan<'_> {
     }
 
     fn churn(&self, options: &Options) -> Result<Figures, Fault> {
-        let sessions = options.connections.unwrap_or(32);
+        let sessions = options.connections.or(dealt(options, 1)).unwrap_or(32);
         let mut figures =
             self.compare(options, sessions, |swarm| Ok(Churn::new(swarm, sessions)))?;
         figures.workload = "churn";
@@ -332,14 +350,15 @@ impl Plan<'_> {
         need_descriptors(needed)?;
         let server = match &options.connect {
             Some(place) => Host::running(place, options.pid)?,
-            None => Host::start(Kind::Server { unlimited: true })?,
+            None => Host::start(Kind::Server { unlimited: true }, &options.over)?,
         };
-        let floor = options.floor.then(|| Host::start(Kind::Floor)).transpose()?;
-        let against = options.against.clone().map(|path| Host::start(Kind::Build(path)));
+        let start = |kind| Host::start(kind, &options.over);
+        let floor = options.floor.then(|| start(Kind::Floor)).transpose()?;
+        let against = options.against.clone().map(|path| start(Kind::Build(path)));
         [Some(server), against.transpose()?, floor]
             .into_iter()
             .flatten()
-            .map(|host| Ok(Place { swarm: Swarm::new(host.address)?, host }))
+            .map(|host| Place::new(host, options))
             .collect()
     }
 
@@ -395,7 +414,7 @@ impl Plan<'_> {
     }
 
     fn join(&self, options: &Options) -> Result<Figures, Fault> {
-        let members = options.members.unwrap_or(100);
+        let members = options.members.or(dealt(options, 1)).unwrap_or(100);
         let at_once = options.at_once.max(1);
         let mut places = self.places(options, members)?;
         let mut sides: Vec<Side> = places.iter().map(|place| side(&place.host)).collect();
@@ -421,7 +440,7 @@ impl Plan<'_> {
     }
 
     fn idle(&self, options: &Options) -> Result<Figures, Fault> {
-        let sessions = options.connections.unwrap_or(1_000);
+        let sessions = options.connections.or(dealt(options, 1)).unwrap_or(1_000);
         let members = options.members.unwrap_or(10);
         let mut places = self.places(options, sessions)?;
         let mut sides = Vec::new();
@@ -439,7 +458,13 @@ impl Plan<'_> {
             );
             more.push((
                 "resident_bytes",
-                json!({ "empty_and_full": idle.resident_bytes, "after": after }),
+                json!({
+                    "empty_and_full": idle.resident_bytes,
+                    "after": after,
+                    "added": idle.shares.iter().map(|&(over, sessions, bytes)| json!({
+                        "over": over.name(), "sessions": sessions, "bytes": bytes,
+                    })).collect::<Vec<_>>(),
+                }),
             ));
             self.bar.inc(1);
         }
@@ -498,14 +523,15 @@ impl Plan<'_> {
         let Place { host, swarm } = &mut place;
         let mut rooms = Rooms::enter(swarm, shape, Pacing::Interval(1_000_000_000 / rate))?;
         let span_s = Duration::from_secs_f64(options.seconds);
-        let (target, tag) = (host.address, swarm.tag());
+        let (way, tag) = (swarm.way(), swarm.tag());
         let mut sides = [named("alone"), named("among")];
         let mut cut_off = 0;
         for _ in 0..options.rounds.max(1) {
             sides[0].samples.push(measure(host, swarm, &mut rooms, span_s)?);
             let stop = AtomicBool::new(false);
             let (among, rude) = std::thread::scope(|scope| {
-                let rude = scope.spawn(|| misbehave(target, &tag, &stop));
+                let (way, mix) = (way.clone(), options.over.clone());
+                let rude = scope.spawn(|| misbehave(way, mix, &tag, &stop));
                 let among = measure(host, swarm, &mut rooms, span_s);
                 stop.store(true, Ordering::Relaxed);
                 (among, rude.join())
@@ -538,9 +564,9 @@ impl Plan<'_> {
         need_descriptors(connections)?;
         let host = match &options.connect {
             Some(place) => Host::running(place, options.pid)?,
-            None => Host::start(Kind::Server { unlimited: false })?,
+            None => Host::start(Kind::Server { unlimited: false }, &options.over)?,
         };
-        Ok(Place { swarm: Swarm::new(host.address)?, host })
+        Place::new(host, options)
     }
 }
 
@@ -594,10 +620,16 @@ fn named(name: &str) -> Side {
     Side { name: name.to_owned(), samples: Vec::new(), resident_bytes: None }
 }
 
+/// The connections that `--over` counts, by so many, if it counts any.
+fn dealt(options: &Options, by: usize) -> Option<usize> {
+    options.over.connections().map(|count| count.div_ceil(by))
+}
+
 fn shape(options: &Options, rooms: usize, members: usize, body_bytes: usize) -> Shape {
+    let rooms = options.rooms.unwrap_or(rooms).max(1);
     Shape {
-        rooms: options.rooms.unwrap_or(rooms).max(1),
-        members: options.members.unwrap_or(members).max(2),
+        rooms,
+        members: options.members.or(dealt(options, rooms)).unwrap_or(members).max(2),
         body_bytes: options.body.unwrap_or(body_bytes),
     }
 }
@@ -650,5 +682,14 @@ fn idle_notes(
         .processor
         .map(|time| format!("{} of processor time in {} of rest", span(time), span(idle.span)));
     let entrance = Some(format!("they came in within {}", span(idle.entrance)));
-    [memory, processor, entrance].into_iter().flatten()
+    // One alone has its figure above.
+    let shares = if idle.shares.len() > 1 { &idle.shares[..] } else { &[] };
+    let shares: Vec<String> = shares
+        .iter()
+        .map(|&(over, sessions, bytes)| {
+            let each = whole(bytes as f64 / (sessions as f64).max(1.0));
+            format!("{each} resident bytes a session of {sessions} over {}", over.name())
+        })
+        .collect();
+    [memory, processor, entrance].into_iter().flatten().chain(shares)
 }

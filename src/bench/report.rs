@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use textplots::{Chart, Plot as _, Shape};
 
 use super::measure::{Sample, histogram};
+use super::over::Over;
 
 /// The percentiles that are told, in percent.
 const PERCENTILES: [(&str, f64); 4] =
@@ -65,6 +66,19 @@ impl Side {
         }
         all
     }
+
+    /// All rounds' latencies by what their receivers speak, where they speak several things.
+    pub(super) fn latency_by_over(&self) -> Vec<(Over, Histogram<u64>)> {
+        let mut all: Vec<(Over, Histogram<u64>)> = Vec::new();
+        for (over, latency) in self.samples.iter().flat_map(|sample| &sample.tally.by_over) {
+            match all.iter_mut().find(|(other, _)| other == over) {
+                // The bounds are the same.
+                Some((_, sum)) => _ = sum.add(latency),
+                None => all.push((*over, latency.clone())),
+            }
+        }
+        all
+    }
 }
 
 impl Figures {
@@ -88,6 +102,11 @@ impl Figures {
         let _ = writeln!(text, "{:>9}{:>10}", "max", "B/session");
         for side in &self.sides {
             text.push_str(&row(side));
+            for (over, latency) in side.latency_by_over() {
+                let _ = write!(text, "  {:<46}", over.name());
+                text.push_str(&spread(&latency));
+                text.push('\n');
+            }
         }
         for Ratio { to, median, low, high } in self.ratios() {
             let _ = write!(text, "{median:.2} times {to}, per CPU second");
@@ -190,14 +209,20 @@ fn row(side: &Side) -> String {
     let processor = processor.map_or_else(dash, |seconds| format!("{seconds:.3}"));
     let per_processor = side.median(Sample::per_processor_second).map_or_else(dash, whole);
     let mut text = format!("{:<9}{rate:>14}{processor:>11}{per_processor:>14}", side.name);
-    let latency = side.latency();
-    let shown = |ns: u64| if latency.is_empty() { dash() } else { span(Duration::from_nanos(ns)) };
-    for (_, percent) in PERCENTILES {
-        let _ = write!(text, "{:>9}", shown(latency.value_at_percentile(percent)));
-    }
+    text.push_str(&spread(&side.latency()));
     let bytes = side.resident_bytes.map_or_else(dash, |bytes| bytes.to_string());
-    let _ = writeln!(text, "{:>9}{bytes:>10}", shown(latency.max()));
+    let _ = writeln!(text, "{bytes:>10}");
     text
+}
+
+/// The percentiles and the most, in columns.
+fn spread(latency: &Histogram<u64>) -> String {
+    let shown = |ns: u64| match latency.is_empty() {
+        true => "-".to_owned(),
+        false => span(Duration::from_nanos(ns)),
+    };
+    let values = PERCENTILES.iter().map(|(_, percent)| latency.value_at_percentile(*percent));
+    values.chain([latency.max()]).map(|ns| format!("{:>9}", shown(ns))).collect()
 }
 
 fn round(sample: &Sample) -> Value {
@@ -208,6 +233,9 @@ fn round(sample: &Sample) -> Value {
         "bytes_received": sample.bytes_in,
         "generator_lag_us": sample.tally.lag_ns as f64 / 1e3,
         "latency_us": latencies(&sample.tally.latency),
+        "latency_us_by_transport": sample.tally.by_over.iter()
+            .map(|(over, latency)| (over.name().to_owned(), latencies(latency)))
+            .collect::<serde_json::Map<_, _>>(),
     })
 }
 

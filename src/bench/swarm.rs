@@ -1,6 +1,7 @@
 //! The generator's connections: a poll loop of their own that connects, cuts what arrives into
 //! frames, hands each to the workload and writes what the workload queued, one system call a
-//! connection and turn. It knows nothing of what the frames mean.
+//! connection and turn. It knows nothing of what the frames mean, nor of what stands between
+//! them and the bytes.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Fault;
 use super::entrance::Tag;
+use super::over::{Dealer, Mix, Over};
+use super::transport::{Transport, Way};
 use crate::wire::framer::{FRAME_END, Framer};
 
 /// Connections from one source address: of the 28,232 ephemeral ports that Linux has by default
@@ -57,6 +60,8 @@ pub(super) struct Sends {
 struct Queue {
     bytes: Vec<u8>,
     in_dirty: bool,
+    /// The transport has bytes that the system did not take.
+    blocked: bool,
 }
 
 impl Sends {
@@ -75,6 +80,11 @@ impl Sends {
     /// Bytes that wait for a connection.
     pub(super) fn waiting(&self, who: usize) -> usize {
         self.queues.get(who).map_or(0, |queue| queue.bytes.len())
+    }
+
+    /// Has a connection flushed that has something to say besides.
+    fn touch(&mut self, who: usize) {
+        self.queue(who);
     }
 
     fn queue(&mut self, who: usize) -> &mut Vec<u8> {
@@ -100,6 +110,9 @@ impl Sends {
 struct Line {
     stream: TcpStream,
     framer: Framer,
+    over: Over,
+    /// What is between the stream and the frames, where there is anything.
+    transport: Option<Box<Transport>>,
     /// It never reads.
     deaf: bool,
     /// The server has ended its side: what a read leaves over is not told again.
@@ -109,12 +122,15 @@ struct Line {
 /// All connections of a run to one server.
 #[derive(Debug)]
 pub(super) struct Swarm {
-    target: SocketAddr,
+    way: Way,
+    dealer: Dealer,
     poll: Poll,
     events: Events,
     lines: Slab<Line>,
     sends: Sends,
     scratch: Box<[u8]>,
+    /// What was in TLS in it.
+    plain: Vec<u8>,
     /// Connections whose last read filled the buffer.
     again: Vec<usize>,
     start: Instant,
@@ -129,15 +145,17 @@ impl Swarm {
     ///
     /// # Errors
     /// When the system has no poll for us.
-    pub(super) fn new(target: SocketAddr) -> Result<Self, Fault> {
+    pub(super) fn new(way: Way, mix: Mix) -> Result<Self, Fault> {
         let poll = Poll::new().map_err(|source| Fault::system("set up the poll", source))?;
         Ok(Self {
-            target,
+            way,
+            dealer: Dealer::new(mix),
             poll,
             events: Events::with_capacity(EVENTS_PER_POLL),
             lines: Slab::new(),
             sends: Sends::default(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            plain: Vec::new(),
             again: Vec::new(),
             start: Instant::now(),
             opened: 0,
@@ -176,11 +194,40 @@ impl Swarm {
             .registry()
             .register(&mut stream, Token(who), Interest::READABLE | Interest::WRITABLE)
             .map_err(|source| Fault::system("watch a connection", source))?;
-        entry.insert(Line { stream, framer: Framer::new(), deaf: false, closed: false });
+        let over = self.dealer.deal();
+        let transport =
+            Transport::new(over, &self.way).map_err(|what| Fault::transport(who, over, &what))?;
+        let speaks_first = transport.is_some();
+        let framer = Framer::new();
+        entry.insert(Line { stream, framer, over, transport, deaf: false, closed: false });
         if let Some(queue) = self.sends.queues.get_mut(who) {
             queue.bytes.clear();
+            queue.blocked = false;
+        }
+        if speaks_first {
+            self.sends.touch(who);
         }
         Ok(who)
+    }
+
+    /// What a connection speaks.
+    pub(super) fn over(&self, who: usize) -> Option<Over> {
+        self.lines.get(who).map(|line| line.over)
+    }
+
+    /// What connections speak, in which shares.
+    pub(super) const fn mix(&self) -> &Mix {
+        self.dealer.mix()
+    }
+
+    /// From now on connections that are opened speak this.
+    pub(super) fn speak(&mut self, mix: Mix) {
+        self.dealer = Dealer::new(mix);
+    }
+
+    /// How more connections to the same server begin.
+    pub(super) fn way(&self) -> Way {
+        self.way.clone()
     }
 
     /// From now on, what arrives at this connection is not read.
@@ -200,6 +247,7 @@ impl Swarm {
         self.lines.clear();
         self.again.clear();
         self.sends = Sends::default();
+        self.dealer.restart();
         self.round += 1;
     }
 
@@ -218,7 +266,7 @@ impl Swarm {
         timeout: Option<Duration>,
         crowd: &mut impl Crowd,
     ) -> Result<(), Fault> {
-        self.flush()?;
+        self.flush();
         let timeout = if self.again.is_empty() { timeout } else { Some(Duration::ZERO) };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -235,7 +283,7 @@ impl Swarm {
             }
             if event.is_writable()
                 && let Some(queue) = self.sends.queues.get_mut(who)
-                && !queue.bytes.is_empty()
+                && (!queue.bytes.is_empty() || queue.blocked)
                 && !queue.in_dirty
             {
                 queue.in_dirty = true;
@@ -252,7 +300,8 @@ impl Swarm {
         // What `read` put back is kept; the emptied vector is only memory.
         ready.append(&mut self.again);
         self.again = ready;
-        self.flush()
+        self.flush();
+        Ok(())
     }
 
     fn read(&mut self, who: usize, now: u64, crowd: &mut impl Crowd) -> Result<(), Fault> {
@@ -271,7 +320,20 @@ impl Swarm {
         if count == self.scratch.len() || line.closed {
             self.again.push(who);
         }
-        let mut cut = line.framer.cut(&self.scratch[..count], FRAME_BYTES_MAX);
+        let stanzas = match &mut line.transport {
+            None => &self.scratch[..count],
+            Some(transport) => {
+                let was_open = transport.is_open();
+                let stanzas = transport
+                    .receive(&mut self.scratch[..count], &mut self.plain)
+                    .map_err(|what| Fault::transport(who, line.over, &what))?;
+                if transport.wants_to_send() || was_open != transport.is_open() {
+                    self.sends.touch(who);
+                }
+                stanzas
+            }
+        };
+        let mut cut = line.framer.cut(stanzas, FRAME_BYTES_MAX);
         loop {
             match cut.next_frame() {
                 Ok(Some(frame)) => crowd.frame(who, frame, now, &mut self.sends)?,
@@ -281,7 +343,7 @@ impl Swarm {
         }
     }
 
-    fn flush(&mut self) -> Result<(), Fault> {
+    fn flush(&mut self) {
         for who in self.sends.dirty.drain(..) {
             let Some(queue) = self.sends.queues.get_mut(who) else {
                 continue;
@@ -290,27 +352,30 @@ impl Swarm {
             let Some(line) = self.lines.get_mut(who) else {
                 continue;
             };
-            match line.stream.write(&queue.bytes) {
-                Ok(count) => {
-                    queue.bytes.drain(..count);
+            match &mut line.transport {
+                None => write(&mut line.stream, &mut queue.bytes),
+                Some(transport) => {
+                    write(&mut line.stream, transport.out());
+                    // What waits is framed when it can go.
+                    if transport.out().is_empty() {
+                        transport.send(&mut queue.bytes);
+                        write(&mut line.stream, transport.out());
+                    }
+                    queue.blocked = !transport.out().is_empty();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A read tells of the end, and of what the server said before it.
-                Err(_) => queue.bytes.clear(),
             }
         }
-        Ok(())
     }
 
     /// A connect that blocks is the cheaper one on loopback, where it is done at once.
     fn connect(&mut self) -> io::Result<TcpStream> {
         let socket =
-            Socket::new(Domain::for_address(self.target), Type::STREAM, Some(Protocol::TCP))?;
+            Socket::new(Domain::for_address(self.way.target), Type::STREAM, Some(Protocol::TCP))?;
         if let Some(source) = self.source() {
             socket.bind(&source.into())?;
         }
         self.opened += 1;
-        socket.connect_timeout(&self.target.into(), CONNECT_TIMEOUT)?;
+        socket.connect_timeout(&self.way.target.into(), CONNECT_TIMEOUT)?;
         socket.set_nonblocking(true)?;
         let stream: std::net::TcpStream = socket.into();
         stream.set_nodelay(true)?;
@@ -320,10 +385,25 @@ impl Swarm {
     /// Where a connection comes from, if it matters: only loopback has addresses to spare.
     fn source(&self) -> Option<SocketAddr> {
         let block = self.opened / CONNECTIONS_PER_SOURCE % SOURCES;
-        if block == 0 || self.target.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        if block == 0 || self.way.target.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) {
             return None;
         }
         let last = u8::try_from(block + 1).unwrap_or(1);
         Some(SocketAddr::new(Ipv4Addr::new(127, 0, 0, last).into(), 0))
+    }
+}
+
+/// Writes as much as the system takes, and takes it from the front.
+fn write(stream: &mut TcpStream, bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    match stream.write(bytes) {
+        Ok(count) => {
+            bytes.drain(..count);
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        // A read tells of the end, and of what the server said before it.
+        Err(_) => bytes.clear(),
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::FromArgs;
 
 use super::{Exit, Failure, say};
-use crate::bench::{self, Options, Workload};
+use crate::bench::{self, Fault, Mix, Options, Workload};
 
 /// make work for a server and measure it: throughput, processor time, latency, memory
 #[derive(FromArgs)]
@@ -27,8 +27,9 @@ use crate::bench::{self, Options, Workload};
   slow     one member never reads while 10 kB messages flow
   noisy    polite clients beside four that misbehave
 
-Without --connect it starts a server of its own on a free port. Every workload fails
-when a delivery is missing, doubled or out of order.",
+Without --connect it starts a server of its own on a free port, with a certificate of its
+own where --over asks for TLS. With --connect any certificate is taken: it measures, and
+does not judge. Every workload fails when a delivery is missing, doubled or out of order.",
     example = "What a room of 100 costs beside the least that the system charges for it:
   $ palabre bench fanout --members 100 --floor --rounds 5"
 )]
@@ -48,6 +49,10 @@ pub(super) struct Bench {
     /// measure the floor alternately: a relay that only finds NULs and writes
     #[argh(switch)]
     floor: bool,
+    /// what the connections speak (default: stanzas): stanzas, websocket, tls, wss, or several
+    /// at once, so many of each: websocket:5000,tls:1000
+    #[argh(option, arg_name = "transport", default = "Mix::default()")]
+    over: Mix,
     /// how often each is measured; the medians are shown (default: 1)
     #[argh(option, arg_name = "n", default = "1")]
     rounds: usize,
@@ -119,12 +124,16 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         rate: arguments.rate,
         connections: arguments.connections,
         at_once: arguments.at_once,
+        over: arguments.over,
         json: arguments.json,
         syscalls: arguments.syscalls,
         plot: arguments.plot,
     };
-    bench::run(&options, &mut io::stdout())
-        .map_err(|fault| Failure::new(Exit::Failed, format_args!("bench: {fault}")))?;
+    bench::run(&options, &mut io::stdout()).map_err(|fault| {
+        let wrong_arguments = matches!(fault, Fault::FloorSpeaksStanzas { .. });
+        let exit = if wrong_arguments { Exit::Usage } else { Exit::Failed };
+        Failure::new(exit, format_args!("bench: {fault}"))
+    })?;
     Ok(Exit::Success)
 }
 

@@ -5,14 +5,17 @@ use std::time::Duration;
 use crate::bench::Fault;
 use crate::bench::entrance::enter;
 use crate::bench::host::Host;
+use crate::bench::over::{Mix, Over};
 use crate::bench::swarm::Swarm;
 
 /// What idle sessions cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::bench) struct Idle {
     pub(in crate::bench) sessions: usize,
     /// Resident bytes of the server without sessions and with them.
     pub(in crate::bench) resident_bytes: Option<(u64, u64)>,
+    /// What sessions speak, how many do, and the resident bytes that they have added.
+    pub(in crate::bench) shares: Vec<(Over, usize, u64)>,
     /// Processor time while nothing happened.
     pub(in crate::bench) processor: Option<Duration>,
     /// How long that was.
@@ -29,7 +32,8 @@ impl Idle {
     }
 }
 
-/// Lets so many sessions into rooms of `members` and watches the server for `span`.
+/// Lets so many sessions into rooms of `members`, one transport after the other, and watches the
+/// server for `span`.
 ///
 /// # Errors
 /// What the system or the server refuses.
@@ -40,12 +44,27 @@ pub(in crate::bench) fn rest(
     members: usize,
     span: Duration,
 ) -> Result<Idle, Fault> {
-    // The first session touches what the server needs once.
-    enter(swarm, 1, |_| Some(0))?;
+    let mix = swarm.mix().clone();
+    let dealt = mix.dealt(sessions);
+    // The first session of a kind touches what the server needs once.
+    for &(over, _) in &dealt {
+        swarm.speak(Mix::of(over));
+        enter(swarm, 1, |_| Some(0))?;
+    }
     swarm.close_all();
+    host.wait_until_calm();
     let empty = host.resident_bytes();
     let begin = swarm.now();
-    enter(swarm, sessions, |index| Some(1 + index / members.max(1)))?;
+    let (mut entered, mut shares, mut before) = (0, Vec::new(), empty.unwrap_or(0));
+    for (over, count) in dealt {
+        swarm.speak(Mix::of(over));
+        enter(swarm, count, |index| Some(1 + (entered + index) / members.max(1)))?;
+        entered += count;
+        let after = host.resident_bytes().unwrap_or(0);
+        shares.push((over, count, after.saturating_sub(before)));
+        before = after;
+    }
+    swarm.speak(mix);
     let entrance = Duration::from_nanos(swarm.now() - begin);
     let full = host.resident_bytes();
     let processor = host.processor_time();
@@ -53,6 +72,7 @@ pub(in crate::bench) fn rest(
     Ok(Idle {
         sessions,
         resident_bytes: empty.zip(full),
+        shares,
         processor: host.processor_time().zip(processor).map(|(after, before)| after - before),
         span,
         entrance,

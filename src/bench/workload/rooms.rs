@@ -5,6 +5,7 @@ use crate::bench::Fault;
 use crate::bench::entrance::{enter, is_departure, refused};
 use crate::bench::ledger::{Ledger, read_message, write_message};
 use crate::bench::measure::{Tally, Workload};
+use crate::bench::over::Over;
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 
 /// Who is there and what they say.
@@ -36,6 +37,8 @@ pub(in crate::bench) struct Rooms {
     names: Vec<String>,
     /// For each receiver, the number that it wants next from each sender of its room.
     expected: Vec<u32>,
+    /// What each receiver speaks, where they differ.
+    overs: Vec<Over>,
     ledger: Ledger,
     tally: Tally,
     running: bool,
@@ -64,6 +67,11 @@ impl Rooms {
             Pacing::Window(window) => window.clamp(1, members),
             Pacing::Interval(_) => members,
         };
+        let mut overs: Vec<Over> =
+            (first..first + rooms * members).filter_map(|who| swarm.over(who)).collect();
+        if overs.windows(2).all(|pair| pair[0] == pair[1]) {
+            overs.clear();
+        }
         Ok(Self {
             shape,
             pacing,
@@ -71,6 +79,7 @@ impl Rooms {
             senders,
             names: (0..rooms).map(|room| tag.room(room)).collect(),
             expected: vec![0; rooms * members * senders],
+            overs,
             ledger: Ledger::new(rooms * senders),
             tally: Tally::new(),
             running: false,
@@ -143,6 +152,9 @@ impl Crowd for Rooms {
         let index = receiver * self.senders + message.stream % self.senders;
         let arrival = self.ledger.arrived(message, &mut self.expected[index], now)?;
         self.tally.delivered(arrival.latency_ns);
+        if let Some(&over) = self.overs.get(receiver) {
+            self.tally.delivered_over(over, arrival.latency_ns);
+        }
         if arrival.complete && self.running && matches!(self.pacing, Pacing::Window(_)) {
             self.send(message.stream, now, sends);
         }

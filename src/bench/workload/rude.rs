@@ -8,7 +8,9 @@ use std::time::Duration;
 use crate::bench::Fault;
 use crate::bench::entrance::{Tag, is_departure, join, login};
 use crate::bench::measure::is_interrupted;
+use crate::bench::over::Mix;
 use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::transport::Way;
 
 /// Bytes that the fastest keeps waiting to be written.
 const FLOOD_BYTES: usize = 65_536;
@@ -47,14 +49,15 @@ struct Rude {
 /// # Errors
 /// When no connection can be opened.
 pub(in crate::bench) fn misbehave(
-    target: std::net::SocketAddr,
+    way: Way,
+    mix: Mix,
     polite: &Tag,
     stop: &AtomicBool,
 ) -> Result<u64, Fault> {
     // The polite generator is to have its core when it needs it; without the right to step
     // back nothing is lost but calm.
     let _ = rustix::process::nice(19);
-    let mut swarm = Swarm::new(target)?;
+    let mut swarm = Swarm::new(way, mix)?;
     let mut rude = Rude {
         lines: [None; MANNERS.len()],
         logged_in: [false; MANNERS.len()],

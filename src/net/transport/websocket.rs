@@ -291,7 +291,8 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Failure> {
     }
 }
 
-fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+/// Masks bytes, or takes the mask off them (RFC 6455 section 5.3).
+pub(crate) fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
     let mut words = bytes.chunks_exact_mut(4);
     for chunk in &mut words {

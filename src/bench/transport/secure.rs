@@ -1,0 +1,268 @@
+//! The client's side of TLS, and the certificate of a server that the bench starts itself.
+//!
+//! The generator measures and does not judge: it takes that one certificate, or any where the
+//! server runs already. Without the Cargo feature `tls` there is a stand-in that no connection
+//! can have.
+
+#[cfg(feature = "tls")]
+pub(super) use with_rustls::Secure;
+#[cfg(feature = "tls")]
+pub(in crate::bench) use with_rustls::{Client, Identity};
+#[cfg(not(feature = "tls"))]
+pub(super) use without::Secure;
+#[cfg(not(feature = "tls"))]
+pub(in crate::bench) use without::{Client, Identity};
+
+#[cfg(feature = "tls")]
+mod with_rustls {
+    use std::io::{Read as _, Write as _};
+    use std::sync::Arc;
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::client::{ClientConfig, ClientConnection, Resumption};
+    use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+
+    use crate::bench::transport::Way;
+
+    /// A certificate that nobody else has, and its key.
+    #[derive(Clone, Debug)]
+    pub(in crate::bench) struct Identity {
+        /// The certificate as a PEM file has it.
+        pub(in crate::bench) certificate_pem: String,
+        /// The key as a PEM file has it.
+        pub(in crate::bench) key_pem: String,
+        certificate: CertificateDer<'static>,
+    }
+
+    impl Identity {
+        /// A new one, signed by itself: ECDSA on P-256, as most servers have.
+        ///
+        /// # Errors
+        /// What is wrong, in words.
+        pub(in crate::bench) fn new() -> Result<Self, String> {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
+                .map_err(|error| format!("can't make a certificate: {error}"))?;
+            Ok(Self {
+                certificate_pem: made.cert.pem(),
+                key_pem: made.signing_key.serialize_pem(),
+                certificate: made.cert.der().clone(),
+            })
+        }
+    }
+
+    /// What all connections to one server have in common.
+    #[derive(Clone, Debug)]
+    pub(in crate::bench) struct Client {
+        stanzas: Arc<ClientConfig>,
+        web_socket: Arc<ClientConfig>,
+    }
+
+    impl Client {
+        /// One that accepts this certificate only, or any.
+        ///
+        /// # Errors
+        /// What is wrong, in words.
+        pub(in crate::bench) fn new(accepted: Option<&Identity>) -> Result<Self, String> {
+            let provider = Arc::new(ring::default_provider());
+            let certificate = accepted.map(|identity| identity.certificate.clone());
+            let verifier = Verifier { certificate, provider: Arc::clone(&provider) };
+            let mut stanzas = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth();
+            // Each connection stands for a client that was never there before.
+            stanzas.resumption = Resumption::disabled();
+            let mut web_socket = stanzas.clone();
+            web_socket.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(Self { stanzas: Arc::new(stanzas), web_socket: Arc::new(web_socket) })
+        }
+    }
+
+    #[derive(Debug)]
+    struct Verifier {
+        /// `None`: any.
+        certificate: Option<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    }
+
+    impl ServerCertVerifier for Verifier {
+        fn verify_server_cert(
+            &self,
+            end_entity: &CertificateDer<'_>,
+            _intermediates: &[CertificateDer<'_>],
+            _server_name: &ServerName<'_>,
+            _ocsp_response: &[u8],
+            _now: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            match &self.certificate {
+                Some(own) if own != end_entity => Err(CertificateError::UnknownIssuer.into()),
+                Some(_) | None => Ok(ServerCertVerified::assertion()),
+            }
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let algorithms = &self.provider.signature_verification_algorithms;
+            verify_tls12_signature(message, certificate, signature, algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let algorithms = &self.provider.signature_verification_algorithms;
+            verify_tls13_signature(message, certificate, signature, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.provider.signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    /// One connection's.
+    #[derive(Debug)]
+    pub(in crate::bench::transport) struct Secure(Box<ClientConnection>);
+
+    impl Secure {
+        /// Begins; a browser that opens a WebSocket says that it speaks HTTP.
+        ///
+        /// # Errors
+        /// What is wrong, in words.
+        pub(in crate::bench::transport) fn new(
+            way: &Way,
+            web_socket: bool,
+        ) -> Result<Self, String> {
+            let Some(client) = &way.client else {
+                return Err("TLS was not provided for".to_owned());
+            };
+            let config = if web_socket { &client.web_socket } else { &client.stanzas };
+            let name = ServerName::IpAddress(way.target.ip().into());
+            let mut connection = ClientConnection::new(Arc::clone(config), name)
+                .map_err(|error| error.to_string())?;
+            connection.set_buffer_limit(None);
+            Ok(Self(Box::new(connection)))
+        }
+
+        pub(in crate::bench::transport) fn is_open(&self) -> bool {
+            !self.0.is_handshaking()
+        }
+
+        pub(in crate::bench::transport) fn wants_to_send(&self) -> bool {
+            self.0.wants_write()
+        }
+
+        /// Takes records and appends what is in them.
+        ///
+        /// # Errors
+        /// What is wrong, in words.
+        pub(in crate::bench::transport) fn receive(
+            &mut self,
+            mut records: &[u8],
+            plain: &mut Vec<u8>,
+        ) -> Result<(), String> {
+            let wrong = |error: &dyn std::fmt::Display| format!("TLS: {error}");
+            while !records.is_empty() {
+                let taken = self.0.read_tls(&mut records).map_err(|error| wrong(&error))?;
+                let state = self.0.process_new_packets().map_err(|error| wrong(&error))?;
+                let before = plain.len();
+                plain.resize(before + state.plaintext_bytes_to_read(), 0);
+                let read = self.0.reader().read_exact(&mut plain[before..]);
+                read.map_err(|error| wrong(&error))?;
+                if taken == 0 || state.peer_has_closed() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        /// Takes plain bytes to be sent.
+        pub(in crate::bench::transport) fn write(&mut self, plain: &[u8]) {
+            // Writing to memory without a bound does not fail.
+            let _ = self.0.writer().write_all(plain);
+        }
+
+        /// Appends the records that are to be sent.
+        pub(in crate::bench::transport) fn take_records(&mut self, out: &mut Vec<u8>) {
+            // Writing to a vector does not fail.
+            while self.0.wants_write() && self.0.write_tls(out).is_ok_and(|bytes| bytes > 0) {}
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[expect(clippy::needless_pass_by_ref_mut, reason = "it stands in for one that changes")]
+mod without {
+    use crate::bench::transport::Way;
+
+    const NO_TLS: &str = "this palabre is built without the Cargo feature tls";
+
+    /// None can be made.
+    #[derive(Clone, Debug)]
+    pub(in crate::bench) struct Identity {
+        pub(in crate::bench) certificate_pem: String,
+        pub(in crate::bench) key_pem: String,
+    }
+
+    impl Identity {
+        pub(in crate::bench) fn new() -> Result<Self, String> {
+            Err(NO_TLS.to_owned())
+        }
+    }
+
+    /// None can be made.
+    #[derive(Clone, Copy, Debug)]
+    pub(in crate::bench) enum Client {}
+
+    impl Client {
+        pub(in crate::bench) fn new(_: Option<&Identity>) -> Result<Self, String> {
+            Err(NO_TLS.to_owned())
+        }
+    }
+
+    /// No connection has it.
+    #[derive(Debug)]
+    pub(in crate::bench::transport) enum Secure {}
+
+    impl Secure {
+        pub(in crate::bench::transport) fn new(way: &Way, _: bool) -> Result<Self, String> {
+            match way.client {
+                Some(client) => match client {},
+                None => Err(NO_TLS.to_owned()),
+            }
+        }
+
+        pub(in crate::bench::transport) fn is_open(&self) -> bool {
+            match *self {}
+        }
+
+        pub(in crate::bench::transport) fn wants_to_send(&self) -> bool {
+            match *self {}
+        }
+
+        pub(in crate::bench::transport) fn receive(
+            &mut self,
+            _: &[u8],
+            _: &mut Vec<u8>,
+        ) -> Result<(), String> {
+            match *self {}
+        }
+
+        pub(in crate::bench::transport) fn write(&mut self, _: &[u8]) {
+            match *self {}
+        }
+
+        pub(in crate::bench::transport) fn take_records(&mut self, _: &mut Vec<u8>) {
+            match *self {}
+        }
+    }
+}
