@@ -152,6 +152,12 @@ pub(super) fn measure(
     workload.tally().take();
     let (begin, processor, bytes_in) = (swarm.now(), host.processor_time(), swarm.bytes_in());
     run_until(swarm, workload, begin + nanoseconds(span))?;
+    // A measurement in which nothing came about says nothing: it lasts until something does.
+    let longest = begin + nanoseconds(span + DRAIN_TIMEOUT);
+    while workload.tally().count == 0 && swarm.now() < longest && !is_interrupted() {
+        let soon = swarm.now() + nanoseconds(WARM_UP.min(span));
+        run_until(swarm, workload, soon)?;
+    }
     let sample = Sample {
         span: Duration::from_nanos(swarm.now() - begin),
         processor: host.processor_time().zip(processor).map(|(after, before)| after - before),
