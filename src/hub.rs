@@ -16,8 +16,10 @@ mod login;
 mod membership;
 mod message;
 mod nick;
+mod orders;
 mod param;
 mod pending;
+mod plugin;
 mod rate;
 mod reason;
 mod room;
@@ -28,11 +30,15 @@ mod types;
 use core::net::IpAddr;
 
 use self::pending::Pending;
+pub use self::plugin::{
+    Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
+};
 pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
 use self::session::{Admission, Login, Sessions};
 pub use self::types::{
-    ConnId, Door, HashKey, Input, Note, Outlet, Progress, RelayNames, Roster, Settings, Span, Time,
+    ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
+    Roster, Settings, Span, Time,
 };
 use crate::networks;
 use crate::wire::stanza::{Parser, Refusal};
@@ -42,6 +48,9 @@ use crate::wire::write;
 #[derive(Debug)]
 pub struct Hub {
     settings: Settings,
+    registered: Registered,
+    /// How many logins were asked about.
+    asks: u64,
     /// Boxed, so that lending it to a stanza moves a pointer; `None` only meanwhile.
     parser: Option<Box<Parser>>,
     sessions: Sessions,
@@ -61,6 +70,8 @@ impl Hub {
     pub fn new(settings: Settings, hash_key: HashKey, unix_start_us: u64) -> Self {
         Self {
             settings,
+            registered: Registered::default(),
+            asks: 0,
             parser: Some(Box::default()),
             sessions: Sessions::new(hash_key),
             rooms: Rooms::new(hash_key),
@@ -73,27 +84,63 @@ impl Hub {
 
     /// Takes one input at `now`, which never goes back, and gives what follows to `out`.
     pub fn handle(&mut self, input: Input<'_>, now: Time, out: &mut impl Outlet) -> Progress {
-        self.now = self.now.max(now);
-        self.unix_now_us = self.unix_start_us.saturating_add(self.now.0 / 1_000);
+        self.go_on_to(now);
         match input {
             Input::Frame { conn, frame } => return self.frame(conn, frame, out),
             Input::Opened { conn, address, door } => self.open(conn, address, door, out),
             Input::ClientAddress { conn, address } => self.move_to(conn, address, out),
             Input::FrameTooLarge { conn } => self.frame_too_large(conn, out),
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
-            Input::Verdict { conn, allowed } => self.decide(conn, allowed, out),
+            Input::Verdict { conn, ask, verdict } => self.decide(conn, ask, verdict, out),
             Input::Tick => self.close_late_logins(out),
             Input::TurnEnd => self.send_due(out),
             Input::Reload(settings) => self.settings = *settings,
+            Input::Registered(registered) => self.registered = *registered,
             Input::Shutdown => self.shut_down(out),
         }
         Progress::Done
+    }
+
+    /// Carries out what a plugin orders at `now`, which never goes back. What had become due is
+    /// sent before it where somebody could see the difference; what the order makes due is
+    /// shared with the turn's other changes.
+    ///
+    /// # Errors
+    /// Why it was not carried out; then nothing has changed, and no client was told anything but
+    /// what was due.
+    pub fn order(
+        &mut self,
+        order: Order<'_>,
+        now: Time,
+        out: &mut impl Outlet,
+    ) -> Result<(), OrderError> {
+        self.go_on_to(now);
+        self.obey(order, out)
+    }
+
+    /// Appends the answer to a plugin's question: one element of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// Why there is no answer; then the buffer is as it was.
+    pub fn tell(
+        &self,
+        query: Query<'_>,
+        bytes_max: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), OrderError> {
+        self.answer_query(query, bytes_max, buffer)
     }
 
     /// When the hub wants an [`Input::Tick`], if it waits for a time at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.login_deadline()
+    }
+
+    /// What plugins have registered, as it was told last.
+    #[must_use]
+    pub const fn registered(&self) -> &Registered {
+        &self.registered
     }
 
     /// The settings in force.
@@ -118,6 +165,11 @@ impl Hub {
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.rooms.len()
+    }
+
+    fn go_on_to(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.unix_now_us = self.unix_start_us.saturating_add(self.now.0 / 1_000);
     }
 
     fn open(&mut self, conn: ConnId, address: IpAddr, door: Door, out: &mut impl Outlet) {
@@ -168,7 +220,7 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
         };
-        if session.login == Login::Waiting {
+        if matches!(session.login, Login::Waiting { .. }) {
             return Progress::Wait;
         }
         match session.admit(&self.settings.limits, self.now) {
@@ -191,7 +243,7 @@ impl Hub {
         let mut parser = self.parser.take().unwrap_or_default();
         match &parser.parse(frame, &self.settings.limits) {
             Ok(stanza) if !policy_only || command::asks_for_policy(stanza.name()) => {
-                self.dispatch(conn, stanza, frame, out);
+                self.dispatch(conn, stanza, out);
             }
             Err(refusal) if !policy_only => {
                 let reason = if matches!(refusal, Refusal::NotXml(_)) {

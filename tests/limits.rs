@@ -6,7 +6,9 @@ mod recorder;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Settings, Time};
+use palabre::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Registered, Settings, Time, Verdict,
+};
 use palabre::limits::Limits;
 
 use recorder::{Done, Recorder};
@@ -34,6 +36,11 @@ impl Server {
             now: Time::from_secs(1_000),
             slots: 0,
         }
+    }
+
+    fn ask_about_logins(&mut self) {
+        let registered = Registered { logins: true, ..Registered::default() };
+        self.handle(Input::Registered(Box::new(registered)));
     }
 
     fn handle(&mut self, input: Input<'_>) -> Progress {
@@ -382,14 +389,15 @@ fn login_time() {
 
 #[test]
 fn login_time_runs_while_somebody_decides() {
-    let mut server = Server::with(Settings { ask_logins: true, ..Settings::default() });
+    let mut server = Server::new(Limits::default());
+    server.ask_about_logins();
     let conn = server.open();
     server.send(conn, "<connect nickname='a'/>");
     server.pass_seconds(300);
     server.handle(Input::Tick);
     let error = "Login timed out (limit 300 s)";
     assert_eq!(server.told(conn), error_and_close(error, CloseReason::LoginTimeout));
-    server.handle(Input::Verdict { conn, allowed: true });
+    server.handle(Input::Verdict { conn, ask: 1, verdict: Verdict::Allowed });
     assert_eq!(server.told(conn), [], "the verdict comes too late");
 }
 
@@ -548,11 +556,12 @@ fn a_nick_that_is_taken_is_no_failed_login() {
 #[test]
 fn refused_authentications_are_failed_logins() {
     let limits = Limits { failed_logins_per_minute: 2, ..Limits::default() };
-    let mut server = Server::with(Settings { limits, ask_logins: true, ..Settings::default() });
+    let mut server = Server::new(limits);
+    server.ask_about_logins();
     let conn = server.open();
-    for _ in 0..2 {
+    for ask in 1..=2 {
         server.send(conn, "<connect nickname='a'/>");
-        server.handle(Input::Verdict { conn, allowed: false });
+        server.handle(Input::Verdict { conn, ask, verdict: Verdict::Refused });
         assert_eq!(server.told(conn)[1], Done::Text("<error>Authentication Error</error>".into()));
     }
     server.offer(conn, "<connect nickname='a'/>");

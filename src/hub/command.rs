@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::reason::RefusalReason;
-use super::types::{ConnId, Outlet};
+use super::types::{ConnId, LoginRefusal, Outlet};
 use super::{Hub, Login};
 use crate::wire::stanza::Stanza;
 use crate::wire::write::HelpLine;
@@ -258,15 +258,14 @@ pub(super) fn help_lines(logged_in: bool, root: bool) -> impl Iterator<Item = He
 pub(super) struct Request<'a> {
     pub(super) conn: ConnId,
     pub(super) stanza: &'a Stanza<'a>,
-    frame: &'a [u8],
     /// Spelling and value, as many as the verb requires. A message requires none: nothing is
     /// laid out for it.
     values: SmallVec<[(&'static str, Cow<'a, str>); 3]>,
 }
 
 impl<'a> Request<'a> {
-    fn bare(conn: ConnId, stanza: &'a Stanza<'a>, frame: &'a [u8]) -> Self {
-        Self { conn, stanza, frame, values: SmallVec::new() }
+    fn bare(conn: ConnId, stanza: &'a Stanza<'a>) -> Self {
+        Self { conn, stanza, values: SmallVec::new() }
     }
 
     /// Reads the required attributes, or gives the error for the first that is missing.
@@ -295,28 +294,17 @@ impl<'a> Request<'a> {
     pub(super) fn spelling(&self, index: usize) -> &'static str {
         self.values[index].0
     }
-
-    /// The frame that the stanza was read from.
-    pub(super) fn frame(&self) -> &'a [u8] {
-        self.frame
-    }
 }
 
 impl Hub {
     /// Finds out what a stanza asks for, whether its sender may, and has it done.
-    pub(super) fn dispatch(
-        &mut self,
-        conn: ConnId,
-        stanza: &Stanza<'_>,
-        frame: &[u8],
-        out: &mut impl Outlet,
-    ) {
+    pub(super) fn dispatch(&mut self, conn: ConnId, stanza: &Stanza<'_>, out: &mut impl Outlet) {
         let Some(session) = self.sessions.find(conn) else {
             return;
         };
         let logged_in = session.login == Login::Done;
         let root = session.root;
-        let mut request = Request::bare(conn, stanza, frame);
+        let mut request = Request::bare(conn, stanza);
         let found = VERBS.iter().find(|verb| stanza.is_named(verb.name));
         match found {
             Some(verb) if verb.is_for(logged_in, true) => {
@@ -326,7 +314,7 @@ impl Hub {
                 match request.read(verb) {
                     Ok(()) => self.perform(verb.action, &request, out),
                     Err(error) if verb.action == Action::Connect => {
-                        self.refuse_login(conn, "", error, out);
+                        self.refuse_login(conn, "", error, LoginRefusal::NoNick, out);
                     }
                     Err(error) => self.refuse(conn, RefusalReason::Incomplete, error, out),
                 }
@@ -336,17 +324,13 @@ impl Hub {
             }
             Some(_) => self.refuse(conn, RefusalReason::WrongState, "Not a known node", out),
             None => {
-                let registered = self.is_registered(stanza.name());
+                let registered = self.registered.names.contains(stanza.name());
                 if registered && let Some(session) = self.sessions.find(conn) {
-                    out.registered(conn, &session.nick, frame);
+                    out.registered(conn, &session.nick, stanza.name(), stanza.element());
                 }
                 self.relay(&request, registered, out);
             }
         }
-    }
-
-    fn is_registered(&self, name: &str) -> bool {
-        self.settings.registered_names.iter().any(|registered| registered == name)
     }
 
     fn perform(&mut self, action: Action, request: &Request<'_>, out: &mut impl Outlet) {

@@ -3,9 +3,10 @@
 use super::Hub;
 use super::command::{Request, help_lines};
 use super::nick::comparison_key;
+use super::plugin::{Question, Verdict};
 use super::reason::CloseReason;
 use super::session::Login;
-use super::types::{ConnId, Note, Outlet, Time};
+use super::types::{ConnId, LoginRefusal, Note, Outlet, Time};
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";
@@ -18,41 +19,70 @@ impl Hub {
         // Forms of old movies send the field when it is empty, too.
         let root_password =
             request.stanza.value("rootpass").filter(|password| !password.is_empty());
-        if (root_password.is_some() || self.settings.ask_logins) && self.may_not_try(conn, out) {
+        if (root_password.is_some() || self.registered.logins) && self.may_not_try(conn, out) {
             return;
         }
         let key = match self.nick_key(nick) {
             Ok(key) => key,
-            Err(reason) => return self.refuse_login(conn, nick, &reason, out),
+            Err(reason) => {
+                return self.refuse_login(conn, nick, &reason, LoginRefusal::BadNick, out);
+            }
         };
         if !self.sessions.take_nick(conn, key, nick) {
-            return self.refuse_login(conn, nick, NICK_REFUSED, out);
+            return self.refuse_login(conn, nick, NICK_REFUSED, LoginRefusal::BadNick, out);
         }
-        let root = root_password.is_some_and(|password| self.is_root(conn, nick, &password, out));
         if request.stanza.value("caps").is_some() {
             self.sessions.ask_capabilities(conn);
         }
-        if root || !self.settings.ask_logins {
-            self.log_in(conn, root, out);
-        } else {
-            out.ask(conn, nick, request.frame());
+        let hashed = self.settings.root_password_hashed;
+        let (for_others, for_us) =
+            if hashed { (root_password, None) } else { (None, root_password) };
+        let root = for_us.is_some_and(|password| self.is_root(conn, nick, &password, out));
+        if root || !(self.registered.logins || for_others.is_some()) {
+            return self.log_in(conn, root, out);
         }
+        self.asks += 1;
+        self.sessions.wait(conn, self.asks, for_others.is_some());
+        out.ask(Question {
+            ask: self.asks,
+            conn,
+            nick,
+            element: request.stanza.element(),
+            login: self.registered.logins,
+            root_password: for_others.as_deref(),
+        });
     }
 
-    /// Somebody decided on a login that waits; anything later or else is ignored.
-    pub(super) fn decide(&mut self, conn: ConnId, allowed: bool, out: &mut impl Outlet) {
-        let waiting = self.sessions.find(conn).filter(|session| session.login == Login::Waiting);
-        let Some(session) = waiting else {
+    /// Somebody decided on a login that waits for this very answer; any other is ignored.
+    pub(super) fn decide(
+        &mut self,
+        conn: ConnId,
+        ask: u64,
+        verdict: Verdict,
+        out: &mut impl Outlet,
+    ) {
+        let Some(session) = self.sessions.find(conn) else {
             return;
         };
-        if allowed {
-            return self.log_in(conn, false, out);
-        }
-        let address = session.address;
+        let asked_for_root = match session.login {
+            Login::Waiting { ask: own, root } if own == ask => root,
+            Login::New | Login::Waiting { .. } | Login::Done => return,
+        };
         let nick = session.nick.clone();
-        self.sessions.refuse(conn);
-        self.sessions.count_failure(address, &self.settings.limits, self.now);
-        self.refuse_login(conn, &nick, "Authentication Error", out);
+        if asked_for_root && verdict != Verdict::Root {
+            self.count_failure(conn);
+            out.note(Note::RootRefused { conn, nick: &nick });
+        }
+        match verdict {
+            Verdict::Allowed => self.log_in(conn, false, out),
+            Verdict::Root if asked_for_root => self.log_in(conn, true, out),
+            Verdict::Root | Verdict::Refused => {
+                self.sessions.refuse(conn);
+                self.count_failure(conn);
+                let why = LoginRefusal::Unauthorised;
+                self.refuse_login(conn, &nick, "Authentication Error", why, out);
+            }
+        }
     }
 
     /// Answers a refused login twice, as the documentation and as the old server had it.
@@ -61,11 +91,12 @@ impl Hub {
         conn: ConnId,
         nick: &str,
         reason: &str,
+        why: LoginRefusal,
         out: &mut impl Outlet,
     ) {
         self.answer(conn, out, |buffer| write::not_connected(buffer, reason));
         self.answer(conn, out, |buffer| write::error(buffer, reason));
-        out.note(Note::LoginRefused { conn, nick, reason });
+        out.note(Note::LoginRefused { conn, nick, reason, why });
     }
 
     /// `<ping />`.
@@ -163,12 +194,17 @@ impl Hub {
         let own = self.settings.root_password.as_deref().filter(|own| !own.is_empty());
         let right = own.is_some_and(|own| same_secret(own.as_bytes(), password.as_bytes()));
         if !right {
-            if let Some(address) = self.sessions.find(conn).map(|session| session.address) {
-                self.sessions.count_failure(address, &self.settings.limits, self.now);
-            }
+            self.count_failure(conn);
             out.note(Note::RootRefused { conn, nick });
         }
         right
+    }
+
+    /// Counts a failed login or root password of a session's address.
+    fn count_failure(&mut self, conn: ConnId) {
+        if let Some(address) = self.sessions.find(conn).map(|session| session.address) {
+            self.sessions.count_failure(address, &self.settings.limits, self.now);
+        }
     }
 }
 

@@ -29,6 +29,11 @@ const SERVER_NAMES: [&str; 15] = [
     "cross-domain-policy",
 ];
 
+/// Whether the server itself sends stanzas of this name.
+pub(super) fn is_server_name(name: &str) -> bool {
+    SERVER_NAMES.contains(&name)
+}
+
 /// Where a stanza wants to go.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Recipient<'a> {
@@ -113,7 +118,7 @@ impl Hub {
     }
 
     fn is_reserved(&self, name: &str) -> bool {
-        self.settings.relay_names == RelayNames::Safe && SERVER_NAMES.contains(&name)
+        self.settings.relay_names == RelayNames::Safe && is_server_name(name)
     }
 
     fn relay_to_client(

@@ -16,7 +16,7 @@ impl Hub {
             return self.refuse(by, RefusalReason::UnknownTarget, &error, out);
         };
         let (conn, nick) = (session.conn, session.nick.clone());
-        out.note(Note::Kicked { by, conn, nick: &nick });
+        out.note(Note::Kicked { by: Some(by), conn, nick: &nick });
         let farewell = "You have been kicked from the server by an administrator";
         self.error_and_close(conn, farewell, CloseReason::Kicked, out);
         self.answer(by, out, |buffer| write::info(buffer, &format!("Client {nick} kicked")));

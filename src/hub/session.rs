@@ -21,13 +21,21 @@ const SLOTS_KEPT: usize = 1_024;
 /// Rooms of one session that need no memory of their own; few are in more.
 const ROOMS_INLINE: usize = 4;
 
+/// No question has this number.
+const NO_QUESTION: u64 = 0;
+
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Login {
     /// It has no nick yet.
     New,
     /// Its nick is reserved while somebody decides.
-    Waiting,
+    Waiting {
+        /// The number of the question.
+        ask: u64,
+        /// Whether a root password was asked about.
+        root: bool,
+    },
     /// It has logged in.
     Done,
 }
@@ -284,7 +292,8 @@ impl Sessions {
         }
     }
 
-    /// Gives a nick to a session that has none; `false` when an equal one is taken.
+    /// Gives a nick to a session that has none, whose login is then decided on; `false` when an
+    /// equal one is taken.
     pub(super) fn take_nick(&mut self, conn: ConnId, key: Box<str>, nick: &str) -> bool {
         if self.nicks.contains_key(&key) {
             return false;
@@ -293,9 +302,16 @@ impl Sessions {
             return false;
         };
         session.nick = nick.into();
-        session.login = Login::Waiting;
+        session.login = Login::Waiting { ask: NO_QUESTION, root: false };
         self.nicks.insert(key, conn);
         true
+    }
+
+    /// Somebody else is asked about a login.
+    pub(super) fn wait(&mut self, conn: ConnId, ask: u64, root: bool) {
+        if let Some(session) = self.find_mut(conn) {
+            session.login = Login::Waiting { ask, root };
+        }
     }
 
     /// A reserved nick becomes the session's own.
@@ -410,7 +426,7 @@ impl Sessions {
             );
             match session.login {
                 Login::New => assert!(session.nick.is_empty() && session.rooms.is_empty()),
-                Login::Waiting | Login::Done => {
+                Login::Waiting { .. } | Login::Done => {
                     let key = super::nick::comparison_key(&session.nick);
                     let owner = key.and_then(|key| self.nicks.get(&key));
                     assert_eq!(owner, Some(&session.conn), "nick of {}", session.conn);

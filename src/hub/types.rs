@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::plugin::{Question, Registered, Verdict};
 use super::reason::{CloseReason, RefusalReason};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 
@@ -117,12 +118,15 @@ pub enum Input<'a> {
         /// Why.
         reason: CloseReason,
     },
-    /// The answer to [`Outlet::ask`], however late.
+    /// The answer to [`Outlet::ask`], however late: one that does not belong to the question
+    /// that its session waits for does nothing.
     Verdict {
         /// Whose login was asked about.
         conn: ConnId,
-        /// Whether it may log in.
-        allowed: bool,
+        /// The number of the question.
+        ask: u64,
+        /// What was decided.
+        verdict: Verdict,
     },
     /// A time that [`Hub::poll_timeout`](super::Hub::poll_timeout) named has come.
     Tick,
@@ -130,6 +134,8 @@ pub enum Input<'a> {
     TurnEnd,
     /// The configuration was read again.
     Reload(Box<Settings>),
+    /// What plugins have registered changed; this is all of it.
+    Registered(Box<Registered>),
     /// The shell was told to stop: everyone gets the farewell of `<shutdown />`.
     Shutdown,
 }
@@ -204,15 +210,19 @@ pub trait Outlet {
         let _ = bytes;
     }
 
-    /// Asks whether this login may happen; the answer comes as [`Input::Verdict`], now or late.
-    /// Only asked when [`Settings::ask_logins`] is set. `stanza` is the `connect` stanza's frame.
-    fn ask(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
-        let _ = (conn, nick, stanza);
+    /// Asks whether a login may happen; each question needs its [`Input::Verdict`], once the
+    /// hub has come back, now or late. The session's frames wait for it, and its login timeout
+    /// runs on. Only asked when [`Registered::logins`] or [`Settings::root_password_hashed`] says
+    /// so.
+    fn ask(&mut self, question: Question<'_>) {
+        let _ = question;
     }
 
-    /// Hands out a stanza whose name [`Settings::registered_names`] holds.
-    fn registered(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
-        let _ = (conn, nick, stanza);
+    /// Hands out a stanza whose name is in [`Registered::names`]: who sent it and its nick, the
+    /// name, and the element as it was written, without what stood around it. It is relayed
+    /// after this, when it carries a recipient.
+    fn registered(&mut self, conn: ConnId, nick: &str, name: &str, element: &str) {
+        let _ = (conn, nick, name, element);
     }
 }
 
@@ -233,6 +243,9 @@ pub struct Settings {
     pub limits: Limits,
     /// `[admin] password`; `None` when nobody can become root.
     pub root_password: Option<String>,
+    /// Whether the root password is a hash, which the hub can't compare with what is given: it
+    /// asks through [`Outlet::ask`].
+    pub root_password_hashed: bool,
     /// `[daemon] trustedproxies`: their sessions are as many as they like, until each is told
     /// its client's address.
     pub trusted_proxies: Vec<IpNet>,
@@ -244,10 +257,6 @@ pub struct Settings {
     pub relay_names: RelayNames,
     /// `[rooms] fullroster`: members.
     pub full_roster_members: usize,
-    /// Whether each login is asked about through [`Outlet::ask`].
-    pub ask_logins: bool,
-    /// Stanza names that somebody registered; those of the protocol can't be.
-    pub registered_names: Vec<String>,
 }
 
 /// The root password stays out of it.
@@ -260,8 +269,6 @@ impl fmt::Debug for Settings {
             .field("policy_ports", &self.policy_ports)
             .field("relay_names", &self.relay_names)
             .field("full_roster_members", &self.full_roster_members)
-            .field("ask_logins", &self.ask_logins)
-            .field("registered_names", &self.registered_names)
             .finish_non_exhaustive()
     }
 }
@@ -271,13 +278,12 @@ impl Default for Settings {
         Self {
             limits: Limits::default(),
             root_password: None,
+            root_password_hashed: false,
             trusted_proxies: Vec::new(),
             domains: Vec::new(),
             policy_ports: "2468".to_owned(),
             relay_names: RelayNames::default(),
             full_roster_members: FULL_ROSTER_MEMBERS,
-            ask_logins: false,
-            registered_names: Vec::new(),
         }
     }
 }
@@ -302,6 +308,8 @@ pub enum Note<'a> {
         nick: &'a str,
         /// The text it got.
         reason: &'a str,
+        /// What kind of reason that is.
+        why: LoginRefusal,
     },
     /// A root password was wrong; the login goes on.
     RootRefused {
@@ -339,13 +347,13 @@ pub enum Note<'a> {
         /// The room.
         room: &'a str,
     },
-    /// Root removed a client.
+    /// Root or a plugin removed a client.
     Kicked {
-        /// Root.
-        by: ConnId,
+        /// Root; `None` for a plugin.
+        by: Option<ConnId>,
         /// Who was removed.
         conn: ConnId,
-        /// Its nick.
+        /// Its nick, empty before the login.
         nick: &'a str,
     },
     /// Root asked for information about a room.
@@ -372,4 +380,58 @@ pub enum Note<'a> {
         /// The nick it had.
         nick: &'a str,
     },
+    /// A session joined a room; only while [`Registered::joins`] is set. It comes after
+    /// [`Note::RoomCreated`].
+    Joined {
+        /// Who.
+        conn: ConnId,
+        /// Its nick.
+        nick: &'a str,
+        /// The room.
+        room: &'a str,
+    },
+    /// A session left a room or is over while in it; only while [`Registered::leaves`] is set.
+    /// It comes before [`Note::LoggedOut`] and [`Note::RoomRemoved`].
+    Left {
+        /// Who.
+        conn: ConnId,
+        /// Its nick.
+        nick: &'a str,
+        /// The room.
+        room: &'a str,
+    },
+    /// A client's message, or stanza of another name, was delivered; only while
+    /// [`Registered::messages`] is set. What a plugin sends is none.
+    Message {
+        /// The sender.
+        conn: ConnId,
+        /// Its nick.
+        nick: &'a str,
+        /// Who got it.
+        to: MessageTo<'a>,
+        /// The stanza as it was delivered, with its NUL.
+        message: Span,
+    },
+}
+
+/// Who got a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageTo<'a> {
+    /// The members of this room, the sender perhaps not.
+    Room(&'a str),
+    /// The client of this nick, as it was given at its login.
+    Client(&'a str),
+    /// Everybody; root sent it.
+    Everybody,
+}
+
+/// What kind of reason a login is refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginRefusal {
+    /// It named no nick.
+    NoNick,
+    /// The nick is empty, taken, too long or against the rules.
+    BadNick,
+    /// It was asked about, and the answer was no.
+    Unauthorised,
 }

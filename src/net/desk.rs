@@ -245,7 +245,7 @@ impl<S> Outlet for Desk<S> {
                 let as_root = if root { " as root" } else { "" };
                 info!("{} logged in{as_root}", self.who(conn, nick));
             }
-            Note::LoginRefused { conn, nick, reason } => {
+            Note::LoginRefused { conn, nick, reason, why: _ } => {
                 self.metrics.refuse(RefusalReason::Login);
                 // A nick is as long as a stanza when it is refused for its length.
                 let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
@@ -278,9 +278,12 @@ impl<S> Outlet for Desk<S> {
             Note::ListTooLarge { room } => {
                 debug!("the list for room \"{}\" is over limits.backlog", Escaped(room));
             }
-            Note::Kicked { by, conn, nick } => {
-                warn!("{} kicked by root, {}", self.who(conn, nick), self.who(by, ""));
-            }
+            Note::Kicked { by, conn, nick } => match by {
+                Some(by) => {
+                    warn!("{} kicked by root, {}", self.who(conn, nick), self.who(by, ""));
+                }
+                None => warn!("{} kicked by a plugin", self.who(conn, nick)),
+            },
             Note::InfoTold { by, room } => {
                 info!("root, {}, asked about room \"{}\"", self.who(by, ""), Escaped(room));
             }
@@ -290,6 +293,8 @@ impl<S> Outlet for Desk<S> {
                 self.shutdown_asked = true;
             }
             Note::LoggedOut { conn, nick } => self.last_nick = Some((conn, nick.into())),
+            // For plugins alone, which nobody runs.
+            Note::Joined { .. } | Note::Left { .. } | Note::Message { .. } => {}
         }
     }
 }

@@ -32,7 +32,7 @@ use super::desk::{Desk, slow_deadline};
 use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
-use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time};
+use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time, Verdict};
 use crate::limits::READ_BYTES_PER_TURN;
 use crate::logging;
 use crate::metrics::Metrics;
@@ -191,9 +191,9 @@ impl<W: World> Server<W> {
     }
 
     /// Tells the hub what was decided about a login, now or late; the session goes on.
-    pub fn decide(&mut self, conn: ConnId, allowed: bool) {
+    pub fn decide(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
         let now = self.desk.now;
-        self.hub.handle(Input::Verdict { conn, allowed }, now, &mut self.desk);
+        self.hub.handle(Input::Verdict { conn, ask, verdict }, now, &mut self.desk);
         if let Some(connection) = self.desk.find(conn)
             && connection.hold == Hold::Verdict
         {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
-use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Time};
+use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Time, Verdict};
 
 use super::generator::{self, Generator, Shape};
 use super::model::{Frame, HELP, Login, Model};
@@ -128,6 +128,7 @@ pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, keep_lines: boo
         ended: false,
         random,
     };
+    run.register();
     while run.step < steps.unwrap_or(shape.steps) && !run.ended {
         run.step += 1;
         run.step();
@@ -148,7 +149,8 @@ impl Run {
             153..160 => self.client_address(),
             160..200 => self.verdict(),
             200..203 => self.reload(),
-            203..220 => self.speak_for_the_gone(),
+            203..206 => self.register(),
+            206..220 => self.speak_for_the_gone(),
             220..260 => self.let_time_pass(),
             260..270 => self.offer_early(),
             270..280 => self.tick(),
@@ -243,7 +245,7 @@ impl Run {
         self.note(|| format!("Frame {conn} {:?}", String::from_utf8_lossy(&written)));
         let input = Input::Frame { conn, frame: &written };
         let got = self.hub.handle(input, self.now, &mut self.recorder);
-        let expected = self.model.frame(conn, &frame, &String::from_utf8_lossy(&written));
+        let expected = self.model.frame(conn, &frame);
         if got != expected {
             self.fail(conn, &format!("{expected:?}"), &format!("{got:?}"));
         }
@@ -306,11 +308,35 @@ impl Run {
         }
     }
 
+    /// An answer to what the session was asked, or to another question.
     fn give_verdict(&mut self, conn: ConnId) {
-        let allowed = self.random.chance(3, 4);
-        self.note(|| format!("Verdict {conn} {allowed}"));
-        self.hub.handle(Input::Verdict { conn, allowed }, self.now, &mut self.recorder);
-        self.model.verdict(conn, allowed);
+        let verdict = self.random.one_of(&[
+            Verdict::Allowed,
+            Verdict::Allowed,
+            Verdict::Refused,
+            Verdict::Root,
+        ]);
+        let own = match &self.model.sessions[&conn].login {
+            Login::Asked(asked) if !self.random.chance(1, 8) => Some(asked.ask),
+            Login::Asked(_) | Login::New | Login::Done => None,
+        };
+        let ask = own.unwrap_or_else(|| self.random.next() % 8);
+        // Whoever answers may do so twice.
+        for _ in 0..=self.random.below(2) {
+            self.note(|| format!("Verdict {conn} {ask} {verdict:?}"));
+            let input = Input::Verdict { conn, ask, verdict };
+            self.hub.handle(input, self.now, &mut self.recorder);
+            self.model.verdict(conn, ask, verdict);
+            self.compare();
+        }
+    }
+
+    fn register(&mut self) {
+        let registered = generator::registered(&mut self.random);
+        self.note(|| format!("{registered:?}"));
+        let input = Input::Registered(Box::new(registered.clone()));
+        self.hub.handle(input, self.now, &mut self.recorder);
+        self.model.registered = registered;
         self.compare();
     }
 
@@ -342,7 +368,7 @@ impl Run {
             1 => Input::FrameTooLarge { conn },
             2 => Input::Ended { conn, reason },
             3 => Input::ClientAddress { conn, address },
-            _ => Input::Verdict { conn, allowed: true },
+            _ => Input::Verdict { conn, ask: self.random.next() % 8, verdict: Verdict::Allowed },
         };
         self.note(|| format!("late {input:?}"));
         let progress = self.hub.handle(input, self.now, &mut self.recorder);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palabre::hub::{ConnId, RelayNames, Settings};
+use palabre::hub::{ConnId, Registered, RelayNames, Settings};
 use palabre::limits::Limits;
 
 use super::model::{Frame, Login, Model};
@@ -185,12 +185,12 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         ..usual
     };
     let domains: &[&str] = random.one_of(&[&[], &["*"], &["a.example", "b'&\".example"]]);
-    let registered: &[&str] = random.one_of(&[&[], &["hello", "quote"]]);
     let proxies: &[&str] =
         random.one_of(&[&[], &["10.0.0.1/32"], &["10.0.0.0/31", "2001:db8::1/128"]]);
     Settings {
         limits,
         root_password: (!random.chance(1, 8)).then(|| ROOT_PASSWORD.to_owned()),
+        root_password_hashed: random.chance(1, 4),
         trusted_proxies: proxies
             .iter()
             .map(|network| network.parse().expect("those above are networks"))
@@ -199,8 +199,18 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         policy_ports: random.pick(&["2468", "843,2468"]).to_owned(),
         relay_names: random.one_of(&[RelayNames::Safe, RelayNames::Safe, RelayNames::Any]),
         full_roster_members: random.one_of(&[0, 2, 5, 200]),
-        ask_logins: random.chance(1, 4),
-        registered_names: registered.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+/// What plugins might have registered.
+pub(crate) fn registered(random: &mut Random) -> Registered {
+    let names: &[&str] = random.one_of(&[&[], &["hello", "quote"], &["hello", "error", "ping"]]);
+    Registered {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        logins: random.chance(1, 4),
+        joins: random.chance(1, 2),
+        leaves: random.chance(1, 2),
+        messages: random.chance(1, 2),
     }
 }
 
@@ -219,7 +229,8 @@ impl Generator<'_> {
             return (Frame::Invalid, self.invalid());
         }
         let new = self.model.sessions[&self.conn].login == Login::New;
-        let stanza = if new && self.random.chance(4, 5) { self.connect() } else { self.request() };
+        let mut stanza =
+            if new && self.random.chance(4, 5) { self.connect() } else { self.request() };
         let written = stanza.render(self.random).into_bytes();
         (Frame::Stanza(stanza), written)
     }

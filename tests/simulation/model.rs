@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use palabre::hub::{CloseReason, ConnId, Door, Progress, Settings, Time};
+use palabre::hub::{CloseReason, ConnId, Door, Progress, Registered, Settings, Time, Verdict};
 
 use super::nicks;
-use super::recorder::Done;
+use super::recorder::{Asked, Done};
 use super::rooms::{Pending, Room};
 use super::stanza::Stanza;
 use super::text;
@@ -28,7 +28,7 @@ pub(crate) enum Frame {
 pub(crate) enum Login {
     New,
     /// Somebody else decides whether this nick may log in.
-    Asked(String),
+    Asked(Asked),
     Done,
 }
 
@@ -80,6 +80,9 @@ const MINUTE_NS: u64 = 60 * SECOND_NS;
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) settings: Settings,
+    pub(crate) registered: Registered,
+    /// Questions about logins so far.
+    asks: u64,
     pub(crate) sessions: BTreeMap<ConnId, Session>,
     /// By the order of their creation.
     pub(crate) rooms: BTreeMap<u64, Room>,
@@ -105,6 +108,8 @@ impl Model {
     pub(crate) fn new(settings: Settings, unix_start_us: u64) -> Self {
         Self {
             settings,
+            registered: Registered::default(),
+            asks: 0,
             sessions: BTreeMap::new(),
             rooms: BTreeMap::new(),
             rooms_created: 0,
@@ -222,7 +227,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn frame(&mut self, conn: ConnId, frame: &Frame, written: &str) -> Progress {
+    pub(crate) fn frame(&mut self, conn: ConnId, frame: &Frame) -> Progress {
         let Some(session) = self.sessions.get(&conn) else {
             return Progress::Done;
         };
@@ -250,9 +255,9 @@ impl Model {
             }
         };
         if self.sessions[&conn].login == Login::New {
-            self.before_login(conn, stanza, written);
+            self.before_login(conn, stanza);
         } else {
-            self.after_login(conn, stanza, written);
+            self.after_login(conn, stanza);
         }
         Progress::Done
     }
@@ -272,16 +277,21 @@ impl Model {
         }
     }
 
-    pub(crate) fn verdict(&mut self, conn: ConnId, allowed: bool) {
+    pub(crate) fn verdict(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
         let Some(session) = self.sessions.get_mut(&conn) else {
             return;
         };
-        let Login::Asked(nick) = session.login.clone() else {
-            return;
+        let asked = match &session.login {
+            Login::Asked(asked) if asked.ask == ask => asked.clone(),
+            Login::Asked(_) | Login::New | Login::Done => return,
         };
         session.login = Login::New;
-        if allowed {
-            self.log_in(conn, &nick, false);
+        let root = verdict == Verdict::Root && asked.root_password.is_some();
+        if asked.root_password.is_some() && !root {
+            self.count_failed_login(conn);
+        }
+        if root || verdict == Verdict::Allowed {
+            self.log_in(conn, &asked.nick, root);
         } else {
             self.count_failed_login(conn);
             self.refuse_login(conn, "Authentication Error");
@@ -323,16 +333,16 @@ impl Model {
 
     // Before the login.
 
-    fn before_login(&mut self, conn: ConnId, stanza: &Stanza, written: &str) {
+    fn before_login(&mut self, conn: ConnId, stanza: &Stanza) {
         match stanza.name.as_str() {
-            "connect" => self.connect(conn, stanza, written),
+            "connect" => self.connect(conn, stanza),
             "help" => self.say(conn, HELP.to_owned()),
             "quit" => self.close(conn, CloseReason::Quit),
             _ => self.refuse(conn, "You must login first"),
         }
     }
 
-    fn connect(&mut self, conn: ConnId, stanza: &Stanza, written: &str) {
+    fn connect(&mut self, conn: ConnId, stanza: &Stanza) {
         let Some(nick) = stanza.attribute("nickname") else {
             self.refuse_login(conn, "No NickName Attribute");
             return;
@@ -340,7 +350,7 @@ impl Model {
         // Old movies send the field of their form when it is empty, too.
         let password = stanza.attribute("rootpass").filter(|password| !password.is_empty());
         let limit = self.settings.limits.failed_logins_per_minute;
-        let guarded = password.is_some() || self.settings.ask_logins;
+        let guarded = password.is_some() || self.registered.logins;
         if guarded && self.failed_logins_left(conn) == Some(0) {
             self.refuse(conn, &format!("Too many failed logins (limit {limit} per minute)"));
             self.close(conn, CloseReason::FailedLogins);
@@ -358,15 +368,25 @@ impl Model {
             return;
         }
         self.session(conn).asked_capabilities = stanza.attribute("caps").is_some();
-        let root = password.is_some() && password == self.settings.root_password.as_deref();
-        if password.is_some() && !root {
+        let hashed = self.settings.root_password_hashed;
+        let root =
+            !hashed && password.is_some() && password == self.settings.root_password.as_deref();
+        if password.is_some() && !root && !hashed {
             self.count_failed_login(conn);
         }
-        if self.settings.ask_logins && !root {
-            self.said.push((conn, Done::Asked(nick.to_owned(), written.to_owned())));
+        if !root && (self.registered.logins || hashed && password.is_some()) {
+            self.asks += 1;
+            let asked = Asked {
+                ask: self.asks,
+                nick: nick.to_owned(),
+                element: stanza.element.clone(),
+                login: self.registered.logins,
+                root_password: password.filter(|_| hashed).map(str::to_owned),
+            };
+            self.said.push((conn, Done::Asked(asked.clone())));
             let identity = nicks::identity(nick).expect("it is not odd");
             let session = self.session(conn);
-            session.login = Login::Asked(nick.to_owned());
+            session.login = Login::Asked(asked);
             session.identity = identity;
         } else {
             self.log_in(conn, nick, root);
@@ -412,7 +432,7 @@ impl Model {
 
     // After the login.
 
-    fn after_login(&mut self, conn: ConnId, stanza: &Stanza, written: &str) {
+    fn after_login(&mut self, conn: ConnId, stanza: &Stanza) {
         let must_be_root = matches!(stanza.name.as_str(), "rmuser" | "getinfo" | "shutdown");
         if must_be_root && !self.sessions[&conn].root {
             self.refuse(conn, "You must be root");
@@ -434,18 +454,19 @@ impl Model {
             "getinfo" => self.get_info(conn, stanza),
             "shutdown" => self.shutdown(),
             "connect" => self.refuse(conn, "Not a known node"),
-            _ => self.other_name(conn, stanza, written),
+            _ => self.other_name(conn, stanza),
         }
     }
 
     /// A stanza whose name is no request: a plugin's, a custom message, or nothing known.
-    fn other_name(&mut self, conn: ConnId, stanza: &Stanza, written: &str) {
-        let registered = self.settings.registered_names.contains(&stanza.name);
+    fn other_name(&mut self, conn: ConnId, stanza: &Stanza) {
+        let registered = self.registered.names.contains(&stanza.name);
         let carries = ["toclient", "c", "toroom", "r"];
         let carries = carries.iter().any(|name| stanza.attribute(name).is_some());
         if registered {
             let nick = self.sessions[&conn].nick.clone();
-            self.said.push((conn, Done::Registered(nick, written.to_owned())));
+            let (name, element) = (stanza.name.clone(), stanza.element.clone());
+            self.said.push((conn, Done::Registered(nick, name, element)));
         }
         if carries {
             self.relay_other(conn, stanza);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palabre::hub::{CloseReason, ConnId, Note, Outlet, RefusalReason, Span};
+use palabre::hub::{CloseReason, ConnId, Note, Outlet, Question, RefusalReason, Span};
 
 /// One thing that the hub did to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +11,21 @@ pub(crate) enum Done {
     Text(String),
     /// Closed it.
     Closed(CloseReason),
-    /// Asked whether it may log in under this nick, showing this frame.
-    Asked(String, String),
-    /// Handed out a stanza of a registered name: the sender's nick and the stanza.
-    Registered(String, String),
+    /// Asked whether it may log in.
+    Asked(Asked),
+    /// Handed out a stanza of a registered name: the sender's nick, the name and the element.
+    Registered(String, String, String),
+}
+
+/// A question about a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) ask: u64,
+    pub(crate) nick: String,
+    pub(crate) element: String,
+    /// Whether the login itself is asked about.
+    pub(crate) login: bool,
+    pub(crate) root_password: Option<String>,
 }
 
 /// Writes down what the hub does, each connection's share in its order.
@@ -102,19 +113,28 @@ impl Outlet for Recorder {
             | Note::ListTooLarge { .. }
             | Note::InfoTold { .. }
             | Note::Broadcast { .. }
-            | Note::ShutdownAsked { .. } => {}
+            | Note::ShutdownAsked { .. }
+            | Note::Joined { .. }
+            | Note::Left { .. }
+            | Note::Message { .. } => {}
         }
     }
 
-    fn ask(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
-        self.assert_open(conn, "asked about");
-        let frame = String::from_utf8_lossy(stanza).into_owned();
-        self.done.push((conn, Done::Asked(nick.to_owned(), frame)));
+    fn ask(&mut self, question: Question<'_>) {
+        self.assert_open(question.conn, "asked about");
+        let asked = Asked {
+            ask: question.ask,
+            nick: question.nick.to_owned(),
+            element: question.element.to_owned(),
+            login: question.login,
+            root_password: question.root_password.map(str::to_owned),
+        };
+        self.done.push((question.conn, Done::Asked(asked)));
     }
 
-    fn registered(&mut self, conn: ConnId, nick: &str, stanza: &[u8]) {
+    fn registered(&mut self, conn: ConnId, nick: &str, name: &str, element: &str) {
         self.assert_open(conn, "handed out a stanza of");
-        let frame = String::from_utf8_lossy(stanza).into_owned();
-        self.done.push((conn, Done::Registered(nick.to_owned(), frame)));
+        let done = Done::Registered(nick.to_owned(), name.to_owned(), element.to_owned());
+        self.done.push((conn, done));
     }
 }

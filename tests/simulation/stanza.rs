@@ -20,11 +20,18 @@ pub(crate) struct Stanza {
     pub(crate) attributes: Vec<Attribute>,
     /// What stands between the tags.
     pub(crate) body: String,
+    /// All of it as its sender wrote it last, without what stood around it.
+    pub(crate) element: String,
 }
 
 impl Stanza {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), attributes: Vec::new(), body: String::new() }
+        Self {
+            name: name.to_owned(),
+            attributes: Vec::new(),
+            body: String::new(),
+            element: String::new(),
+        }
     }
 
     /// The value of an attribute, if the stanza has it.
@@ -46,9 +53,9 @@ impl Stanza {
     }
 
     /// The frame: this stanza in one of its many spellings.
-    pub(crate) fn render(&self, random: &mut Random) -> String {
-        let mut out = around(random).to_owned();
-        out += "<";
+    pub(crate) fn render(&mut self, random: &mut Random) -> String {
+        let before = around(random).to_owned();
+        let mut out = "<".to_owned();
         out += &self.name;
         for attribute in &self.attributes {
             out += random.pick(&[" ", " ", " ", "  ", "\n\t", "\r\n"]);
@@ -62,7 +69,8 @@ impl Stanza {
         } else {
             out += &format!(">{}</{}{}>", self.body, self.name, random.pick(&["", "", " ", "\n"]));
         }
-        out += around(random);
+        self.element.clone_from(&out);
+        let out = before + &out + around(random);
         let declaration = match random.below(48) {
             0 => "<?xml version=\"1.0\"?>",
             1 => "<?xml version='1.0' encoding='UTF-8'?>",

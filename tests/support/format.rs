@@ -5,8 +5,9 @@
 //! # hub only: why          In the header: the whole file; under a scene: that scene. It is not
 //! #                        run over sockets, because it needs the clock or other addresses.
 //! set limits.nickbytes 5   A key of the configuration file, for the transcript or, under a
-//!                          scene's heading, for that scene. `set hub.asklogins yes` and
-//!                          `set hub.registered a b` are what plugins will set; hub only.
+//!                          scene's heading, for that scene. `set hub.asklogins yes`,
+//!                          `set hub.registered a b` are what plugins register, and
+//!                          `set hub.hashed yes` what a hashed root password does; hub only.
 //! == Title                 A scene; each begins with a fresh server.
 //! = login A B              A and B connect under these nicks; what they get is not compared.
 //! = root A                 The same with rootpass="secret".
@@ -19,7 +20,8 @@
 //! A+ 10.0.0.1              A connects from this address; without it from loopback, and without
 //!                          the line when A is first named. `A+ policy` uses the policy port.
 //! A-                       A ends its side and still reads.
-//! = allow A                The verdict on A's login, where logins are asked about; or refuse.
+//! = allow A                The verdict on A's login, where logins are asked about; or refuse,
+//!                          or grant: it is root.
 //! @ 300s                   The virtual clock goes on (s or ms).
 //! A< <pong />              A gets exactly this stanza.
 //! A| more                  A newline and this are the next part of the line before.
@@ -35,6 +37,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+
+use palabre::hub::Verdict;
 
 /// A key of the configuration with its section, and its value.
 pub(crate) type Setting = (String, String);
@@ -82,7 +86,7 @@ pub(crate) enum Act {
     /// Whoever decides about logins has decided.
     Verdict {
         client: String,
-        allowed: bool,
+        verdict: Verdict,
     },
     Wait(Duration),
 }
@@ -248,10 +252,9 @@ impl Parser {
                     self.set_up(number, client, format!("<join room=\"{room}\" />"))?;
                 }
             }
-            Some(verdict @ ("allow" | "refuse")) => {
-                let client = words.next().ok_or("whom?")?.to_owned();
-                self.act(number, Act::Verdict { client, allowed: verdict == "allow" })?;
-            }
+            Some("allow") => self.verdict(number, words.next(), Verdict::Allowed)?,
+            Some("refuse") => self.verdict(number, words.next(), Verdict::Refused)?,
+            Some("grant") => self.verdict(number, words.next(), Verdict::Root)?,
             Some("child") => {
                 let parent = words.next().ok_or("under which room?")?;
                 let child = words.next().ok_or("which room?")?;
@@ -264,6 +267,16 @@ impl Parser {
             Some(_) | None => return Err(format!("no directive: {directive}")),
         }
         Ok(())
+    }
+
+    fn verdict(
+        &mut self,
+        number: usize,
+        client: Option<&str>,
+        verdict: Verdict,
+    ) -> Result<(), String> {
+        let client = client.ok_or("whom?")?.to_owned();
+        self.act(number, Act::Verdict { client, verdict })
     }
 
     fn set_up(&mut self, number: usize, client: &str, stanza: String) -> Result<(), String> {

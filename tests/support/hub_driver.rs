@@ -8,7 +8,8 @@ use tempfile::NamedTempFile;
 
 use palabre::config::{Arguments, load};
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Settings, Span, Time,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, Registered,
+    Settings, Span, Time, Verdict,
 };
 use palabre::wire::framer::Framer;
 
@@ -45,8 +46,8 @@ struct Said {
     open: BTreeSet<ConnId>,
     queues: BTreeMap<ConnId, Vec<Vec<u8>>>,
     closed: BTreeMap<ConnId, CloseReason>,
-    /// Whose login is being decided.
-    asked: BTreeSet<ConnId>,
+    /// Whose login is being decided, and the number of the question.
+    asked: BTreeMap<ConnId, u64>,
 }
 
 impl Outlet for Said {
@@ -73,8 +74,10 @@ impl Outlet for Said {
         let _ = note;
     }
 
-    fn ask(&mut self, conn: ConnId, _nick: &str, _stanza: &[u8]) {
-        assert!(self.asked.insert(conn), "{conn} was asked about already");
+    fn ask(&mut self, question: Question<'_>) {
+        let conn = question.conn;
+        let before = self.asked.insert(conn, question.ask);
+        assert_eq!(before, None, "{conn} was asked about already");
     }
 }
 
@@ -84,8 +87,8 @@ impl HubDriver {
     /// # Errors
     /// Names the setting that isn't one.
     pub(crate) fn new(settings: &[Setting]) -> Result<Self, String> {
-        let settings = settings_of(settings)?;
-        Ok(Self {
+        let (settings, registered) = settings_of(settings)?;
+        let mut driver = Self {
             port: settings.policy_ports.clone(),
             stanza_bytes_max: settings.limits.stanza_bytes_max,
             hub: Hub::new(settings, HashKey(1, 2), UNIX_START_US),
@@ -93,7 +96,9 @@ impl HubDriver {
             clients: BTreeMap::new(),
             opened: 0,
             said: Said::default(),
-        })
+        };
+        driver.tell(Input::Registered(Box::new(registered)));
+        Ok(driver)
     }
 
     /// Does one act, without ending the turn.
@@ -102,7 +107,7 @@ impl HubDriver {
             Act::Open { client, from, policy } => self.open(client, *from, *policy),
             Act::Send { client, bytes } => self.feed(client, bytes),
             Act::End { client } => self.end(client),
-            Act::Verdict { client, allowed } => self.decide(client, *allowed),
+            Act::Verdict { client, verdict } => self.decide(client, *verdict),
             Act::Wait(time) => self.advance(self.now + *time),
         }
     }
@@ -182,7 +187,7 @@ impl HubDriver {
                     return;
                 }
                 Progress::Wait => {
-                    assert!(self.said.asked.contains(&conn), "it waits for nothing");
+                    assert!(self.said.asked.contains_key(&conn), "it waits for nothing");
                     client.waiting = true;
                     cut.retract();
                     return;
@@ -191,12 +196,14 @@ impl HubDriver {
         }
     }
 
-    fn decide(&mut self, name: &str, allowed: bool) {
+    fn decide(&mut self, name: &str, verdict: Verdict) {
         let Some(client) = self.clients.get_mut(name) else { return };
         let conn = client.conn;
-        assert!(self.said.asked.remove(&conn), "nobody asked about {name}'s login");
+        let Some(ask) = self.said.asked.remove(&conn) else {
+            panic!("nobody asked about {name}'s login");
+        };
         client.waiting = false;
-        self.tell(Input::Verdict { conn, allowed });
+        self.tell(Input::Verdict { conn, ask, verdict });
         self.feed(name, b"");
     }
 
@@ -268,8 +275,8 @@ fn words(reason: CloseReason) -> String {
 }
 
 /// The settings as the server reads them from its configuration file. `hub.asklogins` and
-/// `hub.registered` are what plugins will set.
-fn settings_of(list: &[Setting]) -> Result<Settings, String> {
+/// `hub.registered` are what plugins register; `hub.hashed` is what a hashed password will set.
+fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
     let (of_the_hub, of_the_file): (Vec<Setting>, Vec<Setting>) =
         list.iter().cloned().partition(|(key, _)| key.starts_with("hub."));
     let mut settings = if of_the_file.is_empty() {
@@ -281,14 +288,16 @@ fn settings_of(list: &[Setting]) -> Result<Settings, String> {
         let arguments = Arguments { file: Some(file.path().to_owned()), ..Arguments::default() };
         load(&arguments).map_err(|error| error.to_string())?.settings
     };
+    let mut registered = Registered::default();
     for (key, value) in of_the_hub {
         match key.as_str() {
-            "hub.asklogins" => settings.ask_logins = value == "yes",
+            "hub.asklogins" => registered.logins = value == "yes",
+            "hub.hashed" => settings.root_password_hashed = value == "yes",
             "hub.registered" => {
-                settings.registered_names = value.split(' ').map(str::to_owned).collect();
+                registered.names = value.split(' ').map(str::to_owned).collect();
             }
             _ => return Err(format!("no setting: {key}")),
         }
     }
-    Ok(settings)
+    Ok((settings, registered))
 }

@@ -1,0 +1,246 @@
+//! What plugins and the hub say to each other, by value: what is registered, which logins are
+//! asked about, what a plugin orders and what it may know.
+//!
+//! The hub knows no plugin. Whoever runs them tells it in [`Input::Registered`] what all of
+//! them together want, answers an [`Outlet::ask`] with an [`Input::Verdict`], and hands their
+//! wishes on to [`Hub::order`] and [`Hub::tell`].
+//!
+//! [`Input::Registered`]: super::Input::Registered
+//! [`Input::Verdict`]: super::Input::Verdict
+//! [`Outlet::ask`]: super::Outlet::ask
+//! [`Hub::order`]: super::Hub::order
+//! [`Hub::tell`]: super::Hub::tell
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::command;
+use super::message::is_server_name;
+use super::types::ConnId;
+
+/// What all plugins together have registered. It changes at run time and has nothing to do with
+/// the configuration: a reload leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// Stanza names: their stanzas go to [`Outlet::registered`](super::Outlet::registered).
+    /// Those that [`is_reserved_name`] knows are without effect or cut off their relaying.
+    pub names: BTreeSet<String>,
+    /// Whether each login is asked about through [`Outlet::ask`](super::Outlet::ask). Logins
+    /// that wait go on waiting when it is taken back: each still needs its verdict.
+    pub logins: bool,
+    /// Whether each [`Note::Joined`](super::Note::Joined) is given.
+    pub joins: bool,
+    /// Whether each [`Note::Left`](super::Note::Left) is given.
+    pub leaves: bool,
+    /// Whether each [`Note::Message`](super::Note::Message) is given.
+    pub messages: bool,
+}
+
+/// Whether a stanza name is the server's own, a verb or something that it sends itself: no
+/// plugin can register it.
+#[must_use]
+pub fn is_reserved_name(name: &str) -> bool {
+    command::is_verb(name) || is_server_name(name)
+}
+
+/// A login that somebody else decides on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// Counts the questions; the verdict carries it. Never used twice in a hub's life.
+    pub ask: u64,
+    /// Whose login.
+    pub conn: ConnId,
+    /// The nick it asked for, which is kept for it meanwhile.
+    pub nick: &'a str,
+    /// The `connect` element as it was written, passwords too, without what stood around it.
+    pub element: &'a str,
+    /// Whether the login itself is asked about. If it isn't, [`Verdict::Allowed`] is all that a
+    /// wrong root password can come to.
+    pub login: bool,
+    /// The root password that it gave, when
+    /// [`Settings::root_password_hashed`](super::Settings::root_password_hashed) says that the
+    /// hub can't compare it.
+    pub root_password: Option<&'a str>,
+}
+
+/// The passwords stay out of it.
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("ask", &self.ask)
+            .field("conn", &self.conn)
+            .field("nick", &self.nick)
+            .field("login", &self.login)
+            .field("root", &self.root_password.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does not log in; it counts as a failed login.
+    Refused,
+    /// It logs in, without root's rights. Of a question with a root password this says, as
+    /// [`Verdict::Refused`] does, that the password was wrong: that counts as a failed login.
+    Allowed,
+    /// The root password was right: it logs in as root, which needs no other leave. Where no
+    /// root password was asked about it is a [`Verdict::Refused`].
+    Root,
+}
+
+/// Whom an order or a query is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who<'a> {
+    /// Who has logged in under a nick equal to this one.
+    Nick(&'a str),
+    /// This very session, logged in or not.
+    Session(ConnId),
+}
+
+/// Who gets what a plugin sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receivers<'a> {
+    /// One session. It need not have logged in.
+    Client(Who<'a>),
+    /// The members of a room but one.
+    Room {
+        /// The room's name.
+        name: &'a str,
+        /// Who does not get it; nobody, when there is no such session.
+        except: Option<ConnId>,
+    },
+    /// Everybody who has logged in but one.
+    Everybody {
+        /// Who does not get it; nobody, when there is no such session.
+        except: Option<ConnId>,
+    },
+}
+
+/// What a plugin wants done. Clients hear of it what they hear of a client's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order<'a> {
+    /// Sends an element as it is. In a room it counts as a message of it.
+    Deliver {
+        /// Who gets it.
+        to: Receivers<'a>,
+        /// The element, and nothing around it, that the strict parser has passed.
+        element: &'a str,
+    },
+    /// Closes a session for [`CloseReason::Kicked`](super::CloseReason::Kicked), with an
+    /// `<error>` before it.
+    Kick {
+        /// Whose; it need not have logged in.
+        who: Who<'a>,
+        /// The text of the `<error>`; without one that of `rmuser`.
+        reason: Option<&'a str>,
+    },
+    /// Has a client join a room, as if it had asked: within its limits, and as the operator of a
+    /// room that is created.
+    Join {
+        /// Who joins.
+        who: Who<'a>,
+        /// The room's name.
+        room: &'a str,
+    },
+    /// Has a client leave a room, as if it had asked by `room=`.
+    Leave {
+        /// Who leaves.
+        who: Who<'a>,
+        /// The room's name.
+        room: &'a str,
+    },
+    /// Sets a param of a room, whoever may set it otherwise.
+    SetRoomParam {
+        /// The room's name.
+        room: &'a str,
+        /// The param's name.
+        name: &'a str,
+        /// Its value.
+        value: &'a str,
+    },
+    /// Removes a param of a room, if there is one; `openParams` can't be removed.
+    RemoveRoomParam {
+        /// The room's name.
+        room: &'a str,
+        /// The param's name.
+        name: &'a str,
+    },
+    /// Sets a param of a client; its rooms are told as always.
+    SetClientParam {
+        /// Whose.
+        who: Who<'a>,
+        /// The param's name.
+        name: &'a str,
+        /// Its value.
+        value: &'a str,
+    },
+    /// Removes a param of a client, if there is one; then the client lists of its rooms are due.
+    RemoveClientParam {
+        /// Whose.
+        who: Who<'a>,
+        /// The param's name.
+        name: &'a str,
+    },
+}
+
+/// What a plugin wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query<'a> {
+    /// All rooms, as `getrooms` tells them.
+    Rooms,
+    /// Who is in a room, in the order of joining, or who has logged in at all, in the order of
+    /// the slots: nick, session, address and whether it is the room's operator.
+    Clients {
+        /// The room's name; without one everybody.
+        room: Option<&'a str>,
+    },
+    /// The params of a room.
+    RoomParams {
+        /// The room's name.
+        room: &'a str,
+    },
+    /// The params of a client.
+    ClientParams {
+        /// Whose.
+        who: Who<'a>,
+    },
+}
+
+/// Why an order was not carried out or a query not answered; nothing has changed then. The
+/// texts are made to stand in an `<error>` for the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderError {
+    /// Nobody has logged in under this nick.
+    NoNick(Box<str>),
+    /// There is no such session: it is over or never was. Connections of the policy port count
+    /// as none.
+    NoSession(ConnId),
+    /// The session has not logged in.
+    NotLoggedIn(ConnId),
+    /// There is no room by that name.
+    NoRoom,
+    /// What the client would have been told, had it asked itself; or what nobody can do.
+    Refused(Box<str>),
+    /// An answer would be longer than this many bytes.
+    TooLarge(usize),
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNick(nick) => write!(f, "No user connected with nickname: {nick}"),
+            Self::NoSession(conn) => {
+                write!(f, "No session by that id: {}.{}", conn.slot, conn.generation)
+            }
+            Self::NotLoggedIn(conn) => {
+                write!(f, "Session {}.{} has not logged in", conn.slot, conn.generation)
+            }
+            Self::NoRoom => f.write_str("No room by that name"),
+            Self::Refused(error) => f.write_str(error),
+            Self::TooLarge(max) => write!(f, "Answer too large (limit {max} bytes)"),
+        }
+    }
+}
+
+impl std::error::Error for OrderError {}
