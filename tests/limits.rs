@@ -92,7 +92,7 @@ impl Server {
         assert_eq!(self.offer(conn, stanza), Progress::Done, "{stanza}");
         let text = |done| match done {
             Done::Text(text) => Some(text),
-            Done::Closed(_) | Done::Asked(..) | Done::Registered(..) => None,
+            Done::Closed(_) | Done::Asked(_) | Done::Registered(..) | Done::Hook(_) => None,
         };
         self.told(conn).into_iter().filter_map(text).collect()
     }

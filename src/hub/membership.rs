@@ -216,6 +216,11 @@ impl Hub {
                 write::room(buffer, self.rooms.head(room), room.params.iter());
             });
         }
+        if self.registered.joins
+            && let (Some(room), Some(session)) = (self.rooms.room(key), self.sessions.find(conn))
+        {
+            out.note(Note::Joined { conn, nick: &session.nick, room: &room.name });
+        }
         self.clients_due(key, true, conn, out);
     }
 
@@ -232,6 +237,9 @@ impl Hub {
             room.operator = None;
         }
         let parent = room.parent;
+        if self.registered.leaves {
+            out.note(Note::Left { conn, nick: &session.nick, room: &room.name });
+        }
         if !room.members.is_empty() {
             let message = out.encode_for_room(key, |buffer| {
                 write::client_left(buffer, &session.nick, &room.name)

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::command::{Request, is_verb};
 use super::reason::RefusalReason;
-use super::types::{Outlet, RelayNames};
+use super::types::{MessageTo, Outlet, RelayNames};
 use super::{Hub, Note};
 use crate::wire::stanza::Stanza;
 use crate::wire::write;
@@ -141,6 +141,10 @@ impl Hub {
             write::relayed(buffer, name, request.stanza, &sender.nick, room.as_deref());
         });
         out.push(receiver.conn, message);
+        if self.registered.messages {
+            let to = MessageTo::Client(&receiver.nick);
+            out.note(Note::Message { conn: sender.conn, nick: &sender.nick, to, message });
+        }
     }
 
     fn relay_to_room(
@@ -166,6 +170,10 @@ impl Hub {
             write::relayed(buffer, name, request.stanza, &sender.nick, Some(&room.name));
         });
         out.push_all(room.roster(), (!back).then_some(conn), message);
+        if self.registered.messages {
+            let to = MessageTo::Room(&room.name);
+            out.note(Note::Message { conn, nick: &sender.nick, to, message });
+        }
     }
 
     fn broadcast(&self, request: &Request<'_>, out: &mut impl Outlet) {
@@ -179,6 +187,10 @@ impl Hub {
         let message = out.encode(|buffer| write::broadcast(buffer, request.stanza, &sender.nick));
         for session in self.sessions.iter().filter(|session| session.logged_in()) {
             out.push(session.conn, message);
+        }
+        if self.registered.messages {
+            let to = MessageTo::Everybody;
+            out.note(Note::Message { conn: sender.conn, nick: &sender.nick, to, message });
         }
     }
 }

@@ -61,6 +61,10 @@ impl Hub {
             if session.door == Door::Main {
                 out.push(session.conn, farewell);
             }
+            let rooms = session.rooms.iter().filter_map(|&key| self.rooms.room(key));
+            for room in rooms.filter(|_| self.registered.leaves) {
+                out.note(Note::Left { conn: session.conn, nick: &session.nick, room: &room.name });
+            }
             if session.login == Login::Done {
                 out.note(Note::LoggedOut { conn: session.conn, nick: &session.nick });
             }

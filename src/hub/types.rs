@@ -336,7 +336,7 @@ pub enum Note<'a> {
         /// Who created it.
         conn: ConnId,
     },
-    /// A room is gone.
+    /// A room is gone; the server's end is told as a whole.
     RoomRemoved {
         /// Its name.
         room: &'a str,

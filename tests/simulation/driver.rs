@@ -8,7 +8,7 @@ use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Tim
 use super::generator::{self, Generator, Shape};
 use super::model::{Frame, HELP, Login, Model};
 use super::random::Random;
-use super::recorder::{Done, Recorder};
+use super::recorder::{Done, Hook, Recorder, To};
 
 /// Inputs that a failure shows.
 const INPUTS_SHOWN: usize = 16;
@@ -77,7 +77,13 @@ impl Record {
 fn kind(done: &Done) -> String {
     match done {
         Done::Closed(reason) => format!("closed: {reason:?}"),
-        Done::Asked(..) => "asked".to_owned(),
+        Done::Asked(asked) if asked.root_password.is_some() => "asked about root".to_owned(),
+        Done::Asked(_) => "asked".to_owned(),
+        Done::Hook(Hook::Joined(..)) => "hook: joined".to_owned(),
+        Done::Hook(Hook::Left(..)) => "hook: left".to_owned(),
+        Done::Hook(Hook::Message(_, To::Room(_), _)) => "hook: to a room".to_owned(),
+        Done::Hook(Hook::Message(_, To::Client(_), _)) => "hook: to a client".to_owned(),
+        Done::Hook(Hook::Message(_, To::Everybody, _)) => "hook: to everybody".to_owned(),
         Done::Registered(..) => "registered".to_owned(),
         Done::Text(text) => match text.strip_prefix("<error>") {
             Some(error) => {

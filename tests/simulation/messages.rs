@@ -3,6 +3,7 @@
 use palabre::hub::{ConnId, RelayNames};
 
 use super::model::Model;
+use super::recorder::{Hook, To};
 use super::stanza::Stanza;
 use super::text;
 
@@ -77,7 +78,10 @@ impl Model {
         };
         let sender = self.sessions[&conn].nick.clone();
         let room = stanza.attribute("r").filter(|room| self.room_inside(conn, room).is_some());
-        self.say(to, delivered(name, stanza, &sender, room));
+        let what = delivered(name, stanza, &sender, room);
+        self.say(to, what.clone());
+        let receiver = self.sessions[&to].nick.clone();
+        self.tell_of_message(conn, To::Client(receiver), what);
     }
 
     fn room_message(&mut self, name: &str, conn: ConnId, stanza: &Stanza, room: &str) {
@@ -90,6 +94,15 @@ impl Model {
         self.room(id).messages += 1;
         let what = delivered(name, stanza, &sender, Some(room));
         self.say_to_room(id, (!back).then_some(conn), &what);
+        self.tell_of_message(conn, To::Room(room.to_owned()), what);
+    }
+
+    /// Plugins that asked for it hear what was delivered.
+    fn tell_of_message(&mut self, conn: ConnId, to: To, what: String) {
+        if self.registered.messages {
+            let nick = self.sessions[&conn].nick.clone();
+            self.hook(conn, Hook::Message(nick, to, what));
+        }
     }
 
     fn broadcast(&mut self, conn: ConnId, stanza: &Stanza) {
@@ -109,5 +122,6 @@ impl Model {
         for everybody in self.logged_in().into_keys() {
             self.say(everybody, out.clone());
         }
+        self.tell_of_message(conn, To::Everybody, out);
     }
 }

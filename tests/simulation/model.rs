@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use palabre::hub::{CloseReason, ConnId, Door, Progress, Registered, Settings, Time, Verdict};
 
 use super::nicks;
-use super::recorder::{Asked, Done};
+use super::recorder::{Asked, Done, Hook};
 use super::rooms::{Pending, Room};
 use super::stanza::Stanza;
 use super::text;
@@ -129,6 +129,11 @@ impl Model {
 
     pub(crate) fn say(&mut self, to: ConnId, what: String) {
         self.said.push((to, Done::Text(what)));
+    }
+
+    /// What plugins hear of a session.
+    pub(crate) fn hook(&mut self, of: ConnId, hook: Hook) {
+        self.said.push((of, Done::Hook(hook)));
     }
 
     /// The policy port says nothing but policies.
@@ -323,6 +328,9 @@ impl Model {
         let everybody: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in everybody {
             self.refuse(conn, "### Server is now going down ... ###");
+            for room in self.sessions[&conn].rooms.clone() {
+                self.tell_of_leave(conn, room);
+            }
             self.said.push((conn, Done::Closed(CloseReason::Shutdown)));
         }
         self.sessions.clear();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palabre::hub::{CloseReason, ConnId, Note, Outlet, Question, RefusalReason, Span};
+use palabre::hub::{CloseReason, ConnId, MessageTo, Note, Outlet, Question, RefusalReason, Span};
 
 /// One thing that the hub did to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,25 @@ pub(crate) enum Done {
     Asked(Asked),
     /// Handed out a stanza of a registered name: the sender's nick, the name and the element.
     Registered(String, String, String),
+    /// Noted for plugins that it joined, left or said something.
+    Hook(Hook),
+}
+
+/// What plugins may hear of a session; its nick comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Joined(String, String),
+    Left(String, String),
+    /// To whom, and the stanza as it was delivered.
+    Message(String, To, String),
+}
+
+/// Who got a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Room(String),
+    Client(String),
+    Everybody,
 }
 
 /// A question about a login.
@@ -56,6 +75,17 @@ impl Recorder {
         self.arena.clear();
     }
 
+    fn text(&self, message: Span) -> String {
+        let (nul, bytes) = self.arena[message.start..message.end].split_last().expect("its NUL");
+        assert_eq!(*nul, 0, "a span ends with its NUL");
+        String::from_utf8(bytes.to_vec()).expect("a stanza is UTF-8")
+    }
+
+    fn hook(&mut self, conn: ConnId, hook: Hook) {
+        self.assert_open(conn, "told plugins of");
+        self.done.push((conn, Done::Hook(hook)));
+    }
+
     fn assert_open(&self, conn: ConnId, what: &str) {
         assert!(self.open.contains(&conn), "the hub {what} {conn}, which is not open");
     }
@@ -75,9 +105,7 @@ impl Outlet for Recorder {
 
     fn push(&mut self, to: ConnId, message: Span) {
         self.assert_open(to, "told something to");
-        let (nul, bytes) = self.arena[message.start..message.end].split_last().expect("its NUL");
-        assert_eq!(*nul, 0, "a span ends with its NUL");
-        let text = String::from_utf8(bytes.to_vec()).expect("a stanza is UTF-8");
+        let text = self.text(message);
         self.done.push((to, Done::Text(text)));
     }
 
@@ -113,10 +141,22 @@ impl Outlet for Recorder {
             | Note::ListTooLarge { .. }
             | Note::InfoTold { .. }
             | Note::Broadcast { .. }
-            | Note::ShutdownAsked { .. }
-            | Note::Joined { .. }
-            | Note::Left { .. }
-            | Note::Message { .. } => {}
+            | Note::ShutdownAsked { .. } => {}
+            Note::Joined { conn, nick, room } => {
+                self.hook(conn, Hook::Joined(nick.to_owned(), room.to_owned()));
+            }
+            Note::Left { conn, nick, room } => {
+                self.hook(conn, Hook::Left(nick.to_owned(), room.to_owned()));
+            }
+            Note::Message { conn, nick, to, message } => {
+                let to = match to {
+                    MessageTo::Room(room) => To::Room(room.to_owned()),
+                    MessageTo::Client(nick) => To::Client(nick.to_owned()),
+                    MessageTo::Everybody => To::Everybody,
+                };
+                let message = self.text(message);
+                self.hook(conn, Hook::Message(nick.to_owned(), to, message));
+            }
         }
     }
 

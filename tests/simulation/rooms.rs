@@ -3,6 +3,7 @@
 use palabre::hub::{ConnId, Time};
 
 use super::model::Model;
+use super::recorder::Hook;
 use super::stanza::Stanza;
 use super::text;
 
@@ -214,6 +215,10 @@ impl Model {
         self.say(conn, format!("<joined room='{shown}' />"));
         self.say(conn, self.child_rooms_text(room));
         self.say(conn, self.full_room_text(room));
+        if self.registered.joins {
+            let nick = self.sessions[&conn].nick.clone();
+            self.hook(conn, Hook::Joined(nick, name.to_owned()));
+        }
         self.put_roster(room, conn);
         for entry in &mut self.pending {
             if let Pending::Roster(id, joined) = entry
@@ -337,6 +342,7 @@ impl Model {
 
     /// A member is gone from a room; the others learn of it.
     pub(crate) fn go_out(&mut self, conn: ConnId, id: u64) {
+        self.tell_of_leave(conn, id);
         let nick = text::value(&self.sessions[&conn].nick);
         let room = self.room(id);
         room.members.retain(|member| *member != conn);
@@ -357,6 +363,15 @@ impl Model {
         }
         self.put_parent(id, conn);
         self.remove_if_deserted(id, conn);
+    }
+
+    /// Plugins that asked for it hear of a leave.
+    pub(crate) fn tell_of_leave(&mut self, conn: ConnId, id: u64) {
+        if self.registered.leaves {
+            let nick = self.sessions[&conn].nick.clone();
+            let room = self.rooms[&id].name.clone();
+            self.hook(conn, Hook::Left(nick, room));
+        }
     }
 
     /// A room without members and child rooms goes, and so may the rooms that listed it.
