@@ -33,6 +33,7 @@ use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
 };
+use self::reason::Refused;
 pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
 use self::session::{Admission, Login, Sessions};
@@ -286,6 +287,12 @@ impl Hub {
         self.answer(conn, out, |buffer| write::error(buffer, error));
         let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
         out.note(Note::Refused { conn, nick, error, reason });
+    }
+
+    fn refuse_if(&self, conn: ConnId, done: Result<(), Refused>, out: &mut impl Outlet) {
+        if let Err(refused) = done {
+            self.refuse(conn, refused.reason, &refused.error, out);
+        }
     }
 
     fn refuse_for_limit(&self, conn: ConnId, error: &str, out: &mut impl Outlet) {

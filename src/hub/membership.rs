@@ -1,7 +1,7 @@
 //! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
 
 use super::command::Request;
-use super::reason::RefusalReason;
+use super::reason::{RefusalReason, Refused};
 use super::room::RoomKey;
 use super::session::Session;
 use super::types::{ConnId, Note, Outlet};
@@ -12,87 +12,95 @@ use crate::wire::write;
 impl Hub {
     /// `<join room="R" />`.
     pub(super) fn join(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
-        let name = request.attribute(0);
-        if !self.room_name_fits(conn, name, out) {
-            return;
-        }
-        let existing = self.rooms.find(name);
-        if existing.is_some_and(|key| self.is_in(conn, key)) {
-            return self.refuse(
-                conn,
-                RefusalReason::WrongState,
-                "You are already in this room",
-                out,
-            );
-        }
-        if let Err(error) = self.check_room_counts(conn, existing.is_none()) {
-            return self.refuse_for_limit(conn, &error, out);
-        }
-        match existing {
-            Some(key) => self.enter(conn, key, out),
-            None => {
-                self.create_room(conn, name, None, out);
-            }
-        }
+        let joined = self.let_in(request.conn, request.attribute(0), out);
+        self.refuse_if(request.conn, joined, out);
     }
 
     /// `<leave room="R" />`; answered in the form in which it was asked.
     pub(super) fn leave(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
-        let name = request.attribute(0);
-        let Some(key) = self.own_room(conn, name) else {
-            return self.refuse(conn, RefusalReason::UnknownTarget, "Not a known room", out);
-        };
-        self.depart(conn, key, out);
-        self.send_due_to(conn, out);
         let short = request.spelling(0) == "r";
-        self.answer(conn, out, |buffer| write::left(buffer, name, short));
+        let left = self.let_out(request.conn, request.attribute(0), short, out);
+        self.refuse_if(request.conn, left, out);
     }
 
     /// `<addchild parentroom="P" childroom="C" />`.
     pub(super) fn add_child(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
-        let (parent_name, name) = (request.attribute(0), request.attribute(1));
-        if !self.room_name_fits(conn, name, out) {
-            return;
+        let (parent, child) = (request.attribute(0), request.attribute(1));
+        let added = self.let_in_below(request.conn, parent, child, out);
+        self.refuse_if(request.conn, added, out);
+    }
+
+    /// Lets a session into a room, which is created if need be.
+    ///
+    /// # Errors
+    /// What the session is to be told, or whoever wanted it in there.
+    pub(super) fn let_in(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        self.check_room_name(name)?;
+        let existing = self.room_to_enter(conn, name)?;
+        self.check_room_counts(conn, existing.is_none())?;
+        match existing {
+            Some(key) => self.enter(conn, key, out),
+            None => self.create_room(conn, name, None, out),
         }
-        let Some(parent) = self.own_room(conn, parent_name) else {
-            return self.refuse(conn, RefusalReason::UnknownTarget, "No room by that name", out);
-        };
-        let existing = self.rooms.find(name);
-        if existing.is_some_and(|key| self.is_in(conn, key)) {
-            return self.refuse(
-                conn,
-                RefusalReason::WrongState,
-                "You are already in this room",
-                out,
-            );
-        }
+        Ok(())
+    }
+
+    /// Lets a session out of a room, and tells it so in one of two forms.
+    ///
+    /// # Errors
+    /// What the session is to be told, or whoever wanted it out of there.
+    pub(super) fn let_out(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        short: bool,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        let unknown = Refused::new(RefusalReason::UnknownTarget, "Not a known room");
+        let key = self.own_room(conn, name).ok_or(unknown)?;
+        self.depart(conn, key, out);
+        self.send_due_to(conn, out);
+        self.answer(conn, out, |buffer| write::left(buffer, name, short));
+        Ok(())
+    }
+
+    fn let_in_below(
+        &mut self,
+        conn: ConnId,
+        parent: &str,
+        name: &str,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        self.check_room_name(name)?;
+        let unknown = Refused::new(RefusalReason::UnknownTarget, "No room by that name");
+        let parent = self.own_room(conn, parent).ok_or(unknown)?;
+        let existing = self.room_to_enter(conn, name)?;
         let (above, cycle) = self.rooms.above(parent, existing.unwrap_or(RoomKey::MAX));
         if cycle {
             let error = "A room can't be listed under one of its own descendants";
-            return self.refuse(conn, RefusalReason::WrongState, error, out);
+            return Err(Refused::new(RefusalReason::WrongState, error));
         }
-        if let Err(error) = self.check_room_counts(conn, existing.is_none()) {
-            return self.refuse_for_limit(conn, &error, out);
-        }
+        self.check_room_counts(conn, existing.is_none())?;
         let below = existing.map_or(0, |key| self.rooms.below(key));
         let depth_max = self.settings.limits.room_depth_max;
         if exceeds(above + 1 + below, depth_max) {
             let error = format!("Child rooms nested too deep (limit {depth_max})");
-            return self.refuse_for_limit(conn, &error, out);
+            return Err(Refused::for_limit(error));
         }
         match existing {
             Some(key) => {
                 self.enter(conn, key, out);
                 self.rooms.list(parent, key);
             }
-            None => {
-                self.create_room(conn, name, Some(parent), out);
-            }
+            None => self.create_room(conn, name, Some(parent), out),
         }
         self.child_rooms_due(parent, conn, out);
+        Ok(())
     }
 
     /// `<getrooms />`.
@@ -138,29 +146,37 @@ impl Hub {
         self.sessions.find(conn).is_some_and(|session| session.rooms.contains(&key))
     }
 
-    fn room_name_fits(&self, conn: ConnId, name: &str, out: &mut impl Outlet) -> bool {
-        let max = self.settings.limits.room_bytes_max;
-        if name.len() > max {
-            self.refuse_for_limit(conn, &format!("Room name too long (limit {max} bytes)"), out);
-            return false;
+    /// The room of this name, if there is one; the session must not be in it.
+    fn room_to_enter(&self, conn: ConnId, name: &str) -> Result<Option<RoomKey>, Refused> {
+        let existing = self.rooms.find(name);
+        if existing.is_some_and(|key| self.is_in(conn, key)) {
+            return Err(Refused::new(RefusalReason::WrongState, "You are already in this room"));
         }
-        let tidy = nick::is_tidy(name);
-        if !tidy {
-            let error = "Room name with control characters or white space at its ends";
-            self.refuse(conn, RefusalReason::BadName, error, out);
-        }
-        tidy
+        Ok(existing)
     }
 
-    fn check_room_counts(&self, conn: ConnId, new: bool) -> Result<(), String> {
+    fn check_room_name(&self, name: &str) -> Result<(), Refused> {
+        let max = self.settings.limits.room_bytes_max;
+        if name.len() > max {
+            return Err(Refused::for_limit(format!("Room name too long (limit {max} bytes)")));
+        }
+        if !nick::is_tidy(name) {
+            let error = "Room name with control characters or white space at its ends";
+            return Err(Refused::new(RefusalReason::BadName, error));
+        }
+        Ok(())
+    }
+
+    fn check_room_counts(&self, conn: ConnId, new: bool) -> Result<(), Refused> {
         let limits = &self.settings.limits;
         let mine = self.sessions.find(conn).map_or(0, |session| session.rooms.len());
         if exceeds(mine + 1, limits.rooms_per_client_max) {
             let max = limits.rooms_per_client_max;
-            return Err(format!("You are in too many rooms (limit {max})"));
+            return Err(Refused::for_limit(format!("You are in too many rooms (limit {max})")));
         }
         if new && exceeds(self.rooms.len() + 1, limits.rooms_max) {
-            return Err(format!("Too many rooms (limit {})", limits.rooms_max));
+            let max = limits.rooms_max;
+            return Err(Refused::for_limit(format!("Too many rooms (limit {max})")));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::Hub;
 use super::command::Request;
-use super::reason::RefusalReason;
+use super::reason::{RefusalReason, Refused};
 use super::room::RoomKey;
 use super::types::{ConnId, Outlet};
 use crate::wire::write;
@@ -13,52 +13,76 @@ const OPEN_PARAMS: &str = "openParams";
 impl Hub {
     /// `<setparam room="R" name="K" value="V" />`.
     pub(super) fn set_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
         let (name, value) = (request.attribute(1), request.attribute(2));
-        let Some(key) = self.room_to_change(conn, request.attribute(0), name, out) else {
-            return;
-        };
-        if !self.param_fits(conn, name, value, out) {
-            return;
-        }
-        let Some(room) = self.rooms.room_mut(key) else {
-            return;
-        };
-        if let Err(error) = room.params.set(name, value, &self.settings.limits) {
-            return self.refuse_for_limit(conn, &error, out);
-        }
-        self.tell_params(key, Some((name, value)), out);
+        let set = self
+            .room_to_change(request.conn, request.attribute(0), name)
+            .and_then(|key| self.set_room_param(key, name, value, out));
+        self.refuse_if(request.conn, set, out);
     }
 
     /// `<removeparam room="R" name="K" />`.
     pub(super) fn remove_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
         let name = request.attribute(1);
-        let Some(key) = self.room_to_change(conn, request.attribute(0), name, out) else {
-            return;
-        };
+        let removed = self
+            .room_to_change(request.conn, request.attribute(0), name)
+            .and_then(|key| self.remove_room_param(key, name, out));
+        self.refuse_if(request.conn, removed, out);
+    }
+
+    /// `<clientparam name="K" value="V" />`.
+    pub(super) fn client_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let (name, value) = (request.attribute(0), request.attribute(1));
+        let set = self.set_client_param(request.conn, name, value, out);
+        self.refuse_if(request.conn, set, out);
+    }
+
+    /// Sets a param of a room, whoever wants it.
+    pub(super) fn set_room_param(
+        &mut self,
+        key: RoomKey,
+        name: &str,
+        value: &str,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        self.check_param(name, value)?;
+        if let Some(room) = self.rooms.room_mut(key) {
+            room.params.set(name, value, &self.settings.limits).map_err(Refused::for_limit)?;
+        }
+        self.tell_params(key, Some((name, value)), out);
+        Ok(())
+    }
+
+    /// Removes a param of a room, whoever wants it.
+    pub(super) fn remove_room_param(
+        &mut self,
+        key: RoomKey,
+        name: &str,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
         if name == OPEN_PARAMS {
-            return self.refuse(conn, RefusalReason::Rights, "openParams can't be removed", out);
+            return Err(Refused::new(RefusalReason::Rights, "openParams can't be removed"));
         }
         if let Some(room) = self.rooms.room_mut(key) {
             room.params.remove(name);
         }
         self.tell_params(key, None, out);
+        Ok(())
     }
 
-    /// `<clientparam name="K" value="V" />`.
-    pub(super) fn client_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
-        let (name, value) = (request.attribute(0), request.attribute(1));
-        if !self.param_fits(conn, name, value, out) {
-            return;
-        }
+    /// Sets a param of a session and tells its rooms.
+    pub(super) fn set_client_param(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        value: &str,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        self.check_param(name, value)?;
         let Some(session) = self.sessions.find_mut(conn) else {
-            return;
+            return Ok(());
         };
-        if let Err(error) = session.params_mut().set(name, value, &self.settings.limits) {
-            return self.refuse_for_limit(conn, &error, out);
-        }
+        let set = session.params_mut().set(name, value, &self.settings.limits);
+        set.map_err(Refused::for_limit)?;
         for &key in &session.rooms {
             let Some(room) = self.rooms.room_mut(key) else {
                 continue;
@@ -69,6 +93,7 @@ impl Hub {
             });
             out.push_all(room.roster(), None, message);
         }
+        Ok(())
     }
 
     /// The room whose params a session wants to change, if it may.
@@ -77,28 +102,23 @@ impl Hub {
         conn: ConnId,
         room_name: &str,
         param: &str,
-        out: &mut impl Outlet,
-    ) -> Option<RoomKey> {
-        let Some(key) = self.own_room(conn, room_name) else {
-            self.refuse(conn, RefusalReason::UnknownTarget, "No room by that name", out);
-            return None;
+    ) -> Result<RoomKey, Refused> {
+        let key = self.own_room(conn, room_name);
+        let Some((key, room)) = key.and_then(|key| Some((key, self.rooms.room(key)?))) else {
+            return Err(Refused::new(RefusalReason::UnknownTarget, "No room by that name"));
         };
-        let room = self.rooms.room(key)?;
-        let allowed = room.operator == Some(conn) || (room.open_params() && param != OPEN_PARAMS);
-        if !allowed {
-            self.refuse(conn, RefusalReason::Rights, "You must be an operator of this room", out);
-            return None;
+        if room.operator == Some(conn) || (room.open_params() && param != OPEN_PARAMS) {
+            return Ok(key);
         }
-        Some(key)
+        Err(Refused::new(RefusalReason::Rights, "You must be an operator of this room"))
     }
 
-    fn param_fits(&self, conn: ConnId, name: &str, value: &str, out: &mut impl Outlet) -> bool {
+    fn check_param(&self, name: &str, value: &str) -> Result<(), Refused> {
         let max = self.settings.limits.param_bytes_max;
-        let fits = name.len() <= max && value.len() <= max;
-        if !fits {
-            self.refuse_for_limit(conn, &format!("Param too long (limit {max} bytes)"), out);
+        if name.len() > max || value.len() > max {
+            return Err(Refused::for_limit(format!("Param too long (limit {max} bytes)")));
         }
-        fits
+        Ok(())
     }
 
     /// Tells the members one param, or all, and the parent's members their child rooms.

@@ -1,5 +1,6 @@
 //! Why connections are closed and requests refused, and a name for each reason that stays.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// An enum whose variants all have a label, and a list of them all: what is in the table can't be
@@ -61,7 +62,7 @@ labelled! {
         SlowReaderSoft = "slow_reader_soft",
         /// The fullest when `limits.backlogtotal` was reached.
         BacklogTotal = "backlog_total",
-        /// Root removed it.
+        /// Root or a plugin removed it.
         Kicked = "kicked",
         /// The policy was sent.
         PolicyServed = "policy_served",
@@ -116,6 +117,23 @@ labelled! {
     }
 }
 
+/// A request that is refused: why, and what its sender is told.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) reason: RefusalReason,
+    pub(super) error: Cow<'static, str>,
+}
+
+impl Refused {
+    pub(super) const fn new(reason: RefusalReason, error: &'static str) -> Self {
+        Self { reason, error: Cow::Borrowed(error) }
+    }
+
+    pub(super) const fn for_limit(error: String) -> Self {
+        Self { reason: RefusalReason::Limit, error: Cow::Owned(error) }
+    }
+}
+
 impl CloseReason {
     /// Whether a limit was the reason, so that the operator is warned.
     #[must_use]
@@ -166,7 +184,7 @@ impl fmt::Display for CloseReason {
             Self::SlowReader => "slow reader, over limits.backlog",
             Self::SlowReaderSoft => "slow reader, over limits.backlogsoft for too long",
             Self::BacklogTotal => "slow reader, the fullest when limits.backlogtotal was reached",
-            Self::Kicked => "kicked by root",
+            Self::Kicked => "kicked",
             Self::PolicyServed => "the policy was sent",
             Self::PolicyOnly => "no policy request on the policy port",
             Self::Shutdown => "the server stops",
