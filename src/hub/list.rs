@@ -11,11 +11,14 @@ use crate::wire::write;
 /// About what a name and its markup come to in a list.
 const ENTRY_BYTES: usize = 64;
 
+/// Says whether what a buffer holds may still become longer.
+pub(super) type Fits<'a> = &'a dyn Fn(&Vec<u8>) -> bool;
+
 /// Writes a list into a buffer, with or without params, and stops when the check it is given
 /// says that it has become too long.
-trait Writer: Fn(&mut Vec<u8>, bool, &dyn Fn(&Vec<u8>) -> bool) {}
+trait Writer: Fn(&mut Vec<u8>, bool, Fits<'_>) {}
 
-impl<F: Fn(&mut Vec<u8>, bool, &dyn Fn(&Vec<u8>) -> bool)> Writer for F {}
+impl<F: Fn(&mut Vec<u8>, bool, Fits<'_>)> Writer for F {}
 
 /// What has become of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +129,7 @@ impl Hub {
         &self,
         conn: ConnId,
         out: &mut impl Outlet,
-        write: impl Fn(&mut Vec<u8>, bool, &dyn Fn(&Vec<u8>) -> bool),
+        write: impl Fn(&mut Vec<u8>, bool, Fits<'_>),
     ) {
         let mut written = Written::default();
         self.answer(conn, out, |buffer| written = self.bounded(buffer, write));

@@ -34,7 +34,8 @@ impl Hub {
         if request.stanza.value("caps").is_some() {
             self.sessions.ask_capabilities(conn);
         }
-        let hashed = self.settings.root_password_hashed;
+        let settings = &self.settings;
+        let hashed = settings.root_password_hashed && settings.root_password.is_some();
         let (for_others, for_us) =
             if hashed { (root_password, None) } else { (None, root_password) };
         let root = for_us.is_some_and(|password| self.is_root(conn, nick, &password, out));

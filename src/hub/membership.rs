@@ -1,6 +1,7 @@
 //! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
 
 use super::command::Request;
+use super::list::Fits;
 use super::reason::{RefusalReason, Refused};
 use super::room::RoomKey;
 use super::session::Session;
@@ -106,16 +107,21 @@ impl Hub {
     /// `<getrooms />`.
     pub(super) fn tell_rooms(&self, request: &Request<'_>, out: &mut impl Outlet) {
         self.answer_bounded(request.conn, out, |buffer, with_params, fits| {
-            write::rooms_begin(buffer, self.rooms.len());
-            for room in self.rooms.iter() {
-                write::newline(buffer);
-                write::room(buffer, self.rooms.head(room), room.params.iter_if(with_params));
-                if !fits(buffer) {
-                    return;
-                }
-            }
-            write::rooms_end(buffer);
+            self.write_rooms(buffer, with_params, fits);
         });
+    }
+
+    /// Writes the answer to `getrooms`.
+    pub(super) fn write_rooms(&self, buffer: &mut Vec<u8>, with_params: bool, fits: Fits<'_>) {
+        write::rooms_begin(buffer, self.rooms.len());
+        for room in self.rooms.iter() {
+            write::newline(buffer);
+            write::room(buffer, self.rooms.head(room), room.params.iter_if(with_params));
+            if !fits(buffer) {
+                return;
+            }
+        }
+        write::rooms_end(buffer);
     }
 
     /// Takes a session out of every room, in the order in which it joined them.

@@ -23,7 +23,7 @@ use super::types::ConnId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registered {
     /// Stanza names: their stanzas go to [`Outlet::registered`](super::Outlet::registered).
-    /// Those that [`is_reserved_name`] knows are without effect or cut off their relaying.
+    /// None that [`is_reserved_name`] knows belongs here.
     pub names: BTreeSet<String>,
     /// Whether each login is asked about through [`Outlet::ask`](super::Outlet::ask). Logins
     /// that wait go on waiting when it is taken back: each still needs its verdict.
@@ -220,7 +220,8 @@ pub enum OrderError {
     NotLoggedIn(ConnId),
     /// There is no room by that name.
     NoRoom,
-    /// What the client would have been told, had it asked itself; or what nobody can do.
+    /// What the client would have been told, had it asked itself (its nick stands before it), or
+    /// what nobody can do.
     Refused(Box<str>),
     /// An answer would be longer than this many bytes.
     TooLarge(usize),

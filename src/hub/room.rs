@@ -60,10 +60,13 @@ impl Params {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
-        if let Some(place) = self.entries.iter().position(|param| &*param.0 == name) {
+    /// Removes a param; whether there was one.
+    pub(super) fn remove(&mut self, name: &str) -> bool {
+        let place = self.entries.iter().position(|param| &*param.0 == name);
+        if let Some(place) = place {
             self.bytes -= written_bytes(&self.entries.remove(place));
         }
+        place.is_some()
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {

@@ -6,6 +6,9 @@ use super::types::{Door, Note, Outlet};
 use super::{Hub, Login};
 use crate::wire::write;
 
+/// What a client is told that is removed.
+pub(super) const KICKED: &str = "You have been kicked from the server by an administrator";
+
 impl Hub {
     /// `<rmuser nickName="N" />`.
     pub(super) fn remove_user(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
@@ -17,8 +20,7 @@ impl Hub {
         };
         let (conn, nick) = (session.conn, session.nick.clone());
         out.note(Note::Kicked { by: Some(by), conn, nick: &nick });
-        let farewell = "You have been kicked from the server by an administrator";
-        self.error_and_close(conn, farewell, CloseReason::Kicked, out);
+        self.error_and_close(conn, KICKED, CloseReason::Kicked, out);
         self.answer(by, out, |buffer| write::info(buffer, &format!("Client {nick} kicked")));
     }
 

@@ -92,6 +92,11 @@ impl Session {
         self.params.get_or_insert_default()
     }
 
+    /// Removes a param; whether there was one.
+    pub(super) fn remove_param(&mut self, name: &str) -> bool {
+        self.params.as_mut().is_some_and(|params| params.remove(name))
+    }
+
     pub(super) fn logged_in(&self) -> bool {
         self.login == Login::Done
     }

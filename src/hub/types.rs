@@ -244,7 +244,7 @@ pub struct Settings {
     /// `[admin] password`; `None` when nobody can become root.
     pub root_password: Option<String>,
     /// Whether the root password is a hash, which the hub can't compare with what is given: it
-    /// asks through [`Outlet::ask`].
+    /// asks through [`Outlet::ask`], if there is one at all.
     pub root_password_hashed: bool,
     /// `[daemon] trustedproxies`: their sessions are as many as they like, until each is told
     /// its client's address.

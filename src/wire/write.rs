@@ -89,6 +89,9 @@ macro_rules! put {
     };
 }
 
+// Behind the macro, which it uses.
+pub mod answers;
+
 trait Part {
     fn put(self, buffer: &mut Vec<u8>);
 }

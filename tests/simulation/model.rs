@@ -376,7 +376,7 @@ impl Model {
             return;
         }
         self.session(conn).asked_capabilities = stanza.attribute("caps").is_some();
-        let hashed = self.settings.root_password_hashed;
+        let hashed = self.settings.root_password_hashed && self.settings.root_password.is_some();
         let root =
             !hashed && password.is_some() && password == self.settings.root_password.as_deref();
         if password.is_some() && !root && !hashed {

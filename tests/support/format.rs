@@ -22,6 +22,9 @@
 //! A-                       A ends its side and still reads.
 //! = allow A                The verdict on A's login, where logins are asked about; or refuse,
 //!                          or grant: it is root.
+//! plugin> <kick nick="A" /> An order of a plugin; hub only. `plugin` is no client, and what it
+//!                          gets is the error or the answer. In the first client's words
+//!                          `session="0.1"` is that client, the second is 1.2 and so on.
 //! @ 300s                   The virtual clock goes on (s or ms).
 //! A< <pong />              A gets exactly this stanza.
 //! A| more                  A newline and this are the next part of the line before.
@@ -39,6 +42,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use palabre::hub::Verdict;
+
+/// Who gives a plugin's orders.
+pub(crate) const PLUGIN: &str = "plugin";
 
 /// A key of the configuration with its section, and its value.
 pub(crate) type Setting = (String, String);
@@ -88,6 +94,8 @@ pub(crate) enum Act {
         client: String,
         verdict: Verdict,
     },
+    /// A plugin orders or asks something.
+    Order(Vec<u8>),
     Wait(Duration),
 }
 
@@ -99,7 +107,7 @@ impl Act {
             | Self::Send { client, .. }
             | Self::End { client }
             | Self::Verdict { client, .. } => Some(client),
-            Self::Wait(_) => None,
+            Self::Order(_) | Self::Wait(_) => None,
         }
     }
 }
@@ -323,6 +331,9 @@ impl Parser {
     }
 
     fn send(&mut self, number: usize, client: &str, bytes: Vec<u8>) -> Result<(), String> {
+        if client == PLUGIN {
+            return self.act(number, Act::Order(bytes));
+        }
         let known = self.connected.contains(client);
         let again = !known && self.steps()?.iter().any(|step| has_opened(step, client));
         if again {

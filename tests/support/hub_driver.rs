@@ -12,9 +12,11 @@ use palabre::hub::{
     Settings, Span, Time, Verdict,
 };
 use palabre::wire::framer::Framer;
+use palabre::wire::write;
 
 use super::checker::{Closed, Driver, Heard, HeardByClient, Wanted};
-use super::format::{Act, Setting, configuration};
+use super::format::{Act, PLUGIN, Setting, configuration};
+use super::orders::{self, Wish};
 
 /// 23 November 2026, 22:39:17.123456 UTC: the wall clock at the start of every conversation.
 const UNIX_START_US: u64 = 1_795_473_557_123_456;
@@ -28,6 +30,8 @@ pub(crate) struct HubDriver {
     clients: BTreeMap<String, Client>,
     opened: u32,
     said: Said,
+    /// What the plugin got.
+    answers: Vec<Vec<u8>>,
 }
 
 struct Client {
@@ -96,6 +100,7 @@ impl HubDriver {
             clients: BTreeMap::new(),
             opened: 0,
             said: Said::default(),
+            answers: Vec::new(),
         };
         driver.tell(Input::Registered(Box::new(registered)));
         Ok(driver)
@@ -104,6 +109,7 @@ impl HubDriver {
     /// Does one act, without ending the turn.
     pub(crate) fn act(&mut self, act: &Act) {
         match act {
+            Act::Order(bytes) => self.order(bytes),
             Act::Open { client, from, policy } => self.open(client, *from, *policy),
             Act::Send { client, bytes } => self.feed(client, bytes),
             Act::End { client } => self.end(client),
@@ -132,12 +138,31 @@ impl HubDriver {
             let closed = closed.map(|reason| Closed::For(words(reason)));
             all.insert(name.clone(), Heard { stanzas, closed });
         }
+        let answers = std::mem::take(&mut self.answers);
+        all.insert(PLUGIN.to_owned(), Heard { stanzas: answers, closed: None });
         self.clients.retain(|_, client| self.said.open.contains(&client.conn));
         all
     }
 
     fn tell(&mut self, input: Input<'_>) -> Progress {
         self.hub.handle(input, self.now, &mut self.said)
+    }
+
+    /// Does what a plugin's stanza asks for; there is one whole stanza in the bytes.
+    fn order(&mut self, bytes: &[u8]) {
+        let stanza = bytes.strip_suffix(b"\0").expect("a plugin sends whole stanzas");
+        let stanza = std::str::from_utf8(stanza).expect("a plugin sends text");
+        let document = roxmltree::Document::parse(stanza).expect("a plugin sends stanzas");
+        let mut answer = Vec::new();
+        let done = match orders::read(&document) {
+            Wish::Order(order) => self.hub.order(order, self.now, &mut self.said),
+            Wish::Query(query, bytes_max) => self.hub.tell(query, bytes_max, &mut answer),
+        };
+        if let Err(error) = done {
+            assert_eq!(answer, b"", "an answer and an error");
+            write::error(&mut answer, &error.to_string());
+        }
+        self.answers.extend(Some(answer).filter(|answer| !answer.is_empty()));
     }
 
     fn open(&mut self, name: &str, from: Option<IpAddr>, policy: bool) {

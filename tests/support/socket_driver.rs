@@ -85,6 +85,7 @@ impl SocketDriver {
                 }
                 Act::Open { .. } => return Err("only loopback is served; hub only?".to_owned()),
                 Act::Verdict { .. } => return Err("nobody decides here; hub only?".to_owned()),
+                Act::Order(_) => return Err("no plugin runs here; hub only?".to_owned()),
                 Act::Wait(_) => return Err("there is no virtual clock; hub only?".to_owned()),
             }
         }

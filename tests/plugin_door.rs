@@ -1,0 +1,265 @@
+//! What the hub tells plugins, and which of their answers count: where transcripts of clients
+//! can't show it.
+
+#[path = "simulation/recorder.rs"]
+mod recorder;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use palabre::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Order, OrderError, Query, Question, Receivers,
+    Registered, Settings, Time, Verdict, Who, is_reserved_name,
+};
+
+use recorder::{Asked, Done, Hook, Recorder, To};
+
+const A: ConnId = ConnId { slot: 0, generation: 1 };
+const B: ConnId = ConnId { slot: 1, generation: 1 };
+
+struct Server {
+    hub: Hub,
+    recorder: Recorder,
+}
+
+impl Server {
+    fn with(registered: Registered) -> Self {
+        let root_password = Some("a hash".to_owned());
+        let settings =
+            Settings { root_password, root_password_hashed: true, ..Settings::default() };
+        let mut server =
+            Self { hub: Hub::new(settings, HashKey(3, 4), 0), recorder: Recorder::default() };
+        server.tell(Input::Registered(Box::new(registered)));
+        server
+    }
+
+    /// Logins are asked about.
+    fn asking() -> Self {
+        Self::with(Registered { logins: true, ..Registered::default() })
+    }
+
+    /// What came of an input, to everybody.
+    fn tell(&mut self, input: Input<'_>) -> Vec<(ConnId, Done)> {
+        self.hub.handle(input, Time(0), &mut self.recorder);
+        self.hub.check_invariants();
+        self.recorder.take()
+    }
+
+    fn open(&mut self, conn: ConnId) {
+        self.recorder.open.insert(conn);
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.tell(Input::Opened { conn, address, door: Door::Main });
+    }
+
+    fn send(&mut self, conn: ConnId, frame: &str) -> Vec<(ConnId, Done)> {
+        let done = self.tell(Input::Frame { conn, frame: frame.as_bytes() });
+        self.tell(Input::TurnEnd);
+        self.recorder.flush();
+        done
+    }
+
+    /// A question about this connection's login.
+    fn ask(&mut self, conn: ConnId, connect: &str) -> Asked {
+        match self.send(conn, connect).as_slice() {
+            [(to, Done::Asked(asked))] if *to == conn => asked.clone(),
+            other => panic!("not asked but {other:?}"),
+        }
+    }
+
+    fn answer(&mut self, conn: ConnId, ask: u64, verdict: Verdict) -> Vec<(ConnId, Done)> {
+        self.tell(Input::Verdict { conn, ask, verdict })
+    }
+
+    fn log_in(&mut self, conn: ConnId, nick: &str) {
+        self.open(conn);
+        let done = self.send(conn, &format!("<connect nickname='{nick}'/>"));
+        assert!(is_in(&done), "{done:?}");
+    }
+}
+
+fn is_in(done: &[(ConnId, Done)]) -> bool {
+    matches!(done, [(_, Done::Text(text))] if text.starts_with("<connect isok='1'"))
+}
+
+#[test]
+fn a_question_shows_the_element_alone_with_all_its_attributes() {
+    let mut server = Server::asking();
+    server.open(A);
+    let asked = server.ask(
+        A,
+        "<?xml version='1.0'?><!-- n --> <connect nickname='N' password='p&amp;' x = '1'>y</connect >\r\n",
+    );
+    let element = "<connect nickname='N' password='p&amp;' x = '1'>y</connect >".to_owned();
+    let expected =
+        Asked { ask: 1, nick: "N".to_owned(), element, login: true, root_password: None };
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn root_passwords_that_are_hashed_are_asked_about_with_the_login_or_alone() {
+    let mut server = Server::asking();
+    server.open(A);
+    let asked = server.ask(A, "<connect nickname='N' rootpass='a&amp;b'/>");
+    assert!(asked.login);
+    assert_eq!(asked.root_password.as_deref(), Some("a&b"));
+    let mut server = Server::with(Registered::default());
+    server.open(A);
+    let asked = server.ask(A, "<connect nickname='N' rootpass='c'/>");
+    assert!(!asked.login);
+    assert_eq!(asked.root_password.as_deref(), Some("c"));
+}
+
+#[test]
+fn a_question_keeps_its_passwords_out_of_what_is_logged() {
+    let question = Question {
+        ask: 1,
+        conn: A,
+        nick: "N",
+        element: "<connect nickname='N' password='secret'/>",
+        login: true,
+        root_password: Some("secret"),
+    };
+    let shown = format!("{question:?}");
+    assert!(shown.contains("root: true") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_verdict_counts_once() {
+    let mut server = Server::asking();
+    server.open(A);
+    let ask = server.ask(A, "<connect nickname='N'/>").ask;
+    assert!(is_in(&server.answer(A, ask, Verdict::Allowed)));
+    for verdict in [Verdict::Allowed, Verdict::Refused, Verdict::Root] {
+        assert_eq!(server.answer(A, ask, verdict), []);
+    }
+}
+
+#[test]
+fn a_verdict_is_for_its_own_question() {
+    let mut server = Server::asking();
+    server.open(A);
+    server.open(B);
+    let first = server.ask(A, "<connect nickname='N'/>").ask;
+    let others = server.ask(B, "<connect nickname='M'/>").ask;
+    assert_eq!(server.answer(A, others, Verdict::Allowed), []);
+    assert_eq!(server.answer(A, first, Verdict::Refused).len(), 2, "told twice that it is not");
+    // The same session asks again, and what comes late was about another password.
+    let second = server.ask(A, "<connect nickname='N' password='other'/>").ask;
+    assert_eq!(server.answer(A, first, Verdict::Allowed), []);
+    assert!(is_in(&server.answer(A, second, Verdict::Allowed)));
+    assert_eq!(server.answer(A, 0, Verdict::Refused), []);
+}
+
+#[test]
+fn a_verdict_for_a_session_that_is_gone_does_nothing_to_its_successor() {
+    let mut server = Server::asking();
+    server.open(A);
+    let late = server.ask(A, "<connect nickname='N'/>").ask;
+    server.tell(Input::Ended { conn: A, reason: CloseReason::PeerClosed });
+    server.recorder.open.remove(&A);
+    assert_eq!(server.answer(A, late, Verdict::Allowed), []);
+    let successor = ConnId { generation: 2, ..A };
+    server.open(successor);
+    assert_eq!(server.answer(A, late, Verdict::Allowed), []);
+    assert_eq!(server.answer(successor, late, Verdict::Allowed), []);
+    let ask = server.ask(successor, "<connect nickname='N'/>").ask;
+    assert_eq!(server.answer(A, ask, Verdict::Allowed), []);
+    assert_eq!(server.answer(successor, late, Verdict::Allowed), []);
+    assert!(is_in(&server.answer(successor, ask, Verdict::Allowed)));
+}
+
+#[test]
+fn logins_that_wait_need_their_verdict_when_nobody_is_asked_any_more() {
+    let mut server = Server::asking();
+    server.open(A);
+    let ask = server.ask(A, "<connect nickname='N'/>").ask;
+    server.tell(Input::Registered(Box::default()));
+    server.log_in(B, "M");
+    assert!(is_in(&server.answer(A, ask, Verdict::Allowed)));
+}
+
+#[test]
+fn what_is_registered_stays_when_the_configuration_is_read_again() {
+    let names = ["hello".to_owned()].into();
+    let mut server = Server::with(Registered { logins: true, names, ..Registered::default() });
+    server.tell(Input::Reload(Box::default()));
+    assert!(server.hub.registered().names.contains("hello"));
+    server.open(A);
+    let ask = server.ask(A, "<connect nickname='N'/>").ask;
+    assert!(is_in(&server.answer(A, ask, Verdict::Allowed)));
+    let registered =
+        |element: &str| Done::Registered("N".to_owned(), "hello".to_owned(), element.to_owned());
+    let done = server.send(A, " <!-- n --><hello a='&lt;'>x</hello><!-- m -->");
+    assert_eq!(done, [(A, registered("<hello a='&lt;'>x</hello>"))]);
+    // It is handed out even when it can't be relayed.
+    let done = server.send(A, "<hello r='nowhere'/>");
+    let error = Done::Text("<error>No room by that name</error>".to_owned());
+    assert_eq!(done, [(A, registered("<hello r='nowhere'/>")), (A, error)]);
+}
+
+#[test]
+fn hooks_are_told_only_while_they_are_registered() {
+    let hooks = |on| Registered { joins: on, leaves: on, messages: on, ..Registered::default() };
+    let mut server = Server::with(hooks(true));
+    server.log_in(A, "A");
+    server.log_in(B, "B");
+    let heard = |done: Vec<(ConnId, Done)>| -> Vec<(ConnId, Hook)> {
+        let hook = |(conn, done)| match done {
+            Done::Hook(hook) => Some((conn, hook)),
+            Done::Text(_) | Done::Closed(_) | Done::Asked(_) | Done::Registered(..) => None,
+        };
+        done.into_iter().filter_map(hook).collect()
+    };
+    let name = str::to_owned;
+    let joined = heard(server.send(A, "<join room='R'/>"));
+    assert_eq!(joined, [(A, Hook::Joined(name("A"), name("R")))]);
+    let message = |to, text: &str| [(A, Hook::Message(name("A"), to, name(text)))];
+    let said = heard(server.send(A, "<m r='R' x='1'>a</m>"));
+    assert_eq!(said, message(To::Room(name("R")), "<m x='1' f=\"A\" r=\"R\">a</m>"));
+    let said = heard(server.send(A, "<move c='b'/>"));
+    assert_eq!(said, message(To::Client(name("B")), "<move f=\"A\"></move>"));
+    assert_eq!(heard(server.send(A, "<m r='S'>a</m>")), [], "it was not delivered");
+    let kick = Order::Kick { who: Who::Session(A), reason: None };
+    assert_eq!(server.hub.order(kick, Time(0), &mut server.recorder), Ok(()));
+    let left = heard(server.recorder.take());
+    assert_eq!(left, [(A, Hook::Left(name("A"), name("R")))]);
+
+    server.send(B, "<join room='R'/>");
+    server.tell(Input::Registered(Box::new(hooks(false))));
+    for frame in ["<m r='R'>a</m>", "<leave r='R'/>", "<join r='R'/>"] {
+        assert_eq!(heard(server.send(B, frame)), [], "{frame}");
+    }
+    server.tell(Input::Registered(Box::new(hooks(true))));
+    let left = heard(server.tell(Input::Shutdown));
+    assert_eq!(left, [(B, Hook::Left(name("B"), name("R")))]);
+}
+
+#[test]
+fn what_a_plugin_sends_is_no_message_for_plugins() {
+    let mut server = Server::with(Registered { messages: true, ..Registered::default() });
+    server.log_in(A, "A");
+    let order = Order::Deliver { to: Receivers::Everybody { except: None }, element: "<hi/>" };
+    assert_eq!(server.hub.order(order, Time(0), &mut server.recorder), Ok(()));
+    assert_eq!(server.recorder.take(), [(A, Done::Text("<hi/>".to_owned()))]);
+}
+
+#[test]
+fn an_answer_stands_behind_what_the_buffer_holds_and_an_error_leaves_it() {
+    let mut server = Server::with(Registered::default());
+    server.log_in(A, "A");
+    let mut buffer = b"<answer ask='1'>".to_vec();
+    let query = Query::Clients { room: None };
+    assert_eq!(server.hub.tell(query, 10, &mut buffer), Err(OrderError::TooLarge(10)));
+    assert_eq!(buffer, b"<answer ask='1'>");
+    assert_eq!(server.hub.tell(query, 100, &mut buffer), Ok(()));
+    assert!(buffer.starts_with(b"<answer ask='1'><clients nb='1'><client name='A' "));
+}
+
+#[test]
+fn names_of_the_server_are_reserved() {
+    for name in ["m", "msg", "connect", "join", "shutdown", "error", "clients", "pong"] {
+        assert!(is_reserved_name(name), "{name}");
+    }
+    for name in ["hello", "M", "", "event", "register"] {
+        assert!(!is_reserved_name(name), "{name}");
+    }
+}
