@@ -18,6 +18,8 @@ mod messages;
 mod model;
 #[path = "simulation/nicks.rs"]
 mod nicks;
+#[path = "simulation/orders.rs"]
+mod orders;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/recorder.rs"]
@@ -113,6 +115,34 @@ const MET: &[&str] = &[
     "hook: to a room",
     "hook: to everybody",
     "openParams can't be removed",
+    "plugin's error: Answer too large (limit  bytes)",
+    "plugin's error: No name specified",
+    "plugin's error: No room by that name",
+    "plugin's error: No room specified",
+    "plugin's error: No session by that id",
+    "plugin's error: No user connected with nickname",
+    "plugin's error: Not a known room",
+    "plugin's error: Param too long (limit  bytes)",
+    "plugin's error: Params too long together (limit  bytes)",
+    "plugin's error: Room name too long (limit  bytes)",
+    "plugin's error: Room name with control characters or white space at its ends",
+    "plugin's error: Session . has not logged in",
+    "plugin's error: Too many params (limit )",
+    "plugin's error: Too many rooms (limit )",
+    "plugin's error: You are already in this room",
+    "plugin's error: You are in too many rooms (limit )",
+    "plugin's error: openParams can't be removed",
+    "plugin: join",
+    "plugin: kick",
+    "plugin: leave",
+    "plugin: query",
+    "plugin: remove a client's param",
+    "plugin: remove a room's param",
+    "plugin: send to a client",
+    "plugin: send to a room",
+    "plugin: send to everybody",
+    "plugin: set a client's param",
+    "plugin: set a room's param",
     "registered",
 ];
 

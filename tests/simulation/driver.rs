@@ -7,6 +7,7 @@ use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Tim
 
 use super::generator::{self, Generator, Shape};
 use super::model::{Frame, HELP, Login, Model};
+use super::orders::{self, Wish};
 use super::random::Random;
 use super::recorder::{Done, Hook, Recorder, To};
 
@@ -157,6 +158,8 @@ impl Run {
             200..203 => self.reload(),
             203..206 => self.register(),
             206..220 => self.speak_for_the_gone(),
+            280..320 => self.order(),
+            320..330 => self.ask(),
             220..260 => self.let_time_pass(),
             260..270 => self.offer_early(),
             270..280 => self.tick(),
@@ -335,6 +338,69 @@ impl Run {
             self.model.verdict(conn, ask, verdict);
             self.compare();
         }
+    }
+
+    /// A plugin wants something done.
+    fn order(&mut self) {
+        let wish = self.wish();
+        let order = wish.order();
+        self.note(|| format!("{order:?}"));
+        let got = self.hub.order(order, self.now, &mut self.recorder);
+        let expected = self.model.order(&order);
+        self.compare_results(orders::kind(&order), &expected, &got.map_err(|e| e.to_string()));
+        self.compare();
+    }
+
+    /// A plugin wants to know something.
+    fn ask(&mut self) {
+        let wish = self.wish();
+        let (query, bytes_max) = (wish.query(), wish.bytes_max);
+        self.note(|| format!("{query:?} in {bytes_max} bytes"));
+        let mut buffer = b"<answer>".to_vec();
+        let got = self.hub.tell(query, bytes_max, &mut buffer).map_err(|error| error.to_string());
+        let text = String::from_utf8(buffer.split_off(8)).expect("an answer is UTF-8");
+        assert_eq!(buffer, b"<answer>", "what stood there stays");
+        assert!(got.is_ok() || text.is_empty(), "an error and {text}");
+        let expected = self.model.query(&query, bytes_max);
+        self.compare_results("query", &expected, &got.map(|()| text));
+        self.compare();
+    }
+
+    fn wish(&mut self) -> Wish {
+        let gone = self.gone.back().copied();
+        Wish::random(self.shape, &self.model, gone, &mut self.random)
+    }
+
+    /// What a plugin is told of what it wanted.
+    fn compare_results<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        what: &str,
+        expected: &Result<T, String>,
+        got: &Result<T, String>,
+    ) {
+        if expected != got {
+            let (seed, step) = (self.seed, self.step);
+            let inputs: Vec<&str> = self.inputs.iter().map(String::as_str).collect();
+            panic!(
+                "seed {seed}, step {step}: {what}\nexpected {expected:#?}\ngot {got:#?}\n\
+                 the last inputs, the failing one last:\n{}",
+                inputs.join("\n")
+            );
+        }
+        let met = match got {
+            Ok(_) => format!("plugin: {what}"),
+            Err(error) => {
+                let error = error.replace(|character: char| character.is_ascii_digit(), "");
+                let (head, tail) = error.split_once(": ").unwrap_or(("", &error));
+                // A nick stands before what its client would be told, and behind some errors.
+                let known = head.starts_with("No ").then_some(head);
+                format!("plugin's error: {}", known.unwrap_or(tail))
+            }
+        };
+        if self.keep_lines {
+            let _ = writeln!(self.record.lines, "  {met}");
+        }
+        *self.record.met.entry(met).or_default() += 1;
     }
 
     fn register(&mut self) {

@@ -37,7 +37,7 @@ pub(crate) const ROOMS: &[&str] = &[
 ];
 
 /// Names that no room may have, or only with other limits.
-const ODD_ROOMS: &[&str] = &[
+pub(crate) const ODD_ROOMS: &[&str] = &[
     " ",
     " lead",
     "trail ",
@@ -65,10 +65,10 @@ const ODD_NICKS: &[&str] = &[
     "\u{1F600} smile",
 ];
 
-const PARAM_NAMES: &[&str] =
+pub(crate) const PARAM_NAMES: &[&str] =
     &["title", "openParams", "colour", "x", "na'me", "k&<\">", "\u{E9}t\u{E9}"];
 
-const PARAM_VALUES: &[&str] = &[
+pub(crate) const PARAM_VALUES: &[&str] = &[
     "",
     "0",
     "1",

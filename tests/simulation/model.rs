@@ -45,8 +45,8 @@ pub(crate) struct Session {
     pub(crate) params: Vec<(String, String)>,
     /// In the order in which it joined them.
     pub(crate) rooms: Vec<u64>,
-    address: IpAddr,
-    door: Door,
+    pub(crate) address: IpAddr,
+    pub(crate) door: Door,
     opened: Time,
     stanzas: Bucket,
     /// Since when it has been over `stanzarate`, and when it was so last.
@@ -504,14 +504,20 @@ impl Model {
             return;
         };
         let nick = self.sessions[&target].nick.clone();
-        self.refuse(target, "You have been kicked from the server by an administrator");
-        self.close(target, CloseReason::Kicked);
+        self.kick(target, None);
         if target != conn {
             self.say(conn, format!("<info>Client {} kicked</info>", text::text(&nick)));
         }
     }
 
     // Ends.
+
+    /// Somebody is removed.
+    pub(crate) fn kick(&mut self, conn: ConnId, reason: Option<&str>) {
+        let usual = "You have been kicked from the server by an administrator";
+        self.refuse(conn, reason.unwrap_or(usual));
+        self.close(conn, CloseReason::Kicked);
+    }
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.forget(conn);

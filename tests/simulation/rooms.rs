@@ -33,7 +33,7 @@ pub(crate) enum Pending {
 }
 
 impl Pending {
-    const fn room(&self) -> u64 {
+    pub(crate) const fn room(&self) -> u64 {
         match self {
             Self::Roster(room, _) | Self::ChildRooms(room) => *room,
         }
@@ -74,7 +74,7 @@ impl Model {
         text::room(&room.name, room.members.len(), parent, params)
     }
 
-    fn full_room_text(&self, id: u64) -> String {
+    pub(crate) fn full_room_text(&self, id: u64) -> String {
         self.room_text(id, &self.rooms[&id].params)
     }
 
@@ -107,7 +107,7 @@ impl Model {
 
     // What is shared.
 
-    fn put_roster(&mut self, room: u64, by: ConnId) {
+    pub(crate) fn put_roster(&mut self, room: u64, by: ConnId) {
         let there =
             self.pending.iter().any(|entry| matches!(entry, Pending::Roster(id, _) if *id == room));
         if !there {
@@ -174,15 +174,21 @@ impl Model {
         let name = stanza.attribute("room").or(stanza.attribute("r")).unwrap_or_default();
         if name.is_empty() {
             self.refuse(conn, "No room specified");
-        } else if let Some(why) = self.why_no_room_name(name) {
-            self.refuse(conn, &why);
-        } else if self.room_inside(conn, name).is_some() {
-            self.refuse(conn, "You are already in this room");
-        } else if let Some(why) = self.why_not_one_more(conn, name) {
+        } else if let Some(why) = self.why_not_in(conn, name) {
             self.refuse(conn, &why);
         } else {
             self.go_in(conn, name, None);
         }
+    }
+
+    pub(crate) fn why_not_in(&self, conn: ConnId, name: &str) -> Option<String> {
+        if let Some(why) = self.why_no_room_name(name) {
+            return Some(why);
+        }
+        if self.room_inside(conn, name).is_some() {
+            return Some("You are already in this room".to_owned());
+        }
+        self.why_not_one_more(conn, name)
     }
 
     fn why_no_room_name(&self, name: &str) -> Option<String> {
@@ -205,7 +211,7 @@ impl Model {
     }
 
     /// The session goes into a room; one that does not exist is created, under `parent`.
-    fn go_in(&mut self, conn: ConnId, name: &str, parent: Option<u64>) {
+    pub(crate) fn go_in(&mut self, conn: ConnId, name: &str, parent: Option<u64>) {
         let nick = text::value(&self.sessions[&conn].nick);
         let shown = text::value(name);
         let room = self.find_room(name).unwrap_or_else(|| self.create(conn, name, parent));
@@ -330,14 +336,19 @@ impl Model {
             self.refuse(conn, "Not a known room");
             return;
         };
+        self.take_out(conn, room);
+        let name = text::value(name);
+        let short = format!("<leave r='{name}' />");
+        self.say(conn, if long.is_some() { format!("<leaved room='{name}' />") } else { short });
+    }
+
+    /// A member leaves a room; what is pending for it is sent.
+    pub(crate) fn take_out(&mut self, conn: ConnId, room: u64) {
         self.session(conn).rooms.retain(|other| *other != room);
         self.go_out(conn, room);
         if self.pending_concerns(conn) {
             self.send_pending();
         }
-        let name = text::value(name);
-        let short = format!("<leave r='{name}' />");
-        self.say(conn, if long.is_some() { format!("<leaved room='{name}' />") } else { short });
     }
 
     /// A member is gone from a room; the others learn of it.
@@ -419,13 +430,26 @@ impl Model {
         if !operator && (!self.is_open(room) || name == "openParams") {
             return self.refuse(conn, "You must be an operator of this room");
         }
+        if let Err(why) = self.change_param(room, name, content) {
+            self.refuse(conn, &why);
+        }
+    }
+
+    /// Sets a param, whoever may.
+    pub(crate) fn change_param(
+        &mut self,
+        room: u64,
+        name: &str,
+        content: &str,
+    ) -> Result<(), String> {
         if let Some(why) = self.why_no_param(&self.rooms[&room].params, name, content) {
-            return self.refuse(conn, &why);
+            return Err(why);
         }
         set(&mut self.room(room).params, name, content);
         let what = self.room_text(room, &[(name.to_owned(), content.to_owned())]);
         self.say_to_room(room, None, &what);
         self.tell_parent(room);
+        Ok(())
     }
 
     pub(crate) fn remove_param(&mut self, conn: ConnId, stanza: &Stanza) {
@@ -442,13 +466,21 @@ impl Model {
         if !operator && (!self.is_open(room) || name == "openParams") {
             return self.refuse(conn, "You must be an operator of this room");
         }
+        if let Err(why) = self.drop_param(room, name) {
+            self.refuse(conn, &why);
+        }
+    }
+
+    /// Removes a param, whoever may.
+    pub(crate) fn drop_param(&mut self, room: u64, name: &str) -> Result<(), String> {
         if name == "openParams" {
-            return self.refuse(conn, "openParams can't be removed");
+            return Err("openParams can't be removed".to_owned());
         }
         self.room(room).params.retain(|(there, _)| there != name);
         let what = self.full_room_text(room);
         self.say_to_room(room, None, &what);
         self.tell_parent(room);
+        Ok(())
     }
 
     /// A param has changed: members of the parent get its child rooms at once.
@@ -466,10 +498,12 @@ impl Model {
         let Some(content) = stanza.attribute("value") else {
             return self.refuse(conn, "No value specified");
         };
-        if let Some(why) = self.why_no_param(&self.sessions[&conn].params, name, content) {
-            return self.refuse(conn, &why);
+        if let Err(why) = self.change_client_param(conn, name, content) {
+            self.refuse(conn, &why);
         }
-        set(&mut self.session(conn).params, name, content);
+    }
+
+    pub(crate) fn tell_client_param(&mut self, conn: ConnId, name: &str, content: &str) {
         let nick = text::value(&self.sessions[&conn].nick);
         for room in self.sessions[&conn].rooms.clone() {
             let what = format!(
@@ -483,7 +517,7 @@ impl Model {
         }
     }
 
-    fn why_no_param(
+    pub(crate) fn why_no_param(
         &self,
         there: &[(String, String)],
         name: &str,
@@ -551,7 +585,7 @@ impl Model {
 }
 
 /// Sets a param: one that exists keeps its place, a new one goes last.
-fn set(params: &mut Vec<(String, String)>, name: &str, content: &str) {
+pub(crate) fn set(params: &mut Vec<(String, String)>, name: &str, content: &str) {
     match params.iter_mut().find(|(there, _)| there == name) {
         Some((_, old)) => content.clone_into(old),
         None => params.push((name.to_owned(), content.to_owned())),
