@@ -6,8 +6,10 @@
 //!
 //! A stanza's way: [`Hub::handle`] admits it (rate, login state), the strict parser reads it,
 //! [`command`] finds its verb, and one of `login`, `membership`, `param`, `message` and `root`
-//! does what it asks. `room` and `session` hold the tables, `pending` the lists that the changes
-//! of a turn share, `list` how they are written when they become long, `nick` the rules for names, `rate` the token buckets.
+//! does what it asks. What plugins want comes by [`Hub::order`] and [`Hub::tell`]: `plugin` has
+//! the words for it, `orders` does it. `room` and `session` hold the tables, `pending` the lists
+//! that the changes of a turn share, `list` how they are written when they become long, `nick`
+//! the rules for names, `rate` the token buckets.
 
 pub mod command;
 mod hash;

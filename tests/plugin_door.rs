@@ -7,8 +7,8 @@ mod recorder;
 use std::net::{IpAddr, Ipv4Addr};
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Order, OrderError, Query, Question, Receivers,
-    Registered, Settings, Time, Verdict, Who, is_reserved_name,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Order, OrderError, Outlet, Query,
+    Question, Receivers, Registered, Settings, Span, Time, Verdict, Who, is_reserved_name,
 };
 
 use recorder::{Asked, Done, Hook, Recorder, To};
@@ -252,6 +252,58 @@ fn an_answer_stands_behind_what_the_buffer_holds_and_an_error_leaves_it() {
     assert_eq!(buffer, b"<answer ask='1'>");
     assert_eq!(server.hub.tell(query, 100, &mut buffer), Ok(()));
     assert!(buffer.starts_with(b"<answer ask='1'><clients nb='1'><client name='A' "));
+}
+
+/// Keeps the notes alone.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Outlet for Notes {
+    fn encode(&mut self, _: impl FnOnce(&mut Vec<u8>)) -> Span {
+        Span::default()
+    }
+
+    fn push(&mut self, _: ConnId, _: Span) {}
+
+    fn close(&mut self, _: ConnId, _: CloseReason) {}
+
+    fn note(&mut self, note: Note<'_>) {
+        self.0.push(format!("{note:?}"));
+    }
+}
+
+#[track_caller]
+fn assert_noted(notes: &[String], expected: &[&str]) {
+    let pairs = notes.iter().zip(expected);
+    let all = pairs.filter(|(note, part)| note.contains(*part)).count();
+    assert!(all == notes.len() && all == expected.len(), "{notes:#?} are not {expected:?}");
+}
+
+#[test]
+fn notes_say_why_a_login_came_to_nothing_and_who_removed_whom() {
+    let root_password = Some("a hash".to_owned());
+    let settings = Settings { root_password, root_password_hashed: true, ..Settings::default() };
+    let mut hub = Hub::new(settings, HashKey(1, 2), 0);
+    let mut out = Notes::default();
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    hub.handle(Input::Opened { conn: A, address, door: Door::Main }, Time(0), &mut out);
+    let mut send = |frame: &[u8], verdict| {
+        hub.handle(Input::Frame { conn: A, frame }, Time(0), &mut out);
+        if let Some((ask, verdict)) = verdict {
+            hub.handle(Input::Verdict { conn: A, ask, verdict }, Time(0), &mut out);
+        }
+        std::mem::take(&mut out.0)
+    };
+    assert_noted(&send(b"<connect/>", None), &["why: NoNick"]);
+    assert_noted(&send(b"<connect nickname=' '/>", None), &["why: BadNick"]);
+    let connect = b"<connect nickname='N' rootpass='x'/>";
+    let refused = send(connect, Some((1, Verdict::Refused)));
+    assert_noted(&refused, &["RootRefused", "why: Unauthorised"]);
+    let allowed = send(connect, Some((2, Verdict::Allowed)));
+    assert_noted(&allowed, &["RootRefused", "root: false"]);
+    let kick = Order::Kick { who: Who::Nick("n"), reason: None };
+    assert_eq!(hub.order(kick, Time(0), &mut out), Ok(()));
+    assert_noted(&out.0, &["Kicked { by: None", "LoggedOut"]);
 }
 
 #[test]
