@@ -8,6 +8,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 use core::str::FromStr;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,12 +20,14 @@ use crate::limits::Limits;
 mod ini;
 mod keys;
 mod listen;
+mod modules;
 mod report;
 mod web;
 
 use ini::{Content, Fault};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
+pub use modules::Module;
 pub use report::key_tables;
 pub(crate) use web::is_authority;
 pub use web::{Tls, Web};
@@ -60,6 +63,8 @@ pub struct Config {
     pub log_level: Level,
     /// `[logging] logfile`, absolute; `None` logs to the console.
     pub log_file: Option<PathBuf>,
+    /// The plugins to run.
+    pub modules: Vec<Module>,
     /// What the hub lives by. Its `policy_ports` holds the ports as they are configured; who
     /// binds port 0 fills in [`policy_ports`] of what it got.
     pub settings: Settings,
@@ -74,7 +79,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let values = Values { ip: vec![Place::LOOPBACK], ..Values::default() };
-        Self::assemble(None, values, vec![Origin::Default; KEYS.len()], Vec::new())
+        Self::assemble(None, values, vec![Origin::Default; KEYS.len()], Vec::new(), Vec::new())
     }
 }
 
@@ -115,6 +120,9 @@ impl Config {
         if self.pid_file != running.pid_file {
             names.push("[daemon] pidfile");
         }
+        if self.modules != running.modules {
+            names.push("[modules] and [module …]");
+        }
         if self.policy_port != running.policy_port {
             names.push("[crossdomain] policyport");
         }
@@ -126,6 +134,7 @@ impl Config {
         values: Values,
         origins: Vec<Origin>,
         warnings: Vec<String>,
+        modules: Vec<Module>,
     ) -> Self {
         let listen = resolve(&values);
         let ports: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();
@@ -149,6 +158,7 @@ impl Config {
             log_file: values.log_file.clone(),
             settings,
             web: web(&values),
+            modules,
             warnings,
             values,
             origins,
@@ -352,20 +362,22 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
         let mut values = Values { ip: vec![Place::LOOPBACK], ..Values::default() };
         let mut origins = vec![Origin::Default; KEYS.len()];
         override_by(arguments, &mut values, &mut origins);
-        return Ok(Config::assemble(None, values, origins, Vec::new()));
+        return Ok(Config::assemble(None, values, origins, Vec::new(), Vec::new()));
     };
     let mut draft = Draft::new(path.clone());
     draft.read(&text);
     make_absolute(&mut draft.values, &arguments.directory);
     override_by(arguments, &mut draft.values, &mut draft.origins);
     draft.cross_check();
+    draft.find_modules(&arguments.directory);
     if !draft.problems.is_empty() {
         draft.problems.sort_by_key(|problem| problem.line);
         return Err(Error::Invalid { problems: draft.problems, pid_file: draft.values.pid_file });
     }
     draft.warn();
     let source = arguments.directory.join(path);
-    Ok(Config::assemble(Some(source), draft.values, draft.origins, draft.warnings))
+    let Draft { values, origins, warnings, modules, .. } = draft;
+    Ok(Config::assemble(Some(source), values, origins, warnings, modules))
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
@@ -427,6 +439,9 @@ struct Draft {
     origins: Vec<Origin>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    /// `[module NAME]`, by name.
+    module_sections: BTreeMap<String, modules::Section>,
+    modules: Vec<Module>,
 }
 
 impl Draft {
@@ -437,6 +452,8 @@ impl Draft {
             origins: vec![Origin::Default; KEYS.len()],
             problems: Vec::new(),
             warnings: Vec::new(),
+            module_sections: BTreeMap::new(),
+            modules: Vec::new(),
         }
     }
 
@@ -474,11 +491,16 @@ impl Draft {
         if SECTIONS.iter().any(|section| section.eq_ignore_ascii_case(name)) {
             return true;
         }
+        if let Some(module) = modules::named(name) {
+            let section = modules::Section::at(line);
+            self.module_sections.entry(module.to_owned()).or_insert(section);
+            return true;
+        }
         let nearest = nearest(name, SECTIONS.iter().copied()).map(|section| format!("[{section}]"));
         let problem = self.problem(line, name, "");
         self.problems.push(Problem {
             found: "an unknown section".to_owned(),
-            needs: format!("one of [{}]", SECTIONS.join("], [")),
+            needs: format!("one of [{}], [module NAME]", SECTIONS.join("], [")),
             nearest,
             ..problem
         });
@@ -487,6 +509,9 @@ impl Draft {
 
     fn entry(&mut self, section: &str, name: String, value: &str, line: usize) {
         let problem = self.problem(line, section, &name);
+        if let Some(module) = modules::named(section) {
+            return self.module_entry(module, &name, value, problem);
+        }
         let Some(index) = keys::find(section, &name) else {
             self.problems.push(unknown_key(problem));
             return;
@@ -502,6 +527,63 @@ impl Draft {
         self.origins[index] = Origin::Line(line);
         if let Err(refused) = KEYS[index].kind.read(&mut self.values, value) {
             self.problems.push(Problem { found: refused.found, needs: refused.needs, ..problem });
+        }
+    }
+
+    /// A line of a `[module NAME]` section.
+    fn module_entry(&mut self, module: &str, name: &str, value: &str, problem: Problem) {
+        if !modules::KEYS.iter().any(|key| key.eq_ignore_ascii_case(name)) {
+            let nearest = nearest(name, modules::KEYS.into_iter()).map(str::to_owned);
+            self.problems.push(Problem {
+                found: "an unknown key".to_owned(),
+                needs: format!("one of {}", modules::KEYS.join(", ")),
+                nearest,
+                ..problem
+            });
+            return;
+        }
+        let value = ini::unescape(value).unwrap_or_else(|_| value.into());
+        let Some(section) = self.module_sections.get_mut(module) else { return };
+        match section.read(name, &value, problem.line) {
+            Ok(None) => {}
+            Ok(Some(first)) => self.problems.push(Problem {
+                found: "the key a second time".to_owned(),
+                needs: format!("it once; the first is in line {first}"),
+                ..problem
+            }),
+            Err(refused) => self.problems.push(Problem {
+                found: refused.found,
+                needs: refused.needs,
+                ..problem
+            }),
+        }
+    }
+
+    /// Finds the programs of `[modules] list`.
+    fn find_modules(&mut self, directory: &Path) {
+        let directory = directory.join(&self.file);
+        let directory = directory.parent().unwrap_or(Path::new("/"));
+        let none = modules::Section::default();
+        for name in &self.values.modules {
+            let section = self.module_sections.get(name).unwrap_or(&none);
+            match section.module(name, &self.values.module_path, directory) {
+                Ok(module) => self.modules.push(module),
+                Err(refused) => {
+                    let line = self.line_of("modules", "list");
+                    let problem = self.problem(line, "modules", "list");
+                    let (found, needs) = (refused.found, refused.needs);
+                    self.problems.push(Problem { found, needs, ..problem });
+                }
+            }
+        }
+        for (name, section) in &self.module_sections {
+            if !self.values.modules.contains(name) {
+                self.warnings.push(format!(
+                    "{}:{}: [module {name}]: [modules] list does not name it, so it is not run",
+                    self.file.display(),
+                    section.line
+                ));
+            }
         }
     }
 
@@ -633,17 +715,6 @@ impl Draft {
         if self.values.use_database {
             let line = self.line_of("database", "usedatabase");
             told.push((line, "[database] usedatabase: this version uses no database".to_owned()));
-        }
-        let line = self.line_of("modules", "list");
-        for module in &self.values.modules {
-            told.push((
-                line,
-                format!("[modules] list: the module {module} is not run by this version"),
-            ));
-        }
-        if !self.values.modules.is_empty() {
-            let text = "[modules] list: logins are not checked by any module, everybody may log in";
-            told.push((line, text.to_owned()));
         }
         let Limits { stanza_bytes_max, nick_bytes_max, room_bytes_max, .. } = self.values.limits;
         // An empty element gets an end tag, and the names of sender and room escaped.

@@ -37,6 +37,7 @@ pub(super) struct Values {
     pub(super) db_database: String,
     pub(super) db_request: String,
     pub(super) modules: Vec<String>,
+    pub(super) module_path: Vec<PathBuf>,
     pub(super) relay_names: RelayNames,
     pub(super) full_roster: usize,
     pub(super) http: bool,
@@ -74,6 +75,7 @@ impl Default for Values {
             db_database: String::new(),
             db_request: String::new(),
             modules: Vec::new(),
+            module_path: super::modules::PATH.map(PathBuf::from).to_vec(),
             relay_names: RelayNames::default(),
             full_roster: FULL_ROSTER_MEMBERS,
             http: true,
@@ -127,6 +129,8 @@ pub(super) enum Kind {
     LogLevel,
     Domains,
     Modules,
+    /// `[modules] path`.
+    ModulePath,
     RelayNames,
     /// Addresses and networks.
     Networks(fn(&mut Values) -> &mut Vec<IpNet>),
@@ -158,7 +162,7 @@ pub(super) struct Refused {
     pub(super) needs: String,
 }
 
-fn refused(found: &str, needs: impl Into<String>) -> Refused {
+pub(super) fn refused(found: &str, needs: impl Into<String>) -> Refused {
     let found = if found.is_empty() { "nothing".to_owned() } else { format!("{found:?}") };
     Refused { found, needs: needs.into() }
 }
@@ -200,7 +204,12 @@ impl Kind {
                     text.parse().map_err(|LevelError| refused(text, LevelError.to_string()))?;
             }
             Self::Domains => values.domains = words(text).map(domain).collect::<Result<_, _>>()?,
-            Self::Modules => values.modules = words(text).map(module).collect::<Result<_, _>>()?,
+            Self::Modules => values.modules = modules(text)?,
+            Self::ModulePath => {
+                let paths = text.split(|c: char| c == ',' || c == ':' || c.is_whitespace());
+                values.module_path =
+                    paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+            }
             Self::RelayNames => {
                 values.relay_names = match text.to_ascii_lowercase().as_str() {
                     "safe" => RelayNames::Safe,
@@ -229,6 +238,7 @@ impl Kind {
             Self::Text(_)
                 | Self::Domains
                 | Self::Modules
+                | Self::ModulePath
                 | Self::Places
                 | Self::Networks(_)
                 | Self::Origins
@@ -255,6 +265,10 @@ impl Kind {
             Self::LogLevel => values.log_level.to_string(),
             Self::Domains => values.domains.join(" "),
             Self::Modules => values.modules.join(","),
+            Self::ModulePath => {
+                let paths = values.module_path.iter().map(|path| path.display().to_string());
+                paths.collect::<Vec<_>>().join(" ")
+            }
             Self::RelayNames => match values.relay_names {
                 RelayNames::Safe => "safe".to_owned(),
                 RelayNames::Any => "any".to_owned(),
@@ -275,7 +289,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
-fn flag(text: &str) -> Result<bool, Refused> {
+pub(super) fn flag(text: &str) -> Result<bool, Refused> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -316,6 +330,17 @@ fn domain(word: &str) -> Result<String, Refused> {
         return Ok(word.to_owned());
     }
     Err(refused(word, "domains separated by blanks, such as example.org, *.example.org or *"))
+}
+
+fn modules(text: &str) -> Result<Vec<String>, Refused> {
+    let mut modules: Vec<String> = Vec::new();
+    for word in words(text) {
+        if modules.iter().any(|known| known == word) {
+            return Err(refused(word, "each module once"));
+        }
+        modules.push(module(word)?);
+    }
+    Ok(modules)
 }
 
 fn module(word: &str) -> Result<String, Refused> {
@@ -407,7 +432,9 @@ pub(super) static KEYS: &[Key] = keys![
     "database" "dbDatabase" Kind::Text(|v| &mut v.db_database), "text", "not served yet";
     "database" "dbRequest" Kind::Text(|v| &mut v.db_request), "SQL", "not served yet";
     "modules" "list" Kind::Modules, "names",
-        "Python modules of the old server, separated by commas; not run, a warning names each";
+        "the plugins to run, separated by commas; each may have a section `[module NAME]`";
+    "modules" "path" Kind::ModulePath, "directories",
+        "where their programs are looked for, separated by blanks; relative to this file";
     "web" "http" Kind::Flag(|v| &mut v.http), "true, false",
         "whether HTTP is taken at all; false: no WebSocket and no page either";
     "web" "websocket" Kind::Flag(|v| &mut v.websocket), "true, false",

@@ -1,0 +1,188 @@
+//! `[modules]` and the `[module NAME]` sections: which programs are run as plugins.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::keys::{Refused, flag, refused};
+
+/// Where modules are looked for.
+pub(super) const PATH: [&str; 2] = ["/usr/lib/palabre/modules", "modules"];
+
+/// Seconds that a plugin has to register and to answer.
+const TIMEOUT_S: u64 = 5;
+
+/// More is no answer that anybody waits for.
+const TIMEOUT_MAX_S: u64 = 300;
+
+/// A program that is run as a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// What it is told behind its name.
+    pub arguments: Vec<String>,
+    /// Where it stands: beside the configuration.
+    pub directory: PathBuf,
+    /// What its environment has besides the server's own.
+    pub environment: Vec<(String, String)>,
+    /// Whether it is started again when it ends.
+    pub restart: bool,
+    /// Seconds within which it has to register and to answer.
+    pub timeout_s: u64,
+}
+
+/// What a `[module NAME]` section says.
+#[derive(Clone, Debug)]
+pub(super) struct Section {
+    /// The line of its header.
+    pub(super) line: usize,
+    command: Vec<String>,
+    restart: bool,
+    timeout_s: u64,
+    environment: Vec<(String, String)>,
+    /// Keys that it has, and where.
+    seen: BTreeMap<String, usize>,
+}
+
+/// The keys of such a section.
+pub(super) const KEYS: [&str; 4] = ["command", "restart", "timeout", "environment"];
+
+impl Default for Section {
+    fn default() -> Self {
+        Self {
+            line: 0,
+            command: Vec::new(),
+            restart: true,
+            timeout_s: TIMEOUT_S,
+            environment: Vec::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+}
+
+/// The module that a section's header names: `module NAME`.
+pub(super) fn named(section: &str) -> Option<&str> {
+    let (word, name) = section.split_once(char::is_whitespace)?;
+    word.eq_ignore_ascii_case("module").then_some(name.trim())
+}
+
+impl Section {
+    /// An empty one, whose header stands in this line.
+    pub(super) fn at(line: usize) -> Self {
+        Self { line, ..Self::default() }
+    }
+
+    /// Reads one of its lines; `Ok(Some)` is the line where the key stood already.
+    pub(super) fn read(
+        &mut self,
+        key: &str,
+        value: &str,
+        line: usize,
+    ) -> Result<Option<usize>, Refused> {
+        let key = key.to_ascii_lowercase();
+        if let Some(first) = self.seen.insert(key.clone(), line) {
+            return Ok(Some(first));
+        }
+        let split = |needs: &str| shlex::split(value).ok_or_else(|| refused(value, needs));
+        match key.as_str() {
+            "command" => {
+                self.command = split("a program and its arguments, quotes closed")?;
+            }
+            "restart" => self.restart = flag(value)?,
+            "timeout" => {
+                let seconds = value.parse().ok().filter(|s| (1..=TIMEOUT_MAX_S).contains(s));
+                let needs = || format!("seconds from 1 to {TIMEOUT_MAX_S}");
+                self.timeout_s = seconds.ok_or_else(|| refused(value, needs()))?;
+            }
+            _ => {
+                let needs = "NAME=value pairs separated by blanks, quotes closed";
+                for word in split(needs)? {
+                    let pair = word.split_once('=').filter(|(name, _)| !name.is_empty());
+                    let (name, value) = pair.ok_or_else(|| refused(&word, needs))?;
+                    self.environment.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The module of this section, or of none.
+    ///
+    /// # Errors
+    /// What was found and what would be right, when there is no such program.
+    pub(super) fn module(
+        &self,
+        name: &str,
+        paths: &[PathBuf],
+        directory: &Path,
+    ) -> Result<Module, Refused> {
+        let (program, arguments) = match self.command.split_first() {
+            Some((program, arguments)) => (command(program, directory), arguments.to_vec()),
+            None => (find(name, paths, directory)?, Vec::new()),
+        };
+        let mut environment = vec![("PALABRE_PLUGIN".to_owned(), name.to_owned())];
+        environment.extend(self.environment.iter().cloned());
+        Ok(Module {
+            name: name.to_owned(),
+            program,
+            arguments,
+            directory: directory.to_owned(),
+            environment,
+            restart: self.restart,
+            timeout_s: self.timeout_s,
+        })
+    }
+}
+
+/// A program by its path, or by its name where a shell would find it.
+fn command(program: &str, directory: &Path) -> PathBuf {
+    if program.contains('/') { directory.join(program) } else { PathBuf::from(program) }
+}
+
+/// The executable of this name, with or without an extension.
+fn find(name: &str, paths: &[PathBuf], directory: &Path) -> Result<PathBuf, Refused> {
+    let mut unusable = None;
+    for path in paths {
+        let path = directory.join(path);
+        let mut found: Vec<PathBuf> = std::fs::read_dir(&path)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|file| is_named(file, name))
+            .collect();
+        found.sort();
+        if let Some(program) = found.iter().find(|file| is_executable(file)) {
+            return Ok(program.clone());
+        }
+        unusable = unusable.or_else(|| found.into_iter().next());
+    }
+    let shown = |path: &PathBuf| directory.join(path).display().to_string();
+    let places = paths.iter().map(shown).collect::<Vec<_>>().join(" or ");
+    Err(match unusable {
+        Some(file) => Refused {
+            found: format!("{name}, whose file {} is not executable", file.display()),
+            needs: "a program (chmod +x); a module of the old server, a class in Python 2, has to \
+                    become one: the README says how"
+                .to_owned(),
+        },
+        None => Refused {
+            found: format!("{name}, and there is no such file"),
+            needs: format!(
+                "an executable {name} or {name}.* in {places}, or a section [module {name}] with \
+                 a command"
+            ),
+        },
+    })
+}
+
+fn is_named(file: &Path, name: &str) -> bool {
+    let file = file.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+    file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn is_executable(file: &Path) -> bool {
+    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
