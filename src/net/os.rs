@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use mio::event::Event as MioEvent;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
-use super::world::{Event, Socket, World};
+use super::process::Piped;
+use super::world::{Event, Process, Socket, World};
+use crate::config::Module;
 use crate::hub::Time;
 
 /// Events taken from the system at once; more wait for the next turn.
@@ -27,7 +29,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Takes the signals that a server obeys; they wait until it looks at them.
 pub(super) fn signals() -> io::Result<Signals> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP])
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCHLD])
 }
 
 /// Listeners and signals of the process.
@@ -37,14 +39,18 @@ pub(super) struct Os {
     listeners: Vec<TcpListener>,
     signals: Signals,
     signal_token: usize,
+    /// How many processes there may be; their tokens follow.
+    processes: usize,
     start: Instant,
 }
 
 impl Os {
-    /// Takes over bound listeners, and the signals that [`signals`] has taken.
+    /// Takes over bound listeners, and the signals that [`signals`] has taken; so many processes
+    /// may be started.
     pub(super) fn new(
         listeners: Vec<std::net::TcpListener>,
         mut signals: Signals,
+        processes: usize,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
@@ -54,12 +60,13 @@ impl Os {
         let signal_token = listeners.len();
         poll.registry().register(&mut signals, Token(signal_token), Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS_PER_POLL);
-        Ok(Self { poll, events, listeners, signals, signal_token, start: Instant::now() })
+        let start = Instant::now();
+        Ok(Self { poll, events, listeners, signals, signal_token, processes, start })
     }
 
     /// The token of the first connection's slot.
     const fn first_token(&self) -> usize {
-        self.signal_token + 1
+        self.signal_token + 1 + self.processes
     }
 }
 
@@ -82,9 +89,12 @@ impl World for Os {
                 events.push(ready(event, token - first));
             } else if token < self.signal_token {
                 events.push(Event::Acceptable { listener: token });
+            } else if token > self.signal_token {
+                events.push(Event::ProcessReady { index: token - self.signal_token - 1 });
             } else {
                 events.extend(self.signals.pending().map(|signal| match signal {
                     SIGHUP => Event::Reload,
+                    SIGCHLD => Event::ProcessEnded,
                     _ => Event::Stop,
                 }));
             }
@@ -109,6 +119,12 @@ impl World for Os {
     fn register(&mut self, socket: &mut TcpStream, slot: usize) -> io::Result<()> {
         let token = Token(self.first_token() + slot);
         self.poll.registry().register(socket, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
+        debug_assert!(index < self.processes, "there is a token for each");
+        let token = Token(self.signal_token + 1 + index);
+        Ok(Box::new(Piped::start(module, self.poll.registry(), token)?))
     }
 
     fn stop_listening(&mut self) {
@@ -206,7 +222,7 @@ mod tests {
     fn an_accepted_connection_has_no_delay_and_is_checked_after_silence() {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut world = Os::new(vec![listener], signals().unwrap()).unwrap();
+        let mut world = Os::new(vec![listener], signals().unwrap(), 0).unwrap();
         for (seconds, timeout) in [(300, Some(Duration::from_secs(330))), (0, None)] {
             world.set_idle_time(seconds);
             let _client = std::net::TcpStream::connect(address).unwrap();

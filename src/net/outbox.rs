@@ -66,7 +66,7 @@ impl Outbox {
         &mut self,
         pieces: Pieces<'_>,
         joined: &mut Vec<u8>,
-        socket: &mut impl Socket,
+        socket: &mut (impl Socket + ?Sized),
         writable: bool,
         max: usize,
     ) -> Flush {
@@ -119,7 +119,11 @@ impl Outbox {
         self.0.as_ref().map_or(&[], |waiting| &waiting.bytes[waiting.head..])
     }
 
-    fn send_slices(&self, pieces: Pieces<'_>, socket: &mut impl Socket) -> io::Result<usize> {
+    fn send_slices(
+        &self,
+        pieces: Pieces<'_>,
+        socket: &mut (impl Socket + ?Sized),
+    ) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         let backlog = Some(self.waiting()).filter(|waiting| !waiting.is_empty());
@@ -189,11 +193,11 @@ impl Waiting {
     }
 }
 
-fn send(socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
+fn send(socket: &mut (impl Socket + ?Sized), bytes: &[u8]) -> io::Result<usize> {
     write(socket, &[IoSlice::new(bytes)])
 }
 
-fn write(socket: &mut impl Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+fn write(socket: &mut (impl Socket + ?Sized), slices: &[IoSlice<'_>]) -> io::Result<usize> {
     loop {
         match socket.write(slices) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

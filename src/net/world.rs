@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::Module;
 use crate::hub::Time;
 
 /// A connected socket that never blocks.
@@ -35,6 +36,22 @@ pub trait Socket {
     fn set_idle_time(&mut self, seconds: u64);
 }
 
+/// A process of our own: reading is its standard output, writing its standard input, which
+/// [`Socket::shutdown_write`] ends.
+pub trait Process: Socket + std::fmt::Debug {
+    /// Reads what it has said on its standard error.
+    ///
+    /// # Errors
+    /// As [`Socket::read`].
+    fn read_error(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// How it ended, in words, once it has; it is asked after [`Event::ProcessEnded`].
+    fn ended(&mut self) -> Option<String>;
+
+    /// Asks it to end, or with `force` ends it.
+    fn kill(&mut self, force: bool);
+}
+
 /// Something that happened; it only sets flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -54,9 +71,16 @@ pub enum Event {
         /// The peer has ended its side; a short read does not prove that all was read.
         read_closed: bool,
     },
-    /// The process was asked to stop.
+    /// A process can be read, on either of its outputs, or written to.
+    ProcessReady {
+        /// The index under which it was started.
+        index: usize,
+    },
+    /// A process has ended; nobody says which.
+    ProcessEnded,
+    /// The server was asked to stop.
     Stop,
-    /// The process was asked to read its configuration again.
+    /// The server was asked to read its configuration again.
     Reload,
 }
 
@@ -90,6 +114,15 @@ pub trait World {
     /// # Errors
     /// When the system refuses.
     fn register(&mut self, socket: &mut Self::Socket, slot: usize) -> io::Result<()>;
+
+    /// Starts a process whose events come under this index.
+    ///
+    /// # Errors
+    /// When there is no such program, or the system refuses.
+    fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
+        let _ = (index, module);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Stops listening; connections that wait are refused by the system.
     fn stop_listening(&mut self);
