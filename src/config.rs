@@ -74,6 +74,7 @@ pub struct Config {
     pub warnings: Vec<String>,
     values: Values,
     origins: Vec<Origin>,
+    module_sections: BTreeMap<String, modules::Section>,
 }
 
 impl Default for Config {
@@ -162,6 +163,7 @@ impl Config {
             warnings,
             values,
             origins,
+            module_sections: BTreeMap::new(),
         }
     }
 }
@@ -376,8 +378,9 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
     }
     draft.warn();
     let source = arguments.directory.join(path);
-    let Draft { values, origins, warnings, modules, .. } = draft;
-    Ok(Config::assemble(Some(source), values, origins, warnings, modules))
+    let Draft { values, origins, warnings, modules, module_sections, .. } = draft;
+    let config = Config::assemble(Some(source), values, origins, warnings, modules);
+    Ok(Config { module_sections, ..config })
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {

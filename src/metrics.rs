@@ -27,6 +27,10 @@ pub struct Metrics {
     pub deliveries: u64,
     /// Bytes written.
     pub bytes_out: u64,
+    /// Stanzas that plugins have sent.
+    pub plugin_frames_in: u64,
+    /// Stanzas that plugins were not sent because they did not read.
+    pub plugin_drops: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// How long they took, the waiting for events left out.

@@ -11,6 +11,8 @@ mod desk;
 mod os;
 mod outbox;
 mod pages;
+mod plugins;
+mod process;
 mod proxy;
 pub(crate) use os::{listen, raise_descriptor_limit};
 pub mod server;
@@ -29,7 +31,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{info, warn};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::config::{Config, Listen, policy_ports};
+use crate::config::{Config, Listen, Module, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::logging;
@@ -80,6 +82,7 @@ pub struct Listening {
     policy_addresses: Vec<SocketAddr>,
     descriptors: usize,
     settings: Settings,
+    modules: Vec<Module>,
     signals: Signals,
 }
 
@@ -107,6 +110,7 @@ pub fn bind(config: &Config) -> Result<Listening, Error> {
         policy_addresses: Vec::new(),
         descriptors,
         settings: config.settings.clone(),
+        modules: config.modules.clone(),
         signals: os::signals().map_err(|source| Error::System { what: "take signals", source })?,
     };
     listening.addresses = listening.open(&config.listen, Door::Main)?;
@@ -138,9 +142,10 @@ impl Listening {
         front: Front,
         reload: &mut dyn FnMut() -> Option<(Settings, Front)>,
     ) -> Result<(), Error> {
-        let Self { listeners, doors, addresses, descriptors, settings, signals, .. } = self;
+        let Self { listeners, doors, addresses, descriptors, settings, modules, signals, .. } =
+            self;
         let sockets = listeners.len();
-        let world = os::Os::new(listeners, signals)
+        let world = os::Os::new(listeners, signals, modules.len())
             .map_err(|source| Error::System { what: "set up the poll", source })?;
         let complete =
             |settings| completed(settings, &addresses, descriptors.saturating_sub(sockets));
@@ -148,6 +153,7 @@ impl Listening {
         info!("up to {} sessions", settings.limits.sessions_max);
         let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
         server.set_front(front);
+        server.set_plugins(modules);
         logging::hold();
         let served = loop {
             match server.turn() {

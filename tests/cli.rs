@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -262,14 +263,14 @@ fn wrong_arguments_are_explained() {
 #[test]
 fn check_prints_a_configuration_that_checks_again() {
     let house = House::with(
-        "[daemon]\nip = 127.0.0.1\n[admin]\npassword = hunter2\n[modules]\nlist = m1\n",
+        "[daemon]\nip = 127.0.0.1\n[admin]\npassword = hunter2\n[module m1]\ntimeout = 7\n",
     );
     let ran = house.run(&["check", "--listen=:7", "--log-level", "error"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("\nip = *:7\n"), "{}", ran.out);
     assert!(ran.out.contains("\nloglevel = error\n"), "{}", ran.out);
     assert!(
-        ran.err.contains("warning: palabre.conf:6: [modules] list: the module m1 is not run"),
+        ran.err.contains("warning: palabre.conf:5: [module m1]: [modules] list does not name it"),
         "{}",
         ran.err
     );
@@ -456,15 +457,15 @@ const DETACHED: &str =
 
 #[test]
 fn a_detached_server_starts_runs_restarts_and_stops() {
-    let house = House::with(&format!("{DETACHED}[modules]\nlist = m1\n"));
+    let house = House::with(&format!("{DETACHED}[module m1]\n"));
     assert_eq!(house.run(&["status"]).code, 3);
     assert_eq!(house.run(&["stop"]).code, 0);
 
     let started = house.run(&["start"]);
     assert_eq!(started.code, 0, "{started:?}");
     // What it warned of before it had a log reached the console, and the log too.
-    assert!(started.err.contains("the module m1 is not run"), "{started:?}");
-    assert!(house.read("l.txt").contains("the module m1 is not run"));
+    assert!(started.err.contains("[module m1]: [modules] list does"), "{started:?}");
+    assert!(house.read("l.txt").contains("[module m1]: [modules] list does"));
     let said: Vec<String> = started.out.lines().map(str::to_owned).collect();
     let pid = house.read("p.pid").trim().to_owned();
     assert_eq!(said.last().unwrap(), &format!("palabre started, pid {pid}"));
@@ -908,10 +909,23 @@ fn the_client_ends_with_the_server() {
 }
 
 #[test]
-fn old_files_run_as_they_are() {
-    let house = House::new();
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/old_server.conf");
-    let ran = house.run(&["check", "--config", sample.to_str().unwrap()]);
+fn old_files_run_as_they_are_once_their_modules_are_programs() {
+    let house = House::with(include_str!("data/old_server.conf"));
+    let ran = house.run(&["check"]);
+    assert_eq!(ran.code, 6, "{ran:?}");
+    fs::create_dir(house.path("modules")).unwrap();
+    for (name, mode) in [("dbQueries", 0o755), ("helloworld.sh", 0o755), ("simpleLogin", 0o644)] {
+        let module = house.path("modules").join(name);
+        fs::write(&module, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&module, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let ran = house.run(&["check"]);
+    assert_eq!(ran.code, 6, "{ran:?}");
+    let hint = "[modules] list: found simpleLogin, whose file";
+    assert!(ran.err.contains(hint) && ran.err.contains("is not executable"), "{ran:?}");
+    let module = house.path("modules/simpleLogin");
+    fs::set_permissions(&module, fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = house.run(&["check"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("\nip = 127.0.0.1\n"), "{}", ran.out);
     assert!(!ran.out.contains("hunter2"), "{}", ran.out);

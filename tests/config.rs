@@ -60,7 +60,24 @@ fn without_a_file_the_defaults_listen_on_loopback() {
 
 #[test]
 fn the_sample_of_the_old_server_loads_as_it_is() {
-    let config = good(include_str!("data/old_server.conf"));
+    // Its modules are programs by now.
+    let text = include_str!("data/old_server.conf");
+    let told = errors(text);
+    for (line, module) in told.iter().zip(["dbQueries", "helloworld", "simpleLogin"]) {
+        let start =
+            format!("palabre.conf:50: [modules] list: found {module}, and there is no such");
+        assert!(line.starts_with(&start), "{line}");
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
+    let commands = ["dbQueries", "helloworld", "simpleLogin"]
+        .map(|module| format!("[module {module}]\ncommand = python3 '{module} 2.py' -v\n"));
+    let config = good(&(text.to_owned() + &commands.concat()));
+    let programs: Vec<_> = config
+        .modules
+        .iter()
+        .map(|module| (module.name.as_str(), module.program.clone(), module.arguments.join("|")))
+        .collect();
+    assert_eq!(programs[1], ("helloworld", "python3".into(), "helloworld 2.py|-v".to_owned()));
     assert_eq!(addresses(&config), ["127.0.0.1:2468"]);
     assert_eq!(config.pid_file, Some(PathBuf::from("/var/run/palabre.pid")));
     assert_eq!(config.log_level, Level::Info);
@@ -68,18 +85,7 @@ fn the_sample_of_the_old_server_loads_as_it_is() {
     assert_eq!(config.settings.root_password, None);
     assert_eq!(config.settings.domains, ["movies.example.org", "games.example.net"]);
     assert_eq!(config.settings.limits, Limits::default());
-    let warnings = config.warnings.join("\n");
-    for module in ["dbQueries", "helloworld", "simpleLogin"] {
-        assert!(
-            warnings.contains(&format!("[modules] list: the module {module} is not run")),
-            "{warnings}"
-        );
-    }
-    assert!(
-        warnings.contains("palabre.conf:50: [modules] list: logins are not checked by any module"),
-        "{warnings}"
-    );
-    assert_eq!(config.warnings.len(), 4, "{warnings}");
+    assert_eq!(config.warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -199,7 +205,7 @@ fn what_can_not_be_read_is_named() {
 }
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 50] = [
+const GOOD: [(&str, &str, &[&str]); 51] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -227,7 +233,8 @@ const GOOD: [(&str, &str, &[&str]); 50] = [
     ("database", "dbpassword", &["", "secret"]),
     ("database", "dbdatabase", &["", "test"]),
     ("database", "dbrequest", &["", "SELECT a = b FROM [LOGIN]", "SELECT 1\n  FROM t"]),
-    ("modules", "list", &["", "a,b", "a b"]),
+    ("modules", "list", &[""]),
+    ("modules", "path", &["", "modules", "/usr/lib/palabre/modules:./modules"]),
     ("web", "http", &["true", "no"]),
     ("web", "websocket", &["true", "no"]),
     ("web", "page", &["true", "no"]),
@@ -354,7 +361,7 @@ fn an_unknown_name_gets_the_nearest_known_one() {
         ),
         (
             "[deamon]\nport = 1",
-            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits]; the nearest name is [daemon]",
+            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits], [module NAME]; the nearest name is [daemon]",
         ),
         (
             "[daemon]\nlogfile = x",
@@ -362,11 +369,11 @@ fn an_unknown_name_gets_the_nearest_known_one() {
         ),
         (
             "[modules]\nstanzabyte = 1",
-            "palabre.conf:2: [modules] stanzabyte: found an unknown key, needs one of list; the nearest name is [limits] stanzabytes",
+            "palabre.conf:2: [modules] stanzabyte: found an unknown key, needs one of list, path; the nearest name is [limits] stanzabytes",
         ),
         (
             "[modules]\nxyz = 1",
-            "palabre.conf:2: [modules] xyz: found an unknown key, needs one of list",
+            "palabre.conf:2: [modules] xyz: found an unknown key, needs one of list, path",
         ),
         (
             "port = 1",
@@ -602,4 +609,34 @@ fn what_needs_a_restart_is_named() {
     let names = ["[daemon] ip and port", "[daemon] pidfile", "[crossdomain] policyport"];
     assert_eq!(changed.needs_restart(&running), names);
     assert!(running.needs_restart(&running).is_empty());
+}
+
+#[test]
+fn modules_have_a_section_each() {
+    let config = good(
+        "[module b]\nenvironment = A=1 'B=two words'\n[modules]\nlist = b\n[module a]\n\
+         command = ./run --fast\nrestart = no\ntimeout = 30\n[module b]\ncommand = b\n",
+    );
+    let [module] = &config.modules[..] else { panic!("{:?}", config.modules) };
+    assert_eq!((module.restart, module.timeout_s), (true, 5));
+    let environment: Vec<String> =
+        module.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(environment, ["PALABRE_PLUGIN=b", "A=1", "B=two words"]);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let again = good(&config.to_ini());
+    assert_eq!(again.modules[0].environment, module.environment);
+    assert!(again.to_ini().contains("[module a]\ncommand = ./run --fast\nrestart = false\n"));
+    for (text, hint) in [
+        ("[module a]\ntimeout = 0\n", "needs seconds from 1 to 300"),
+        ("[module a]\nrestart = maybe\n", "needs true or false"),
+        ("[module a]\ncommand = 'open\n", "quotes closed"),
+        ("[module a]\nenvironment = =x\n", "NAME=value pairs"),
+        ("[module a]\ncomand = x\n", "the nearest name is command"),
+        ("[module a]\ncommand = x\ncommand = y\n", "it once; the first is in line 2"),
+        ("[modules]\nlist = a a\n", "needs each module once"),
+        ("[modules]\nlist = a\n", "or a section [module a] with a command"),
+    ] {
+        let told = errors(text);
+        assert!(told[0].contains(hint), "{text}: {told:?}");
+    }
 }

@@ -23,6 +23,10 @@ mod limits;
 mod order;
 #[path = "loop/pipe.rs"]
 mod pipe;
+#[path = "loop/plugins.rs"]
+mod plugins;
+#[path = "loop/process.rs"]
+mod process;
 #[path = "loop/rng.rs"]
 mod rng;
 #[path = "loop/speech.rs"]

@@ -109,6 +109,21 @@ impl Section {
         Ok(None)
     }
 
+    /// Its keys, as the file could have them.
+    pub(super) fn show(&self) -> Vec<(&'static str, String)> {
+        // No word of a value from a file holds a NUL, the only thing that can't be quoted.
+        let join = |words: Vec<&str>| shlex::try_join(words).unwrap_or_default();
+        let command = self.command.iter().map(String::as_str).collect();
+        let pairs: Vec<String> =
+            self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        vec![
+            ("command", join(command)),
+            ("restart", self.restart.to_string()),
+            ("timeout", self.timeout_s.to_string()),
+            ("environment", join(pairs.iter().map(String::as_str).collect())),
+        ]
+    }
+
     /// The module of this section, or of none.
     ///
     /// # Errors

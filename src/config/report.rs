@@ -28,6 +28,12 @@ impl Config {
                 }
             }
         }
+        for (name, section) in &self.module_sections {
+            line(&mut text, format_args!("\n[module {name}]"));
+            for (key, value) in section.show() {
+                line(&mut text, format_args!("{key} = {}", super::ini::escape(&value)));
+            }
+        }
         text
     }
 }

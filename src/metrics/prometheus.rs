@@ -47,6 +47,10 @@ pub fn write(out: &mut String, metrics: &Metrics, gauges: &Gauges<'_>) {
     page.counter("deliveries_total", "Stanzas sent, one for each receiver.", metrics.deliveries);
     page.counter("received_bytes_total", "Bytes received.", metrics.bytes_in);
     page.counter("sent_bytes_total", "Bytes sent.", metrics.bytes_out);
+    let received = metrics.plugin_frames_in;
+    page.counter("plugin_stanzas_received_total", "Stanzas received from plugins.", received);
+    let dropped = metrics.plugin_drops;
+    page.counter("plugin_drops_total", "Stanzas not sent to plugins that don't read.", dropped);
     page.head("refusals_total", "counter", "Requests refused with an error, by reason.");
     for reason in RefusalReason::ALL {
         page.labelled("refusals_total", "reason", reason.label(), metrics.refusals(reason));

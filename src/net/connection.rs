@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::outbox::Outbox;
-use super::transport::Transport;
+use super::transport::{Speaks, Transport, transport_label};
 use crate::hub::{CloseReason, ConnId, Time};
 use crate::wire::framer::Framer;
 
@@ -92,6 +92,23 @@ impl<S> Connection<S> {
             refused_logins: 0,
             limit_told: false,
             in_ready: false,
+        }
+    }
+
+    /// What it speaks, and whether over TLS.
+    pub(super) fn speaks(&self) -> (Speaks, bool) {
+        match &self.transport {
+            Some(transport) => transport.speaks(),
+            None if self.plain => (Speaks::Stanzas, false),
+            None => (Speaks::Http, false),
+        }
+    }
+
+    /// What it speaks, for plugins; nothing while nobody knows.
+    pub(super) fn transport_label(&self) -> &'static str {
+        match self.speaks() {
+            (Speaks::Http, _) => "",
+            known => transport_label(known),
         }
     }
 

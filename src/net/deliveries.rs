@@ -167,6 +167,11 @@ impl Deliveries {
         *log
     }
 
+    /// A stanza of this turn, without its NUL.
+    pub(super) fn stanza(&self, span: Span) -> &[u8] {
+        &self.logs[span.log as usize][span.start..span.end - 1]
+    }
+
     /// Bytes encoded since the last flush.
     pub(super) const fn encoded_bytes(&self) -> usize {
         self.encoded_bytes

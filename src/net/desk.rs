@@ -1,4 +1,7 @@
 //! Where what the hub says is laid down: the connections, the turn's deliveries, and the log.
+//! `hooks` has what plugins hear of it.
+
+mod hooks;
 
 use std::net::IpAddr;
 
@@ -8,11 +11,13 @@ use slab::Slab;
 use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::deliveries::Deliveries;
+use super::plugins::{Hook, Plugins};
 use super::timers::{Kind, Timers};
-use crate::hub::{CloseReason, ConnId, Note, Outlet, RefusalReason, Roster, Span, Time};
+use crate::hub::{CloseReason, ConnId, Note, Outlet, Question, RefusalReason, Roster, Span, Time};
 use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, TURN_BYTES_MAX};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
+use crate::wire::write::plugin;
 
 /// Bytes of a refused nick that the log shows; any nick in use fits the default limit.
 const REFUSED_NICK_BYTES_LOGGED: usize = 64;
@@ -30,6 +35,7 @@ pub(super) struct Desk<S> {
     /// Bytes that this turn's encoding costs beyond those of its deliveries.
     spent_bytes: usize,
     pub(super) timers: Timers,
+    pub(super) plugins: Plugins,
     pub(super) metrics: Metrics,
     /// The time of this turn.
     pub(super) now: Time,
@@ -49,6 +55,7 @@ impl<S> Desk<S> {
             deliveries: Deliveries::default(),
             spent_bytes: 0,
             timers: Timers::default(),
+            plugins: Plugins::default(),
             metrics: Metrics::default(),
             now: Time::default(),
             backlog: Backlog::default(),
@@ -157,6 +164,15 @@ impl<S> Desk<S> {
     fn log_close(&mut self, id: ConnId, reason: CloseReason) {
         self.metrics.close(reason);
         let nick = self.last_nick.take().filter(|(conn, _)| *conn == id).map(|(_, nick)| nick);
+        let named = nick.as_deref().unwrap_or_default();
+        if reason == CloseReason::Quit {
+            self.tell_hook(Hook::ClientQuit, id, named, &[]);
+        } else {
+            self.tell_hook(Hook::ClientClose, id, named, &[("reason", &reason.to_string())]);
+        }
+        if nick.is_some() {
+            self.tell_hook(Hook::RemoveClient, id, named, &[]);
+        }
         let who = Who { id, address: self.address(id), nick: nick.as_deref() };
         if reason.is_limit() {
             warn!("{who} closed: {reason}");
@@ -238,7 +254,19 @@ impl<S> Outlet for Desk<S> {
         self.drain(conn, reason);
     }
 
+    fn ask(&mut self, question: Question<'_>) {
+        self.ask_plugins(question);
+    }
+
+    fn registered(&mut self, conn: ConnId, nick: &str, name: &str, element: &str) {
+        let session = self.as_plugins_know(conn, nick);
+        self.plugins.tell_registered(name, |buffer| plugin::stanza(buffer, session, element));
+    }
+
     fn note(&mut self, note: Note<'_>) {
+        if self.plugins.len() > 0 {
+            self.tell_plugins(&note);
+        }
         match note {
             Note::LoggedIn { conn, nick, root } => {
                 self.metrics.logins += 1;
@@ -293,7 +321,7 @@ impl<S> Outlet for Desk<S> {
                 self.shutdown_asked = true;
             }
             Note::LoggedOut { conn, nick } => self.last_nick = Some((conn, nick.into())),
-            // For plugins alone, which nobody runs.
+            // For plugins alone.
             Note::Joined { .. } | Note::Left { .. } | Note::Message { .. } => {}
         }
     }

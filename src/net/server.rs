@@ -17,6 +17,7 @@
 mod admission;
 mod closing;
 mod flushing;
+mod plugins;
 mod reading;
 mod transports;
 
@@ -29,13 +30,16 @@ use log::info;
 
 use super::connection::{Hold, State};
 use super::desk::{Desk, slow_deadline};
+use super::plugins::Running;
 use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
+use crate::config::Module;
 use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time, Verdict};
 use crate::limits::READ_BYTES_PER_TURN;
 use crate::logging;
 use crate::metrics::Metrics;
+use crate::wire::stanza::Parser;
 
 /// The server, running in some world.
 #[derive(Debug)]
@@ -59,6 +63,12 @@ pub struct Server<W: World> {
     /// What a transport is about to send.
     wire: Vec<u8>,
     framed: Framed,
+    /// The plugins' processes, by index.
+    running: Vec<Running>,
+    modules: Vec<Module>,
+    plugin_parser: Parser,
+    /// For the elements that they send to clients.
+    element_parser: Parser,
     /// Where pieces of one flush are put together.
     joined: Vec<u8>,
     events: Vec<Event>,
@@ -116,6 +126,10 @@ impl<W: World> Server<W> {
             inbound: Vec::new(),
             wire: Vec::new(),
             framed: Framed::default(),
+            running: Vec::new(),
+            modules: Vec::new(),
+            plugin_parser: Parser::new(),
+            element_parser: Parser::new(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
             joined: Vec::new(),
             events: Vec::new(),
@@ -141,6 +155,7 @@ impl<W: World> Server<W> {
         self.events = events;
         self.serve_ready();
         self.run_timers();
+        self.serve_plugins();
         self.tell_given_up();
         self.hub.handle(Input::TurnEnd, self.desk.now, &mut self.desk);
         if self.desk.shutdown_asked {
@@ -149,12 +164,14 @@ impl<W: World> Server<W> {
         // Whoever is told something finds it in the log.
         logging::flush();
         self.flush();
+        self.flush_plugins();
         self.close_sockets();
         self.admit();
         self.free_slots();
         let turn_time = self.world.now().since(self.desk.now);
         self.desk.metrics.turn_time.observe(turn_time.as_nanos() as u64);
-        if self.stopping && self.desk.connections.is_empty() {
+        self.end_inputs();
+        if self.stopping && self.desk.connections.is_empty() && !self.has_processes() {
             info!("stopped: {}", self.desk.metrics);
             return Ok(Turn::Stop);
         }
@@ -236,6 +253,7 @@ impl<W: World> Server<W> {
     /// When something does not hold, which is a bug in the loop or in the hub.
     pub fn check_invariants(&self) {
         self.hub.check_invariants();
+        self.desk.plugins.check_invariants();
         let mut open = 0;
         let mut timers = 0;
         let mut backlog_bytes = 0;
@@ -286,7 +304,8 @@ impl<W: World> Server<W> {
         if work {
             return Some(Duration::ZERO);
         }
-        [self.desk.timers.next(), self.hub.poll_timeout(), self.starved_until]
+        let plugins = self.plugins_due();
+        [self.desk.timers.next(), self.hub.poll_timeout(), self.starved_until, plugins]
             .into_iter()
             .flatten()
             .min()
@@ -315,6 +334,8 @@ impl<W: World> Server<W> {
                     }
                     self.make_ready(slot);
                 }
+                Event::ProcessReady { index } => self.mark_process_ready(index),
+                Event::ProcessEnded => self.look_for_ended_processes(),
                 Event::Stop => self.begin_stopping(),
                 Event::Reload => reload = true,
             }

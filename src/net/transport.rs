@@ -96,6 +96,21 @@ pub(super) enum Speaks {
     WebSocket,
 }
 
+/// What sessions can speak, and whether over TLS, with a label for metrics and plugins.
+pub(super) const TRANSPORTS: [((Speaks, bool), &str); 6] = [
+    ((Speaks::Stanzas, false), "stanzas"),
+    ((Speaks::Stanzas, true), "stanzas_tls"),
+    ((Speaks::WebSocket, false), "websocket"),
+    ((Speaks::WebSocket, true), "websocket_tls"),
+    ((Speaks::Http, false), "undecided"),
+    ((Speaks::Http, true), "undecided_tls"),
+];
+
+/// The label of what a session speaks.
+pub(super) fn transport_label(spoken: (Speaks, bool)) -> &'static str {
+    TRANSPORTS.iter().find(|(known, _)| *known == spoken).map_or("", |(_, label)| label)
+}
+
 /// What came of received bytes, besides stanzas.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Received {

@@ -397,6 +397,13 @@ impl<'a> Stanza<'a> {
         self.parser.root.inner.of(self.frame)
     }
 
+    /// What [`Stanza::inner`] means as plain text: references resolved, white space normalised
+    /// as in an attribute; tags stay tags.
+    #[must_use]
+    pub fn inner_text(&self) -> Cow<'a, str> {
+        characters::resolve(self.inner())
+    }
+
     /// The whole element, byte for byte, without what stood around it.
     #[must_use]
     pub fn element(&self) -> &'a str {

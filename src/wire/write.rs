@@ -4,6 +4,8 @@
 //! from a client is escaped here, except a relayed stanza's own attributes and body, which the
 //! strict parser has vouched for.
 
+pub mod plugin;
+
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 

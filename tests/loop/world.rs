@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use palabre::config::Module;
 use palabre::hub::Time;
-use palabre::net::world::{Event, World};
+use palabre::net::world::{Event, Process, World};
 
 use crate::pipe::{FakeSocket, Faults, Handle, Pipe, Room, Shared};
+use crate::process;
 use crate::rng::Rng;
 
 /// What Linux says when a process has no descriptor left.
@@ -51,6 +53,10 @@ struct Listener {
 pub(crate) struct Simulated {
     pub(crate) network: Network,
     pub(crate) crowd: Option<Box<dyn Crowd>>,
+    /// Every process that was started, and under which index.
+    pub(crate) processes: Vec<(usize, process::Handle)>,
+    /// No process can be started.
+    pub(crate) no_processes: bool,
     /// Signals that have come.
     pub(crate) signals: Vec<Event>,
     /// How often the process may still sleep for too long.
@@ -151,6 +157,8 @@ impl Simulated {
         Self {
             network: Network::new(seed, faults, listeners),
             crowd: None,
+            processes: Vec::new(),
+            no_processes: false,
             signals: Vec::new(),
             oversleeps: 5,
             alarm: None,
@@ -165,6 +173,15 @@ impl Simulated {
             crowd.act(&mut self.network);
         }
         events.append(&mut self.signals);
+        for (index, pipes) in &self.processes {
+            let mut pipes = pipes.borrow_mut();
+            if std::mem::take(&mut pipes.woken) {
+                events.push(Event::ProcessReady { index: *index });
+            }
+            if std::mem::take(&mut pipes.ended_untold) {
+                events.push(Event::ProcessEnded);
+            }
+        }
         self.network.collect(events);
     }
 
@@ -287,6 +304,16 @@ impl World for Simulated {
         socket.pipe.borrow_mut().watch(slot);
         network.slots[slot] = Some(Rc::clone(&socket.pipe));
         Ok(())
+    }
+
+    fn start(&mut self, index: usize, _: &Module) -> io::Result<Box<dyn Process>> {
+        self.network.shared.activity.set(self.network.shared.activity.get() + 1);
+        if self.no_processes {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let pipes = process::Pipes::new(&self.network.shared);
+        self.processes.push((index, Rc::clone(&pipes)));
+        Ok(Box::new(process::FakeProcess(pipes)))
     }
 
     fn stop_listening(&mut self) {

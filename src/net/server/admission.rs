@@ -9,6 +9,7 @@ use log::{error, info, warn};
 use super::Server;
 use crate::hub::{Door, Input};
 use crate::limits::ACCEPTS_PER_TURN;
+use crate::net::plugins::Hook;
 use crate::net::world::World;
 
 /// How long accepting rests when descriptors have run out and none of ours has been freed.
@@ -59,6 +60,7 @@ impl<W: World> Server<W> {
             return;
         }
         info!("client {id} from {address} connected");
+        self.desk.tell_hook(Hook::ClientInit, id, "", &[]);
         let door = self.listeners[listener].door;
         if let Some(connection) = self.desk.find(id) {
             // The policy port knows nothing else.

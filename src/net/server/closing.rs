@@ -20,6 +20,7 @@ impl<W: World> Server<W> {
             self.world.stop_listening();
             let now = self.desk.now;
             self.hub.handle(Input::Shutdown, now, &mut self.desk);
+            self.stop_plugins();
         }
     }
 

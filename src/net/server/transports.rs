@@ -11,7 +11,7 @@ use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::State;
 use crate::net::pages;
 use crate::net::timers::Kind;
-use crate::net::transport::{Page, Received, Speaks, Transport};
+use crate::net::transport::{Page, Received, TRANSPORTS, Transport};
 use crate::net::world::World;
 use crate::networks;
 use crate::wire::write;
@@ -156,11 +156,7 @@ impl<W: World> Server<W> {
     fn sessions_by_transport(&self) -> [(&'static str, usize); TRANSPORTS.len()] {
         let mut sessions = TRANSPORTS.map(|(_, label)| (label, 0));
         for (_, connection) in &self.desk.connections {
-            let spoken = match &connection.transport {
-                Some(transport) => transport.speaks(),
-                None if connection.plain => (Speaks::Stanzas, false),
-                None => (Speaks::Http, false),
-            };
+            let spoken = connection.speaks();
             let place = TRANSPORTS.iter().position(|(known, _)| *known == spoken);
             if let Some(place) = place.filter(|_| connection.state == State::Open) {
                 sessions[place].1 += 1;
@@ -169,13 +165,3 @@ impl<W: World> Server<W> {
         sessions
     }
 }
-
-/// What sessions can speak, and whether over TLS, with a label for the metrics.
-const TRANSPORTS: [((Speaks, bool), &str); 6] = [
-    ((Speaks::Stanzas, false), "stanzas"),
-    ((Speaks::Stanzas, true), "stanzas_tls"),
-    ((Speaks::WebSocket, false), "websocket"),
-    ((Speaks::WebSocket, true), "websocket_tls"),
-    ((Speaks::Http, false), "undecided"),
-    ((Speaks::Http, true), "undecided_tls"),
-];

@@ -1,0 +1,108 @@
+//! What plugins hear of what the hub says, and what it asks them.
+
+use smallvec::SmallVec;
+
+use super::Desk;
+use crate::hub::{ConnId, LoginRefusal, MessageTo, Note, Question, Span};
+use crate::net::connection::Connection;
+use crate::net::plugins::Hook;
+use crate::wire::write::plugin as write;
+
+impl<S> Desk<S> {
+    /// Puts a question of the hub's to the plugins.
+    pub(super) fn ask_plugins(&mut self, question: Question<'_>) {
+        let root = question.root_password.is_some().then_some(Hook::IsRoot);
+        let login = question.login.then_some(Hook::IsAuthorized);
+        let hooks: SmallVec<[Hook; 2]> = root.into_iter().chain(login).collect();
+        let session = self.as_plugins_know(question.conn, question.nick);
+        self.plugins.ask(question.ask, question.conn, &hooks, self.now, |buffer, ask, hook| {
+            write::ask(buffer, ask, hook.name(), session, question.element);
+        });
+    }
+
+    /// A session as plugins know it.
+    pub(super) fn as_plugins_know<'a>(&self, id: ConnId, nick: &'a str) -> write::Session<'a> {
+        let connection = self.connections.get(id.slot as usize).filter(|found| found.id == id);
+        write::Session {
+            id: write::SessionId { slot: id.slot, generation: id.generation },
+            nick,
+            address: connection.map(|connection| connection.address),
+            transport: connection.map_or("", Connection::transport_label),
+        }
+    }
+
+    /// Tells the plugins that hear of it what has happened to a session.
+    pub(in crate::net) fn tell_hook(
+        &mut self,
+        hook: Hook,
+        id: ConnId,
+        nick: &str,
+        more: &[(&str, &str)],
+    ) {
+        if self.plugins.hears(hook) {
+            let session = self.as_plugins_know(id, nick);
+            self.plugins.tell_all(hook, |buffer| {
+                write::event(buffer, hook.name(), Some(session), more, None);
+            });
+        }
+    }
+
+    /// What the hub notes and plugins may want to hear.
+    pub(super) fn tell_plugins(&mut self, note: &Note<'_>) {
+        match *note {
+            Note::LoggedIn { conn, nick, .. } => {
+                self.tell_hook(Hook::ClientConnect, conn, nick, &[]);
+            }
+            Note::LoginRefused { conn, nick, reason, why } => match why {
+                LoginRefusal::Unauthorised => {
+                    self.tell_hook(Hook::ClientUnauthorized, conn, nick, &[]);
+                }
+                LoginRefusal::NoNick | LoginRefusal::BadNick => {
+                    let more = [("reason", reason)];
+                    self.tell_hook(Hook::ClientBadnick, conn, nick, &more);
+                }
+            },
+            Note::Joined { conn, nick, room } => {
+                self.tell_hook(Hook::ClientJoinRoom, conn, nick, &[("room", room)]);
+            }
+            Note::Left { conn, nick, room } => {
+                self.tell_hook(Hook::ClientLeaveRoom, conn, nick, &[("room", room)]);
+            }
+            Note::RoomCreated { room, conn } => {
+                self.tell_hook(Hook::RoomInit, conn, "", &[("room", room)]);
+            }
+            Note::RoomRemoved { room } if self.plugins.hears(Hook::RoomRemove) => {
+                self.plugins.tell_all(Hook::RoomRemove, |buffer| {
+                    let more = [("room", room)];
+                    write::event(buffer, Hook::RoomRemove.name(), None, &more, None);
+                });
+            }
+            Note::Message { conn, nick, to, message } => {
+                self.tell_message(conn, nick, to, message);
+            }
+            Note::RoomRemoved { .. }
+            | Note::RootRefused { .. }
+            | Note::Refused { .. }
+            | Note::ListTooLarge { .. }
+            | Note::Kicked { .. }
+            | Note::InfoTold { .. }
+            | Note::Broadcast { .. }
+            | Note::ShutdownAsked { .. }
+            | Note::LoggedOut { .. } => {}
+        }
+    }
+
+    fn tell_message(&mut self, conn: ConnId, nick: &str, to: MessageTo<'_>, message: Span) {
+        let session = self.as_plugins_know(conn, nick);
+        let to = match to {
+            MessageTo::Room(room) => ("room", room),
+            MessageTo::Client(nick) => ("to", nick),
+            MessageTo::Everybody => ("all", "1"),
+        };
+        // What the hub encodes is text.
+        let element = std::str::from_utf8(self.deliveries.stanza(message)).unwrap_or_default();
+        self.plugins.tell_all(Hook::Message, |buffer| {
+            write::event(buffer, Hook::Message.name(), Some(session), &[to], Some(element));
+        });
+    }
+}

@@ -1,0 +1,146 @@
+//! What plugins are sent, byte for byte (README, section PLUGINS).
+
+use std::fmt;
+
+use super::{attribute_value, text};
+
+/// The version of what plugins and server say to each other.
+pub const VERSION: u32 = 1;
+
+/// A session, as plugins know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Session<'a> {
+    /// `SLOT.GENERATION`; never used twice.
+    pub id: SessionId,
+    /// Its nick, or the one it asks for; empty when there is none.
+    pub nick: &'a str,
+    /// Where it comes from.
+    pub address: Option<core::net::IpAddr>,
+    /// What it speaks; empty while nobody knows.
+    pub transport: &'a str,
+}
+
+/// How a session is named to plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionId {
+    /// The index of its connection.
+    pub slot: u32,
+    /// The use of that index.
+    pub generation: u32,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+/// `<palabre … />`: what a plugin hears first.
+pub fn greeting(buffer: &mut Vec<u8>, server_version: &str, name: &str) {
+    buffer.extend_from_slice(b"<palabre");
+    attribute(buffer, "version", server_version);
+    attribute(buffer, "plugins", &VERSION.to_string());
+    attribute(buffer, "name", name);
+    buffer.extend_from_slice(b" />");
+}
+
+/// `<event … />`: something has happened. `more` are attributes that the hook adds; `element` is
+/// what was said, if that is what happened.
+pub fn event(
+    buffer: &mut Vec<u8>,
+    hook: &str,
+    session: Option<Session<'_>>,
+    more: &[(&str, &str)],
+    element: Option<&str>,
+) {
+    buffer.extend_from_slice(b"<event");
+    attribute(buffer, "hook", hook);
+    if let Some(session) = session {
+        self::session(buffer, session);
+    }
+    for (name, value) in more {
+        attribute(buffer, name, value);
+    }
+    match element {
+        Some(element) => {
+            buffer.push(b'>');
+            buffer.extend_from_slice(element.as_bytes());
+            buffer.extend_from_slice(b"</event>");
+        }
+        None => buffer.extend_from_slice(b" />"),
+    }
+}
+
+/// `<stanza …>`: a client has sent an element of a registered name.
+pub fn stanza(buffer: &mut Vec<u8>, session: Session<'_>, element: &str) {
+    buffer.extend_from_slice(b"<stanza");
+    self::session(buffer, session);
+    buffer.push(b'>');
+    buffer.extend_from_slice(element.as_bytes());
+    buffer.extend_from_slice(b"</stanza>");
+}
+
+/// `<ask …>`: may this happen?
+pub fn ask(buffer: &mut Vec<u8>, ask: u64, hook: &str, session: Session<'_>, element: &str) {
+    buffer.extend_from_slice(b"<ask");
+    attribute(buffer, "ask", &ask.to_string());
+    attribute(buffer, "hook", hook);
+    self::session(buffer, session);
+    buffer.push(b'>');
+    buffer.extend_from_slice(element.as_bytes());
+    buffer.extend_from_slice(b"</ask>");
+}
+
+/// `<answer …>` before its content.
+pub fn answer_begin(buffer: &mut Vec<u8>, ask: &str) {
+    buffer.extend_from_slice(b"<answer");
+    attribute(buffer, "ask", ask);
+    buffer.push(b'>');
+}
+
+/// `</answer>`.
+pub fn answer_end(buffer: &mut Vec<u8>) {
+    buffer.extend_from_slice(b"</answer>");
+}
+
+/// `<timer … />`: its time has come.
+pub fn timer(buffer: &mut Vec<u8>, name: &str) {
+    buffer.extend_from_slice(b"<timer");
+    attribute(buffer, "name", name);
+    buffer.extend_from_slice(b" />");
+}
+
+/// `<dropped … />`: so many were not sent.
+pub fn dropped(buffer: &mut Vec<u8>, count: u64) {
+    buffer.extend_from_slice(b"<dropped");
+    attribute(buffer, "count", &count.to_string());
+    buffer.extend_from_slice(b" />");
+}
+
+/// `<error>`: what the plugin sent was wrong.
+pub fn error(buffer: &mut Vec<u8>, why: &str) {
+    buffer.extend_from_slice(b"<error>");
+    text(buffer, why);
+    buffer.extend_from_slice(b"</error>");
+}
+
+fn session(buffer: &mut Vec<u8>, session: Session<'_>) {
+    attribute(buffer, "session", &session.id.to_string());
+    if !session.nick.is_empty() {
+        attribute(buffer, "nick", session.nick);
+    }
+    if let Some(address) = session.address {
+        attribute(buffer, "address", &address.to_string());
+    }
+    if !session.transport.is_empty() {
+        attribute(buffer, "transport", session.transport);
+    }
+}
+
+fn attribute(buffer: &mut Vec<u8>, name: &str, value: &str) {
+    buffer.push(b' ');
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.extend_from_slice(b"='");
+    attribute_value(buffer, value);
+    buffer.push(b'\'');
+}

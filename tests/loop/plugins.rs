@@ -1,0 +1,513 @@
+//! Plugins in the loop: what they hear and are asked, how they end and come back, and that none
+//! of them holds anybody up, whatever it does.
+
+use std::rc::Rc;
+
+use palabre::config::Module;
+use palabre::hub::Time;
+use palabre::limits::Limits;
+
+use crate::house::{House, Peer, ROOM, logged};
+use crate::process::Handle;
+
+fn module(name: &str) -> Module {
+    Module {
+        name: name.to_owned(),
+        program: "/nowhere".into(),
+        arguments: Vec::new(),
+        directory: "/".into(),
+        environment: Vec::new(),
+        restart: true,
+        timeout_s: 5,
+    }
+}
+
+fn house_with(names: &[&str]) -> House {
+    house_with_limits(names, Limits { login_time_s: 0, ..Limits::default() })
+}
+
+fn house_with_limits(names: &[&str], limits: Limits) -> House {
+    let mut house = House::with_limits(limits);
+    house.server.set_plugins(names.iter().map(|name| module(name)).collect());
+    house.settle();
+    house
+}
+
+impl House {
+    /// The process that was started last under this index.
+    fn process(&mut self, index: usize) -> Handle {
+        let processes = &self.world().processes;
+        let (_, found) = processes.iter().rev().find(|(own, _)| *own == index).expect("it runs");
+        Rc::clone(found)
+    }
+
+    /// A plugin says something; what it then has heard.
+    fn told(&mut self, plugin: &Handle, stanzas: &[&str]) -> Vec<String> {
+        plugin.borrow_mut().say(stanzas);
+        self.settle();
+        plugin.borrow_mut().heard()
+    }
+
+    fn try_login(&mut self, nick: &str) -> Peer {
+        let peer = self.connect();
+        peer.send(&format!("<connect nickname='{nick}' password='p&amp;q'/>"));
+        self.settle();
+        peer
+    }
+}
+
+const GREETING: &str = "<palabre version='1.0.0' plugins='1' name='one' />";
+const REFUSED: [&str; 2] =
+    ["<connect isok='0' msg='Authentication Error'/>", "<error>Authentication Error</error>"];
+
+fn connected(nick: &str) -> String {
+    format!("<connect isok='1' msg='Your nickname is now : {nick}'/>")
+}
+
+/// A question for a login that waits, and the number in it.
+fn asked(heard: &[String]) -> u64 {
+    let [ask] = heard else { panic!("one question: {heard:?}") };
+    let number = ask.strip_prefix("<ask ask='").and_then(|rest| rest.split('\'').next());
+    number.and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn a_plugin_is_greeted_and_hears_what_it_registered_for() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    assert_eq!(plugin.borrow_mut().heard(), [GREETING]);
+    let hooks = "onStartup onClientInit onClientConnect onClientJoinRoom onRoomInit onMessage \
+                 onClientLeaveRoom onRoomRemove onClientQuit onRemoveClient onClientClose";
+    let register = format!("<register names='dance' hooks='{hooks}' />");
+    assert_eq!(house.told(&plugin, &[&register]), ["<event hook='onStartup' />"]);
+    let mut a = house.connect();
+    a.send("<connect nickname='A&quot;'/>");
+    a.send("<join room='R'/>");
+    a.send("<m r='R'>hi</m>");
+    a.send("<dance step='1'/>");
+    a.send("<leave room='R'/>");
+    a.send("<quit/>");
+    house.settle();
+    let who = "session='0.1' nick='A&quot;' address='10.0.0.1' transport='stanzas'";
+    assert_eq!(
+        plugin.borrow_mut().heard(),
+        [
+            "<event hook='onClientInit' session='0.1' address='10.0.0.1' />".to_owned(),
+            format!("<event hook='onClientConnect' {who} />"),
+            "<event hook='onRoomInit' session='0.1' address='10.0.0.1' transport='stanzas' \
+             room='R' />"
+                .to_owned(),
+            format!("<event hook='onClientJoinRoom' {who} room='R' />"),
+            format!(
+                "<event hook='onMessage' {who} room='R'><m f=\"A&quot;\" r=\"R\">hi</m></event>"
+            ),
+            format!("<stanza {who}><dance step='1'/></stanza>"),
+            format!("<event hook='onClientLeaveRoom' {who} room='R' />"),
+            "<event hook='onRoomRemove' room='R' />".to_owned(),
+            format!("<event hook='onClientQuit' {who} />"),
+            format!("<event hook='onRemoveClient' {who} />"),
+        ]
+    );
+    assert!(!a.frames().iter().any(|frame| frame.contains("<error>")));
+}
+
+#[test]
+fn a_plugin_speaks_to_clients_and_is_told_what_it_did_wrong() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register names='hello' />"]);
+    let mut a = house.member("A", ROOM);
+    let mut b = house.member("B", ROOM);
+    a.frames();
+    a.send("<hello/>");
+    house.settle();
+    assert_eq!(plugin.borrow_mut().heard().len(), 1);
+    let heard = house.told(
+        &plugin,
+        &[
+            "<send nick='A'><world>Hello World !</world></send>",
+            "<send session='1.2'><x/></send>",
+            "<send room='R' except='0.1'><y a=\"1\"/></send>",
+            "<send all='1'><z/></send>",
+        ],
+    );
+    assert_eq!(heard, Vec::<String>::new());
+    assert_eq!(a.frames(), ["<world>Hello World !</world>", "<z/>"]);
+    assert_eq!(b.frames(), ["<x/>", "<y a=\"1\"/>", "<z/>"]);
+    for (wrong, error) in [
+        ("<send nick='C'><x/></send>", "No user connected with nickname: C"),
+        ("<send nick='A'><x/><y/></send>", "<send> needs exactly one element in it"),
+        ("<send nick='A'>text</send>", "<send> needs exactly one element in it"),
+        ("<send><x/></send>", "<send> needs session='…', nick='…', room='…' or all='1'"),
+        ("<dance/>", "<dance> is nothing that a plugin can send"),
+        ("no XML", "This is not a valid XML string"),
+        ("<verdict ask='7' allowed='1'/>", "nobody asked you ask='7'"),
+        ("<verdict ask='x' allowed='1'/>", "ask='x' is no number"),
+        (
+            "<register names='join pour' hooks='onTea'/>",
+            "join is the server's own; onTea is no hook",
+        ),
+        ("<timer name='t' after='soon'/>", "after='soon' is no number"),
+        ("<get what='weather' ask='1'/>", "what='weather' is none of rooms, clients, params"),
+    ] {
+        let mut expected = String::new();
+        for c in error.chars() {
+            match c {
+                '<' => expected.push_str("&lt;"),
+                '>' => expected.push_str("&gt;"),
+                c => expected.push(c),
+            }
+        }
+        assert_eq!(
+            house.told(&plugin, &[wrong]),
+            [format!("<error>{expected}</error>")],
+            "{wrong}"
+        );
+    }
+    // What was right in it counts.
+    a.send("<pour/>");
+    house.settle();
+    assert_eq!(plugin.borrow_mut().heard().len(), 1);
+    assert!(!logged("plugin one made a mistake").is_empty());
+}
+
+#[test]
+fn a_login_waits_for_its_verdict_and_what_stands_behind_it_waits_too() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+    let mut others = Vec::new();
+    let mut a = house.try_login("A");
+    a.send("<ping/>");
+    a.send("<join room='R'/>");
+    house.settle();
+    assert_eq!(a.frames(), Vec::<String>::new());
+    let heard = plugin.borrow_mut().heard();
+    let ask = asked(&heard);
+    assert_eq!(
+        heard,
+        [format!(
+            "<ask ask='{ask}' hook='isAuthorized' session='0.1' nick='A' address='10.0.0.1' \
+             transport='stanzas'><connect nickname='A' password='p&amp;q'/></ask>"
+        )]
+    );
+    // Everybody else goes on.
+    for nick in ["B", "C"] {
+        let peer = house.try_login(nick);
+        let ask = asked(&plugin.borrow_mut().heard());
+        house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='yes' />")]);
+        others.push(peer);
+    }
+    assert_eq!(others[1].frames(), [connected("C")]);
+    assert_eq!(
+        house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]),
+        Vec::<String>::new()
+    );
+    assert_eq!(a.frames()[..2], [connected("A"), "<pong />".to_owned()]);
+    // Twice is once.
+    assert_eq!(
+        house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='0' />")]),
+        Vec::<String>::new()
+    );
+    a.send("<ping/>");
+    house.settle();
+    assert!(a.frames().contains(&"<pong />".to_owned()));
+    assert!(logged("p&amp;q").is_empty() && logged("p&q").is_empty(), "no password in the log");
+}
+
+#[test]
+fn the_first_yes_lets_in_and_no_needs_all() {
+    let mut house = house_with(&["one", "two", "three"]);
+    let plugins = [0, 1, 2].map(|index| house.process(index));
+    for plugin in &plugins[..2] {
+        plugin.borrow_mut().heard();
+        house.told(plugin, &["<register hooks='isAuthorized' />"]);
+    }
+    house.told(&plugins[2], &["<register names='tea' />"]);
+    plugins[2].borrow_mut().heard();
+    let ask = |house: &mut House, nick: &str| {
+        let peer = house.try_login(nick);
+        let numbers = [0, 1].map(|index| asked(&plugins[index].borrow_mut().heard()));
+        assert_eq!(plugins[2].borrow_mut().heard(), Vec::<String>::new());
+        (peer, numbers.map(|number| format!("<verdict ask='{number}' allowed='")))
+    };
+    let (mut a, [one, two]) = ask(&mut house, "A");
+    house.told(&plugins[0], &[&format!("{one}0'/>")]);
+    assert_eq!(a.frames(), Vec::<String>::new());
+    house.told(&plugins[1], &[&format!("{two}1'/>")]);
+    assert_eq!(a.frames(), [connected("A")]);
+    let (mut b, [_, two]) = ask(&mut house, "B");
+    house.told(&plugins[1], &[&format!("{two}1'/>")]);
+    assert_eq!(b.frames(), [connected("B")]);
+    let (mut c, [one, two]) = ask(&mut house, "C");
+    house.told(&plugins[0], &[&format!("{one}0'/>")]);
+    house.told(&plugins[1], &[&format!("{two}0'/>")]);
+    assert_eq!(c.frames(), REFUSED);
+}
+
+#[test]
+fn no_answer_in_time_is_a_no_and_a_late_one_does_nothing() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+    let start = house.now();
+    let mut a = house.try_login("A");
+    let late = asked(&plugin.borrow_mut().heard());
+    house.run_until(Time(start.plus_secs(5).0 - 1));
+    assert_eq!(a.frames(), Vec::<String>::new());
+    house.run_until(start.plus_secs(5));
+    assert_eq!(a.frames(), REFUSED);
+    // The slot has another session by the time the answer comes.
+    let gone = house.try_login("B");
+    let gone_ask = asked(&plugin.borrow_mut().heard());
+    gone.pipe.borrow_mut().close();
+    house.settle();
+    let mut successor = house.try_login("C");
+    let own = asked(&plugin.borrow_mut().heard());
+    for ask in [late, gone_ask] {
+        house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    }
+    assert_eq!(successor.frames(), Vec::<String>::new());
+    house.told(&plugin, &[&format!("<verdict ask='{own}' allowed='1' />")]);
+    assert_eq!(successor.frames(), [connected("C")]);
+    assert_eq!(a.frames(), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_is_let_in_while_the_plugin_that_decides_is_away_or_not_ready() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    // It has not said yet what it is.
+    let mut early = house.try_login("Early");
+    assert_eq!(early.frames(), Vec::<String>::new());
+    plugin.borrow_mut().heard();
+    let heard = house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+    house.told(&plugin, &[&format!("<verdict ask='{}' allowed='1' />", asked(&heard))]);
+    assert_eq!(early.frames(), [connected("Early")]);
+
+    let mut waiting = house.try_login("Waiting");
+    plugin.borrow_mut().end("signal 11 ended it");
+    house.settle();
+    assert_eq!(waiting.frames(), REFUSED, "it died with the question");
+    assert_eq!(house.try_login("Down").frames(), REFUSED);
+    assert_eq!(logged("plugin one: signal 11 ended it").len(), 1);
+
+    let back = house.now().plus_secs(1);
+    house.run_until(back);
+    let again = house.process(0);
+    assert!(!Rc::ptr_eq(&again, &plugin), "it is started again");
+    let mut patient = house.try_login("Patient");
+    again.borrow_mut().heard();
+    let heard = house.told(&again, &["<register hooks='isAuthorized' />"]);
+    house.told(&again, &[&format!("<verdict ask='{}' allowed='1' />", asked(&heard))]);
+    assert_eq!(patient.frames(), [connected("Patient")]);
+}
+
+#[test]
+fn a_plugin_that_never_registers_shuts_the_door_and_one_that_only_listens_does_not() {
+    let mut house = house_with(&["one", "two"]);
+    let listener = house.process(1);
+    house.told(&listener, &["<register />"]);
+    let mut a = house.try_login("A");
+    assert_eq!(a.frames(), Vec::<String>::new());
+    let start = house.now();
+    house.run_until(start.plus_secs(5));
+    assert_eq!(a.frames(), REFUSED);
+    assert_eq!(house.try_login("B").frames(), REFUSED);
+    assert_eq!(logged("it has not registered anything within 5 s").len(), 1);
+    let late = house.process(0);
+    house.told(&late, &["<register names='tea'/>"]);
+    assert_eq!(house.try_login("C").frames(), [connected("C")]);
+}
+
+#[test]
+fn a_plugin_that_can_not_be_started_is_tried_again_and_shuts_the_door() {
+    let mut house = House::with_limits(Limits::default());
+    house.world().no_processes = true;
+    house.server.set_plugins(vec![module("one")]);
+    house.settle();
+    assert_eq!(house.try_login("A").frames(), REFUSED);
+    for (wait_s, count) in [(1, 2), (2, 3), (4, 4)] {
+        let later = house.now().plus_secs(wait_s);
+        house.run_until(later);
+        assert_eq!(logged("plugin one: can't start /nowhere").len(), count);
+    }
+    house.world().no_processes = false;
+    let later = house.now().plus_secs(60);
+    house.run_until(later);
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register/>"]);
+    assert_eq!(house.try_login("B").frames(), [connected("B")]);
+}
+
+#[test]
+fn what_a_plugin_does_not_read_is_dropped_and_counted() {
+    let limits = Limits {
+        stanza_bytes_max: 1_000,
+        backlog_bytes_max: 4_000,
+        backlog_soft_bytes_max: 4_000,
+        stanza_rate_per_s: 0,
+        login_time_s: 0,
+        ..Limits::default()
+    };
+    let mut house = house_with_limits(&["one"], limits);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register names='tick' hooks='isAuthorized' />"]);
+    let a = house.try_login("A");
+    let ask = asked(&plugin.borrow_mut().heard());
+    house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    plugin.borrow_mut().room = 300;
+    for _ in 0..200 {
+        a.send("<tick/>");
+        house.settle();
+    }
+    // Questions can't be put to it either: no is the answer.
+    assert_eq!(house.try_login("B").frames(), REFUSED);
+    let mut heard = Vec::new();
+    while plugin.borrow().unread() > 0 {
+        // As much as its pipe holds, stanzas cut anywhere.
+        let mut pipes = plugin.borrow_mut();
+        pipes.room = usize::MAX;
+        drop(pipes);
+        house
+            .told(&plugin, &["<log>reading</log>"])
+            .into_iter()
+            .for_each(|stanza| heard.push(stanza));
+        house.settle();
+    }
+    let ticks = heard.iter().filter(|stanza| stanza.contains("<tick/>")).count();
+    let dropped = heard.iter().find_map(|stanza| {
+        stanza.strip_prefix("<dropped count='")?.strip_suffix("' />")?.parse::<usize>().ok()
+    });
+    assert_eq!(dropped.map(|count| count + ticks), Some(201), "{} heard", heard.len());
+}
+
+#[test]
+fn whatever_a_plugin_does_the_clients_go_on() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register names='x' />"]);
+    let mut a = house.member("A", ROOM);
+    let b = house.member("B", ROOM);
+    a.frames();
+    // A flood: a turn takes so many of it, and the clients have theirs.
+    let flood = "<log level='debug'>x</log>\0".repeat(10_000);
+    plugin.borrow_mut().say_bytes(flood.as_bytes());
+    b.send("<m r='R'>in between</m>");
+    house.turn();
+    house.turn();
+    assert_eq!(a.said(), ["<m f=\"B\" r=\"R\">in between</m>"]);
+    house.settle();
+    // Garbage, and a stanza without an end.
+    plugin.borrow_mut().say_bytes(b"\xff\xfe<<<\0<send");
+    house.settle();
+    assert_eq!(plugin.borrow_mut().heard(), ["<error>This is not a valid XML string</error>"]);
+    plugin.borrow_mut().end("it ended with exit code 3");
+    house.settle();
+    assert_eq!(logged("plugin one: it ended with exit code 3").len(), 1);
+    b.send("<m r='R'>still here</m>");
+    house.settle();
+    assert_eq!(a.said(), ["<m f=\"B\" r=\"R\">still here</m>"]);
+    // One that never ends a stanza is ended.
+    let later = house.now().plus_secs(1);
+    house.run_until(later);
+    let endless = house.process(0);
+    endless.borrow_mut().say_bytes(&vec![b'x'; 200_000]);
+    house.settle();
+    assert!(endless.borrow().killed);
+    // One that closes its output and stays is ended.
+    let later = house.now().plus_secs(2);
+    house.run_until(later);
+    let quiet = house.process(0);
+    quiet.borrow_mut().stubborn = true;
+    quiet.borrow_mut().end_output();
+    let later = house.now().plus_secs(2);
+    house.run_until(later);
+    assert!(quiet.borrow().killed);
+}
+
+#[test]
+fn standard_error_goes_to_the_log_line_by_line() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().complain("first\nsec");
+    house.settle();
+    plugin.borrow_mut().complain("ond\x1b[31m\nthird");
+    house.settle();
+    plugin.borrow_mut().end("it ended with exit code 1");
+    house.settle();
+    let lines = logged("plugin one says: ");
+    let texts: Vec<&str> = lines.iter().filter_map(|line| line.split("says: ").nth(1)).collect();
+    assert_eq!(texts, ["first", "second\\u{1b}[31m", "third"]);
+}
+
+#[test]
+fn timers_of_a_plugin_come_in_time_once_and_can_be_moved_and_cancelled() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    let start = house.now();
+    house.told(
+        &plugin,
+        &[
+            "<register/>",
+            "<timer name='a' after='1000'/>",
+            "<timer name='b' after='1500'/>",
+            "<timer name='c' after='500'/>",
+            "<timer name='c'/>",
+            "<timer name='a' after='2000'/>",
+        ],
+    );
+    house.run_until(start.plus_secs(1));
+    assert_eq!(plugin.borrow_mut().heard(), Vec::<String>::new());
+    house.run_until(start.plus_secs(3));
+    assert_eq!(plugin.borrow_mut().heard(), ["<timer name='b' />", "<timer name='a' />"]);
+    let many: Vec<String> =
+        (0..65).map(|number| format!("<timer name='{number}' after='1'/>")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let heard = house.told(&plugin, &many);
+    assert_eq!(heard, ["<error>too many timers (limit 64)</error>"]);
+}
+
+#[test]
+fn at_the_end_plugins_are_told_then_their_input_ends_and_later_they_are() {
+    let mut house = house_with(&["one", "two"]);
+    let [good, stubborn] = [0, 1].map(|index| house.process(index));
+    good.borrow_mut().heard();
+    house.told(&good, &["<register hooks='onShutdown onClientClose'/>"]);
+    house.told(&stubborn, &["<register/>"]);
+    stubborn.borrow_mut().stubborn = true;
+    let a = house.member("A", ROOM);
+    good.borrow_mut().heard();
+    let start = house.now();
+    house.stop();
+    house.settle();
+    a.pipe.borrow_mut().close();
+    house.settle();
+    let heard = good.borrow_mut().heard();
+    assert!(heard.iter().any(|stanza| stanza == "<event hook='onShutdown' />"), "{heard:?}");
+    assert!(good.borrow().input_ended && !good.borrow().killed);
+    assert!(!house.stopped && stubborn.borrow().input_ended);
+    house.run_until(start.plus_secs(6));
+    assert!(house.stopped && stubborn.borrow().killed);
+}
+
+#[test]
+fn a_client_that_leaves_while_its_login_is_decided_is_gone() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register hooks='isAuthorized'/>"]);
+    let a = house.try_login("A");
+    let ask = asked(&plugin.borrow_mut().heard());
+    a.pipe.borrow_mut().close();
+    house.settle();
+    house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    assert_eq!(house.server.connections(), 0);
+    assert_eq!(house.try_login("A").frames(), Vec::<String>::new(), "the nick is free");
+}
