@@ -133,17 +133,20 @@ impl Hub {
 
     /// The room of this name, if the connection's session is in it.
     pub(super) fn own_room(&self, conn: ConnId, name: &str) -> Option<RoomKey> {
-        self.room_of(self.sessions.find(conn)?, name)
+        self.room_of(self.sessions.find(conn)?, name.as_bytes())
     }
 
     /// The room of this name, if the session is in it.
-    pub(super) fn room_of(&self, session: &Session, name: &str) -> Option<RoomKey> {
+    pub(super) fn room_of(&self, session: &Session, name: &[u8]) -> Option<RoomKey> {
         /// Up to so many names are compared; that is less work than one hash.
         const COMPARED_MAX: usize = 4;
         if session.rooms.len() > COMPARED_MAX {
-            return self.rooms.find(name).filter(|key| session.rooms.contains(key));
+            let found = std::str::from_utf8(name).ok().and_then(|name| self.rooms.find(name));
+            return found.filter(|key| session.rooms.contains(key));
         }
-        let named = |&&key: &&RoomKey| self.rooms.room(key).is_some_and(|room| *room.name == *name);
+        let named = |&&key: &&RoomKey| {
+            self.rooms.room(key).is_some_and(|room| room.name.as_bytes() == name)
+        };
         session.rooms.iter().find(named).copied()
     }
 

@@ -8,7 +8,7 @@ use super::reason::RefusalReason;
 use super::types::{MessageTo, Outlet, RelayNames};
 use super::{Hub, Note};
 use crate::wire::stanza::Stanza;
-use crate::wire::write;
+use crate::wire::write::{self, Relayed, Routing};
 
 /// Names that the server itself sends.
 const SERVER_NAMES: [&str; 15] = [
@@ -36,60 +36,81 @@ pub(super) fn is_server_name(name: &str) -> bool {
 
 /// Where a stanza wants to go.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Recipient<'a> {
+enum Recipient<'a> {
     Client(Cow<'a, str>),
-    Room(Cow<'a, str>),
+    /// Bytes, because they are only compared.
+    Room(Cow<'a, [u8]>),
     Everybody,
     Nobody,
 }
 
-impl<'a> Recipient<'a> {
-    /// Of several, the first of `toclient`, `c`, `toroom`, `r`, `broadcast` counts.
-    pub(super) fn of(stanza: &Stanza<'a>) -> Self {
-        let (mut best, mut best_place) = (5, 0);
+/// What the attributes of a stanza say about its way.
+#[derive(Debug)]
+struct Address<'a> {
+    recipient: Recipient<'a>,
+    /// Whether the sender of a room message wants it, too.
+    back: bool,
+    /// Whether it has other attributes, which go along.
+    own_attributes: bool,
+}
+
+impl<'a> Address<'a> {
+    fn of(stanza: &Stanza<'a>) -> Self {
+        let (mut to, mut back) = (None, None);
+        let mut own_attributes = false;
         for (place, name) in stanza.attribute_names().enumerate() {
-            let rank = match name {
-                b"toclient" => 0,
-                b"c" => 1,
-                b"toroom" => 2,
-                b"r" => 3,
-                b"broadcast" => 4,
-                _ => continue,
-            };
-            if rank < best {
-                (best, best_place) = (rank, place);
+            match Routing::of(name) {
+                Some(
+                    routing @ (Routing::ToClient
+                    | Routing::ShortClient
+                    | Routing::ToRoom
+                    | Routing::ShortRoom
+                    | Routing::Broadcast),
+                ) => to = Some(first((routing, place), to)),
+                Some(routing @ (Routing::Back | Routing::ShortBack)) => {
+                    back = Some(first((routing, place), back));
+                }
+                Some(Routing::From) => {}
+                None => own_attributes = true,
             }
         }
-        let value = || stanza.value_at(best_place).unwrap_or_default();
-        match best {
-            0 | 1 => Self::Client(value()),
-            2 | 3 => Self::Room(value()),
-            4 => Self::Everybody,
-            _ => Self::Nobody,
+        let value = |place| stanza.value_bytes_at(place).unwrap_or_default();
+        Self {
+            recipient: to.map_or(Recipient::Nobody, |to| Recipient::of(stanza, to)),
+            back: back.is_some_and(|(_, place)| *value(place) != *b"0"),
+            own_attributes,
         }
     }
 }
 
-/// Whether the sender of a room message wants it, too: `back`, and then `b`, other than `0`.
-fn wants_it_back(stanza: &Stanza<'_>) -> bool {
-    let (mut back, mut short) = (None, None);
-    for (place, name) in stanza.attribute_names().enumerate() {
-        match name {
-            b"back" => back = Some(place),
-            b"b" => short = Some(place),
-            _ => {}
+impl<'a> Recipient<'a> {
+    /// The recipient that the attribute at this place names.
+    fn of(stanza: &Stanza<'a>, (routing, place): (Routing, usize)) -> Self {
+        match routing {
+            Routing::ToClient | Routing::ShortClient => {
+                Self::Client(stanza.value_at(place).unwrap_or_default())
+            }
+            Routing::ToRoom | Routing::ShortRoom => {
+                Self::Room(stanza.value_bytes_at(place).unwrap_or_default())
+            }
+            Routing::Broadcast => Self::Everybody,
+            Routing::Back | Routing::ShortBack | Routing::From => Self::Nobody,
         }
     }
-    let value = back.or(short).and_then(|place| stanza.value_at(place));
-    value.is_some_and(|value| value != "0")
+}
+
+/// Of two attributes the one that counts.
+fn first(new: (Routing, usize), seen: Option<(Routing, usize)>) -> (Routing, usize) {
+    seen.map_or(new, |seen| seen.min(new))
 }
 
 impl Hub {
     /// `<m …>` and `<msg …>`.
     pub(super) fn message(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        match Recipient::of(request.stanza) {
-            Recipient::Client(nick) => self.relay_to_client(request, "m", &nick, out),
-            Recipient::Room(room) => self.relay_to_room(request, "m", &room, out),
+        let address = Address::of(request.stanza);
+        match &address.recipient {
+            Recipient::Client(nick) => self.relay_to_client(request, "m", &address, nick, out),
+            Recipient::Room(room) => self.relay_to_room(request, "m", &address, room, out),
             Recipient::Everybody => self.broadcast(request, out),
             Recipient::Nobody => {
                 self.refuse(request.conn, RefusalReason::Incomplete, "No recipient given", out);
@@ -101,15 +122,15 @@ impl Hub {
     pub(super) fn relay(&mut self, request: &Request<'_>, registered: bool, out: &mut impl Outlet) {
         let name = request.stanza.name();
         debug_assert!(!is_verb(name), "verbs are never relayed");
-        let recipient = Recipient::of(request.stanza);
-        let addressed = matches!(recipient, Recipient::Client(_) | Recipient::Room(_));
+        let address = Address::of(request.stanza);
+        let addressed = matches!(address.recipient, Recipient::Client(_) | Recipient::Room(_));
         if addressed && self.is_reserved(name) {
             let error = format!("Stanzas named {name} are the server's own and can't be relayed");
             return self.refuse(request.conn, RefusalReason::BadName, &error, out);
         }
-        match recipient {
-            Recipient::Client(nick) => self.relay_to_client(request, name, &nick, out),
-            Recipient::Room(room) => self.relay_to_room(request, name, &room, out),
+        match &address.recipient {
+            Recipient::Client(nick) => self.relay_to_client(request, name, &address, nick, out),
+            Recipient::Room(room) => self.relay_to_room(request, name, &address, room, out),
             Recipient::Everybody | Recipient::Nobody if registered => {}
             Recipient::Everybody | Recipient::Nobody => {
                 self.refuse(request.conn, RefusalReason::UnknownStanza, "Not a known node", out);
@@ -125,6 +146,7 @@ impl Hub {
         &self,
         request: &Request<'_>,
         name: &str,
+        address: &Address<'_>,
         nick: &str,
         out: &mut impl Outlet,
     ) {
@@ -136,10 +158,16 @@ impl Hub {
             return;
         };
         // The sender may name a room it is in, so that the receiver sees where it was said.
-        let room = request.stanza.value("r").filter(|room| self.room_of(sender, room).is_some());
-        let message = out.encode(|buffer| {
-            write::relayed(buffer, name, request.stanza, &sender.nick, room.as_deref());
-        });
+        let room = request.stanza.value("r");
+        let room = room.filter(|room| self.room_of(sender, room.as_bytes()).is_some());
+        let relayed = Relayed {
+            name,
+            stanza: request.stanza,
+            own_attributes: address.own_attributes,
+            nick: &sender.nick,
+            room: room.as_deref(),
+        };
+        let message = out.encode(|buffer| write::relayed(buffer, &relayed));
         out.push(receiver.conn, message);
         if self.registered.messages {
             let to = MessageTo::Client(&receiver.nick);
@@ -151,7 +179,8 @@ impl Hub {
         &mut self,
         request: &Request<'_>,
         name: &str,
-        room_name: &str,
+        address: &Address<'_>,
+        room_name: &[u8],
         out: &mut impl Outlet,
     ) {
         let conn = request.conn;
@@ -165,11 +194,15 @@ impl Hub {
             return;
         };
         room.messages += 1;
-        let back = wants_it_back(request.stanza);
-        let message = out.encode_for_room(key, |buffer| {
-            write::relayed(buffer, name, request.stanza, &sender.nick, Some(&room.name));
-        });
-        out.push_all(room.roster(), (!back).then_some(conn), message);
+        let relayed = Relayed {
+            name,
+            stanza: request.stanza,
+            own_attributes: address.own_attributes,
+            nick: &sender.nick,
+            room: Some(&room.name),
+        };
+        let message = out.encode_for_room(key, |buffer| write::relayed(buffer, &relayed));
+        out.push_all(room.roster(), (!address.back).then_some(conn), message);
         if self.registered.messages {
             let to = MessageTo::Room(&room.name);
             out.note(Note::Message { conn, nick: &sender.nick, to, message });

@@ -377,6 +377,18 @@ impl<'a> Stanza<'a> {
         Some(characters::resolve(spans.value.text(self.frame)))
     }
 
+    /// [`Stanza::value_at`] for whoever only compares it.
+    #[must_use]
+    #[inline]
+    pub fn value_bytes_at(&self, place: usize) -> Option<Cow<'a, [u8]>> {
+        let spans = self.parser.attributes.get(place)?;
+        let raw = spans.value.of(self.frame);
+        if characters::is_plain(raw) {
+            return Some(Cow::Borrowed(raw));
+        }
+        Some(Cow::Owned(characters::resolve(text(raw)).into_owned().into_bytes()))
+    }
+
     /// The value of the attribute `name`: entities and character references resolved, white
     /// space normalised (XML 1.0 section 3.3.3). Borrowed when nothing had to change.
     #[must_use]

@@ -22,6 +22,47 @@ pub struct RoomHead<'a> {
     pub parent: Option<&'a str>,
 }
 
+/// An attribute that addresses a message; those are the server's (PROTOCOL.md section 7). Where
+/// several have a say in the same thing, the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Routing {
+    /// `toclient`
+    ToClient,
+    /// `c`
+    ShortClient,
+    /// `toroom`
+    ToRoom,
+    /// `r`
+    ShortRoom,
+    /// `broadcast`
+    Broadcast,
+    /// `back`
+    Back,
+    /// `b`
+    ShortBack,
+    /// `f`
+    From,
+}
+
+impl Routing {
+    /// The attribute of this name, if it is one of them.
+    #[must_use]
+    #[inline]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b"toclient" => Some(Self::ToClient),
+            b"c" => Some(Self::ShortClient),
+            b"toroom" => Some(Self::ToRoom),
+            b"r" => Some(Self::ShortRoom),
+            b"broadcast" => Some(Self::Broadcast),
+            b"back" => Some(Self::Back),
+            b"b" => Some(Self::ShortBack),
+            b"f" => Some(Self::From),
+            _ => None,
+        }
+    }
+}
+
 /// Appends `text` so that it means itself between either kind of quotes.
 pub fn attribute_value(buffer: &mut Vec<u8>, text: &str) {
     escape(buffer, text, attribute_reference);
@@ -325,20 +366,29 @@ pub fn client_param(buffer: &mut Vec<u8>, name: &str, value: &str, nick: &str, r
     put!(buffer, b"\" f=\"", nick, b"\" r=\"", room, b"\"></clientparam>");
 }
 
-/// A relayed stanza under `name`: the sender's own attributes and body as it wrote them, the
-/// addressing taken out, then the server's word on who sent it and, with `room`, where.
-pub fn relayed(
-    buffer: &mut Vec<u8>,
-    name: &str,
-    stanza: &Stanza<'_>,
-    nick: &str,
-    room: Option<&str>,
-) {
+/// A stanza as it is relayed.
+#[derive(Clone, Copy, Debug)]
+pub struct Relayed<'a> {
+    /// What it is called on its way.
+    pub name: &'a str,
+    /// As its sender wrote it.
+    pub stanza: &'a Stanza<'a>,
+    /// Whether it has attributes that are no [`Routing`].
+    pub own_attributes: bool,
+    /// Its sender.
+    pub nick: &'a str,
+    /// The room in which it was said.
+    pub room: Option<&'a str>,
+}
+
+/// A relayed stanza: the sender's own attributes and body as it wrote them, the addressing taken
+/// out, then the server's word on who sent it and, with a room, where.
+pub fn relayed(buffer: &mut Vec<u8>, relayed: &Relayed<'_>) {
+    let &Relayed { name, stanza, own_attributes, nick, room } = relayed;
     put!(buffer, b"<", name.as_bytes());
-    // As a rule a message has no other attributes.
-    if !stanza.attribute_names().all(is_routing) {
+    if own_attributes {
         for attribute in stanza.attributes() {
-            if !is_routing(attribute.name.as_bytes()) {
+            if Routing::of(attribute.name.as_bytes()).is_none() {
                 own_attribute(buffer, &attribute);
             }
         }
@@ -364,11 +414,6 @@ pub fn broadcast(buffer: &mut Vec<u8>, stanza: &Stanza<'_>, nick: &str) {
 fn own_attribute(buffer: &mut Vec<u8>, attribute: &super::stanza::Attribute<'_>) {
     let quote: &[u8] = if attribute.quote == '"' { b"\"" } else { b"'" };
     put!(buffer, b" ", attribute.name.as_bytes(), b"=", quote, attribute.raw.as_bytes(), quote);
-}
-
-/// Whether an attribute addresses a message; those are the server's (PROTOCOL.md section 7).
-fn is_routing(name: &[u8]) -> bool {
-    matches!(name, b"c" | b"toclient" | b"r" | b"toroom" | b"b" | b"back" | b"broadcast" | b"f")
 }
 
 /// The Flash policy: which domains' movies may connect to which ports.

@@ -19,7 +19,7 @@ use palabre::hub::{
 use palabre::limits::{FULL_ROSTER_MEMBERS, Limits, READ_BYTES_PER_TURN};
 use palabre::wire::framer::{FRAME_END, Framer};
 use palabre::wire::stanza::Parser;
-use palabre::wire::write;
+use palabre::wire::write::{self, Relayed};
 
 /// 100 bytes of what people write.
 const LINE: &str = "Good evening, everybody! Isn't it strange how quiet this room has become \
@@ -172,7 +172,14 @@ fn encoding_of_a_message() -> Run {
     let mut buffer = Vec::new();
     let run = move || {
         buffer.clear();
-        write::relayed(&mut buffer, "m", black_box(&stanza), "visitor7", Some("lobby"));
+        let relayed = Relayed {
+            name: "m",
+            stanza: black_box(&stanza),
+            own_attributes: false,
+            nick: "visitor7",
+            room: Some("lobby"),
+        };
+        write::relayed(&mut buffer, &relayed);
         black_box(&buffer).len()
     };
     let written = format!("<m f=\"visitor7\" r=\"lobby\">{LINE}</m>");

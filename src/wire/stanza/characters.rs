@@ -139,10 +139,20 @@ fn character_reference(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     allowed.then_some((char, end + 1))
 }
 
+/// Whether a byte of an attribute value means something else than itself.
+const fn changes(byte: u8) -> bool {
+    matches!(byte, b'&' | b'\t' | b'\n' | b'\r')
+}
+
+/// Whether a checked attribute value means what stands there, byte for byte.
+#[inline]
+pub(super) fn is_plain(raw: &[u8]) -> bool {
+    !raw.iter().any(|&byte| changes(byte))
+}
+
 /// What a checked attribute value means: references resolved, white space normalised (XML 1.0
 /// sections 2.11 and 3.3.3). Borrowed when nothing had to change.
 pub(super) fn resolve(raw: &str) -> Cow<'_, str> {
-    let changes = |byte: u8| matches!(byte, b'&' | b'\t' | b'\n' | b'\r');
     let Some(first) = raw.bytes().position(changes) else {
         return Cow::Borrowed(raw);
     };
