@@ -35,10 +35,11 @@ use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
 };
+use self::rate::Rate;
 use self::reason::Refused;
 pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
-use self::session::{Admission, Login, Sessions};
+use self::session::{Admission, Login, Sessions, stanza_rate};
 pub use self::types::{
     ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
     Roster, Settings, Span, Time,
@@ -54,6 +55,8 @@ pub struct Hub {
     registered: Registered,
     /// How many logins were asked about.
     asks: u64,
+    /// What the settings allow each session; found out once, for it takes a division.
+    stanza_rate: Option<Rate>,
     /// Boxed, so that lending it to a stanza moves a pointer; `None` only meanwhile.
     parser: Option<Box<Parser>>,
     sessions: Sessions,
@@ -61,8 +64,6 @@ pub struct Hub {
     pending: Pending,
     /// The time of the input at hand.
     now: Time,
-    /// The same on the wall, in microseconds since 1970.
-    unix_now_us: u64,
     unix_start_us: u64,
 }
 
@@ -72,6 +73,7 @@ impl Hub {
     #[must_use]
     pub fn new(settings: Settings, hash_key: HashKey, unix_start_us: u64) -> Self {
         Self {
+            stanza_rate: stanza_rate(&settings.limits),
             settings,
             registered: Registered::default(),
             asks: 0,
@@ -80,7 +82,6 @@ impl Hub {
             rooms: Rooms::new(hash_key),
             pending: Pending::new(),
             now: Time::default(),
-            unix_now_us: unix_start_us,
             unix_start_us,
         }
     }
@@ -97,7 +98,7 @@ impl Hub {
             Input::Verdict { conn, ask, verdict } => self.decide(conn, ask, verdict, out),
             Input::Tick => self.close_late_logins(out),
             Input::TurnEnd => self.send_due(out),
-            Input::Reload(settings) => self.settings = *settings,
+            Input::Reload(settings) => self.reload(*settings),
             Input::Registered(registered) => self.registered = *registered,
             Input::Shutdown => self.shut_down(out),
         }
@@ -172,7 +173,16 @@ impl Hub {
 
     fn go_on_to(&mut self, now: Time) {
         self.now = self.now.max(now);
-        self.unix_now_us = self.unix_start_us.saturating_add(self.now.0 / 1_000);
+    }
+
+    fn reload(&mut self, settings: Settings) {
+        self.stanza_rate = stanza_rate(&settings.limits);
+        self.settings = settings;
+    }
+
+    /// The time of the input at hand on the wall, in microseconds since 1970.
+    const fn unix_now_us(&self) -> u64 {
+        self.unix_start_us.saturating_add(self.now.0 / 1_000)
     }
 
     fn open(&mut self, conn: ConnId, address: IpAddr, door: Door, out: &mut impl Outlet) {
@@ -226,7 +236,7 @@ impl Hub {
         if matches!(session.login, Login::Waiting { .. }) {
             return Progress::Wait;
         }
-        match session.admit(&self.settings.limits, self.now) {
+        match session.admit(self.stanza_rate, self.now) {
             Admission::Now => {}
             Admission::Later(time) => return Progress::Later(time),
             Admission::LaterFrom(time) => {

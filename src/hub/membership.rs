@@ -198,7 +198,7 @@ impl Hub {
         parent: Option<RoomKey>,
         out: &mut impl Outlet,
     ) {
-        let key = self.rooms.create(name, self.unix_now_us);
+        let key = self.rooms.create(name, self.unix_now_us());
         if let Some(parent) = parent {
             self.rooms.list(parent, key);
         }

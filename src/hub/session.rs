@@ -101,9 +101,9 @@ impl Session {
         self.login == Login::Done
     }
 
-    /// Takes a token for one frame.
-    pub(super) fn admit(&mut self, limits: &Limits, now: Time) -> Admission {
-        let Some(rate) = Rate::new(limits.stanza_rate_per_s, 1, limits.stanza_burst) else {
+    /// Takes a token for one frame at the [`stanza_rate`].
+    pub(super) fn admit(&mut self, rate: Option<Rate>, now: Time) -> Admission {
+        let Some(rate) = rate else {
             return Admission::Now;
         };
         let Err(there_at) = self.stanzas.take(rate, now) else {
@@ -455,6 +455,11 @@ impl Sessions {
         }
         assert!(by_address.is_empty(), "sessions from nowhere: {by_address:?}");
     }
+}
+
+/// How many stanzas each session may send; `None` when that is lifted.
+pub(super) const fn stanza_rate(limits: &Limits) -> Option<Rate> {
+    Rate::new(limits.stanza_rate_per_s, 1, limits.stanza_burst)
 }
 
 const fn failure_rate(limits: &Limits) -> Option<Rate> {
