@@ -31,6 +31,7 @@ mod types;
 
 use core::net::IpAddr;
 
+pub use self::nick::comparison_key;
 use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,

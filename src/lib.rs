@@ -16,6 +16,8 @@
 //! - [`hub`]: the whole behaviour of the server, without a socket, a clock or a thread:
 //!   [`hub::Hub::handle`] takes an [`hub::Input`] and the time, and answers through an
 //!   [`hub::Outlet`]. [`hub::command`] has the table of all stanzas.
+//! - [`accounts`]: who may log in, by a file of hashed passwords or a database, and the worker
+//!   process that finds out, so that the loop never waits for either.
 //! - [`config`]: file and arguments become a [`config::Config`].
 //! - [`logging`]: where the log goes, and what is escaped in it.
 //! - [`metrics`]: plain counters, and how Prometheus reads them.
@@ -49,8 +51,8 @@
 //! # What is deliberately absent
 //!
 //! No threads, no locks, no async runtime: a chat server waits for the kernel, and one core of a
-//! small host serves thousands. No database and no state on disk: a restart is a clean start.
-//! No message is kept for those who are away.
+//! small host serves thousands. (The worker is another process, and has threads.) No state on
+//! disk: a restart is a clean start. No message is kept for those who are away.
 #![forbid(unsafe_code)]
 
 pub mod limits;
@@ -60,6 +62,8 @@ pub mod networks;
 pub mod wire;
 
 pub mod hub;
+
+pub mod accounts;
 
 pub mod config;
 

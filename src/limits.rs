@@ -138,3 +138,49 @@ pub const ADDRESSES_REMEMBERED_MAX: usize = 65_536;
 /// The longest header of the PROXY protocol, version 2. It could have 64 KiB; addresses take 232
 /// bytes at most, and what proxies tell besides (names, a cipher, an id) some hundreds.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
+/// A longer password is wrong, unread: longer than any that a person types or a program makes.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// The most memory that a password hash may ask for, in KiB, so that the accounts file can't
+/// take a small host's: the second choice of RFC 9106 section 4, over three times our own.
+pub const HASH_MEMORY_KIB_MAX: u32 = 65_536;
+
+/// The most passes over that memory that a password hash may ask for: at the most memory, about
+/// half a second of a small host.
+pub const HASH_PASSES_MAX: u32 = 10;
+
+/// The most lanes that a password hash may ask for; they are worked off one after the other.
+pub const HASH_LANES_MAX: u32 = 16;
+
+/// Passwords that are hashed at the same time, where the host has the cores: at most 76 MiB.
+pub const HASH_THREADS_MAX: usize = 4;
+
+/// Passwords that may wait for a thread, for each thread: what it can hash, at 40 ms each, before
+/// [`ASK_TIME_S`] is over.
+pub const HASH_QUEUE_PER_THREAD: usize = 128;
+
+/// How long whoever asks about a login waits for the answer: the default `timeout` of a plugin.
+pub const ASK_TIME_S: u64 = 5;
+
+/// The accounts file, in bytes: some 600,000 accounts, read in a second.
+pub const ACCOUNTS_FILE_BYTES_MAX: u64 = 64 * 1_048_576;
+
+/// Logins that may wait for the database: as many as it would have to answer in [`ASK_TIME_S`] at
+/// 200 a second.
+pub const DATABASE_QUEUE: usize = 1_024;
+
+/// How long the database may take to accept a connection, and to answer a request; both are
+/// shorter than [`ASK_TIME_S`], so that whoever asks hears of it.
+pub const DATABASE_CONNECT_TIME_S: u64 = 3;
+
+/// See [`DATABASE_CONNECT_TIME_S`].
+pub const DATABASE_REQUEST_TIME_S: u64 = 4;
+
+/// The pause after the first failure to reach the database; it doubles with each further one.
+pub const DATABASE_PAUSE_S: u64 = 1;
+
+/// The longest pause between two attempts to reach the database.
+pub const DATABASE_PAUSE_MAX_S: u64 = 30;
+
+/// The same complaint of the worker is logged once in this time.
+pub const COMPLAINT_TIME_S: u64 = 60;

@@ -42,7 +42,7 @@ pub(super) fn with_comparison_key<T>(
 ///
 /// The profile's tables end with Unicode 6.3, as IANA's registry does. A younger character
 /// (many emoji) is unassigned to them; it passes, and only the profile's mappings apply to it.
-pub(super) fn comparison_key(nick: &str) -> Option<Box<str>> {
+pub fn comparison_key(nick: &str) -> Option<Box<str>> {
     if nick.is_empty() || !is_tidy(nick) {
         return None;
     }

@@ -1,0 +1,285 @@
+//! One connection to the configured database: kept, made anew when it is lost, and not tried
+//! again too soon when it can't be.
+//!
+//! Nobody may log in through a database that does not answer. What a database says of a request
+//! with a client's values in it may repeat these values, so only its codes are told.
+
+use core::fmt;
+use std::time::{Duration, Instant};
+
+use super::{Database, DatabaseKind};
+use crate::limits::{DATABASE_PAUSE_MAX_S, DATABASE_PAUSE_S};
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+/// A connection on which the request has been prepared.
+pub trait Connection {
+    /// Whether the request has a row for this nick and password.
+    ///
+    /// # Errors
+    /// What went wrong; no value of a client is in it.
+    fn has_row(&mut self, login: &str, password: &str) -> Result<bool, Trouble>;
+}
+
+/// What went wrong on a connection. Its text names no value of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the database or the system says.
+    pub text: String,
+    /// What has become of the connection.
+    pub fate: Fate,
+}
+
+/// What becomes of a connection after a [`Trouble`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It can be asked again.
+    Kept,
+    /// It is of no use any more; another could do better at once.
+    Lost,
+    /// It is of no use any more, and another would be stuck as well.
+    Stuck,
+}
+
+/// Connects to a database and prepares its request there.
+///
+/// # Errors
+/// Why that is not possible; the password of the database is not in it.
+pub fn connect(database: &Database) -> Result<Box<dyn Connection>, String> {
+    match database.kind {
+        #[cfg(feature = "sqlite")]
+        DatabaseKind::Sqlite => sqlite::connect(database),
+        #[cfg(not(feature = "sqlite"))]
+        DatabaseKind::Sqlite => Err(not_built_in(database)),
+        #[cfg(feature = "postgres")]
+        DatabaseKind::Postgres => postgres::connect(database),
+        #[cfg(not(feature = "postgres"))]
+        DatabaseKind::Postgres => Err(not_built_in(database)),
+        #[cfg(feature = "mysql")]
+        DatabaseKind::Mysql => mysql::connect(database),
+        #[cfg(not(feature = "mysql"))]
+        DatabaseKind::Mysql => Err(not_built_in(database)),
+    }
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+fn not_built_in(database: &Database) -> String {
+    format!("this palabre has no {} in it", database.kind)
+}
+
+/// Why a database gives no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It can't be reached.
+    Down(String),
+    /// It could not be reached, and is not tried again yet.
+    Pause,
+    /// It was reached and could not do what was asked.
+    Request(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Down(text) => write!(f, "can't reach the database: {text}"),
+            Self::Pause => f.write_str("the database is not tried again yet"),
+            Self::Request(text) => write!(f, "the database can't do [database] dbRequest: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// A kept connection; `Connect` makes one.
+pub struct Keeper<Connect> {
+    connect: Connect,
+    connection: Option<Box<dyn Connection>>,
+    /// No attempt before.
+    next_try: Option<Instant>,
+    /// How long the next pause is.
+    pause_s: u64,
+}
+
+impl<Connect> fmt::Debug for Keeper<Connect> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper")
+            .field("connected", &self.connection.is_some())
+            .field("next_try", &self.next_try)
+            .field("pause_s", &self.pause_s)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
+    /// A keeper that has not connected yet.
+    pub const fn new(connect: Connect) -> Self {
+        Self { connect, connection: None, next_try: None, pause_s: DATABASE_PAUSE_S }
+    }
+
+    /// Connects when there is no connection and it is time.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn ready(&mut self, now: Instant) -> Result<&mut dyn Connection, Failure> {
+        if self.connection.is_none() {
+            if self.next_try.is_some_and(|next_try| now < next_try) {
+                return Err(Failure::Pause);
+            }
+            match (self.connect)() {
+                Ok(connection) => self.connection = Some(connection),
+                Err(text) => return Err(self.pause(text, now)),
+            }
+        }
+        match &mut self.connection {
+            Some(connection) => Ok(connection.as_mut()),
+            None => Err(Failure::Pause),
+        }
+    }
+
+    /// Whether a login is allowed: whether the request has a row. A connection that was lost
+    /// since it was last used, as an idle one is by and by, is made anew at once, and asked once
+    /// more.
+    ///
+    /// # Errors
+    /// Why it can't be asked, which is to say no.
+    pub fn allows(&mut self, login: &str, password: &str, now: Instant) -> Result<bool, Failure> {
+        let kept = self.connection.is_some();
+        let mut answer = self.ready(now)?.has_row(login, password);
+        if kept && answer.as_ref().is_err_and(|trouble| trouble.fate == Fate::Lost) {
+            self.connection = None;
+            answer = self.ready(now)?.has_row(login, password);
+        }
+        match answer {
+            Ok(allowed) => {
+                self.next_try = None;
+                self.pause_s = DATABASE_PAUSE_S;
+                Ok(allowed)
+            }
+            Err(Trouble { text, fate: Fate::Kept }) => Err(Failure::Request(text)),
+            Err(Trouble { text, fate: Fate::Lost | Fate::Stuck }) => Err(self.pause(text, now)),
+        }
+    }
+
+    fn pause(&mut self, text: String, now: Instant) -> Failure {
+        self.connection = None;
+        self.next_try = Some(now + Duration::from_secs(self.pause_s));
+        self.pause_s = (2 * self.pause_s).min(DATABASE_PAUSE_MAX_S);
+        Failure::Down(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// A database that does what the script says, step by step.
+    #[derive(Clone)]
+    struct Scripted(Rc<RefCell<Vec<&'static str>>>);
+
+    impl Scripted {
+        fn next(&self) -> &'static str {
+            self.0.borrow_mut().remove(0)
+        }
+    }
+
+    impl Connection for Scripted {
+        fn has_row(&mut self, _: &str, _: &str) -> Result<bool, Trouble> {
+            match self.next() {
+                "row" => Ok(true),
+                "none" => Ok(false),
+                "lost" => Err(Trouble { text: "lost".to_owned(), fate: Fate::Lost }),
+                "stuck" => Err(Trouble { text: "stuck".to_owned(), fate: Fate::Stuck }),
+                text => Err(Trouble { text: text.to_owned(), fate: Fate::Kept }),
+            }
+        }
+    }
+
+    /// What the keeper answers at these seconds; the script must be used up.
+    fn answers(script: &[&'static str], seconds: &[u64]) -> Vec<Result<bool, Failure>> {
+        let script = Scripted(Rc::new(RefCell::new(script.to_vec())));
+        let connecting = script.clone();
+        let mut keeper = Keeper::new(move || match connecting.next() {
+            "connects" => Ok(Box::new(connecting.clone()) as Box<dyn Connection>),
+            text => Err(text.to_owned()),
+        });
+        let start = Instant::now();
+        let answers = seconds
+            .iter()
+            .map(|second| keeper.allows("Ann", "secret", start + Duration::from_secs(*second)))
+            .collect();
+        assert_eq!(script.0.borrow().as_slice(), [""; 0], "steps are left over");
+        answers
+    }
+
+    fn down(text: &str) -> Result<bool, Failure> {
+        Err(Failure::Down(text.to_owned()))
+    }
+
+    #[test]
+    fn one_connection_is_kept() {
+        let seen = answers(&["connects", "row", "none", "row"], &[0, 0, 99]);
+        assert_eq!(seen, [Ok(true), Ok(false), Ok(true)]);
+    }
+
+    #[test]
+    fn a_connection_lost_while_idle_costs_nobody_a_login() {
+        let seen = answers(&["connects", "row", "lost", "connects", "row"], &[0, 1]);
+        assert_eq!(seen, [Ok(true), Ok(true)]);
+    }
+
+    #[test]
+    fn a_database_that_is_down_says_no_and_is_tried_again_with_growing_pauses() {
+        let seen = answers(
+            &[
+                "connects", "row", "lost", "refused", "refused", "refused", "connects", "row",
+                "lost", "gone",
+            ],
+            &[0, 0, 0, 1, 1, 2, 3, 6, 7, 7],
+        );
+        let pause = || Err(Failure::Pause);
+        let expected = [
+            Ok(true),
+            down("refused"),
+            pause(),
+            down("refused"),
+            pause(),
+            pause(),
+            down("refused"),
+            pause(),
+            Ok(true),
+            down("gone"),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_request_that_hangs_is_not_made_a_second_time() {
+        let seen = answers(&["connects", "row", "stuck", "connects", "row"], &[0, 1, 1, 2]);
+        assert_eq!(seen, [Ok(true), down("stuck"), Err(Failure::Pause), Ok(true)]);
+    }
+
+    #[test]
+    fn pauses_grow_to_their_longest_and_shrink_when_it_answers() {
+        let tries = [0, 1, 3, 7, 15, 31, 61, 91];
+        assert_eq!(answers(&["refused"; 8], &tries).len(), 8);
+        let seen = answers(&["refused", "connects", "lost", "connects", "lost"], &[0, 1, 3]);
+        assert_eq!(seen, [down("refused"), down("lost"), down("lost")]);
+        let seen =
+            answers(&["refused", "connects", "row", "lost", "refused", "refused"], &[0, 1, 2, 3]);
+        assert_eq!(seen, [down("refused"), Ok(true), down("refused"), down("refused")]);
+    }
+
+    #[test]
+    fn a_request_that_fails_does_not_cost_the_connection() {
+        let seen = answers(&["connects", "wrong", "row"], &[0, 0]);
+        assert_eq!(seen, [Err(Failure::Request("wrong".to_owned())), Ok(true)]);
+    }
+}

@@ -1,0 +1,199 @@
+//! Passwords → Argon2id hashes, as PHC strings, and back to "right" or "wrong".
+//!
+//! A hash of ours costs what OWASP's Password Storage Cheat Sheet asks for, 19 MiB of memory and
+//! two passes, which the crate has as its default. One that was made elsewhere may cost more, to
+//! a limit. Nothing here ever shows a password or a hash.
+
+use core::fmt;
+use std::borrow::Cow;
+
+use argon2::password_hash::phc;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Argon2, Params};
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
+
+use crate::limits::{HASH_LANES_MAX, HASH_MEMORY_KIB_MAX, HASH_PASSES_MAX, PASSWORD_BYTES_MAX};
+
+/// What every hash of this kind begins with; no plain password is taken to.
+pub const PREFIX: &str = "$argon2";
+
+/// A password's hash, `$argon2id$v=19$m=…,t=…,p=…$SALT$HASH`, that is known to be one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+/// A secret as well: weak passwords can be guessed from it.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(not shown)")
+    }
+}
+
+/// Why a text is no [`PasswordHash`]; its text is what would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashError {
+    /// No PHC string of Argon2id, version 19.
+    NotArgon2id,
+    /// More memory than is given.
+    Memory,
+    /// More passes than are made.
+    Passes,
+    /// More lanes than are worked off.
+    Lanes,
+}
+
+impl fmt::Display for HashError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotArgon2id => f.write_str(
+                "an Argon2id hash, $argon2id$v=19$m=…,t=…,p=…$SALT$HASH, as palabre passwd makes it",
+            ),
+            Self::Memory => write!(f, "an Argon2id hash of at most m={HASH_MEMORY_KIB_MAX} (KiB)"),
+            Self::Passes => write!(f, "an Argon2id hash of at most t={HASH_PASSES_MAX}"),
+            Self::Lanes => write!(f, "an Argon2id hash of at most p={HASH_LANES_MAX}"),
+        }
+    }
+}
+
+impl std::error::Error for HashError {}
+
+impl PasswordHash {
+    /// Hashes a password, with a salt of its own; takes some 20 ms.
+    ///
+    /// # Errors
+    /// What keeps it from it: no memory, no random numbers, a password that is empty or over
+    /// [`PASSWORD_BYTES_MAX`].
+    pub fn of(password: &str) -> Result<Self, String> {
+        if !is_usable(password) {
+            return Err(format!("a password has 1 to {PASSWORD_BYTES_MAX} bytes"));
+        }
+        let hash: phc::PasswordHash = Argon2::default()
+            .hash_password(normal(password).as_bytes())
+            .map_err(|error| format!("the password can't be hashed: {error}"))?;
+        Ok(Self(hash.to_string()))
+    }
+
+    /// Takes a PHC string for a hash.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<Self, HashError> {
+        let hash = phc::PasswordHash::new(text).map_err(|_| HashError::NotArgon2id)?;
+        let whole = hash.salt.is_some() && hash.hash.is_some();
+        if hash.algorithm.as_str() != "argon2id" || hash.version != Some(19) || !whole {
+            return Err(HashError::NotArgon2id);
+        }
+        let params = Params::try_from(&hash).map_err(|_| HashError::NotArgon2id)?;
+        if params.m_cost() > HASH_MEMORY_KIB_MAX {
+            return Err(HashError::Memory);
+        }
+        if params.t_cost() > HASH_PASSES_MAX {
+            return Err(HashError::Passes);
+        }
+        if params.p_cost() > HASH_LANES_MAX {
+            return Err(HashError::Lanes);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The PHC string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the hash of `password`. The comparison takes the same time whatever the
+    /// difference; a password that can't be one is wrong at once.
+    #[must_use]
+    pub fn is_of(&self, password: &str) -> bool {
+        let password = normal(password);
+        is_usable(&password)
+            && phc::PasswordHash::new(&self.0).is_ok_and(|hash| {
+                Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
+            })
+    }
+}
+
+/// Takes as long as [`PasswordHash::is_of`] takes with a hash of ours, so that the time does not tell
+/// who has an account.
+pub fn pretend(password: &str) {
+    let password = normal(password);
+    if is_usable(&password) {
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        let salt = [0; argon2::RECOMMENDED_SALT_LEN];
+        let hashed = Argon2::default().hash_password_into(password.as_bytes(), &salt, &mut output);
+        std::hint::black_box((hashed.is_ok(), output));
+    }
+}
+
+/// Whether a password can be one at all.
+#[must_use]
+pub fn is_usable(password: &str) -> bool {
+    (1..=PASSWORD_BYTES_MAX).contains(&password.len())
+}
+
+/// One spelling for what looks the same, whichever keyboard wrote it (RFC 8265 section 4.2.2
+/// rule 4).
+fn normal(password: &str) -> Cow<'_, str> {
+    if is_nfc(password) { password.into() } else { password.nfc().collect::<String>().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made with the reference implementation: `echo -n hunter2 | argon2 saltysalt -id -m 12`.
+    const CHEAP: &str =
+        "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
+
+    #[test]
+    fn a_hash_knows_its_password() {
+        let hash = PasswordHash::of("café").unwrap();
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!(PasswordHash::parse(hash.as_str()), Ok(hash.clone()));
+        assert!(hash.is_of("café") && hash.is_of("cafe\u{301}"));
+        assert!(!hash.is_of("cafe") && !hash.is_of(""));
+        assert_ne!(PasswordHash::of("café").unwrap(), hash, "each has a salt of its own");
+    }
+
+    #[test]
+    fn hashes_that_cost_too_much_or_are_none_are_refused() {
+        let with = |params: &str| CHEAP.replace("m=4096,t=3,p=1", params);
+        assert!(
+            PasswordHash::parse(CHEAP)
+                .is_ok_and(|hash| hash.is_of("hunter2") && !hash.is_of("hunter3"))
+        );
+        assert!(PasswordHash::parse(&with("m=65536,t=10,p=16")).is_ok());
+        assert_eq!(PasswordHash::parse(&with("m=65537,t=1,p=1")), Err(HashError::Memory));
+        assert_eq!(PasswordHash::parse(&with("m=4096,t=11,p=1")), Err(HashError::Passes));
+        assert_eq!(PasswordHash::parse(&with("m=4096,t=1,p=17")), Err(HashError::Lanes));
+        for text in [
+            "",
+            "secret",
+            "$argon2id$",
+            "$argon2id$v=19$m=4096,t=3,p=1",
+            "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0",
+            &CHEAP.replace("argon2id", "argon2i"),
+            &CHEAP.replace("v=19", "v=16"),
+            &CHEAP.replace("$v=19", ""),
+            &format!("{CHEAP}$"),
+            &format!("{CHEAP} "),
+            &with("m=0,t=3,p=1"),
+        ] {
+            assert_eq!(PasswordHash::parse(text), Err(HashError::NotArgon2id), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_have_a_longest_length() {
+        let longest = "x".repeat(PASSWORD_BYTES_MAX);
+        assert!(PasswordHash::of(&longest).unwrap().is_of(&longest));
+        assert!(PasswordHash::of(&format!("{longest}x")).is_err());
+        assert!(PasswordHash::of("").is_err());
+    }
+
+    #[test]
+    fn neither_password_nor_hash_is_shown() {
+        let shown = format!("{:?}", PasswordHash::parse(CHEAP));
+        assert!(!shown.contains("argon2") && !shown.contains("85yf"), "{shown}");
+    }
+}

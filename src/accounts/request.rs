@@ -1,0 +1,246 @@
+//! `[database] dbRequest` → a statement with parameters: `[LOGIN]` and `[PASSWORD]` are bound,
+//! never pasted, so that nothing in them is ever read as SQL.
+//!
+//! Old requests have quotes around them, or not; the ones right around a placeholder go. It
+//! knows as much of SQL as it takes to find the ends of texts and quoted names, and no comments.
+
+use core::fmt;
+
+use super::DatabaseKind;
+
+/// A statement that asks whether a login may happen: a row says yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The SQL, with the placeholders of its database.
+    pub sql: String,
+    /// What its placeholders stand for, in their order.
+    pub places: Vec<Place>,
+    /// Whether the nick is compared by a pattern: `%` is then everybody's nick.
+    pub nick_is_pattern: bool,
+}
+
+/// What a client said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The nick that it asks for.
+    Login,
+    /// Its password.
+    Password,
+}
+
+impl Place {
+    const ALL: [Self; 2] = [Self::Login, Self::Password];
+
+    /// As it stands in `dbRequest`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "[LOGIN]",
+            Self::Password => "[PASSWORD]",
+        }
+    }
+}
+
+/// Why a `dbRequest` can't be used; its text is what was found, then what would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// A placeholder does not stand in it.
+    Without(Place),
+    /// A placeholder is a part of a text or of a name in quotes.
+    InQuotes(Place),
+    /// A quote has no other.
+    Unclosed,
+    /// The password would be a pattern, and `%` everybody's password.
+    PasswordIsPattern,
+}
+
+impl RequestError {
+    /// What was found, and what would be right.
+    #[must_use]
+    pub fn found_and_needed(self) -> (String, String) {
+        match self {
+            Self::Without(place) => (
+                format!("a request without {}", place.name()),
+                "[LOGIN] and [PASSWORD] where nick and password belong".to_owned(),
+            ),
+            Self::InQuotes(place) => (
+                format!("{} within a longer text in quotes", place.name()),
+                "it by itself, put together by the database: CONCAT('salt', [PASSWORD])".to_owned(),
+            ),
+            Self::Unclosed => {
+                ("a quote without its other one".to_owned(), "quotes in pairs".to_owned())
+            }
+            Self::PasswordIsPattern => (
+                "a comparison of [PASSWORD] by LIKE or another pattern".to_owned(),
+                "= [PASSWORD], for the password % would be everybody's".to_owned(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, needs) = self.found_and_needed();
+        write!(f, "found {found}, needs {needs}")
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl Request {
+    /// Reads a `dbRequest` for a database.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str, kind: DatabaseKind) -> Result<Self, RequestError> {
+        let mut request = Self {
+            sql: String::with_capacity(text.len()),
+            places: Vec::new(),
+            nick_is_pattern: false,
+        };
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let (place, length) = if matches!(first, '\'' | '"' | '`') {
+                let length = quoted_length(rest, first, kind).ok_or(RequestError::Unclosed)?;
+                let inner = &rest[1..length - 1];
+                match Place::ALL.into_iter().find(|place| inner.contains(place.name())) {
+                    Some(place) if inner != place.name() => {
+                        return Err(RequestError::InQuotes(place));
+                    }
+                    place => (place, length),
+                }
+            } else {
+                let place = Place::ALL.into_iter().find(|place| rest.starts_with(place.name()));
+                (place, place.map_or(first.len_utf8(), |place| place.name().len()))
+            };
+            let (part, after) = rest.split_at(length);
+            match place {
+                Some(place) => request.put(place, kind)?,
+                None => request.sql.push_str(part),
+            }
+            rest = after;
+        }
+        match Place::ALL.into_iter().find(|place| !request.places.contains(place)) {
+            Some(place) => Err(RequestError::Without(place)),
+            None => Ok(request),
+        }
+    }
+
+    fn put(&mut self, place: Place, kind: DatabaseKind) -> Result<(), RequestError> {
+        if ends_in_pattern_operator(&self.sql) {
+            match place {
+                Place::Login => self.nick_is_pattern = true,
+                Place::Password => return Err(RequestError::PasswordIsPattern),
+            }
+        }
+        self.places.push(place);
+        self.sql.push_str(match (kind, place) {
+            (DatabaseKind::Sqlite, Place::Login) => "?1",
+            (DatabaseKind::Sqlite, Place::Password) => "?2",
+            (DatabaseKind::Postgres, Place::Login) => "$1",
+            (DatabaseKind::Postgres, Place::Password) => "$2",
+            (DatabaseKind::Mysql, _) => "?",
+        });
+        Ok(())
+    }
+}
+
+/// The bytes of the text or name in quotes that begins here; a doubled quote does not end it.
+fn quoted_length(text: &str, quote: char, kind: DatabaseKind) -> Option<usize> {
+    let backslashes = kind == DatabaseKind::Mysql && quote != '`';
+    let mut characters = text.char_indices().skip(1).peekable();
+    while let Some((at, character)) = characters.next() {
+        if character == '\\' && backslashes {
+            characters.next()?;
+        } else if character == quote && characters.next_if(|(_, next)| *next == quote).is_none() {
+            return Some(at + quote.len_utf8());
+        }
+    }
+    None
+}
+
+/// Whether what comes next is what a pattern operator compares with.
+fn ends_in_pattern_operator(sql: &str) -> bool {
+    let sql = sql.trim_end().trim_end_matches('(').trim_end();
+    let mut words = sql.split(|c: char| !c.is_alphanumeric() && c != '_').rev();
+    let mut word = words.next().unwrap_or_default();
+    if word.eq_ignore_ascii_case("binary") {
+        word = words.find(|word| !word.is_empty()).unwrap_or_default();
+    }
+    let operators = ["like", "ilike", "rlike", "regexp", "glob", "match", "to"];
+    sql.ends_with('~')
+        || sql.ends_with("~*")
+        || operators.iter().any(|operator| operator.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(text: &str, kind: DatabaseKind) -> String {
+        Request::parse(text, kind).unwrap().sql
+    }
+
+    fn error(text: &str) -> RequestError {
+        Request::parse(text, DatabaseKind::Sqlite).unwrap_err()
+    }
+
+    #[test]
+    fn placeholders_become_parameters() {
+        let text = "SELECT * FROM t WHERE nick = [LOGIN] AND secret = MD5([PASSWORD])";
+        for (kind, expected) in [
+            (DatabaseKind::Sqlite, "SELECT * FROM t WHERE nick = ?1 AND secret = MD5(?2)"),
+            (DatabaseKind::Postgres, "SELECT * FROM t WHERE nick = $1 AND secret = MD5($2)"),
+            (DatabaseKind::Mysql, "SELECT * FROM t WHERE nick = ? AND secret = MD5(?)"),
+        ] {
+            assert_eq!(sql(text, kind), expected);
+        }
+        let twice = Request::parse("[PASSWORD][LOGIN] [PASSWORD]", DatabaseKind::Mysql).unwrap();
+        assert_eq!(twice.places, [Place::Password, Place::Login, Place::Password]);
+        assert_eq!(sql("[PASSWORD][LOGIN] [PASSWORD]", DatabaseKind::Sqlite), "?2?1 ?2");
+    }
+
+    #[test]
+    fn quotes_around_a_placeholder_go() {
+        for (text, expected) in [
+            ("n='[LOGIN]' AND p='[PASSWORD]'", "n=?1 AND p=?2"),
+            ("n=\"[LOGIN]\" AND p=MD5('[PASSWORD]')", "n=?1 AND p=MD5(?2)"),
+            ("'it''s' = '[LOGIN]' AND '' = [PASSWORD] AND é", "'it''s' = ?1 AND '' = ?2 AND é"),
+            ("`a'b` = [LOGIN] AND \"c'd\" = [PASSWORD]", "`a'b` = ?1 AND \"c'd\" = ?2"),
+            (r"'\' = [LOGIN] AND '[PASSWORD]'", r"'\' = ?1 AND ?2"),
+        ] {
+            assert_eq!(sql(text, DatabaseKind::Sqlite), expected);
+        }
+        assert_eq!(sql(r"'it\'s' [LOGIN] [PASSWORD]", DatabaseKind::Mysql), r"'it\'s' ? ?");
+    }
+
+    #[test]
+    fn what_could_not_be_bound_is_refused() {
+        use RequestError::{InQuotes, PasswordIsPattern, Unclosed, Without};
+        for (text, expected) in [
+            ("SELECT 1", Without(Place::Login)),
+            ("SELECT [LOGIN]", Without(Place::Password)),
+            ("SELECT [PASSWORD]", Without(Place::Login)),
+            ("SELECT [login] [password]", Without(Place::Login)),
+            ("n = [LOGIN] AND p = MD5('salt[PASSWORD]')", InQuotes(Place::Password)),
+            ("n = '%[LOGIN]%' AND p = [PASSWORD]", InQuotes(Place::Login)),
+            ("n = ' [LOGIN]' AND p = [PASSWORD]", InQuotes(Place::Login)),
+            ("n = '[LOGIN]''' AND p = [PASSWORD]", InQuotes(Place::Login)),
+            ("n = '[LOGIN] AND p = [PASSWORD]", Unclosed),
+            ("n = [LOGIN] AND p LIKE [PASSWORD]", PasswordIsPattern),
+            ("n = [LOGIN] AND p like '[PASSWORD]'", PasswordIsPattern),
+            ("n = [LOGIN] AND p LIKE BINARY ([PASSWORD])", PasswordIsPattern),
+            ("n = [LOGIN] AND p ~* [PASSWORD]", PasswordIsPattern),
+        ] {
+            assert_eq!(error(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_nick_that_is_a_pattern_is_known() {
+        let pattern = |text| Request::parse(text, DatabaseKind::Mysql).unwrap().nick_is_pattern;
+        // As in the old server's example.
+        assert!(pattern("login LIKE [LOGIN] AND password LIKE MD5([PASSWORD])"));
+        assert!(!pattern("likes = [LOGIN] AND password LIKE MD5([PASSWORD])"));
+    }
+}

@@ -1,0 +1,216 @@
+//! What the worker says to the server, stanza by stanza, from whichever thread.
+
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::limits::COMPLAINT_TIME_S;
+use crate::wire::framer::FRAME_END;
+use crate::wire::write;
+
+/// How important a line of the log is, in the words of the plugin protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What there is to complain about; each is told once in [`COMPLAINT_TIME_S`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// The server says what it should not.
+    Server,
+    /// Too many passwords at once.
+    Hashing,
+    /// Too many questions for the database at once.
+    Queue,
+    /// Questions come to their turn too late.
+    Late,
+    /// The database.
+    Database,
+}
+
+/// The number of topics.
+const TOPICS: usize = Topic::Database as usize + 1;
+
+/// The one way out.
+pub(super) struct Voice(Mutex<Inner>);
+
+struct Inner {
+    output: Box<dyn Write + Send>,
+    complaints: [Complaint; TOPICS],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Complaint {
+    /// When it was told.
+    told: Option<Instant>,
+    /// How many were not told since.
+    withheld: u64,
+}
+
+impl Voice {
+    pub(super) fn new(output: impl Write + Send + 'static) -> Self {
+        let complaints = [Complaint::default(); TOPICS];
+        Self(Mutex::new(Inner { output: Box::new(output), complaints }))
+    }
+
+    /// Which hooks the worker wants to be asked.
+    pub(super) fn register(&self, hooks: &str) {
+        let mut stanza = b"<register hooks='".to_vec();
+        write::attribute_value(&mut stanza, hooks);
+        stanza.extend_from_slice(b"' />");
+        self.inner().say(stanza);
+    }
+
+    /// The answer to a question.
+    pub(super) fn verdict(&self, ask: &str, allowed: bool) {
+        let mut stanza = b"<verdict ask='".to_vec();
+        write::attribute_value(&mut stanza, ask);
+        stanza.extend_from_slice(if allowed { b"' allowed='1' />" } else { b"' allowed='0' />" });
+        self.inner().say(stanza);
+    }
+
+    /// A line for the server's log.
+    pub(super) fn log(&self, level: Level, text: &str) {
+        self.inner().log(level, text);
+    }
+
+    /// A line for the server's log, unless the same topic had one not long ago.
+    pub(super) fn complain(&self, topic: Topic, text: &str) {
+        self.complain_at(topic, text, Instant::now());
+    }
+
+    fn complain_at(&self, topic: Topic, text: &str, now: Instant) {
+        let mut inner = self.inner();
+        let complaint = &mut inner.complaints[topic as usize];
+        let time = Duration::from_secs(COMPLAINT_TIME_S);
+        if complaint.told.is_some_and(|told| now.duration_since(told) < time) {
+            complaint.withheld += 1;
+            return;
+        }
+        let withheld = core::mem::take(&mut complaint.withheld);
+        complaint.told = Some(now);
+        match withheld {
+            0 => inner.log(Level::Warning, text),
+            count => {
+                inner
+                    .log(Level::Warning, &format!("{text} (and {count} more since the last line)"));
+            }
+        }
+    }
+
+    /// There is nothing to complain about any more; the next complaint is told at once.
+    pub(super) fn settled(&self, topic: Topic, text: &str) {
+        let mut inner = self.inner();
+        inner.complaints[topic as usize] = Complaint::default();
+        inner.log(Level::Info, text);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A stanza is written as a whole or not at all, whoever panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn log(&mut self, level: Level, text: &str) {
+        let mut stanza = format!("<log level='{}'>", level.name()).into_bytes();
+        // Characters that XML forbids can't be written in any way.
+        let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+        let text = text.replace(forbidden, "\u{fffd}");
+        write::text(&mut stanza, &text);
+        stanza.extend_from_slice(b"</log>");
+        self.say(stanza);
+    }
+
+    fn say(&mut self, mut stanza: Vec<u8>) {
+        stanza.push(FRAME_END);
+        // A server that does not listen has ended, and the input with it.
+        let _ = self.output.write_all(&stanza).and_then(|()| self.output.flush());
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Heard {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is said, stanza by stanza.
+    pub(in super::super) fn heard(speak: impl FnOnce(&Voice)) -> Vec<String> {
+        let heard = Heard::default();
+        speak(&Voice::new(heard.clone()));
+        let bytes = heard.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_it_says_is_escaped() {
+        let said = heard(|voice| {
+            voice.register("isAuthorized isRoot");
+            voice.verdict("1'7", true);
+            voice.verdict("18", false);
+            voice.log(Level::Error, "a<b\0\n");
+        });
+        let expected = [
+            "<register hooks='isAuthorized isRoot' />",
+            "<verdict ask='1&apos;7' allowed='1' />",
+            "<verdict ask='18' allowed='0' />",
+            "<log level='error'>a&lt;b\u{fffd}\u{fffd}</log>",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_same_complaint_is_told_once_in_a_while() {
+        let start = Instant::now();
+        let said = heard(|voice| {
+            let complain = |topic, seconds| {
+                voice.complain_at(topic, "oh", start + Duration::from_secs(seconds));
+            };
+            for seconds in [0, 0, COMPLAINT_TIME_S - 1] {
+                complain(Topic::Late, seconds);
+            }
+            complain(Topic::Database, 1);
+            complain(Topic::Late, COMPLAINT_TIME_S);
+            complain(Topic::Late, 2 * COMPLAINT_TIME_S);
+            voice.settled(Topic::Late, "well");
+            complain(Topic::Late, 2 * COMPLAINT_TIME_S);
+        });
+        let expected = [
+            "<log level='warning'>oh</log>",
+            "<log level='warning'>oh</log>",
+            "<log level='warning'>oh (and 2 more since the last line)</log>",
+            "<log level='warning'>oh</log>",
+            "<log level='info'>well</log>",
+            "<log level='warning'>oh</log>",
+        ];
+        assert_eq!(said, expected);
+    }
+}
