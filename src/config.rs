@@ -2,8 +2,7 @@
 //!
 //! The old server's INI file works as it is; `keys` is the one table of what may stand in it.
 //! Whatever is wrong is an error that names file, line and key, and all of a file's errors are
-//! told at once. What the old server did and this one does not yet is a warning, unless it
-//! would change who may log in: then it is an error.
+//! told at once. What the old server did and this one does not yet is a warning.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -14,9 +13,12 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
+use crate::accounts;
+use crate::accounts::hash::{self, PasswordHash};
 use crate::hub::Settings;
 use crate::limits::Limits;
 
+mod database;
 mod ini;
 mod keys;
 mod listen;
@@ -68,6 +70,8 @@ pub struct Config {
     /// What the hub lives by. Its `policy_ports` holds the ports as they are configured; who
     /// binds port 0 fills in [`policy_ports`] of what it got.
     pub settings: Settings,
+    /// Who may log in, and what the worker has to know for it.
+    pub accounts: accounts::Settings,
     /// What the listener takes, and from whom.
     pub web: Web,
     /// What the operator should know: accepted, but not done.
@@ -124,6 +128,9 @@ impl Config {
         if self.modules != running.modules {
             names.push("[modules] and [module …]");
         }
+        if self.accounts.needs_worker() != running.accounts.needs_worker() {
+            names.push("[accounts] and [database], the first of them or the last");
+        }
         if self.policy_port != running.policy_port {
             names.push("[crossdomain] policyport");
         }
@@ -139,16 +146,17 @@ impl Config {
     ) -> Self {
         let listen = resolve(&values);
         let ports: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();
+        let accounts = accounts_of(&values);
         let password = &values.root_password.0;
         let settings = Settings {
             limits: values.limits.clone(),
             root_password: Some(password.clone()).filter(|password| !password.is_empty()),
+            root_password_hashed: password.starts_with(hash::PREFIX),
             trusted_proxies: values.trusted_proxies.clone(),
             domains: values.domains.clone(),
             policy_ports: policy_ports(&ports),
             relay_names: values.relay_names,
             full_roster_members: values.full_roster,
-            ..Settings::default()
         };
         Self {
             source,
@@ -158,6 +166,7 @@ impl Config {
             log_level: values.log_level,
             log_file: values.log_file.clone(),
             settings,
+            accounts,
             web: web(&values),
             modules,
             warnings,
@@ -171,6 +180,16 @@ impl Config {
 impl Default for Web {
     fn default() -> Self {
         web(&Values::default())
+    }
+}
+
+/// What the cross-checks have found to be in order.
+fn accounts_of(values: &Values) -> accounts::Settings {
+    accounts::Settings {
+        file: values.accounts_file.clone(),
+        guests: values.guests,
+        database: database::read(values).ok().flatten(),
+        root: PasswordHash::parse(&values.root_password.0).ok(),
     }
 }
 
@@ -401,11 +420,17 @@ fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
 
 /// Later the process may stand in another directory.
 fn make_absolute(values: &mut Values, directory: &Path) {
-    let paths =
-        [&mut values.pid_file, &mut values.log_file, &mut values.certificate, &mut values.key];
+    let paths = [
+        &mut values.pid_file,
+        &mut values.log_file,
+        &mut values.accounts_file,
+        &mut values.certificate,
+        &mut values.key,
+    ];
     for path in paths.into_iter().flatten() {
         *path = directory.join(&path);
     }
+    database::make_absolute(values, directory);
 }
 
 fn override_by(arguments: &Arguments, values: &mut Values, origins: &mut [Origin]) {
@@ -637,13 +662,30 @@ impl Draft {
             let (found, needs) = (format!("{:?}, the pid file", log.display()), "another file");
             self.wrong("logging", "logfile", found, needs.to_owned());
         }
-        if self.values.use_database && self.values.check_password {
-            let needs = "usedatabase = false, or checkpassword = false to let everybody log in: \
-                         this version can't check passwords in a database";
-            let found = "true, with checkpassword = true";
-            self.wrong("database", "usedatabase", found, needs.to_owned());
-        }
+        self.cross_check_accounts();
         self.cross_check_web();
+    }
+
+    /// Who may log in must be possible to find out.
+    fn cross_check_accounts(&mut self) {
+        let password = &self.values.root_password.0;
+        if password.starts_with(hash::PREFIX)
+            && let Err(error) = PasswordHash::parse(password)
+        {
+            self.wrong("admin", "password", "a value", error.to_string());
+        }
+        match database::read(&self.values) {
+            Ok(Some(_)) if self.values.guests => {
+                let needs = "no, or no [database]: a database can't tell which nicks are free";
+                self.wrong("accounts", "guests", "yes, with a database", needs.to_owned());
+            }
+            Ok(_) => {}
+            Err(faults) => {
+                for fault in faults {
+                    self.wrong("database", fault.key, fault.found, fault.needs);
+                }
+            }
+        }
     }
 
     /// What is offered must be possible by itself and lead somewhere.
@@ -715,9 +757,18 @@ impl Draft {
     /// Names what is accepted and not done.
     fn warn(&mut self) {
         let mut told = Vec::new();
-        if self.values.use_database {
+        if self.values.use_database && !self.values.check_password {
             let line = self.line_of("database", "usedatabase");
-            told.push((line, "[database] usedatabase: this version uses no database".to_owned()));
+            let text = "[database] usedatabase: nothing asks it while checkpassword is false";
+            told.push((line, text.to_owned()));
+        }
+        if database::read(&self.values)
+            .is_ok_and(|database| database.is_some_and(|database| database.request.nick_is_pattern))
+        {
+            let line = self.line_of("database", "dbRequest");
+            let text = "[database] dbRequest: [LOGIN] is compared as a pattern, so the nick % is \
+                        everybody's; = compares nicks";
+            told.push((line, text.to_owned()));
         }
         let Limits { stanza_bytes_max, nick_bytes_max, room_bytes_max, .. } = self.values.limits;
         // An empty element gets an end tag, and the names of sender and room escaped.

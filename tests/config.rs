@@ -204,8 +204,12 @@ fn what_can_not_be_read_is_named() {
     assert!(error.starts_with("can't read the configuration no.conf: "), "{error}");
 }
 
+/// A hash as `palabre passwd hash` prints it.
+const HASH: &str =
+    "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
+
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 51] = [
+const GOOD: [(&str, &str, &[&str]); 53] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -218,7 +222,9 @@ const GOOD: [(&str, &str, &[&str]); 51] = [
     ),
     ("logging", "loglevel", &["debug", "info", "warning", "error", "critical", "INFO"]),
     ("logging", "logfile", &["", "./palabre.log"]),
-    ("admin", "password", &["", "secret", "a b = c", "50%%"]),
+    ("admin", "password", &["", "secret", "a b = c", "50%%", "$1$", HASH]),
+    ("accounts", "file", &["", "accounts", "/etc/palabre/accounts"]),
+    ("accounts", "guests", &["true", "no"]),
     (
         "crossdomain",
         "alloweddomains",
@@ -272,7 +278,7 @@ const GOOD: [(&str, &str, &[&str]); 51] = [
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
-const BAD: [(&str, &str, &str, &str, &str); 46] = [
+const BAD: [(&str, &str, &str, &str, &str); 50] = [
     ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
@@ -290,6 +296,16 @@ const BAD: [(&str, &str, &str, &str, &str); 46] = [
     ("logging", "loglevel", "", "nothing", "one of debug"),
     ("logging", "logfile", "a\n  b", "goes on in an indented line", "on one line"),
     ("admin", "password", "a%b", "a single", "\"%%\""),
+    ("admin", "password", "$argon2id$v=19$m=4096", "a value", "as palabre passwd makes it"),
+    (
+        "admin",
+        "password",
+        "$argon2id$v=19$m=1048576,t=3,p=4$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ",
+        "a value",
+        "at most m=65536",
+    ),
+    ("accounts", "file", "a\n  b", "goes on in an indented line", "on one line"),
+    ("accounts", "guests", "some", "\"some\"", "true or false"),
     (
         "crossdomain",
         "alloweddomains",
@@ -361,7 +377,7 @@ fn an_unknown_name_gets_the_nearest_known_one() {
         ),
         (
             "[deamon]\nport = 1",
-            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits], [module NAME]; the nearest name is [daemon]",
+            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [accounts], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits], [module NAME]; the nearest name is [daemon]",
         ),
         (
             "[daemon]\nlogfile = x",
@@ -472,21 +488,121 @@ fn a_policy_port_that_is_taken_is_refused() {
 }
 
 #[test]
-fn a_file_that_demands_passwords_is_refused() {
-    for text in ["usedatabase = true\ncheckpassword = true\n", "usedatabase = true\n"] {
-        let errors = errors(format!("[database]\n{text}"));
-        assert_eq!(errors.len(), 1);
-        assert!(
-            errors[0].starts_with("palabre.conf:2: [database] usedatabase: found true"),
-            "{errors:?}"
-        );
-        assert!(errors[0].contains("can't check passwords"), "{errors:?}");
+fn accounts_are_found_from_where_the_configuration_was_looked_for() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("palabre.conf"), "[accounts]\nfile = people\nguests = yes\n")
+        .unwrap();
+    let arguments = Arguments { directory: directory.path().to_owned(), ..Arguments::default() };
+    let config = load(&arguments).unwrap();
+    assert_eq!(config.accounts.file, Some(directory.path().join("people")));
+    assert!(config.accounts.guests && config.accounts.needs_worker());
+    assert!(config.accounts.asks_logins());
+
+    let config = good("");
+    assert_eq!(config.accounts, Default::default());
+    assert!(!config.accounts.needs_worker() && !config.settings.root_password_hashed);
+}
+
+#[test]
+fn a_root_password_that_is_a_hash_is_asked_about() {
+    let config = good(&format!("[admin]\npassword = {HASH}\n"));
+    assert!(config.settings.root_password_hashed);
+    assert_eq!(config.accounts.root.as_ref().map(|hash| hash.as_str()), Some(HASH));
+    assert!(config.accounts.needs_worker() && !config.accounts.asks_logins());
+    let shown = format!("{}{config:?}", config.to_ini());
+    assert!(!shown.contains("argon2id"), "{shown}");
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_database_has_the_old_servers_keys() {
+    let config = good(
+        "[database]\nusedatabase = true\ncheckpassword = true\ndbType = SQLite\n\
+         dbDatabase = /srv/people.db\n\
+         dBRequest = SELECT * FROM people WHERE nick = '[LOGIN]' AND secret = MD5([PASSWORD])\n",
+    );
+    let database = config.accounts.database.as_ref().unwrap();
+    assert_eq!(database.database, "/srv/people.db");
+    assert_eq!(database.request.sql, "SELECT * FROM people WHERE nick = ?1 AND secret = MD5(?2)");
+    assert!(config.accounts.asks_logins());
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(good(&config.to_ini()).accounts, config.accounts);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_database_that_could_not_be_asked_is_refused() {
+    let request = "SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD]";
+    let told = |lines: &str| errors(format!("[database]\nusedatabase = true\n{lines}"));
+    for (lines, expected) in [
+        (
+            format!("dbType = sqlite\ndbDatabase = a.db\ndbRequest = {}", "SELECT 1"),
+            "palabre.conf:5: [database] dbRequest: found a request without [LOGIN], needs",
+        ),
+        (
+            "dbType = sqlite\ndbDatabase = a.db".to_owned(),
+            "palabre.conf:2: [database] usedatabase: found true, without dbRequest, needs",
+        ),
+        (
+            format!("dbType = sqlite\ndbRequest = {request}"),
+            "palabre.conf:2: [database] usedatabase: found true, without dbDatabase, needs [database] dbDatabase as well, the file",
+        ),
+        (
+            format!("dbDatabase = a.db\ndbRequest = {request}"),
+            "palabre.conf:2: [database] usedatabase: found true, without dbType, needs [database] dbType as well, one of",
+        ),
+        (
+            format!("dbType = odbc\ndbDatabase = a\ndbRequest = {request}"),
+            "palabre.conf:3: [database] dbType: found \"odbc\", needs one of those that this palabre has in it: sqlite",
+        ),
+        (
+            format!("dbType = sqlite\ndbDatabase = a\ndbHost = a b\ndbRequest = {request}"),
+            "palabre.conf:5: [database] dbHost: found \"a b\", needs a host",
+        ),
+        (
+            format!(
+                "dbType = sqlite\ndbDatabase = a\ndbRequest = {request}\n[accounts]\nguests = yes"
+            ),
+            "palabre.conf:7: [accounts] guests: found yes, with a database, needs no, or no [database]",
+        ),
+    ] {
+        let errors = told(&lines);
+        assert_eq!(errors.len(), 1, "{lines}\n{errors:#?}");
+        assert!(errors[0].starts_with(expected), "{lines}\n{errors:#?}");
     }
+}
+
+#[cfg(not(feature = "mysql"))]
+#[test]
+fn a_kind_of_database_that_is_not_built_in_is_refused() {
+    let errors = errors(
+        "[database]\nusedatabase = true\ndbType = mysql\ndbUser = a\ndbDatabase = a\n\
+         dbRequest = SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD]\n",
+    );
+    let expected = "palabre.conf:3: [database] dbType: found \"mysql\", needs a palabre with mysql in it (cargo build --release --features mysql)";
+    assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:#?}");
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_nick_that_is_compared_as_a_pattern_is_a_warning() {
+    let config = good(
+        "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = a.db\n\
+         dbRequest = SELECT 1 FROM t WHERE n LIKE [LOGIN] AND p = [PASSWORD]\n",
+    );
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let expected = "palabre.conf:5: [database] dbRequest: [LOGIN] is compared as a pattern";
+    assert!(config.warnings[0].starts_with(expected), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_database_is_not_asked_when_passwords_are_not_checked() {
     let config = good("[database]\nusedatabase = true\ncheckpassword = false\n");
     assert_eq!(
         config.warnings,
-        ["palabre.conf:2: [database] usedatabase: this version uses no database"]
+        ["palabre.conf:2: [database] usedatabase: nothing asks it while checkpassword is false"]
     );
+    assert!(!config.accounts.needs_worker());
 }
 
 #[test]

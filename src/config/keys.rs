@@ -26,6 +26,8 @@ pub(super) struct Values {
     pub(super) log_level: Level,
     pub(super) log_file: Option<PathBuf>,
     pub(super) root_password: Secret,
+    pub(super) accounts_file: Option<PathBuf>,
+    pub(super) guests: bool,
     pub(super) domains: Vec<String>,
     pub(super) policy_port: Option<u16>,
     pub(super) use_database: bool,
@@ -63,6 +65,8 @@ impl Default for Values {
             log_level: Level::Info,
             log_file: None,
             root_password: Secret::default(),
+            accounts_file: None,
+            guests: false,
             domains: Vec::new(),
             policy_port: None,
             use_database: false,
@@ -377,10 +381,11 @@ fn count<N: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<N, Refused> 
 }
 
 /// Every section, in the order in which they are shown.
-pub(super) const SECTIONS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 11] = [
     "daemon",
     "logging",
     "admin",
+    "accounts",
     "crossdomain",
     "database",
     "modules",
@@ -416,21 +421,31 @@ pub(super) static KEYS: &[Key] = keys![
     "logging" "logfile" Kind::Path(|v| &mut v.log_file), "path",
         "the log; empty: the console, and for `start` /var/log/palabre.log or one of the user's own";
     "admin" "password" Kind::Secret(|v| &mut v.root_password), "text",
-        "the `rootpass` that makes a session root; empty: nobody becomes root";
+        "the `rootpass` that makes a session root, or the hash of it that `palabre passwd hash` prints; empty: nobody becomes root";
+    "accounts" "file" Kind::Path(|v| &mut v.accounts_file), "path",
+        "the accounts that may log in, as `palabre passwd` writes them; empty: no such file";
+    "accounts" "guests" Kind::Flag(|v| &mut v.guests), "true, false",
+        "whether nicks without an account in the file may log in";
     "crossdomain" "alloweddomains" Kind::Domains, "domains",
         "the domains whose Flash movies may connect, separated by blanks; `*` for all";
     "crossdomain" "policyport" Kind::PolicyPort, "port",
         "a port that answers policy requests and nothing else, 843 for Flash; empty: none; 0: a free one";
     "database" "usedatabase" Kind::Flag(|v| &mut v.use_database), "true, false",
-        "whether there is a database; not served yet, true is refused unless checkpassword is false";
+        "whether there is a database";
     "database" "checkpassword" Kind::Flag(|v| &mut v.check_password), "true, false",
-        "whether logins are checked in the database";
-    "database" "dbType" Kind::Text(|v| &mut v.db_type), "text", "not served yet";
-    "database" "dbHost" Kind::Text(|v| &mut v.db_host), "text", "not served yet";
-    "database" "dbUser" Kind::Text(|v| &mut v.db_user), "text", "not served yet";
-    "database" "dbPassword" Kind::Secret(|v| &mut v.db_password), "text", "not served yet";
-    "database" "dbDatabase" Kind::Text(|v| &mut v.db_database), "text", "not served yet";
-    "database" "dbRequest" Kind::Text(|v| &mut v.db_request), "SQL", "not served yet";
+        "whether logins are checked in the database; false: it is not asked at all";
+    "database" "dbType" Kind::Text(|v| &mut v.db_type), "sqlite, postgres, mysql",
+        "what kind of database it is; the last two have to be built in";
+    "database" "dbHost" Kind::Text(|v| &mut v.db_host), "host",
+        "where it is, with `:PORT` behind it if need be; `/…` is a Unix socket (for postgres its directory); empty: localhost";
+    "database" "dbUser" Kind::Text(|v| &mut v.db_user), "text",
+        "the user of the database";
+    "database" "dbPassword" Kind::Secret(|v| &mut v.db_password), "text",
+        "the password of this user";
+    "database" "dbDatabase" Kind::Text(|v| &mut v.db_database), "text",
+        "the name of the database; for sqlite the file";
+    "database" "dbRequest" Kind::Text(|v| &mut v.db_request), "SQL",
+        "a login is allowed when this has a row; `[LOGIN]` and `[PASSWORD]` are the client's";
     "modules" "list" Kind::Modules, "names",
         "the plugins to run, separated by commas; each may have a section `[module NAME]`";
     "modules" "path" Kind::ModulePath, "directories",
