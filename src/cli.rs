@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use argh::{FromArgs, TopLevelCommand};
 
+use crate::accounts::{self, file};
 use crate::config::{self, Config, Level, Place};
 #[cfg(feature = "tls")]
 use crate::net::tls;
@@ -18,12 +19,14 @@ use crate::net::tls;
 mod bench;
 mod check;
 mod client;
+mod passwd;
 mod pid_file;
 mod ruffle;
 mod run;
 mod start;
 mod status;
 mod stop;
+mod worker;
 
 /// What `--version` says.
 const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
@@ -77,6 +80,7 @@ enum Command {
     Check(Check),
     Client(client::Client),
     Ruffle(ruffle::Ruffle),
+    Passwd(passwd::Passwd),
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
 }
@@ -226,6 +230,19 @@ impl From<config::Error> for Failure {
     }
 }
 
+impl From<file::Error> for Failure {
+    fn from(error: file::Error) -> Self {
+        match &error {
+            file::Error::System { source, .. } => Self::system(source, &error),
+            file::Error::TooLarge { .. } => Self::new(Exit::NotConfigured, error),
+            // `FILE:LINE: …` stands first in a line, as above.
+            file::Error::Invalid { .. } => {
+                Self { exit: Exit::NotConfigured, text: error.to_string() }
+            }
+        }
+    }
+}
+
 #[cfg(feature = "tls")]
 impl From<tls::Error> for Failure {
     fn from(error: tls::Error) -> Self {
@@ -240,19 +257,24 @@ impl From<tls::Error> for Failure {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let exit = match parse() {
-        Ok(arguments) => dispatch(arguments).unwrap_or_else(|failure| {
+    let exit = words().and_then(|words| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let done = match words.split_first() {
+            // The server starts it; in no help is it of use to anybody.
+            Some((&"worker", words)) => worker::worker(parse_words(words)?),
+            Some(_) | None => dispatch(parse_words(&words)?),
+        };
+        done.map_err(|failure| {
             if !failure.text.is_empty() {
                 complain(&failure.text);
             }
             failure.exit
-        }),
-        Err(exit) => exit,
-    };
-    ExitCode::from(exit as u8)
+        })
+    });
+    ExitCode::from(exit.unwrap_or_else(|exit| exit) as u8)
 }
 
-fn parse() -> Result<Palabre, Exit> {
+fn words() -> Result<Vec<String>, Exit> {
     let mut words = Vec::new();
     for word in std::env::args_os().skip(1) {
         let Ok(word) = word.into_string() else {
@@ -267,8 +289,7 @@ fn parse() -> Result<Palabre, Exit> {
             Some(_) | None => words.push(word),
         }
     }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    parse_words::<Palabre>(&words)
+    Ok(words)
 }
 
 fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, Exit> {
@@ -329,6 +350,9 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
             let arguments = with_directory(arguments(file, Vec::new(), None), None)?;
             ruffle::ruffle(&arguments, ruffle)
         }
+        Some(Command::Passwd(passwd)) => {
+            passwd::passwd(passwd, arguments(None, Vec::new(), None).file)
+        }
         #[cfg(feature = "bench")]
         Some(Command::Bench(arguments)) => bench::bench(arguments),
     }
@@ -345,6 +369,31 @@ fn with_directory(
         })?,
     };
     Ok(config::Arguments { directory, ..arguments })
+}
+
+/// Reads the accounts that a configuration names; gives what the operator should know of them.
+/// Without them a server does not start: nobody could log in.
+fn check_accounts(settings: &accounts::Settings) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    if let Some(path) = &settings.file {
+        let accounts = file::read(path).map_err(|error| {
+            let missing = matches!(&error, file::Error::System { source, .. }
+                if source.kind() == io::ErrorKind::NotFound);
+            let failure = Failure::from(error);
+            let advice = "; palabre passwd add NICK makes it";
+            let text = if missing { failure.text + advice } else { failure.text };
+            Failure { exit: Exit::NotConfigured, text }
+        })?;
+        if accounts.is_empty() && !settings.guests && settings.database.is_none() {
+            let text = "there is no account, so nobody can log in: palabre passwd add NICK";
+            warnings.push(format!("{}: {text}", path.display()));
+        }
+        if file::is_open_to_all(path) {
+            let text = "everybody on this host can read it: chmod o= keeps them from guessing";
+            warnings.push(format!("{}: {text}", path.display()));
+        }
+    }
+    Ok(warnings)
 }
 
 /// The pid file of a configuration: the configured one, or one of the user's own.

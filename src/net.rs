@@ -26,6 +26,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
@@ -33,7 +34,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, Listen, Module, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::limits::{ASK_TIME_S, DESCRIPTORS_RESERVED};
 use crate::logging;
 use server::{Server, Turn};
 use transport::Front;
@@ -110,12 +111,35 @@ pub fn bind(config: &Config) -> Result<Listening, Error> {
         policy_addresses: Vec::new(),
         descriptors,
         settings: config.settings.clone(),
-        modules: config.modules.clone(),
+        modules: config.modules.iter().cloned().chain(worker(config)?).collect(),
         signals: os::signals().map_err(|source| Error::System { what: "take signals", source })?,
     };
     listening.addresses = listening.open(&config.listen, Door::Main)?;
     listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
     Ok(listening)
+}
+
+/// The plugin that is asked who may log in.
+const WORKER: &str = "accounts";
+
+/// This program once more, as that plugin, if anybody is asked. Without it a server that has to
+/// ask must not start: it would let everybody in.
+fn worker(config: &Config) -> Result<Option<Module>, Error> {
+    let fault = |source| Error::System { what: "start the process that checks logins", source };
+    // Only a file asks for it.
+    let Some(file) = config.source.as_ref().filter(|_| config.accounts.needs_worker()) else {
+        return Ok(None);
+    };
+    let path = file.to_str().ok_or_else(|| fault(io::ErrorKind::InvalidFilename.into()))?;
+    Ok(Some(Module {
+        name: WORKER.to_owned(),
+        program: std::env::current_exe().map_err(fault)?,
+        arguments: vec!["worker".to_owned(), "--config".to_owned(), path.to_owned()],
+        directory: file.parent().map(Path::to_owned).unwrap_or_default(),
+        environment: Vec::new(),
+        restart: true,
+        timeout_s: ASK_TIME_S,
+    }))
 }
 
 impl Listening {
@@ -163,6 +187,7 @@ impl Listening {
                     if let Some((settings, front)) = reload() {
                         server.set_front(front);
                         server.reload(complete(settings));
+                        server.restart_plugin(WORKER);
                     }
                 }
                 Ok(Turn::Stop) => break Ok(()),

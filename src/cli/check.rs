@@ -1,10 +1,11 @@
-//! `palabre check`: reads the configuration, and the certificate that it names, and tells what
-//! would be in force.
+//! `palabre check`: reads the configuration, and the accounts and the certificate that it names,
+//! and tells what would be in force.
 
 #[cfg(feature = "tls")]
 use std::time::SystemTime;
 
-use super::{Exit, Failure, complain, say};
+use super::{Exit, Failure, check_accounts, complain, say};
+use crate::accounts::database;
 use crate::config::{self, Arguments};
 #[cfg(feature = "tls")]
 use crate::net::tls;
@@ -12,7 +13,8 @@ use crate::net::tls;
 /// Prints the effective configuration, or with `keys` a table of all keys.
 ///
 /// # Errors
-/// Everything that is wrong with the file or, when nothing is, with those of `[tls]`.
+/// Everything that is wrong with the file or, when nothing is, with the accounts or with the
+/// files of `[tls]`. A database that can't be reached is no error of the configuration.
 pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> {
     if keys {
         say(config::key_tables().trim_end());
@@ -21,6 +23,14 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
     let config = config::load(arguments)?;
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
+    }
+    for warning in check_accounts(&config.accounts)? {
+        complain(format_args!("warning: {warning}"));
+    }
+    if let Some(database) = &config.accounts.database
+        && let Err(error) = database::connect(database)
+    {
+        complain(format_args!("warning: logins can't be checked in {database}: {error}"));
     }
     #[cfg(feature = "tls")]
     if let Some(files) = &config.web.tls {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::pid_file::{self, PidFile};
 use super::start::READY;
-use super::{Exit, Failure, VERSION, complain, say};
+use super::{Exit, Failure, VERSION, check_accounts, complain, say};
 use crate::config::{self, Arguments, Config, LOOKED_FOR};
 use crate::hub::Settings;
 use crate::net::transport::Front;
@@ -30,6 +30,7 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     }
     logging::init(config.log_level, config.log_file.as_deref()).map_err(log_failure)?;
     tell_warnings(&config.warnings);
+    tell_warnings(&check_accounts(&config.accounts)?);
     let front = front(&config)?;
     let pid_file = take_pid_file(&config, detached)?;
     let listening = net::bind(&config).map_err(|error| bind_failure(&error))?;

@@ -1,0 +1,242 @@
+//! `palabre passwd`: the accounts file, and the hash of root's password.
+//!
+//! A password is typed unseen, twice where it is a new one; where the standard input is no
+//! terminal, its first line is the password.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::path::PathBuf;
+
+use argh::FromArgs;
+
+use super::{Exit, Failure, say, with_directory};
+use crate::accounts::file::{self, Draft, NickError};
+use crate::accounts::hash::PasswordHash;
+use crate::config::{self, Arguments};
+use crate::limits::{Limits, PASSWORD_BYTES_MAX};
+
+/// change and read the file of accounts; a running server takes a change at once
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "passwd",
+    help_triggers("-h", "--help", "help"),
+    note = "The file is the one that --file names, else [accounts] file of the configuration.
+A password is asked for; where the standard input is no terminal, its first line is one.",
+    example = "Give Ann an account, or a new password:
+  $ palabre passwd add Ann --file accounts",
+    example = "The same in a script:
+  $ printf '%s\\n' \"$password\" | palabre passwd add Ann --file accounts"
+)]
+pub(super) struct Passwd {
+    /// the accounts file
+    #[argh(option, arg_name = "file")]
+    file: Option<PathBuf>,
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Add(Add),
+    Remove(Remove),
+    List(List),
+    Check(Check),
+    Hash(Hash),
+}
+
+/// give a nick an account, or its account a new password
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add", help_triggers("-h", "--help", "help"))]
+struct Add {
+    /// the nick
+    #[argh(positional)]
+    nick: String,
+    /// the accounts file
+    #[argh(option, arg_name = "file")]
+    file: Option<PathBuf>,
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// take a nick's account away
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove", help_triggers("-h", "--help", "help"))]
+struct Remove {
+    /// the nick
+    #[argh(positional)]
+    nick: String,
+    /// the accounts file
+    #[argh(option, arg_name = "file")]
+    file: Option<PathBuf>,
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// print the nicks that have an account, one a line
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help", "help"))]
+struct List {
+    /// the accounts file
+    #[argh(option, arg_name = "file")]
+    file: Option<PathBuf>,
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// say whether a password is that of a nick's account; exit code 1 when it is not
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
+struct Check {
+    /// the nick
+    #[argh(positional)]
+    nick: String,
+    /// the accounts file
+    #[argh(option, arg_name = "file")]
+    file: Option<PathBuf>,
+    /// the configuration file
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// print the hash of a password, for [admin] password
+#[derive(FromArgs)]
+#[argh(subcommand, name = "hash", help_triggers("-h", "--help", "help"))]
+struct Hash {}
+
+/// Does what was asked for. `config` is a configuration named before the command.
+///
+/// # Errors
+/// When the file can't be read or written, has errors, or does not hold what is asked for.
+pub(super) fn passwd(passwd: Passwd, config: Option<PathBuf>) -> Result<Exit, Failure> {
+    // What is named behind the command counts first.
+    let place = |file: Option<PathBuf>, own: Option<PathBuf>| {
+        Place::find(file.or(passwd.file), own.or(passwd.config).or(config))
+    };
+    match passwd.command {
+        Command::Add(Add { nick, file, config }) => add(&nick, &place(file, config)?),
+        Command::Remove(Remove { nick, file, config }) => remove(&nick, &place(file, config)?),
+        Command::List(List { file, config }) => list(&place(file, config)?),
+        Command::Check(Check { nick, file, config }) => check(&nick, &place(file, config)?),
+        Command::Hash(Hash {}) => hash(),
+    }
+}
+
+/// Where the accounts are.
+struct Place {
+    file: PathBuf,
+    /// The limits that the accounts' nicks are held to.
+    limits: Limits,
+}
+
+impl Place {
+    fn find(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, Failure> {
+        if let Some(file) = file {
+            return Ok(Self { file, limits: Limits::default() });
+        }
+        let arguments = Arguments { file: config, ..Arguments::default() };
+        let config = config::load(&with_directory(arguments, None)?)?;
+        let limits = config.settings.limits;
+        let Some(file) = config.accounts.file else {
+            let source = match &config.source {
+                Some(path) => format!("{} names", path.display()),
+                None => "there is no configuration to name".to_owned(),
+            };
+            let none = if config.source.is_some() { "no" } else { "an" };
+            return Err(Failure::new(
+                Exit::NotConfigured,
+                format_args!("{source} {none} [accounts] file; --file names one as well"),
+            ));
+        };
+        Ok(Self { file, limits })
+    }
+}
+
+fn add(nick: &str, place: &Place) -> Result<Exit, Failure> {
+    let max = place.limits.nick_bytes_max;
+    if nick.len() > max {
+        let text = format_args!("{nick:?} is too long for a nick (limit {max} bytes)");
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    let refused = |error: NickError| Failure::new(Exit::Failed, format_args!("{nick:?}: {error}"));
+    // Before anybody types in vain.
+    file::check_nick(nick).map_err(refused)?;
+    let hash = new_hash()?;
+    let mut draft = Draft::open(&place.file, true)?;
+    let before = draft.accounts.nick_of(nick).map(str::to_owned);
+    draft.accounts.set(nick, &hash).map_err(refused)?;
+    draft.save()?;
+    match before {
+        None => say(format_args!("{nick} has an account")),
+        Some(before) if before == nick => say(format_args!("{nick} has a new password")),
+        Some(before) => say(format_args!("{nick}, until now {before}, has a new password")),
+    }
+    Ok(Exit::Success)
+}
+
+fn remove(nick: &str, place: &Place) -> Result<Exit, Failure> {
+    let mut draft = Draft::open(&place.file, false)?;
+    let Some(nick) = draft.accounts.remove(nick) else { return Err(no_account(nick)) };
+    draft.save()?;
+    say(format_args!("{nick} has no account any more"));
+    Ok(Exit::Success)
+}
+
+fn list(place: &Place) -> Result<Exit, Failure> {
+    let accounts = file::read(&place.file)?;
+    let nicks: Vec<&str> = accounts.nicks().collect();
+    if !nicks.is_empty() {
+        say(nicks.join("\n"));
+    }
+    Ok(Exit::Success)
+}
+
+fn check(nick: &str, place: &Place) -> Result<Exit, Failure> {
+    let accounts = file::read(&place.file)?;
+    let Some(hash) = accounts.hash_of(nick) else { return Err(no_account(nick)) };
+    if !hash.is_of(&password("Password: ")?) {
+        return Err(Failure::new(Exit::Failed, "the password is wrong"));
+    }
+    say("the password is right");
+    Ok(Exit::Success)
+}
+
+fn hash() -> Result<Exit, Failure> {
+    say(new_hash()?.as_str());
+    Ok(Exit::Success)
+}
+
+fn no_account(nick: &str) -> Failure {
+    Failure::new(Exit::Failed, format_args!("{nick:?} has no account"))
+}
+
+fn new_hash() -> Result<PasswordHash, Failure> {
+    let new = password("New password: ")?;
+    if io::stdin().is_terminal() && password("The same again: ")? != new {
+        return Err(Failure::new(Exit::Failed, "the two passwords are not the same"));
+    }
+    PasswordHash::of(&new).map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+fn password(prompt: &str) -> Result<String, Failure> {
+    let unread = |error: io::Error| {
+        Failure::system(&error, format_args!("can't read the password: {error}"))
+    };
+    if io::stdin().is_terminal() {
+        return rpassword::prompt_password(prompt).map_err(unread);
+    }
+    let mut line = Vec::new();
+    // One byte more than the longest, and the end of the line.
+    let max = PASSWORD_BYTES_MAX as u64 + 3;
+    io::stdin().lock().take(max).read_until(b'\n', &mut line).map_err(unread)?;
+    line.pop_if(|last| *last == b'\n');
+    line.pop_if(|last| *last == b'\r');
+    String::from_utf8(line)
+        .map_err(|_| Failure::new(Exit::Failed, "can't read the password: it is not UTF-8"))
+}

@@ -1,0 +1,202 @@
+//! `palabre passwd` at the command line, and what `check` and `run` say of the accounts.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use palabre::accounts::hash::PasswordHash;
+use tempfile::TempDir;
+
+/// A directory of its own, with the commands that are run in it.
+struct House(TempDir);
+
+/// What a command left.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl House {
+    fn with(config: &str) -> Self {
+        let house = Self(TempDir::new().unwrap());
+        fs::write(house.path("palabre.conf"), config).unwrap();
+        house
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
+        command.args(arguments).current_dir(self.0.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that does not read its input may end first.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn done(&self, arguments: &[&str], input: &[u8]) -> String {
+        let ran = self.run(arguments, input);
+        assert!(ran.code == Some(0) && ran.err.is_empty(), "{arguments:?}: {ran:?}");
+        ran.out
+    }
+
+    fn failed(&self, arguments: &[&str], input: &[u8], code: i32) -> String {
+        let ran = self.run(arguments, input);
+        assert!(ran.code == Some(code) && ran.out.is_empty(), "{arguments:?}: {ran:?}");
+        ran.err
+    }
+}
+
+#[test]
+fn accounts_are_added_listed_checked_and_removed() {
+    let house = House::with("[accounts]\nfile = people\n");
+    assert_eq!(house.done(&["passwd", "add", "Ann"], b"hunter2\n"), "Ann has an account\n");
+    assert_eq!(
+        house.done(&["passwd", "add", "B:ob"], "h\u{fc}nter\r\n".as_bytes()),
+        "B:ob has an account\n"
+    );
+    let mode = fs::metadata(house.path("people")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(house.done(&["passwd", "list"], b""), "Ann\nB:ob\n");
+    assert_eq!(house.done(&["passwd", "check", "ANN"], b"hunter2"), "the password is right\n");
+    house.done(&["passwd", "check", "b:ob"], "hu\u{308}nter\nmore".as_bytes());
+    for wrong in [&b"hunter3\n"[..], b"", b"hunter2 \n", b"\xff\n"] {
+        house.failed(&["passwd", "check", "Ann"], wrong, 1);
+    }
+    let changed = house.done(&["passwd", "add", "ann"], b"hunter3\n");
+    assert_eq!(changed, "ann, until now Ann, has a new password\n");
+    house.done(&["passwd", "check", "Ann"], b"hunter3\n");
+    house.failed(&["passwd", "check", "Ann"], b"hunter2\n", 1);
+    assert_eq!(house.done(&["passwd", "remove", "ANN"], b""), "ann has no account any more\n");
+    assert_eq!(house.done(&["passwd", "list"], b""), "B:ob\n");
+    let text = fs::read_to_string(house.path("people")).unwrap();
+    assert!(text.starts_with("B:ob:$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
+    assert!(!text.contains("hunter"), "{text}");
+}
+
+#[test]
+fn the_file_can_be_named_before_and_behind_the_command() {
+    let house = House::with("[accounts]\nfile = people\n");
+    fs::write(house.path("other.conf"), "[accounts]\nfile = others\n").unwrap();
+    house.done(&["passwd", "add", "Ann", "--file", "a"], b"x\n");
+    house.done(&["passwd", "--file=b", "add", "Bob"], b"x\n");
+    house.done(&["passwd", "--config", "other.conf", "add", "Cid"], b"x\n");
+    house.done(&["--config", "other.conf", "passwd", "add", "Dan"], b"x\n");
+    assert_eq!(house.done(&["passwd", "list", "--file", "a"], b""), "Ann\n");
+    assert_eq!(house.done(&["passwd", "--file", "a", "list", "--file", "b"], b""), "Bob\n");
+    assert_eq!(house.done(&["passwd", "list", "--config", "other.conf"], b""), "Cid\nDan\n");
+    assert!(!house.path("people").exists());
+}
+
+#[test]
+fn what_can_not_be_is_refused_and_changes_nothing() {
+    let house = House::with("[limits]\nnickbytes = 8\n[accounts]\nfile = people\n");
+    for (nick, needs) in [
+        ("#Ann", "needs a nick that does not begin with #"),
+        (" Ann", "needs a nick"),
+        ("", "needs a nick"),
+        ("Anneliese", "too long for a nick (limit 8 bytes)"),
+    ] {
+        let told = house.failed(&["passwd", "add", nick], b"hunter2\n", 1);
+        assert!(told.contains(needs), "{told}");
+    }
+    for password in [&b""[..], b"\n", &[b'x'; 1_025], &[b'x'; 9_000], b"\xff\n"] {
+        house.failed(&["passwd", "add", "Ann"], password, 1);
+    }
+    assert!(!house.path("people").exists());
+    let told = house.failed(&["passwd", "remove", "Ann"], b"", 1);
+    assert!(told.contains("people: can't read the accounts file: "), "{told}");
+    house.done(&["passwd", "add", "Ann"], &[b'x'; 1_024]);
+    for command in ["remove", "check"] {
+        let told = house.failed(&["passwd", command, "Bob"], b"x\n", 1);
+        assert_eq!(told, "palabre: \"Bob\" has no account\n");
+    }
+    for arguments in [&["passwd"][..], &["passwd", "add"], &["passwd", "dance"]] {
+        house.failed(arguments, b"", 2);
+    }
+}
+
+#[test]
+fn a_file_with_errors_is_told_line_by_line_and_left_alone() {
+    let house = House::with("[accounts]\nfile = people\n");
+    fs::write(house.path("people"), "# ours\nAnn:hunter2\nBob\n").unwrap();
+    for arguments in [&["passwd", "add", "Cid"][..], &["passwd", "list"], &["check"], &["run"]] {
+        let told = house.failed(arguments, b"x\n", 6);
+        let lines: Vec<&str> = told.lines().filter(|line| line.contains("people:")).collect();
+        assert_eq!(lines.len(), 2, "{arguments:?}: {told}");
+        assert!(lines[0].contains("people:2: found a line without a hash, needs "), "{told}");
+        assert!(!told.contains("hunter"), "{told}");
+    }
+    let text = fs::read_to_string(house.path("people")).unwrap();
+    assert_eq!(text, "# ours\nAnn:hunter2\nBob\n");
+}
+
+#[test]
+fn a_server_whose_accounts_are_missing_does_not_start() {
+    let house = House::with("[accounts]\nfile = people\nguests = yes\n");
+    for command in ["check", "run"] {
+        let told = house.failed(&[command], b"", 6);
+        assert!(told.contains("palabre passwd add NICK makes it"), "{told}");
+    }
+    house.done(&["passwd", "add", "Ann"], b"x\n");
+    assert_eq!(house.run(&["check"], b"").err, "");
+}
+
+#[test]
+fn check_warns_of_accounts_that_are_of_no_use_or_open_to_all() {
+    let house = House::with("[accounts]\nfile = people\n");
+    fs::write(house.path("people"), "").unwrap();
+    fs::set_permissions(house.path("people"), fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = house.run(&["check"], b"");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{ran:?}");
+    assert!(lines[0].contains("nobody can log in") && lines[1].contains("can read it"), "{ran:?}");
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn check_warns_of_a_database_that_can_not_be_asked() {
+    let house = House::with(
+        "[database]\nusedatabase = yes\ndbType = sqlite\ndbDatabase = people.db\ndbPassword = hunter2\n\
+         dbRequest = SELECT 1 FROM people WHERE nick = [LOGIN] AND secret = [PASSWORD]\n",
+    );
+    let ran = house.run(&["check"], b"");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let warning = "warning: logins can't be checked in sqlite ";
+    assert!(ran.err.starts_with(warning) && ran.err.lines().count() == 1, "{ran:?}");
+    assert!(!format!("{ran:?}").contains("hunter"), "{ran:?}");
+}
+
+#[test]
+fn without_a_file_to_work_on_it_says_how_to_name_one() {
+    let told = House::with("").failed(&["passwd", "list"], b"", 6);
+    assert!(told.contains("palabre.conf names no [accounts] file; --file names one"), "{told}");
+    let told = House::with("[accounts]\nfiles = a\n").failed(&["passwd", "list"], b"", 6);
+    assert!(told.contains("palabre.conf:2: [accounts] files: found an unknown key"), "{told}");
+}
+
+#[test]
+fn the_hash_of_a_password_is_one_line_for_the_configuration() {
+    let house = House::with("");
+    let printed = house.done(&["passwd", "hash"], b"hunter2\n");
+    let hash = PasswordHash::parse(printed.strip_suffix('\n').unwrap()).unwrap();
+    assert!(hash.is_of("hunter2"));
+    fs::write(house.path("palabre.conf"), format!("[admin]\npassword = {printed}")).unwrap();
+    let shown = house.done(&["check"], b"");
+    assert!(shown.contains("# password = (set, not shown)") && !shown.contains("argon2id$"));
+}

@@ -1,0 +1,365 @@
+//! The worker, asked by a test that plays the server: accounts, guests, root, SQLite.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
+#[path = "support/worker.rs"]
+mod worker;
+
+use std::fs;
+use std::io::Write as _;
+
+use palabre::accounts::hash::PasswordHash;
+use worker::{House, question};
+
+/// The hash of `hunter2`, cheap to check.
+const HUNTER2: &str =
+    "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
+
+#[test]
+fn it_registers_what_the_configuration_needs_it_for() {
+    let root = format!("[admin]\npassword = {HUNTER2}\n");
+    let accounts = "[accounts]\nfile = accounts\n";
+    for (config, hooks) in [
+        (accounts.to_owned(), "isAuthorized"),
+        (root.clone(), "isRoot"),
+        (root + accounts, "isAuthorized isRoot"),
+        ("[admin]\npassword = plain\n".to_owned(), ""),
+    ] {
+        House::new(&config).worker(hooks);
+    }
+}
+
+#[test]
+fn an_account_lets_in_by_its_password_alone() {
+    let house = House::new("[accounts]\nfile = accounts\n");
+    let odd = "it's <\"&\n é\u{1F914}";
+    let hash = PasswordHash::of(odd).unwrap();
+    house.write("accounts", &format!("# ours\nAnn:{HUNTER2}\nB:'&<b:{}\n", hash.as_str()));
+    let mut worker = house.worker("isAuthorized");
+    assert!(worker.may("Ann", "hunter2"));
+    assert!(worker.may("ＡＮＮ", "hunter2"), "it is the same nick");
+    assert!(worker.may("B:'&<b", odd));
+    for (nick, password) in [
+        ("Ann", "hunter3"),
+        ("Ann", "Hunter2"),
+        ("Ann", ""),
+        ("Ann", odd),
+        ("Ann", &"x".repeat(1_025)),
+        ("Bob", "hunter2"),
+        ("Bob", ""),
+        ("# ours", "hunter2"),
+        ("", "hunter2"),
+    ] {
+        assert!(!worker.may(nick, password), "{nick:?}");
+    }
+    assert!(!worker.ask("isAuthorized", "Ann", &[]));
+    assert!(!worker.ask("isAuthorized", "Ann", &[("rootpass", "hunter2")]));
+    assert_eq!(worker.log, ["info'>accounts read: 2"]);
+    assert_eq!(worker.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn guests_are_those_without_an_account() {
+    let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
+    house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+    let mut worker = house.worker("isAuthorized");
+    assert!(worker.ask("isAuthorized", "Bob", &[]));
+    assert!(worker.may("Bob", "whatever"));
+    assert!(worker.may("ann", "hunter2"));
+    assert!(!worker.may("ann", "whatever"));
+    assert!(!worker.ask("isAuthorized", "ann", &[]));
+}
+
+#[test]
+fn a_change_of_the_accounts_counts_for_the_next_login() {
+    let house = House::new("[accounts]\nfile = accounts\n");
+    house.write("accounts", "");
+    let mut worker = house.worker("isAuthorized");
+    assert!(!worker.may("Ann", "sesame"));
+    let passwd = |arguments: &[&str], input: &[u8]| {
+        let mut child = house.command(&[&["passwd"], arguments].concat()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        assert!(child.wait().unwrap().success());
+    };
+    passwd(&["add", "Ann"], b"sesame\n");
+    assert!(worker.may("Ann", "sesame"));
+    passwd(&["add", "Ann"], b"sesame2\n");
+    assert!(!worker.may("Ann", "sesame"));
+    assert!(worker.may("Ann", "sesame2"));
+    passwd(&["remove", "Ann"], b"");
+    assert!(!worker.may("Ann", "sesame2"));
+}
+
+#[test]
+fn accounts_that_can_not_be_read_again_stay_as_they_were() {
+    let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
+    house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+    let mut worker = house.worker("isAuthorized");
+    assert!(worker.may("Ann", "hunter2"));
+    house.write("accounts", "Ann:hunter3\n");
+    assert!(worker.may("Ann", "hunter2"));
+    assert!(!worker.may("Ann", "hunter3"));
+    let log = worker.log.join("\n");
+    assert!(log.contains("/accounts:1: found a line without a hash"), "{log}");
+    assert!(log.contains("stay in force") && !log.contains("hunter"), "{log}");
+}
+
+#[test]
+fn without_the_accounts_nobody_is_let_in_not_even_guests() {
+    let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
+    let mut worker = house.worker("isAuthorized");
+    assert!(!worker.ask("isAuthorized", "Bob", &[]));
+    assert!(worker.log.join("\n").contains("can't read the accounts file"), "{:?}", worker.log);
+    house.write("accounts", "");
+    assert!(worker.ask("isAuthorized", "Bob", &[]));
+}
+
+#[test]
+fn root_is_who_knows_the_password_of_the_hash() {
+    let house = House::new(&format!("[admin]\npassword = {HUNTER2}\n"));
+    let mut worker = house.worker("isRoot");
+    assert!(worker.ask("isRoot", "Ann", &[("rootpass", "hunter2")]));
+    for attributes in [&[("rootpass", "hunter3")], &[("rootpass", "")], &[("password", "hunter2")]]
+    {
+        assert!(!worker.ask("isRoot", "Ann", attributes), "{attributes:?}");
+    }
+    assert!(!worker.ask("isAuthorized", "Ann", &[("password", "hunter2")]));
+    assert!(!worker.ask("isCaptain", "Ann", &[("rootpass", "hunter2")]));
+}
+
+#[test]
+fn what_it_does_not_know_it_leaves_alone() {
+    let house = House::new(&format!("[admin]\npassword = {HUNTER2}\n[limits]\ndepth = 2\n"));
+    let mut worker = house.worker("isRoot");
+    for stanza in [
+        "<event hook='onShutdown' />",
+        "<dropped count='3' />",
+        "<error>no</error>",
+        "no stanza",
+        "<ask ask='7' hook='isRoot' nick='Ann' />",
+    ] {
+        worker.send(stanza);
+    }
+    assert_eq!(worker.verdict(), (7, false));
+    // As deep as the server lets a client's stanza be.
+    let deep = "<ask ask='9' hook='isRoot'><connect rootpass='hunter2'><a /></connect></ask>";
+    worker.send(deep);
+    assert_eq!(worker.verdict(), (9, true));
+}
+
+#[test]
+fn the_largest_stanza_of_a_client_is_no_obstacle() {
+    let house = House::new("[accounts]\nfile = accounts\n[limits]\nstanzabytes = 2000\n");
+    let nick = "'".repeat(64);
+    house.write("accounts", &format!("{nick}:{HUNTER2}\n"));
+    let mut worker = house.worker("isAuthorized");
+    let rest = 2_000 - "<connect password='hunter2' x=''/>".len();
+    let connect = format!("<connect password='hunter2' x='{}'/>", "x".repeat(rest));
+    let nick = "&apos;".repeat(64);
+    let address = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+    worker.send(&format!(
+        "<ask ask='18446744073' hook='isAuthorized' session='4294967295.4294967295' \
+         nick='{nick}' address='{address}' transport='websocket'>{connect}</ask>"
+    ));
+    let stanza = loop {
+        let stanza = worker.next();
+        if !stanza.starts_with("<log") {
+            break stanza;
+        }
+    };
+    assert_eq!(stanza, "<verdict ask='18446744073' allowed='1' />");
+}
+
+#[test]
+fn each_question_of_a_flood_is_answered_once_and_what_is_too_much_with_no() {
+    const ASKS: u32 = 2_000;
+    let house = House::new("[accounts]\nfile = accounts\n");
+    house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+    let mut worker = house.worker("isAuthorized");
+    let flood: String = (0..ASKS)
+        .map(|ask| question(ask, "isAuthorized", "Ann", &[("password", "hunter2")]) + "\0")
+        .collect();
+    worker.input.as_mut().unwrap().write_all(flood.as_bytes()).unwrap();
+    let mut answers: Vec<(u32, bool)> = (0..ASKS).map(|_| worker.verdict()).collect();
+    answers.sort_unstable();
+    assert!(answers.iter().map(|answer| answer.0).eq(0..ASKS));
+    assert!(answers.iter().any(|answer| answer.1) && answers.iter().any(|answer| !answer.1));
+    let complaints = worker.log.iter().filter(|line| line.contains("too many at once")).count();
+    assert_eq!(complaints, 1, "{:?}", worker.log);
+    assert!(worker.may("Ann", "hunter2"), "afterwards it is as before");
+}
+
+#[test]
+fn it_ends_with_its_input_and_without_a_server() {
+    let config = "[admin]\npassword = plain\n";
+    assert_eq!(House::new(config).silent_worker().end(), (Some(0), String::new()));
+    for stanza in ["<connect />", "<palabre version='1.0.0' plugins='2' />", "hello"] {
+        let house = House::new(config);
+        let mut worker = house.silent_worker();
+        worker.send(stanza);
+        let (code, console) = worker.end();
+        assert_eq!(code, Some(1), "{stanza}");
+        assert!(console.starts_with("palabre: no greeting of a server"), "{console}");
+    }
+    let (code, console) = House::new("[admin]\npasword = hunter2\n").silent_worker().end();
+    assert_eq!(code, Some(6));
+    assert!(console.contains("palabre.conf:2: [admin] pasword: ") && !console.contains("hunter"));
+}
+
+/// Logins checked in a real SQLite file.
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::thread;
+    use std::time::Instant;
+
+    use rusqlite::Connection;
+
+    use super::worker::PATIENCE;
+    use super::*;
+
+    fn config(request: &str) -> String {
+        format!(
+            "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = people.db\n\
+             dbRequest = {request}\n"
+        )
+    }
+
+    const REQUEST: &str = "SELECT * FROM people WHERE nick = '[LOGIN]' AND secret = [PASSWORD]";
+
+    fn people(house: &House, name: &str, rows: &[(&str, &str)]) {
+        let database = Connection::open(house.path(name)).unwrap();
+        database.execute("CREATE TABLE people (nick TEXT, secret TEXT)", []).unwrap();
+        for row in rows {
+            database.execute("INSERT INTO people VALUES (?1, ?2)", [row.0, row.1]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_row_lets_in() {
+        let house = House::new(&config(REQUEST));
+        people(&house, "people.db", &[("Ann", "hunter2"), ("Bob", ""), ("o'x", "a'b\"c\\")]);
+        let mut worker = house.worker("isAuthorized");
+        assert!(worker.may("Ann", "hunter2"));
+        assert!(worker.may("o'x", "a'b\"c\\"));
+        assert!(worker.ask("isAuthorized", "Bob", &[]), "the database may think so");
+        for (nick, password) in [("Ann", "hunter3"), ("ann", "hunter2"), ("Cid", "hunter2")] {
+            assert!(!worker.may(nick, password), "{nick}");
+        }
+        assert_eq!(worker.log.len(), 1, "{:?}", worker.log);
+        assert!(worker.log[0].starts_with("info'>logins are checked in sqlite "));
+    }
+
+    #[test]
+    fn what_a_client_sends_is_never_sql() {
+        for request in [
+            REQUEST,
+            "SELECT 1 FROM people WHERE nick = [LOGIN] AND secret = '[PASSWORD]'",
+            "SELECT 1 FROM people WHERE nick=\"[LOGIN]\" AND secret=[PASSWORD]",
+        ] {
+            let house = House::new(&config(request));
+            people(&house, "people.db", &[("Ann", "hunter2")]);
+            let mut worker = house.worker("isAuthorized");
+            for attack in [
+                "' OR '1'='1",
+                "\" OR \"1\"=\"1",
+                "Ann' --",
+                "Ann'; DROP TABLE people; --",
+                "' UNION SELECT 1 --",
+                "[LOGIN]",
+                "[PASSWORD]",
+                "?1",
+                "nick",
+                "%",
+            ] {
+                assert!(!worker.may(attack, attack), "{request}: {attack}");
+                assert!(!worker.may("Ann", attack), "{request}: {attack}");
+                assert!(!worker.may(attack, "hunter2"), "{request}: {attack}");
+            }
+            assert!(worker.may("Ann", "hunter2"), "{request}: the table is still there");
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_not_there_lets_nobody_in_until_it_is() {
+        let house = House::new(&config(REQUEST));
+        let mut worker = house.worker("isAuthorized");
+        assert!(!worker.may("Ann", "hunter2"));
+        assert!(!house.path("people.db").exists(), "it is not made");
+        people(&house, "people.db", &[("Ann", "hunter2")]);
+        let deadline = Instant::now() + PATIENCE;
+        while !worker.may("Ann", "hunter2") {
+            assert!(Instant::now() < deadline, "{:?}", worker.log);
+            thread::yield_now();
+        }
+        assert_eq!(worker.log.len(), 2, "{:?}", worker.log);
+        assert!(worker.log[0].starts_with("warning'>can't reach the database: "));
+        assert!(worker.log[1].ends_with(" again"), "{:?}", worker.log);
+    }
+
+    #[test]
+    fn a_file_that_is_put_in_its_place_counts_at_once() {
+        let house = House::new(&config(REQUEST));
+        people(&house, "people.db", &[("Ann", "hunter2")]);
+        let mut worker = house.worker("isAuthorized");
+        assert!(worker.may("Ann", "hunter2"));
+        people(&house, "other.db", &[("Ann", "hunter3")]);
+        fs::rename(house.path("other.db"), house.path("people.db")).unwrap();
+        assert!(worker.may("Ann", "hunter3"));
+        assert!(!worker.may("Ann", "hunter2"));
+    }
+
+    #[test]
+    fn a_request_that_does_not_fit_is_told_and_lets_nobody_in() {
+        for (request, told) in [
+            (
+                "SELECT 1 FROM persons WHERE n = [LOGIN] AND p = [PASSWORD]",
+                "no such table: persons",
+            ),
+            ("SELECT 1 WHERE [LOGIN] = 'Ann' AND [PASSWORD]; SELECT 1", "Multiple statements"),
+            ("DELETE FROM people WHERE nick = [LOGIN] AND secret = [PASSWORD]", "readonly"),
+        ] {
+            let house = House::new(&config(request));
+            people(&house, "people.db", &[("Ann", "hunter2")]);
+            let mut worker = house.worker("isAuthorized");
+            assert!(!worker.may("Ann", "hunter2"), "{request}");
+            let log = worker.log.join("\n");
+            assert!(log.contains(told), "{request}: {log}");
+        }
+    }
+
+    #[test]
+    fn what_the_database_says_of_a_password_is_not_logged() {
+        let request = "SELECT 1 FROM people WHERE nick = [LOGIN] AND json([PASSWORD]) = 1";
+        let house = House::new(&config(request));
+        people(&house, "people.db", &[("Ann", "")]);
+        let mut worker = house.worker("isAuthorized");
+        assert!(!worker.may("Ann", "hunter2{"));
+        let log = worker.log.join("\n");
+        assert!(log.contains("can't do [database] dbRequest") && !log.contains("hunter"), "{log}");
+    }
+
+    #[test]
+    fn a_request_that_takes_too_long_is_given_up() {
+        let request = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                       SELECT 1 FROM n WHERE i < 0 AND [LOGIN] <> [PASSWORD]";
+        let house = House::new(&config(request));
+        people(&house, "people.db", &[]);
+        let mut worker = house.worker("isAuthorized");
+        assert!(!worker.may("Ann", "hunter2"));
+        let log = worker.log.join("\n");
+        assert!(log.contains("it took too long (limit 4 s)"), "{log}");
+    }
+
+    #[test]
+    fn either_the_accounts_or_the_database_may_say_yes() {
+        let house = House::new(&(config(REQUEST) + "[accounts]\nfile = accounts\n"));
+        people(&house, "people.db", &[("Ann", "of the database"), ("Bob", "of the database")]);
+        house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+        let mut worker = house.worker("isAuthorized");
+        assert!(worker.may("Ann", "hunter2"));
+        assert!(worker.may("Ann", "of the database"));
+        assert!(worker.may("Bob", "of the database"));
+        assert!(!worker.may("Bob", "hunter2"));
+        assert!(!worker.may("Cid", "hunter2"));
+    }
+}
