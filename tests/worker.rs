@@ -189,6 +189,21 @@ fn each_question_of_a_flood_is_answered_once_and_what_is_too_much_with_no() {
     assert!(worker.may("Ann", "hunter2"), "afterwards it is as before");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_hashing_goes_back() {
+    let house = House::new("[accounts]\nfile = accounts\n");
+    house.write("accounts", "");
+    let mut worker = house.worker("isAuthorized");
+    for _ in 0..40 {
+        assert!(!worker.may("Ann", "hunter2"));
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: u64 = resident.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(kib < 19 * 1_024, "less than one password takes, but {kib} KiB");
+}
+
 #[test]
 fn it_ends_with_its_input_and_without_a_server() {
     let config = "[admin]\npassword = plain\n";

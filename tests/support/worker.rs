@@ -64,7 +64,7 @@ impl House {
 }
 
 pub(crate) struct Worker {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) input: Option<ChildStdin>,
     stanzas: Receiver<String>,
     /// The texts of its `<log>`s.
