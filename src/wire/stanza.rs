@@ -224,6 +224,13 @@ impl Parser {
     }
 }
 
+/// Whether an element can have this name, without a prefix.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let whole = |name: names::Name| name.end == text.len() && name.colon.is_none();
+    names::read(text.as_bytes(), 0).is_ok_and(whole)
+}
+
 /// Reads what may stand before the root: the offset of the root's `<`.
 fn read_prolog(frame: Text<'_>) -> Result<usize, Refusal> {
     let bytes = frame.bytes;

@@ -145,8 +145,9 @@ fn a_plugin_speaks_to_clients_and_is_told_what_it_did_wrong() {
         ("<verdict ask='7' allowed='1'/>", "nobody asked you ask='7'"),
         ("<verdict ask='x' allowed='1'/>", "ask='x' is no number"),
         (
-            "<register names='join pour' hooks='onTea'/>",
-            "join is the server's own; onTea is no hook",
+            "<register names='join pour 7up a:b' hooks='onTea'/>",
+            "join is the server's own; 7up is no name of an element without a prefix; a:b is no \
+             name of an element without a prefix; onTea is no hook",
         ),
         ("<timer name='t' after='soon'/>", "after='soon' is no number"),
         ("<get what='weather' ask='1'/>", "what='weather' is none of rooms, clients, params"),

@@ -13,7 +13,7 @@ use crate::net::deliveries::Pieces;
 use crate::net::outbox::Flush;
 use crate::net::plugins::{Hook, Plugins, Request, Running, To, What, Who};
 use crate::net::world::World;
-use crate::wire::stanza::Parser;
+use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
 
 /// How long a plugin may live on when it has ended its output, and how long after its input was
@@ -308,6 +308,8 @@ impl<W: World> Server<W> {
         for name in names {
             if hub::is_reserved_name(&name) {
                 wrong.push(format!("{name} is the server's own"));
+            } else if !is_name(&name) {
+                wrong.push(format!("{name} is no name of an element without a prefix"));
             } else {
                 good_names.push(name);
             }
