@@ -560,11 +560,11 @@ impl Draft {
 
     /// A line of a `[module NAME]` section.
     fn module_entry(&mut self, module: &str, name: &str, value: &str, problem: Problem) {
-        if !modules::KEYS.iter().any(|key| key.eq_ignore_ascii_case(name)) {
-            let nearest = nearest(name, modules::KEYS.into_iter()).map(str::to_owned);
+        if !modules::key_names().iter().any(|key| key.eq_ignore_ascii_case(name)) {
+            let nearest = nearest(name, modules::key_names().into_iter()).map(str::to_owned);
             self.problems.push(Problem {
                 found: "an unknown key".to_owned(),
-                needs: format!("one of {}", modules::KEYS.join(", ")),
+                needs: format!("one of {}", modules::key_names().join(", ")),
                 nearest,
                 ..problem
             });

@@ -47,8 +47,47 @@ pub(super) struct Section {
     seen: BTreeMap<String, usize>,
 }
 
+/// A key of such a section, as the table of keys shows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) default: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) meaning: &'static str,
+}
+
 /// The keys of such a section.
-pub(super) const KEYS: [&str; 4] = ["command", "restart", "timeout", "environment"];
+pub(super) const KEYS: [Key; 4] = [
+    Key {
+        name: "command",
+        default: "",
+        unit: "program, arguments",
+        meaning: "what is run, as a shell would split it, instead of the program of that name; relative to this file",
+    },
+    Key {
+        name: "restart",
+        default: "true",
+        unit: "true, false",
+        meaning: "whether it is started again when it has ended",
+    },
+    Key {
+        name: "timeout",
+        default: "5",
+        unit: "seconds",
+        meaning: "the time it has to register, and to answer a question",
+    },
+    Key {
+        name: "environment",
+        default: "",
+        unit: "NAME=value",
+        meaning: "what its environment has besides the server's own and `PALABRE_PLUGIN`, separated by blanks",
+    },
+];
+
+/// Their names.
+pub(super) fn key_names() -> [&'static str; KEYS.len()] {
+    KEYS.map(|key| key.name)
+}
 
 impl Default for Section {
     fn default() -> Self {

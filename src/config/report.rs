@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use super::keys::{KEYS, SECTIONS, Values};
-use super::{Config, Origin};
+use super::{Config, Origin, modules};
 
 impl Config {
     /// The effective configuration as a file that loads again, each value with its origin.
@@ -61,17 +61,19 @@ pub fn key_tables() -> String {
     for section in SECTIONS {
         for key in KEYS.iter().filter(|key| key.section == section) {
             let default = key.kind.show(&defaults).unwrap_or_default();
-            let default =
-                if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
-            let name = key.name;
-            line(
-                &mut text,
-                format_args!(
-                    "| `[{section}] {name}` | {default} | {} | {} |",
-                    key.unit, key.meaning
-                ),
-            );
+            row(&mut text, (section, key.name), &default, key.unit, key.meaning);
+        }
+        if section == "modules" {
+            for key in modules::KEYS {
+                row(&mut text, ("module NAME", key.name), key.default, key.unit, key.meaning);
+            }
         }
     }
     text
+}
+
+fn row(text: &mut String, key: (&str, &str), default: &str, unit: &str, meaning: &str) {
+    let (section, name) = key;
+    let default = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
+    line(text, format_args!("| `[{section}] {name}` | {default} | {unit} | {meaning} |"));
 }
