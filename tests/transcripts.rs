@@ -9,7 +9,7 @@ mod support;
 use support::checker::run;
 use support::format::{Act, Scene, Transcript, What, parse};
 use support::hub_driver::HubDriver;
-use support::socket_driver::SocketDriver;
+use support::{sample, socket_driver};
 
 const MARK: &str = "<!-- conversation -->";
 
@@ -38,22 +38,12 @@ fn run_on_the_hub(file: &str, scene: &Scene) -> Result<(), String> {
 }
 
 fn run_over_sockets(file: &str, scene: &Scene) -> Result<(), String> {
-    run_in_pieces(file, scene, usize::MAX)
+    socket_driver::run(file, scene, usize::MAX)
 }
 
 /// Every few bytes in a write of their own: the server reads what has come by then.
 fn run_over_sockets_in_pieces(file: &str, scene: &Scene) -> Result<(), String> {
-    run_in_pieces(file, scene, 5)
-}
-
-fn run_in_pieces(file: &str, scene: &Scene, piece: usize) -> Result<(), String> {
-    let mut driver = SocketDriver::new(&scene.settings, piece)?;
-    run(file, scene, &mut driver)?;
-    let mut expected = scene.steps.iter().flat_map(|step| &step.expected);
-    if expected.any(|expected| matches!(&expected.what, What::Closed(why) if why == "shutdown")) {
-        return driver.server_exits().map_err(|error| format!("{file}: {error}"));
-    }
-    Ok(())
+    socket_driver::run(file, scene, 5)
 }
 
 /// Runs every scene and fails with all differences, the first of each scene.
@@ -84,6 +74,11 @@ fn every_transcript_holds_over_sockets() {
 #[test]
 fn every_transcript_holds_over_sockets_in_pieces() {
     run_all(run_over_sockets_in_pieces, |scene| scene.hub_only.is_none());
+}
+
+#[test]
+fn the_shell_sample_holds_its_conversation() {
+    sample::hold("dice.txt");
 }
 
 #[test]

@@ -1,39 +1,39 @@
 #!/usr/bin/env python3
-"""Greets who logs in, and answers <hello /> and <quote />."""
+"""Greets whoever logs in, and answers <hello /> and <quote />."""
 import random
 import sys
-import xml.etree.ElementTree as ElementTree
-from xml.sax.saxutils import escape, quoteattr
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 QUOTES = [
-    "The best way to predict the future is to invent it.",
     "Simple things should be simple, complex things should be possible.",
+    "The best way to predict the future is to invent it.",
     "Premature optimization is the root of all evil.",
 ]
+WELCOME = 'Hello {}. Please feel free to send me the "hello" or "quote" nodes ! '
 
 
-def stanzas(stream):
-    """What the server says, one element after the other."""
-    tail = b""
-    while chunk := stream.read1():
-        *frames, tail = (tail + chunk).split(b"\0")
-        yield from map(ElementTree.fromstring, frames)
+def say(stanza):
+    sys.stdout.buffer.write(stanza.encode() + b"\0")
+    sys.stdout.buffer.flush()
 
 
-def send(session, stanza):
-    sys.stdout.write(f"<send session={quoteattr(session)}>{stanza}</send>\0")
-    sys.stdout.flush()
+def heard():
+    rest = b""
+    while chunk := sys.stdin.buffer.read1():
+        *stanzas, rest = (rest + chunk).split(b"\0")
+        yield from map(ElementTree.fromstring, stanzas)
 
 
-sys.stdout.write('<register names="hello quote" hooks="onClientConnect" />\0')
-sys.stdout.flush()
-for heard in stanzas(sys.stdin.buffer):
-    session = heard.get("session")
-    if heard.tag == "event":
-        nick = escape(heard.get("nick"))
-        text = f'Hello {nick}. Please feel free to send me the "hello" or "quote" nodes ! '
-        send(session, f"<hello>{text}</hello>")
-    elif heard.tag == "stanza" and heard[0].tag == "hello":
-        send(session, "<world>Hello World !</world>")
-    elif heard.tag == "stanza":
-        send(session, f"<quote>{escape(random.choice(QUOTES))}</quote>")
+def answer(to, text):
+    say(f'<send session="{to.get("session")}">{text}</send>')
+
+
+say('<register names="hello quote" hooks="onClientConnect" />')
+for stanza in heard():
+    if stanza.tag == "event":
+        answer(stanza, f"<hello>{escape(WELCOME.format(stanza.get('nick')))}</hello>")
+    elif stanza.tag == "stanza" and stanza[0].tag == "hello":
+        answer(stanza, "<world>Hello World !</world>")
+    elif stanza.tag == "stanza":
+        answer(stanza, f"<quote>{escape(random.choice(QUOTES))}</quote>")

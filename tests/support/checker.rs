@@ -169,7 +169,7 @@ fn all_well_formed(client: &str, heard: &Heard) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a stanza is what the pattern says, `$PORT` and `$TIME` standing for what they mean.
+/// Whether a stanza is what the pattern says, `$PORT`, `$TIME` and `$TEXT` standing for what they mean.
 fn matches(pattern: &[u8], stanza: &[u8], port: &str) -> bool {
     let Some(at) = pattern.iter().position(|&byte| byte == b'$') else {
         return pattern == stanza;
@@ -187,6 +187,10 @@ fn matches(pattern: &[u8], stanza: &[u8], port: &str) -> bool {
                 if like == b'0' { byte.is_ascii_digit() } else { byte == like }
             }) && matches(rest, stanza, port)
         })
+    } else if let Some(rest) = rest.strip_prefix(b"$TEXT") {
+        let end = stanza.iter().position(|byte| b"<'\"".contains(byte));
+        let end = end.unwrap_or(stanza.len());
+        end > 0 && matches(rest, &stanza[end..], port)
     } else {
         stanza.strip_prefix(b"$").is_some_and(|stanza| matches(&rest[1..], stanza, port))
     }

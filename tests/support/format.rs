@@ -8,6 +8,8 @@
 //!                          scene's heading, for that scene. `set hub.asklogins yes`,
 //!                          `set hub.registered a b` are what plugins register, and
 //!                          `set hub.hashed yes` what a hashed root password does; hub only.
+//!                          `set module dice.timeout 9` is of a section `[module dice]`; the
+//!                          path `modules` leads to tests/plugins; not for the hub.
 //! == Title                 A scene; each begins with a fresh server.
 //! = login A B              A and B connect under these nicks; what they get is not compared.
 //! = root A                 The same with rootpass="secret".
@@ -35,7 +37,8 @@
 //! What a client gets is named under what caused it: when the next line sends something, every
 //! client must have got what was named and nothing else, each in the order written. Escapes in
 //! what is sent and got: `\n \r \t \\` and `\xHH` for any byte; no line ends in a blank. In what
-//! is got, `$PORT` stands for the port that is served and `$TIME` for any time of `getinfo`.
+//! is got, `$PORT` stands for the port that is served, `$TIME` for any time of `getinfo` and `$TEXT`
+//! for what nobody can foretell, without a quote or a `<`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -225,13 +228,16 @@ impl Parser {
     }
 
     fn setting(&mut self, setting: &str) -> Result<(), String> {
-        let (key, value) = setting.split_once(' ').ok_or("set needs a key and a value")?;
+        let section = if setting.starts_with("module ") { "module ".len() } else { 0 };
+        let blank = setting[section..].find(' ').ok_or("set needs a key and a value")?;
+        let (key, value) = setting.split_at(section + blank);
         let settings = match self.scenes.last_mut() {
             None => &mut self.settings,
             Some(scene) if scene.steps.is_empty() => &mut scene.settings,
             Some(_) => return Err("set stands before the first step".to_owned()),
         };
-        settings.push((key.to_owned(), value.to_owned()));
+        settings.retain(|(known, _)| known != key);
+        settings.push((key.to_owned(), value[1..].to_owned()));
         Ok(())
     }
 

@@ -9,4 +9,5 @@ pub(crate) mod checker;
 pub(crate) mod format;
 pub(crate) mod hub_driver;
 pub(crate) mod orders;
+pub(crate) mod sample;
 pub(crate) mod socket_driver;

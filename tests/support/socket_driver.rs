@@ -4,12 +4,14 @@
 //! a `<help />` that every session may send at any time, and whose answer comes after all that
 //! the server had for that client. The acting client's barrier comes first, so the server has
 //! handled what it sent; the others' barriers then find what came of it already queued. The
-//! barriers are not part of the transcript.
+//! barriers are not part of the transcript. Where plugins have a say, what is wanted is waited for
+//! before the barrier: what they add comes later, and what is too much is found in the next step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -17,8 +19,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::checker::{Closed, Driver, Heard, HeardByClient, Wanted};
-use super::format::{Act, Setting, configuration};
+use super::checker::{self, Closed, Driver, Heard, HeardByClient, Wanted};
+use super::format::{Act, Scene, Setting, What, configuration};
 
 /// A guard: whoever waits this long waits for something that will not come.
 const GUARD: Duration = Duration::from_secs(10);
@@ -26,12 +28,29 @@ const GUARD: Duration = Duration::from_secs(10);
 const BARRIER: &[u8] = b"<help />\0";
 const BARRIER_ANSWER: &[u8] = b"<help";
 
+/// Runs a scene with a fresh server; what clients send goes out in writes of at most `piece`
+/// bytes.
+///
+/// # Errors
+/// The first difference, with file and line.
+pub(crate) fn run(file: &str, scene: &Scene, piece: usize) -> Result<(), String> {
+    let mut driver = SocketDriver::new(&scene.settings, piece)?;
+    checker::run(file, scene, &mut driver)?;
+    let mut expected = scene.steps.iter().flat_map(|step| &step.expected);
+    if expected.any(|expected| matches!(&expected.what, What::Closed(why) if why == "shutdown")) {
+        return driver.server_exits().map_err(|error| format!("{file}: {error}"));
+    }
+    Ok(())
+}
+
 /// A server process and its clients.
 pub(crate) struct SocketDriver {
     server: Server,
     clients: BTreeMap<String, Client>,
     /// How many bytes at most are sent in one write.
     piece: usize,
+    /// Plugins run.
+    plugins: bool,
 }
 
 struct Client {
@@ -49,7 +68,8 @@ impl SocketDriver {
     /// # Errors
     /// When it doesn't say on its console where it listens.
     pub(crate) fn new(settings: &[Setting], piece: usize) -> Result<Self, String> {
-        Ok(Self { server: Server::start(settings)?, clients: BTreeMap::new(), piece })
+        let plugins = settings.iter().any(|(key, _)| key == "modules.list");
+        Ok(Self { server: Server::start(settings)?, clients: BTreeMap::new(), piece, plugins })
     }
 
     /// Waits for the server's own end, after a `<shutdown />`.
@@ -123,9 +143,10 @@ impl Driver for SocketDriver {
         let mut heard = HeardByClient::new();
         let actor = acts.iter().find_map(Act::client).unwrap_or_default();
         if let Some(client) = self.clients.get_mut(actor) {
-            heard.insert(actor.to_owned(), client.hear(wanted_by(actor), true)?);
+            heard.insert(actor.to_owned(), client.hear(wanted_by(actor), !self.plugins)?);
         }
-        let settled = self.clients.get(actor).is_none_or(|client| client.has_barrier());
+        let settled =
+            !self.plugins && self.clients.get(actor).is_none_or(|client| client.has_barrier());
         for (name, client) in self.clients.iter_mut().filter(|(name, _)| *name != actor) {
             let of_client = client
                 .hear(wanted_by(name), settled)
@@ -214,6 +235,9 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
         if !settings.is_empty() {
             let file = directory.path().join("transcript.conf");
+            let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugins");
+            symlink(plugins, directory.path().join("modules"))
+                .map_err(|error| error.to_string())?;
             fs::write(&file, configuration(settings)).map_err(|error| error.to_string())?;
             command.arg("--config").arg(file);
         }
