@@ -21,6 +21,7 @@ mod check;
 mod client;
 mod passwd;
 mod pid_file;
+mod plugin_test;
 mod ruffle;
 mod run;
 mod start;
@@ -81,6 +82,7 @@ enum Command {
     Client(client::Client),
     Ruffle(ruffle::Ruffle),
     Passwd(passwd::Passwd),
+    PluginTest(plugin_test::PluginTest),
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
 }
@@ -276,14 +278,17 @@ pub fn main() -> ExitCode {
 
 fn words() -> Result<Vec<String>, Exit> {
     let mut words = Vec::new();
+    // What stands behind it is for somebody else.
+    let mut options = true;
     for word in std::env::args_os().skip(1) {
         let Ok(word) = word.into_string() else {
             complain("palabre: an argument is not UTF-8");
             return Err(Exit::Usage);
         };
+        options &= word != "--";
         // argh knows `--name value` only.
         match word.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => {
+            Some((name, value)) if options && name.starts_with("--") => {
                 words.extend([name.to_owned(), value.to_owned()])
             }
             Some(_) | None => words.push(word),
@@ -353,6 +358,7 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
         Some(Command::Passwd(passwd)) => {
             passwd::passwd(passwd, arguments(None, Vec::new(), None).file)
         }
+        Some(Command::PluginTest(arguments)) => plugin_test::plugin_test(&arguments),
         #[cfg(feature = "bench")]
         Some(Command::Bench(arguments)) => bench::bench(arguments),
     }

@@ -8,7 +8,7 @@ mod backlog;
 mod connection;
 mod deliveries;
 mod desk;
-mod os;
+pub(crate) mod os;
 mod outbox;
 mod pages;
 mod plugins;

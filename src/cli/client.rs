@@ -283,7 +283,7 @@ fn print_stanzas(server: &mut impl Read, console: &mut impl Write) -> Result<(),
 
 /// A stanza as one line, without loss: newlines are `\n` and `\r`, a backslash is doubled,
 /// whatever could command a terminal is `\u{…}`, and bytes that are no UTF-8 are `\x…`.
-struct Shown<'a>(&'a [u8]);
+pub(super) struct Shown<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

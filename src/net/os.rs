@@ -28,12 +28,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Takes the signals that a server obeys; they wait until it looks at them.
-pub(super) fn signals() -> io::Result<Signals> {
+pub(crate) fn signals() -> io::Result<Signals> {
     Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCHLD])
 }
 
 /// Listeners and signals of the process.
-pub(super) struct Os {
+pub(crate) struct Os {
     poll: Poll,
     events: Events,
     listeners: Vec<TcpListener>,
@@ -47,7 +47,7 @@ pub(super) struct Os {
 impl Os {
     /// Takes over bound listeners, and the signals that [`signals`] has taken; so many processes
     /// may be started.
-    pub(super) fn new(
+    pub(crate) fn new(
         listeners: Vec<std::net::TcpListener>,
         mut signals: Signals,
         processes: usize,

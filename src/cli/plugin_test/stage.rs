@@ -1,0 +1,342 @@
+//! The world in which a plugin is tried: its process is a real one, its clients follow a script.
+//!
+//! The next step of the script is done when nothing has been said for a while, at once when
+//! nothing was said because of the last one. The clock is the system's, put forward when only a
+//! timer is waited for.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use memchr::memmem;
+
+use super::tap::{Talk, Tapped, joined};
+use crate::config::Module;
+use crate::hub::Time;
+use crate::net::os::{Os, signals};
+use crate::net::world::{Event, Process, Socket, World};
+use crate::wire::framer::FRAME_END;
+
+/// Seconds that the plugin has to register and to answer: the default of `[module NAME] timeout`.
+pub(super) const TIMEOUT_S: u64 = 5;
+
+/// A plugin that has not fallen silent in this time never will.
+const STEP_TIME: Duration = Duration::from_secs(10);
+
+/// Something that a client does.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// Which of the two.
+    pub(super) client: usize,
+    pub(super) act: Act,
+}
+
+#[derive(Debug)]
+pub(super) enum Act {
+    Connect,
+    Say(String),
+    /// Says this and waits for the answer, until the server has one.
+    LogIn(String),
+    /// The same, unless it has logged in.
+    LogInAnyway(String),
+    /// Says these or, when there are none, an empty stanza of each name that is registered.
+    SendRegistered(Vec<String>),
+    /// Its connection ends without a word.
+    Break,
+}
+
+/// The world.
+pub(super) struct Stage {
+    os: Os,
+    /// How far the clock is put forward.
+    skipped: Duration,
+    /// The silence after which nothing more is expected.
+    wait: Duration,
+    script: VecDeque<Step>,
+    clients: [Handle; 2],
+    /// Those who wait to be accepted.
+    arrivals: VecDeque<Handle>,
+    talk: Rc<RefCell<Talk>>,
+    cannot_start: Option<io::Error>,
+    /// It has registered something: the script has begun.
+    begun: bool,
+    /// By then it has to have registered, or to have become silent.
+    until: Time,
+    /// It has left a question without an answer.
+    late: bool,
+    /// A timer has been fired in this step.
+    fired: bool,
+}
+
+impl Stage {
+    pub(super) fn new(wait_ms: u64, script: Vec<Step>) -> io::Result<Self> {
+        Ok(Self {
+            os: Os::new(Vec::new(), signals()?, 1)?,
+            skipped: Duration::ZERO,
+            wait: Duration::from_millis(wait_ms),
+            script: script.into(),
+            clients: Default::default(),
+            arrivals: VecDeque::new(),
+            talk: Rc::default(),
+            cannot_start: None,
+            begun: false,
+            until: Time::from_secs(TIMEOUT_S),
+            late: false,
+            fired: false,
+        })
+    }
+
+    /// Whether nothing was wrong, once the server has stopped.
+    ///
+    /// # Errors
+    /// Why the program could not be started.
+    pub(super) fn outcome(&mut self) -> io::Result<bool> {
+        match self.cannot_start.take() {
+            Some(error) => Err(error),
+            None => Ok(self.talk.borrow_mut().judge()),
+        }
+    }
+
+    /// What has become of the clients' connections since the last time.
+    fn tell_edges(&self, events: &mut Vec<Event>) {
+        for client in &self.clients {
+            let mut client = client.borrow_mut();
+            if let Some(slot) = client.slot.filter(|_| client.edge) {
+                client.edge = false;
+                let read_closed = client.ended;
+                events.push(Event::Ready { slot, readable: true, writable: true, read_closed });
+            }
+        }
+    }
+
+    /// How long it may be silent.
+    fn patience(&mut self, timeout: Option<Duration>) -> Duration {
+        let talk = self.talk.borrow();
+        if talk.stopping {
+            timeout.unwrap_or(self.wait)
+        } else if talk.ended.is_some() || self.cannot_start.is_some() {
+            Duration::ZERO
+        } else if !self.begun {
+            self.until.since(self.os.now())
+        } else if !self.late && self.clients.iter().any(|client| client.borrow().waits) {
+            timeout.unwrap_or(self.wait)
+        } else if talk.busy || self.late {
+            self.wait
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Nothing more is said for now.
+    fn go_on(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
+        self.talk.borrow_mut().busy = false;
+        let waiting = self.clients.iter().find(|client| client.borrow().waits);
+        if let Some(client) = waiting {
+            client.borrow_mut().waits = false;
+            // Nobody waits so long twice.
+            if std::mem::replace(&mut self.late, true) {
+                self.skipped += timeout.unwrap_or_default();
+            }
+            let late = format!("it has not answered within {TIMEOUT_S} s: that is a no");
+            self.talk.borrow_mut().complain(&late);
+        } else if let Some(rest) = timeout.filter(|_| !self.fired) {
+            self.fired = true;
+            self.skipped += rest;
+        } else {
+            self.fired = false;
+            self.set_until();
+            match self.script.pop_front() {
+                Some(step) => self.act(step, events),
+                None => self.stop(events),
+            }
+        }
+    }
+
+    fn set_until(&mut self) {
+        self.until = self.os.now() + STEP_TIME + self.wait;
+    }
+
+    fn act(&mut self, step: Step, events: &mut Vec<Event>) {
+        let index = step.client;
+        match step.act {
+            Act::Connect => {
+                self.clients[index] = Handle::default();
+                self.arrivals.push_back(Rc::clone(&self.clients[index]));
+                events.push(Event::Acceptable { listener: 0 });
+            }
+            Act::Say(stanza) => self.clients[index].borrow_mut().say(&stanza),
+            Act::LogIn(stanza) => self.clients[index].borrow_mut().log_in(&stanza),
+            Act::LogInAnyway(stanza) => {
+                let mut client = self.clients[index].borrow_mut();
+                if !client.logged_in {
+                    client.log_in(&stanza);
+                }
+            }
+            Act::SendRegistered(stanzas) => {
+                for stanza in self.talk.borrow_mut().wanted_stanzas(stanzas).into_iter().rev() {
+                    self.script.push_front(Step { client: index, act: Act::Say(stanza) });
+                }
+            }
+            Act::Break => self.clients[index].borrow_mut().end(),
+        }
+        self.tell_edges(events);
+    }
+
+    fn stop(&self, events: &mut Vec<Event>) {
+        self.talk.borrow_mut().stopping = true;
+        events.push(Event::Stop);
+    }
+}
+
+impl World for Stage {
+    type Socket = Line;
+
+    fn now(&mut self) -> Time {
+        self.os.now() + self.skipped
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        if !self.begun && self.talk.borrow().registered {
+            self.begun = true;
+            self.set_until();
+        }
+        if std::mem::take(&mut self.talk.borrow_mut().greeted_now) {
+            events.push(Event::ProcessReady { index: 0 });
+        }
+        self.tell_edges(events);
+        let busy = timeout == Some(Duration::ZERO) || !events.is_empty();
+        let patience = if busy { Duration::ZERO } else { self.patience(timeout) };
+        let since = self.os.now();
+        self.os.poll(Some(patience), events)?;
+        let now = self.os.now();
+        let mut talk = self.talk.borrow_mut();
+        // Ctrl-C.
+        talk.stopping |= events.contains(&Event::Stop);
+        if talk.stopping {
+            return Ok(());
+        }
+        let is_over = talk.ended.is_some() || self.cannot_start.is_some();
+        let silent = !busy && events.is_empty() && now.since(since) >= patience;
+        if is_over && silent {
+            drop(talk);
+            self.stop(events);
+        } else if !is_over && now >= self.until {
+            let why = if self.begun {
+                format!("it was never silent for {} ms", self.wait.as_millis())
+            } else {
+                format!(
+                    "it has not registered anything within {TIMEOUT_S} s: until it does, nobody \
+                     can log in"
+                )
+            };
+            talk.complain(&why);
+            drop(talk);
+            self.stop(events);
+        } else if silent {
+            drop(talk);
+            self.go_on(timeout, events);
+        }
+        Ok(())
+    }
+
+    fn set_idle_time(&mut self, _: u64) {}
+
+    fn accept(&mut self, _: usize) -> io::Result<(Line, SocketAddr)> {
+        let client = self.arrivals.pop_front().ok_or(ErrorKind::WouldBlock)?;
+        Ok((Line(client), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+    }
+
+    fn register(&mut self, socket: &mut Line, slot: usize) -> io::Result<()> {
+        let mut client = socket.0.borrow_mut();
+        client.slot = Some(slot);
+        client.edge = true;
+        Ok(())
+    }
+
+    fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
+        match self.os.start(index, module) {
+            Ok(process) => Ok(Box::new(Tapped::new(process, &self.talk))),
+            Err(error) => {
+                self.cannot_start = Some(io::Error::new(error.kind(), error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    fn stop_listening(&mut self) {}
+}
+
+/// A client of the script, as script and server share it.
+type Handle = Rc<RefCell<Client>>;
+
+#[derive(Debug, Default)]
+struct Client {
+    slot: Option<usize>,
+    /// What it has said and the server has not read.
+    said: Vec<u8>,
+    /// The server has to look at it.
+    edge: bool,
+    ended: bool,
+    /// It waits for the answer to a login.
+    waits: bool,
+    logged_in: bool,
+}
+
+impl Client {
+    fn say(&mut self, stanza: &str) {
+        self.said.extend_from_slice(stanza.as_bytes());
+        self.said.push(FRAME_END);
+        self.edge = true;
+    }
+
+    fn log_in(&mut self, stanza: &str) {
+        self.waits = true;
+        self.say(stanza);
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        // Whoever is gone waits for nothing.
+        self.waits = false;
+        self.edge = true;
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        let holds = |answer: &[u8]| memmem::find(bytes, answer).is_some();
+        self.logged_in |= holds(b"<connect isok='1'");
+        self.waits &= !holds(b"<connect isok=");
+    }
+}
+
+/// Its connection, as the server has it.
+#[derive(Debug)]
+pub(super) struct Line(Handle);
+
+impl Socket for Line {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut client = self.0.borrow_mut();
+        let count = client.said.len().min(buffer.len());
+        if count == 0 && !client.ended {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        buffer[..count].copy_from_slice(&client.said[..count]);
+        client.said.drain(..count);
+        Ok(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = joined(slices);
+        self.0.borrow_mut().hear(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().end();
+        Ok(())
+    }
+
+    fn set_idle_time(&mut self, _: u64) {}
+}
