@@ -251,3 +251,67 @@ fn the_readme_has_the_table_of_metrics_as_it_is() {
         "README.md between <!-- metrics --> and <!-- end --> should be:\n{table}"
     );
 }
+
+/// The fenced block behind a mark of the README.
+fn readme_block(name: &str) -> String {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mark = format!("<!-- {name} -->\n```");
+    let from = readme.find(&mark).unwrap_or_else(|| panic!("README.md has no {mark}"));
+    let block = readme[from + mark.len()..].split_once('\n').unwrap().1;
+    block[..block.find("```").expect("the end of a fence")].to_owned()
+}
+
+#[test]
+fn the_readme_shows_the_smallest_sample_whole_and_what_the_python_ones_share() {
+    let files = fs::read_dir(root().join("tests/plugins")).unwrap();
+    let mut samples: Vec<String> = files
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .filter(|text| text.starts_with("#!"))
+        .collect();
+    samples.sort_by_key(|text| text.len());
+    assert_eq!(readme_block("sample"), samples[0]);
+    let frame = readme_block("frame");
+    let functions = &frame[frame.find("def ").expect("functions")..];
+    let python: Vec<&String> = samples.iter().filter(|text| text.contains("python3")).collect();
+    assert_eq!(python.len(), 2, "two samples in Python");
+    for sample in python {
+        assert!(sample.contains(functions), "the README's frame is not in\n{sample}");
+    }
+}
+
+/// What stands between two words, for every pair of them.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> BTreeSet<&'a str> {
+    let found = text.split(before).skip(1).map(|rest| rest.split(after).next().unwrap());
+    found.map(|word| word.split([' ', '>', '"']).next().unwrap()).collect()
+}
+
+/// The first columns of a table of the README.
+fn first_columns(name: &str) -> String {
+    let table = readme_part(name);
+    let rows = table.lines().skip(2).map(|row| row.split(" | ").next().unwrap());
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_readme_has_every_hook_and_every_stanza_of_plugins() {
+    let source = |path: &str| code(&fs::read_to_string(root().join(path)).unwrap());
+    let hooks = source("src/net/plugins/hook.rs");
+    let mut hooks = between(&hooks, "=> \"", "\"");
+    // It is for the server's own accounts.
+    hooks.remove("isRoot");
+    assert_eq!(between(&first_columns("hooks"), "| `", "`"), hooks);
+
+    let requests = source("src/net/plugins/request.rs");
+    let read = requests.split("match stanza.name() {").nth(1).unwrap();
+    let read = read.split("other =>").next().unwrap();
+    let requests: BTreeSet<&str> = read
+        .lines()
+        .filter_map(|line| line.strip_prefix("            \"")?.split('"').next())
+        .collect();
+    assert_eq!(between(&first_columns("plugin says"), "`<", "`"), requests);
+
+    let written = source("src/wire/write/plugin.rs");
+    let mut written = between(&written, "b\"<", "\"");
+    written.retain(|name| !name.starts_with('/'));
+    assert_eq!(between(&first_columns("plugin hears"), "`<", "`"), written);
+}
