@@ -410,7 +410,12 @@ impl Pieces<'_> {
 impl<'a> Pieces<'a> {
     /// Something that was made elsewhere, in one piece.
     pub(super) fn of(bytes: &'a Vec<u8>) -> Self {
-        let last = Span { log: OWN_LOG, start: 0, end: bytes.len() };
+        Self::within(bytes, 0, bytes.len())
+    }
+
+    /// A part of something that was made elsewhere, in one piece.
+    pub(super) fn within(bytes: &'a Vec<u8>, start: usize, end: usize) -> Self {
+        let last = Span { log: OWN_LOG, start, end };
         Self { logs: std::slice::from_ref(bytes), links: &[], next: END, last }
     }
 
@@ -429,6 +434,21 @@ impl<'a> Pieces<'a> {
         self.last.end == self.last.start
     }
 
+    /// The whole log in which a piece stands.
+    pub(super) fn log(&self, span: Span) -> &'a [u8] {
+        &self.logs[span.log as usize]
+    }
+
+    /// Takes the next piece, and tells where it stands.
+    pub(super) fn next_span(&mut self) -> Option<Span> {
+        if let Some(link) = self.links.get(self.next as usize) {
+            self.next = link.next;
+            return Some(link.span);
+        }
+        let last = std::mem::replace(&mut self.last, EMPTY);
+        (last.end > last.start).then_some(last)
+    }
+
     fn bytes(&self, span: Span) -> &'a [u8] {
         &self.logs[span.log as usize][span.start..span.end]
     }
@@ -438,12 +458,7 @@ impl<'a> Iterator for Pieces<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        if let Some(link) = self.links.get(self.next as usize) {
-            self.next = link.next;
-            return Some(self.bytes(link.span));
-        }
-        let last = std::mem::replace(&mut self.last, EMPTY);
-        (last.end > last.start).then(|| self.bytes(last))
+        self.next_span().map(|span| self.bytes(span))
     }
 }
 

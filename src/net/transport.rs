@@ -219,11 +219,11 @@ impl Transport {
     /// memory; what is to be sent is lent from it or from `framed`.
     pub(super) fn send<'a>(
         &mut self,
-        pieces: Pieces<'_>,
+        pieces: Pieces<'a>,
         end: Option<CloseReason>,
         framed: &'a mut Framed,
         wire: &'a mut Vec<u8>,
-    ) -> &'a Vec<u8> {
+    ) -> Pieces<'a> {
         let payload = match &self.stage {
             Stage::WebSocket(socket) => Some(socket.payload.unwrap_or(Payload::Binary)),
             Stage::First | Stage::Http | Stage::Stanzas | Stage::Over => None,
@@ -241,7 +241,8 @@ impl Transport {
         let mut plain = std::mem::take(&mut self.out);
         match &self.stage {
             Stage::WebSocket(_) => {
-                plain.extend_from_slice(framed.of(payload.unwrap_or(Payload::Binary), pieces));
+                let frames = framed.of(payload.unwrap_or(Payload::Binary), pieces);
+                frames.for_each(|piece| plain.extend_from_slice(piece));
             }
             Stage::Stanzas => pieces.for_each(|piece| plain.extend_from_slice(piece)),
             // Whoever has not told what it speaks is taken for an old client.
@@ -257,7 +258,7 @@ impl Transport {
             Some(secure) => secure.send(&plain, end.is_some(), wire),
             None => wire.append(&mut plain),
         }
-        wire
+        Pieces::of(wire)
     }
 
     /// Whether something is to be sent that no delivery tells of.

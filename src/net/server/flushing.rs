@@ -9,7 +9,6 @@ use super::Server;
 use super::closing::reason_of;
 use crate::hub::{CloseReason, ConnId};
 use crate::net::connection::State;
-use crate::net::deliveries::Pieces;
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
 use crate::net::timers::Kind;
@@ -52,7 +51,7 @@ impl<W: World> Server<W> {
                 State::Draining { reason, .. } => Some(reason),
                 State::Open | State::Gone => None,
             };
-            pieces = Pieces::of(transport.send(pieces, end, &mut self.framed, &mut self.wire));
+            pieces = transport.send(pieces, end, &mut self.framed, &mut self.wire);
         }
         let flushed = connection.outbox.flush(pieces, &mut self.joined, socket, writable, max);
         deliveries.forget(slot);

@@ -1,64 +1,250 @@
-//! What a turn has put into frames: once for all who receive the same.
+//! What a turn has put into frames: each stanza once, however many receive it and whatever else
+//! they receive.
+//!
+//! Beside each log of stanzas there grows one of frames, and the stanzas that lie together in
+//! the one have frames that lie together in the other: a room's members, each of whom gets all
+//! but its own messages, share it.
 
 use super::websocket::{Payload, write_message};
 use crate::hub::Span;
 use crate::net::deliveries::Pieces;
 use crate::wire::framer::FRAME_END;
 
-/// Memory that is kept for the next turn; a saturated room of 100 needs some 10 KB.
-const KEPT_BYTES: usize = 65_536;
+/// Stanzas between two pieces that nobody may want are framed as well, up to so many bytes: a
+/// log of frames has no gaps, and to begin it anew costs as much.
+const GAP_BYTES_MAX: usize = 4_096;
 
-/// The pieces that were framed last, for texts and for bytes.
+/// Memory of a log that is kept for the next turn; a saturated room of 100 needs some 10 KB.
+const LOG_KEPT_BYTES: usize = 16_384;
+
+/// Stanzas of a log whose places are kept.
+const MARKS_KEPT: usize = 256;
+
+/// Logs that are kept at all.
+const LOGS_KEPT: usize = 128;
+
+/// What a turn has framed, for texts and for bytes.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Framed {
-    text: Last,
-    binary: Last,
-}
-
-#[derive(Debug, Default)]
-struct Last {
-    /// Where they stood; `None` where they were many, or are of another turn.
-    span: Option<Span>,
-    bytes: Vec<u8>,
+    text: Logs,
+    binary: Logs,
+    /// Several pieces in one.
+    joined: Vec<u8>,
 }
 
 impl Framed {
     /// The stanzas in these pieces, each in a frame of its own: as a text without its NUL, or as
-    /// bytes with it. What the last receiver got as well is not framed again.
-    pub(super) fn of(&mut self, payload: Payload, pieces: Pieces<'_>) -> &Vec<u8> {
-        let last = match payload {
+    /// bytes with it.
+    pub(super) fn of<'a>(&'a mut self, payload: Payload, mut pieces: Pieces<'a>) -> Pieces<'a> {
+        let logs = match payload {
             Payload::Text => &mut self.text,
             Payload::Binary => &mut self.binary,
         };
-        let span = pieces.single_span();
-        if span.is_none() || span != last.span {
-            last.span = span;
-            last.bytes.clear();
-            for piece in pieces {
-                frame_all(&mut last.bytes, payload, piece);
-            }
+        if let Some(span) = pieces.single_span() {
+            let (log, start, end) = logs.frame(payload, span, pieces.log(span));
+            return Pieces::within(&log.frames, start, end);
         }
-        &last.bytes
+        self.joined.clear();
+        while let Some(span) = pieces.next_span() {
+            let (log, start, end) = logs.frame(payload, span, pieces.log(span));
+            self.joined.extend_from_slice(&log.frames[start..end]);
+        }
+        Pieces::of(&self.joined)
     }
 
     /// The turn's stanzas are gone.
     pub(in crate::net) fn forget(&mut self) {
-        for last in [&mut self.text, &mut self.binary] {
-            if last.span.take().is_some() || last.bytes.capacity() > KEPT_BYTES {
-                last.bytes.clear();
-                last.bytes.shrink_to(KEPT_BYTES);
-            }
-        }
+        self.text.forget();
+        self.binary.forget();
+        self.joined.clear();
+        self.joined.shrink_to(LOG_KEPT_BYTES);
     }
 }
 
-fn frame_all(out: &mut Vec<u8>, payload: Payload, mut stanzas: &[u8]) {
-    while let Some(end) = memchr::memchr(FRAME_END, stanzas) {
-        let (stanza, rest) = stanzas.split_at(end + 1);
-        stanzas = rest;
-        match payload {
-            Payload::Text => write_message(out, payload, &stanza[..end]),
-            Payload::Binary => write_message(out, payload, stanza),
+/// Frames by log of stanzas.
+#[derive(Debug, Default)]
+struct Logs {
+    logs: Vec<Log>,
+    /// Those that have any in this turn.
+    used: Vec<usize>,
+}
+
+/// The frames of stanzas that lie together.
+#[derive(Debug, Default)]
+struct Log {
+    /// From where to where the stanzas lie.
+    start: usize,
+    end: usize,
+    frames: Vec<u8>,
+    /// Where each stanza begins, and where its frame does.
+    marks: Vec<(usize, usize)>,
+}
+
+impl Logs {
+    /// Where the frames of these stanzas lie; `stanzas` is the whole log.
+    fn frame(&mut self, payload: Payload, span: Span, stanzas: &[u8]) -> (&Log, usize, usize) {
+        let index = span.log as usize;
+        if index >= self.logs.len() {
+            self.logs.resize_with(index + 1, Log::default);
         }
+        let log = &mut self.logs[index];
+        if log.marks.is_empty() {
+            self.used.push(index);
+        }
+        log.reach(payload, span, stanzas);
+        (log, log.place(span.start), log.place(span.end))
+    }
+
+    fn forget(&mut self) {
+        for index in self.used.drain(..) {
+            let log = &mut self.logs[index];
+            log.begin(0);
+            log.frames.shrink_to(LOG_KEPT_BYTES);
+            log.marks.shrink_to(MARKS_KEPT);
+        }
+        self.used.shrink_to(LOGS_KEPT);
+        self.logs.truncate(LOGS_KEPT);
+        self.logs.shrink_to(LOGS_KEPT);
+    }
+}
+
+impl Log {
+    /// Frames what is missing of these stanzas.
+    fn reach(&mut self, payload: Payload, span: Span, stanzas: &[u8]) {
+        if span.start < self.start || span.start > self.end + GAP_BYTES_MAX || self.marks.is_empty()
+        {
+            self.begin(span.start);
+        }
+        while self.end < span.end {
+            let rest = &stanzas[self.end..span.end];
+            // A stanza ends where its NUL stands.
+            let length = memchr::memchr(FRAME_END, rest).map_or(rest.len(), |at| at + 1);
+            self.marks.push((self.end, self.frames.len()));
+            let text_bytes = length - usize::from(payload == Payload::Text);
+            write_message(&mut self.frames, payload, &rest[..text_bytes]);
+            self.end += length;
+        }
+    }
+
+    fn begin(&mut self, start: usize) {
+        (self.start, self.end) = (start, start);
+        self.frames.clear();
+        self.marks.clear();
+    }
+
+    /// Where the frame of the stanza lies that begins here.
+    fn place(&self, at: usize) -> usize {
+        let found = self.marks.binary_search_by_key(&at, |&(stanza, _)| stanza);
+        found.map_or(self.frames.len(), |index| self.marks[index].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::ConnId;
+    use crate::net::deliveries::Deliveries;
+
+    const RECEIVERS: u32 = 5;
+
+    fn conn(slot: u32) -> ConnId {
+        ConnId { slot, generation: 1 }
+    }
+
+    fn with_receivers() -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        (0..RECEIVERS).for_each(|slot| deliveries.open(conn(slot)));
+        deliveries
+    }
+
+    /// Each stanza in a frame, one after the other.
+    fn alone(payload: Payload, pieces: Pieces<'_>) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for stanza in pieces.flat_map(|piece| piece.split_inclusive(|&byte| byte == FRAME_END)) {
+            let stanza = match payload {
+                Payload::Text => &stanza[..stanza.len() - 1],
+                Payload::Binary => stanza,
+            };
+            write_message(&mut frames, payload, stanza);
+        }
+        frames
+    }
+
+    #[test]
+    fn stanzas_are_framed_as_if_nobody_else_received_them() {
+        let mut deliveries = with_receivers();
+        let mut framed = Framed::default();
+        // Marsaglia's xorshift: any sequence will do.
+        let mut seed = 0x9e37_79b9_u32;
+        let mut below = |bound: u32| {
+            seed ^= seed << 13;
+            seed ^= seed >> 17;
+            seed ^= seed << 5;
+            seed % bound
+        };
+        for turn in 0..300 {
+            for number in 0..below(40) {
+                let long = [1, 100, 200, 5_000][below(4) as usize];
+                let text = format!("<m>{number} {}</m>", "x".repeat(below(long) as usize));
+                let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(text.as_bytes());
+                let room = below(3);
+                let span = if room == 0 {
+                    deliveries.encode(write)
+                } else {
+                    deliveries.encode_for_room(room, write)
+                };
+                let receivers = below(1 << RECEIVERS);
+                for slot in (0..RECEIVERS).filter(|slot| receivers >> slot & 1 == 1) {
+                    deliveries.push(conn(slot), span);
+                }
+            }
+            for slot in (0..RECEIVERS).rev() {
+                for payload in [Payload::Binary, Payload::Text] {
+                    let pieces = || deliveries.pieces(slot as usize);
+                    let together: Vec<u8> =
+                        framed.of(payload, pieces()).flatten().copied().collect();
+                    assert!(together == alone(payload, pieces()), "turn {turn}, {slot}");
+                }
+                deliveries.forget(slot as usize);
+            }
+            deliveries.clear();
+            framed.forget();
+        }
+    }
+
+    #[test]
+    fn a_stanza_is_framed_once_whoever_receives_it() {
+        let mut deliveries = with_receivers();
+        let mut framed = Framed::default();
+        for sender in 0..RECEIVERS {
+            let span = deliveries.encode_for_room(1, |bytes| bytes.extend_from_slice(b"<m />"));
+            let others = (0..RECEIVERS).filter(|slot| *slot != sender);
+            others.for_each(|slot| _ = deliveries.push(conn(slot), span));
+        }
+        for slot in 0..RECEIVERS {
+            let pieces = deliveries.pieces(slot as usize);
+            let heard: usize = framed.of(Payload::Binary, pieces).map(<[u8]>::len).sum();
+            assert_eq!(heard, 4 * 8);
+        }
+        let logs = &framed.binary.logs;
+        let stanzas: Vec<usize> = logs.iter().map(|log| log.marks.len()).collect();
+        assert_eq!(stanzas, [0, 5]);
+    }
+
+    #[test]
+    fn the_memory_of_a_storm_is_given_back() {
+        let mut deliveries = with_receivers();
+        let mut framed = Framed::default();
+        for room in 0..200 {
+            let span = deliveries.encode_for_room(room, |bytes| bytes.resize(100_000, b'x'));
+            deliveries.push(conn(0), span);
+        }
+        let heard: usize = framed.of(Payload::Binary, deliveries.pieces(0)).map(<[u8]>::len).sum();
+        assert_eq!(heard, 200 * (100_001 + 10));
+        framed.forget();
+        let kept = |logs: &Logs| logs.logs.iter().map(|log| log.frames.capacity()).sum::<usize>();
+        assert!(kept(&framed.binary) <= LOGS_KEPT * LOG_KEPT_BYTES);
+        assert!(framed.binary.logs.capacity() <= LOGS_KEPT);
+        assert!(framed.joined.capacity() <= LOG_KEPT_BYTES);
     }
 }
