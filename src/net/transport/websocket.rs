@@ -293,14 +293,14 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Failure> {
 
 /// Masks bytes, or takes the mask off them (RFC 6455 section 5.3).
 pub(crate) fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
-    let word = u32::from_ne_bytes(mask);
-    let mut words = bytes.chunks_exact_mut(4);
-    for chunk in &mut words {
-        if let Ok(four) = <[u8; 4]>::try_from(&*chunk) {
-            chunk.copy_from_slice(&(u32::from_ne_bytes(four) ^ word).to_ne_bytes());
-        }
+    // Eight bytes at a time, of which the compiler makes wider steps still.
+    let [a, b, c, d] = mask;
+    let twice = [a, b, c, d, a, b, c, d];
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(twice)).to_ne_bytes();
     }
-    for (byte, mask) in words.into_remainder().iter_mut().zip(mask) {
+    for (byte, mask) in rest.iter_mut().zip(twice) {
         *byte ^= mask;
     }
 }
