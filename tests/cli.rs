@@ -216,7 +216,9 @@ fn help_and_version_are_printed() {
         }
         assert!(!ran.out.contains("--detached"), "{}", ran.out);
     }
-    for command in ["run", "start", "stop", "restart", "status", "check", "client", "ruffle"] {
+    for command in
+        ["run", "start", "stop", "restart", "status", "check", "client", "passwd", "ruffle"]
+    {
         let ran = house.run(&[command, "--help"]);
         assert_eq!((ran.code, &*ran.err), (0, ""), "{command}");
         assert!(ran.out.starts_with(&format!("Usage: palabre {command}")), "{}", ran.out);
@@ -884,6 +886,26 @@ fn the_client_says_when_nobody_is_there() {
     let ran = house.run(&["client", "--connect", "nowhere"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("HOST:PORT"), "{ran:?}");
+}
+
+#[test]
+fn the_client_logs_in_with_a_password() {
+    let house = House::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut sent = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut sent).unwrap();
+        sent
+    });
+    let arguments = ["client", "--connect", &address, "--nick", "A&B", "--password"];
+    let ran = house.run_with(&arguments, "it's <mine>\n/rooms\n");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let login = "<connect nickname=\"A&amp;B\" password=\"it&apos;s &lt;mine&gt;\" />";
+    assert_eq!(server.join().unwrap(), format!("{login}\0<getrooms />\0"));
+
+    let ran = house.run(&["client", "--connect", &address, "--password"]);
+    assert_eq!((ran.code, ran.err.contains("--nick")), (2, true), "{ran:?}");
 }
 
 #[test]

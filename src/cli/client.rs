@@ -12,7 +12,7 @@ use std::thread;
 
 use argh::FromArgs;
 
-use super::{Exit, Failure, complain};
+use super::{Exit, Failure, complain, passwd};
 use crate::wire::write;
 
 /// talk to a server: what is typed is sent, what arrives is printed, one stanza a line
@@ -34,6 +34,9 @@ pub(super) struct Client {
     /// log in under this name first
     #[argh(option, arg_name = "name")]
     nick: Option<String>,
+    /// ask for the password of that name's account; in a pipe, the first line is it
+    #[argh(switch)]
+    password: bool,
 }
 
 /// What the help of the client says.
@@ -58,6 +61,7 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 /// When nobody answers there, or the connection breaks.
 pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
     let server = &arguments.connect;
+    let login = login(arguments)?;
     let mut stream = connect(server)?;
     let lost =
         |error: io::Error| Failure::new(Exit::Failed, format_args!("lost {server}: {error}"));
@@ -66,9 +70,7 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
         complain(format_args!("connected to {server}; /help for help, /quit to end"));
     }
     let mut session = Session::default();
-    if let Some(nick) = &arguments.nick {
-        send(&mut sender, &session.command("nick", nick)).map_err(lost)?;
-    }
+    send(&mut sender, &login).map_err(lost)?;
     thread::spawn(move || {
         // The printing thread notices what becomes of the connection.
         let _ = send_input(io::stdin().lock(), &mut sender, &mut session);
@@ -84,6 +86,24 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
         }
         Err(Lost::Console) => Ok(Exit::Success),
         Err(Lost::Server(error)) => Err(lost(error)),
+    }
+}
+
+/// What is sent before anything that is typed.
+fn login(arguments: &Client) -> Result<Action, Failure> {
+    match (&arguments.nick, arguments.password) {
+        (None, false) => Ok(Action::Nothing),
+        (None, true) => Err(Failure::new(Exit::Usage, "--password needs --nick NAME as well")),
+        (Some(nick), false) => Ok(Session::default().command("nick", nick)),
+        (Some(nick), true) => {
+            let password = passwd::password("Password: ")?;
+            let mut stanza = b"<connect nickname=\"".to_vec();
+            write::attribute_value(&mut stanza, nick);
+            stanza.extend_from_slice(b"\" password=\"");
+            write::attribute_value(&mut stanza, &password);
+            stanza.extend_from_slice(b"\" />");
+            Ok(Action::Send(stanza))
+        }
     }
 }
 

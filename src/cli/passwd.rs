@@ -224,7 +224,11 @@ fn new_hash() -> Result<PasswordHash, Failure> {
     PasswordHash::of(&new).map_err(|error| Failure::new(Exit::Failed, error))
 }
 
-fn password(prompt: &str) -> Result<String, Failure> {
+/// Asks for a password at the terminal, unseen; without one, takes a line of the input.
+///
+/// # Errors
+/// When there is nothing to read, or no UTF-8.
+pub(super) fn password(prompt: &str) -> Result<String, Failure> {
     let unread = |error: io::Error| {
         Failure::system(&error, format_args!("can't read the password: {error}"))
     };
