@@ -30,6 +30,7 @@ use ini::{Content, Fault};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
 pub use modules::Module;
+pub(crate) use modules::WORKER;
 pub use report::key_tables;
 pub(crate) use web::is_authority;
 pub use web::{Tls, Web};

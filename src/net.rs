@@ -32,7 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{info, warn};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::config::{Config, Listen, Module, policy_ports};
+use crate::config::{Config, Listen, Module, WORKER, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
 use crate::limits::{ASK_TIME_S, DESCRIPTORS_RESERVED};
 use crate::logging;
@@ -118,9 +118,6 @@ pub fn bind(config: &Config) -> Result<Listening, Error> {
     listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
     Ok(listening)
 }
-
-/// The plugin that is asked who may log in.
-const WORKER: &str = "accounts";
 
 /// This program once more, as that plugin, if anybody is asked. Without it a server that has to
 /// ask must not start: it would let everybody in.

@@ -750,6 +750,7 @@ fn modules_have_a_section_each() {
         ("[module a]\ncomand = x\n", "the nearest name is command"),
         ("[module a]\ncommand = x\ncommand = y\n", "it once; the first is in line 2"),
         ("[modules]\nlist = a a\n", "needs each module once"),
+        ("[modules]\nlist = accounts\n", "this one is the server's own"),
         ("[modules]\nlist = a\n", "or a section [module a] with a command"),
     ] {
         let told = errors(text);

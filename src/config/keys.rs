@@ -339,6 +339,9 @@ fn domain(word: &str) -> Result<String, Refused> {
 fn modules(text: &str) -> Result<Vec<String>, Refused> {
     let mut modules: Vec<String> = Vec::new();
     for word in words(text) {
+        if word == super::modules::WORKER {
+            return Err(refused(word, "another name: this one is the server's own"));
+        }
         if modules.iter().any(|known| known == word) {
             return Err(refused(word, "each module once"));
         }

@@ -34,6 +34,17 @@ pub struct Module {
     pub timeout_s: u64,
 }
 
+/// The plugin that is asked who may log in by accounts and database: this program once more.
+pub(crate) const WORKER: &str = "accounts";
+
+impl Module {
+    /// Whether it is the server's own worker: its name is nobody else's.
+    #[must_use]
+    pub(crate) fn is_worker(&self) -> bool {
+        self.name == WORKER
+    }
+}
+
 /// What a `[module NAME]` section says.
 #[derive(Clone, Debug)]
 pub(super) struct Section {

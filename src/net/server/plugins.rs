@@ -316,6 +316,10 @@ impl<W: World> Server<W> {
         }
         for hook in hooks {
             match hook {
+                // Nobody else is told root's password.
+                Ok(Hook::IsRoot) if !self.modules[index].is_worker() => {
+                    wrong.push(format!("{} is for the server's own accounts", Hook::IsRoot.name()));
+                }
                 Ok(hook) => good_hooks.push(hook),
                 Err(word) => wrong.push(format!("{word} is no hook")),
             }
