@@ -369,11 +369,11 @@ impl Transport {
             return self.finish(CloseReason::NoTls);
         };
         self.secure = Some(secure);
-        let held = std::mem::take(&mut self.held);
-        self.decrypt(&held, reading);
+        let mut held = std::mem::take(&mut self.held);
+        self.decrypt(&mut held, reading);
     }
 
-    fn decrypt(&mut self, bytes: &[u8], reading: &mut Reading<'_>) {
+    fn decrypt(&mut self, bytes: &mut [u8], reading: &mut Reading<'_>) {
         let Some(secure) = &mut self.secure else {
             return;
         };

@@ -16,53 +16,99 @@ pub(super) use without::Secure;
 
 #[cfg(feature = "tls")]
 mod with_rustls {
-    use std::io::{Read as _, Write as _};
+    use std::fmt;
     use std::sync::Arc;
 
-    use rustls::{ServerConfig, ServerConnection};
+    use rustls::ServerConfig;
+    use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+    use rustls::unbuffered::{
+        ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+    };
+
+    /// What a record has beside its plain bytes, at most: its header, the nonce of TLS 1.2, the
+    /// type of its content in TLS 1.3 and the tag (RFC 8446 section 5.2, RFC 5288 section 3).
+    const RECORD_BYTES_MORE: usize = 5 + 8 + 1 + 16;
+
+    /// The most plain bytes of a record (RFC 8446 section 5.1).
+    const RECORD_BYTES_MAX: usize = 16_384;
+
+    /// The alert that ends a stream before there are any keys: a warning, `close_notify`
+    /// (RFC 8446 section 6.1).
+    const CLOSE_NOTIFY: [u8; 7] = [0x15, 3, 3, 0, 2, 1, 0];
+
+    /// The alert of what can't be read, `decode_error`, likewise (RFC 8446 section 6.2).
+    const DECODE_ERROR: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 50];
 
     /// A certificate and all that belongs to it.
     pub type Config = Arc<ServerConfig>;
 
-    /// The server's side of one connection.
+    /// The server's side of one connection. `rustls` keeps no buffers for it: with those that it
+    /// has otherwise an idle connection takes twice the memory.
     #[derive(Debug)]
-    pub(in crate::net::transport) struct Secure(Box<ServerConnection>);
+    pub(in crate::net::transport) struct Secure(Box<Session>);
+
+    struct Session {
+        connection: UnbufferedServerConnection,
+        /// Records that have not come as a whole; at most 64 KiB of the handshake, which is what
+        /// rustls takes for one message, or a record.
+        held: Vec<u8>,
+        /// What the handshake has to say.
+        out: Vec<u8>,
+        /// Nothing more is read: the peer has ended its side, or broken what was agreed.
+        over: Option<Over>,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Over {
+        Ended,
+        /// rustls is not to be asked for anything but the alert.
+        Broken,
+    }
 
     impl Secure {
         pub(in crate::net::transport) fn new(config: &Config) -> Option<Self> {
-            let mut connection = ServerConnection::new(Arc::clone(config)).ok()?;
-            // All that is written is taken away at once; what waits is bounded elsewhere.
-            connection.set_buffer_limit(None);
-            Some(Self(Box::new(connection)))
+            let connection = UnbufferedServerConnection::new(Arc::clone(config)).ok()?;
+            let (held, out) = (Vec::new(), Vec::new());
+            Some(Self(Box::new(Session { connection, held, out, over: None })))
         }
 
-        /// Takes records and appends what is in them; whether the peer has ended its side.
+        /// Takes records, which it may change, and appends what is in them; whether the peer has
+        /// ended its side.
         ///
         /// # Errors
         /// What is wrong, in words. The alert for it is to be sent.
         pub(in crate::net::transport) fn receive(
             &mut self,
-            mut records: &[u8],
+            records: &mut [u8],
             plain: &mut Vec<u8>,
         ) -> Result<bool, String> {
-            while !records.is_empty() {
-                let taken = self.0.read_tls(&mut records).map_err(|error| error.to_string())?;
-                let state = self.0.process_new_packets().map_err(|error| error.to_string())?;
-                let fresh = state.plaintext_bytes_to_read();
-                if fresh > 0 {
-                    let before = plain.len();
-                    plain.resize(before + fresh, 0);
-                    let read = self.0.reader().read_exact(&mut plain[before..]);
-                    read.map_err(|error| error.to_string())?;
-                }
-                if state.peer_has_closed() {
-                    return Ok(true);
-                }
-                if taken == 0 {
-                    break;
-                }
+            let session = &mut *self.0;
+            if session.over.is_some() {
+                return Ok(false);
             }
-            Ok(false)
+            let mut held = std::mem::take(&mut session.held);
+            let result = if held.is_empty() {
+                let (used, result) = session.read(records, plain);
+                session.held = records[used..].to_vec();
+                result
+            } else {
+                held.extend_from_slice(records);
+                let (used, result) = session.read(&mut held, plain);
+                if used < held.len() {
+                    held.drain(..used);
+                    session.held = held;
+                }
+                result
+            };
+            session.over = match result {
+                Ok(false) => None,
+                Ok(true) => Some(Over::Ended),
+                Err(_) => Some(Over::Broken),
+            };
+            if session.over.is_some() {
+                session.held = Vec::new();
+            }
+            result
         }
 
         /// Appends the records of these bytes, and the end of the stream with `end`.
@@ -72,21 +118,146 @@ mod with_rustls {
             end: bool,
             records: &mut Vec<u8>,
         ) {
-            // Neither writing to memory without a bound nor to a vector fails.
-            let _ = self.0.writer().write_all(plain);
-            if end {
-                self.0.send_close_notify();
+            let session = &mut *self.0;
+            records.append(&mut std::mem::take(&mut session.out));
+            if !plain.is_empty() {
+                session.write(records, |traffic, records| encrypt(traffic, plain, records));
             }
-            while self.0.wants_write() && self.0.write_tls(records).is_ok_and(|bytes| bytes > 0) {}
+            if end {
+                session.write_end(records);
+            }
         }
 
         /// Whether the handshake is done.
         pub(in crate::net::transport) fn is_open(&self) -> bool {
-            !self.0.is_handshaking()
+            !self.0.connection.is_handshaking()
         }
 
         pub(in crate::net::transport) fn wants_to_send(&self) -> bool {
-            self.0.wants_write()
+            !self.0.out.is_empty()
+        }
+    }
+
+    impl Session {
+        /// Reads what there is; tells how many bytes of it are not needed any more.
+        fn read(
+            &mut self,
+            records: &mut [u8],
+            plain: &mut Vec<u8>,
+        ) -> (usize, Result<bool, String>) {
+            let (mut used, mut ended) = (0, false);
+            loop {
+                let UnbufferedStatus { discard, state } =
+                    self.connection.process_tls_records(&mut records[used..]);
+                used += discard;
+                match state {
+                    Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                        while let Some(Ok(record)) = traffic.next_record() {
+                            plain.extend_from_slice(record.payload);
+                            used += record.discard;
+                        }
+                    }
+                    Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                        encode(&mut data, &mut self.out)
+                    }
+                    Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                    Ok(ConnectionState::PeerClosed) => ended = true,
+                    Ok(_) => return (used, Ok(ended)),
+                    Err(error) => {
+                        let mut out = std::mem::take(&mut self.out);
+                        self.encode_what_waits(&mut out);
+                        // Not for every error does rustls have an alert.
+                        if out.is_empty() && self.has_no_keys() {
+                            out.extend_from_slice(&DECODE_ERROR);
+                        }
+                        self.out = out;
+                        return (used, Err(error.to_string()));
+                    }
+                }
+            }
+        }
+
+        /// Has records appended, once the handshake is done.
+        fn write(
+            &mut self,
+            records: &mut Vec<u8>,
+            put: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>),
+        ) {
+            while self.over != Some(Over::Broken) {
+                // What has come in part is looked at again, and is still not whole.
+                let UnbufferedStatus { state, .. } =
+                    self.connection.process_tls_records(&mut self.held);
+                match state {
+                    Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                        return put(&mut traffic, records);
+                    }
+                    Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, records),
+                    Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                    Ok(_) | Err(_) => return,
+                }
+            }
+        }
+
+        /// Appends the alert that ends the stream. In the middle of a handshake rustls has none.
+        fn write_end(&mut self, records: &mut Vec<u8>) {
+            if self.has_no_keys() && self.over.is_none() {
+                records.extend_from_slice(&CLOSE_NOTIFY);
+            }
+            self.write(records, |traffic, records| {
+                let start = records.len();
+                records.resize(start + CLOSE_NOTIFY.len() + RECORD_BYTES_MORE, 0);
+                let written = traffic.queue_close_notify(&mut records[start..]).unwrap_or(0);
+                records.truncate(start + written);
+            });
+        }
+
+        /// Whether the handshake has not come so far that anything is said with keys.
+        fn has_no_keys(&self) -> bool {
+            self.connection.protocol_version().is_none()
+        }
+
+        /// Appends alerts and other records that are ready.
+        fn encode_what_waits(&mut self, records: &mut Vec<u8>) {
+            while self.connection.wants_write() {
+                // As long as any are, nothing is read.
+                match self.connection.process_tls_records(&mut []).state {
+                    Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, records),
+                    Ok(_) | Err(_) => return,
+                }
+            }
+        }
+    }
+
+    impl fmt::Debug for Session {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Session").field("over", &self.over).finish_non_exhaustive()
+        }
+    }
+
+    fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, records: &mut Vec<u8>) {
+        // Into nothing it tells its size.
+        if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
+            let start = records.len();
+            records.resize(start + size.required_size, 0);
+            let written = data.encode(&mut records[start..]).unwrap_or(0);
+            records.truncate(start + written);
+        }
+    }
+
+    fn encrypt<Data>(traffic: &mut WriteTraffic<'_, Data>, plain: &[u8], records: &mut Vec<u8>) {
+        let start = records.len();
+        let mut room = plain.len() + (plain.len() / RECORD_BYTES_MAX + 1) * RECORD_BYTES_MORE;
+        loop {
+            records.resize(start + room, 0);
+            match traffic.encrypt(plain, &mut records[start..]) {
+                Ok(written) => return records.truncate(start + written),
+                // New keys go before.
+                Err(EncryptError::InsufficientSize(size)) if size.required_size > room => {
+                    room = size.required_size;
+                }
+                // The keys of TLS 1.2 are used up: no more can be said.
+                Err(_) => return records.truncate(start),
+            }
         }
     }
 }
@@ -108,7 +279,7 @@ mod without {
 
         pub(in crate::net::transport) fn receive(
             &self,
-            _records: &[u8],
+            _records: &mut [u8],
             _plain: &mut Vec<u8>,
         ) -> Result<bool, String> {
             match *self {}
