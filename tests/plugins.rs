@@ -199,3 +199,28 @@ fn the_door_is_shut_while_the_plugin_that_decides_is_broken_and_open_when_it_is_
         assert!(std::time::Instant::now() < deadline, "{}", house.log());
     }
 }
+
+#[test]
+fn what_a_plugin_has_started_ends_with_it() {
+    let flood = "yes '<log level=\"debug\">x</log>' | tr '\\n' '\\000'";
+    let (leaves, stays) =
+        (format!("{REGISTER}\n{flood} &\nexit 3"), format!("{REGISTER}\n{flood}"));
+    let mut house = House::with(&[("leaves", &leaves), ("stays", &stays)]);
+    let mut talk = Talk::log_in(&house, "one");
+    // Whoever goes and leaves others at its output is noticed and started again.
+    house.wait_for_log(&mut talk, "plugin leaves: it ended with exit code 3");
+    house.wait_for_log(&mut talk, "plugin leaves is started again in 1 s");
+    drop(talk);
+    let pid = rustix::process::Pid::from_child(&house.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let child = &mut house.child;
+        scope.spawn(move || ended.send(child.wait().is_ok()));
+        let in_time = end.recv_timeout(PATIENCE);
+        if in_time.is_err() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        assert_eq!(in_time, Ok(true), "the server does not wait for them");
+    });
+}

@@ -1,12 +1,14 @@
 //! A process of our own on three pipes.
 
 use std::io::{self, IoSlice, Read, Write as _};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
-use rustix::process::{Pid, Signal, kill_process, setpriority_process};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpriority_process, waitid,
+};
 
 use super::world::{Process, Socket};
 use crate::config::Module;
@@ -91,8 +93,11 @@ impl Process for Piped {
     }
 
     fn ended(&mut self) -> Option<String> {
-        let status = self.child.try_wait().ok()??;
-        Some(match (status.code(), status.signal()) {
+        // It is not waited for yet: as long as it is not, its id, which is its group's as well,
+        // can't become another's.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), options).ok()??;
+        Some(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => format!("it ended with exit code {code}"),
             (None, Some(signal)) => format!("signal {signal} ended it"),
             (None, None) => "it ended".to_owned(),
@@ -101,19 +106,15 @@ impl Process for Piped {
 
     fn kill(&mut self, force: bool) {
         let signal = if force { Signal::KILL } else { Signal::TERM };
-        // A process that has been waited for is gone, and its id may be another's.
-        if let Ok(None) = self.child.try_wait() {
-            let _ = kill_process(Pid::from_child(&self.child), signal);
-        }
+        // What it has started itself is in its group, and goes with it.
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 }
 
 /// Nobody outlives the server, and nobody stays behind as a zombie.
 impl Drop for Piped {
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        self.kill(true);
+        let _ = self.child.wait();
     }
 }

@@ -139,6 +139,14 @@ impl Running {
         self.ended.is_some() && self.output_ended && !self.frames_held
     }
 
+    /// It has ended, and what it has started and left behind is not listened to.
+    pub(in crate::net) fn leave_output(&mut self) {
+        self.readable = false;
+        self.error_readable = false;
+        self.frames_held = false;
+        self.output_ended = true;
+    }
+
     /// When something is due.
     pub(in crate::net) fn next_due(&self) -> Option<Time> {
         [self.kill_at, self.start_at].into_iter().flatten().min()

@@ -16,8 +16,9 @@ use crate::net::world::World;
 use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
 
-/// How long a plugin may live on when it has ended its output, and how long after its input was
-/// ended when the server stops.
+/// How long a plugin may live on when it has ended its output, how long what it has started may
+/// hold its output when it has ended itself, and how long after its input was ended when the server
+/// stops.
 const END_TIME_S: u64 = 2;
 
 /// Mistakes of one process that the log is told of above debug.
@@ -357,13 +358,16 @@ impl<W: World> Server<W> {
         let Some(process) = &mut running.process else {
             return;
         };
-        if running.output_ended && running.ended.is_none() && running.kill_at.is_none() {
+        if running.output_ended != running.ended.is_some() && running.kill_at.is_none() {
             let _ = process.shutdown_write();
             running.kill_at = Some(now.plus_secs(END_TIME_S));
         }
         if running.kill_at.is_some_and(|time| time <= now) {
             process.kill(true);
             running.kill_at = None;
+            if running.ended.is_some() {
+                running.leave_output();
+            }
         }
         if running.is_over() {
             let name = &self.modules[index].name;
