@@ -403,7 +403,10 @@ fn whatever_a_plugin_does_the_clients_go_on() {
     house.turn();
     house.turn();
     assert_eq!(a.said(), ["<m f=\"B\" r=\"R\">in between</m>"]);
+    // It is at rest between two of its parts, and all of them are done in the end.
     house.settle();
+    let later = house.now().plus_secs(1);
+    house.run_until(later);
     // Garbage, and a stanza without an end.
     plugin.borrow_mut().say_bytes(b"\xff\xfe<<<\0<send");
     house.settle();
@@ -419,7 +422,8 @@ fn whatever_a_plugin_does_the_clients_go_on() {
     house.run_until(later);
     let endless = house.process(0);
     endless.borrow_mut().say_bytes(&vec![b'x'; 200_000]);
-    house.settle();
+    let later = house.now() + std::time::Duration::from_millis(10);
+    house.run_until(later);
     assert!(endless.borrow().killed);
     // One that closes its output and stays is ended.
     let later = house.now().plus_secs(2);
@@ -430,6 +434,24 @@ fn whatever_a_plugin_does_the_clients_go_on() {
     let later = house.now().plus_secs(2);
     house.run_until(later);
     assert!(quiet.borrow().killed);
+}
+
+#[test]
+fn a_plugin_that_says_much_at_once_is_listened_to_in_parts() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register/>"]);
+    let mut a = house.member("A", ROOM);
+    a.frames();
+    let flood: String = (0..200).map(|n| format!("<send nick='A'><x>{n}</x></send>\0")).collect();
+    plugin.borrow_mut().say_bytes(flood.as_bytes());
+    let start = house.now();
+    house.settle();
+    assert_eq!(a.said().len(), 64, "the loop rests before it does more");
+    house.run_until(start + std::time::Duration::from_millis(1));
+    assert_eq!(a.said().len(), 64, "a millisecond later");
+    house.run_until(start.plus_secs(1));
+    assert_eq!(a.said().len(), 72, "nothing is lost");
 }
 
 #[test]
@@ -469,10 +491,11 @@ fn timers_of_a_plugin_come_in_time_once_and_can_be_moved_and_cancelled() {
     house.run_until(start.plus_secs(3));
     assert_eq!(plugin.borrow_mut().heard(), ["<timer name='b' />", "<timer name='a' />"]);
     let many: Vec<String> =
-        (0..65).map(|number| format!("<timer name='{number}' after='1'/>")).collect();
+        (0..65).map(|number| format!("<timer name='{number}' after='9000'/>")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let heard = house.told(&plugin, &many);
-    assert_eq!(heard, ["<error>too many timers (limit 64)</error>"]);
+    plugin.borrow_mut().say(&many);
+    house.run_until(start.plus_secs(4));
+    assert_eq!(plugin.borrow_mut().heard(), ["<error>too many timers (limit 64)</error>"]);
 }
 
 #[test]

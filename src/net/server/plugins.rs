@@ -72,7 +72,8 @@ impl<W: World> Server<W> {
         if self.running.is_empty() {
             return None;
         }
-        let work = self.desk.plugins.is_queued() || self.running.iter().any(Running::has_work);
+        let work = self.desk.plugins.is_queued()
+            || self.running.iter().any(|running| running.has_work(self.desk.now));
         if work {
             return Some(self.desk.now);
         }
@@ -84,8 +85,12 @@ impl<W: World> Server<W> {
     pub(super) fn serve_plugins(&mut self) {
         for index in 0..self.running.len() {
             self.start_if_due(index);
-            self.read_errors_of(index);
-            self.read_plugin(index);
+            let (now, running) = (self.desk.now, &mut self.running[index]);
+            if running.is_listened_to(now) {
+                running.calm_until = None;
+                self.read_errors_of(index);
+                self.read_plugin(index);
+            }
             self.end_if_over(index);
         }
         let now = self.desk.now;
@@ -163,6 +168,9 @@ impl<W: World> Server<W> {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         let count = if running.frames_held { 0 } else { running.read(&mut scratch) };
+        if count == scratch.len() {
+            running.calm(self.desk.now);
+        }
         self.take_from_plugin(index, &scratch[..count]);
         self.scratch = scratch;
     }
@@ -205,6 +213,9 @@ impl<W: World> Server<W> {
         let running = &mut self.running[index];
         running.framer = framer;
         running.frames_held = held && !running.framer.is_empty();
+        if left == 0 {
+            running.calm(self.desk.now);
+        }
         self.plugin_parser = parser;
     }
 
