@@ -90,6 +90,8 @@ pub enum Fault {
         /// What `--over` says.
         over: String,
     },
+    /// A server that runs already was to be measured by what needs one of the bench's own.
+    NeedsOwnServer,
     /// The server said nothing for too long.
     Silent {
         /// What its answers were to begin with.
@@ -193,6 +195,10 @@ impl fmt::Display for Fault {
                 f,
                 "--over {over} can't be measured beside --floor: the relay knows no transports; \
                  leave out --floor, or measure --over stanzas beside it"
+            ),
+            Self::NeedsOwnServer => f.write_str(
+                "--connect: this workload needs a server with accounts or plugins of its own; \
+                 leave out --connect",
             ),
             Self::Silent { wanted, seen, count } => {
                 write!(f, "the server went silent: {seen} of {count} answers {wanted}… came")

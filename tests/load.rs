@@ -96,6 +96,8 @@ fn counts_over(over: &str) {
         ("churn", &["--connections", "3"]),
         ("join", &["--members", "20", "--at-once", "4"]),
         ("noisy", &["--rooms", "2", "--members", "5"]),
+        #[cfg(feature = "sqlite")]
+        ("logins", &["--connections", "10", "--members", "5"]),
     ] {
         let (json, printed) = found(&[&[workload, "--over", over], sizes].concat());
         let count = &json["servers"][0]["rounds"][0]["count"];
@@ -132,6 +134,42 @@ fn one_room_holds_what_speaks_differently() {
     for name in ["websocket", "tls", "wss", "stanzas"] {
         let latency = &round["latency_us_by_transport"][name];
         assert!(latency["p99"].as_f64() > Some(0.0), "{name}: {round}");
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn accounts_log_in_beside_a_chat_and_a_wrong_password_is_refused() {
+    let (json, printed) = found(&["logins", "--connections", "20", "--logins", "2000"]);
+    assert!(printed.contains("2 × 10 members"), "{printed}");
+    assert!(printed.contains("with a wrong password were refused"), "{printed}");
+    let logins = &json["logins"];
+    for name in ["allowed", "refused", "per_second"] {
+        assert!(logins[name].as_f64() > Some(0.0), "{name}: {logins}");
+    }
+    for (index, name) in ["alone", "beside"].iter().enumerate() {
+        let server = &json["servers"][index];
+        assert_eq!(server["server"], *name);
+        assert!(server["rounds"][0]["count"].as_u64() > Some(0), "{name}: {server}");
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[test]
+fn logins_need_sqlite() {
+    let output = bench(&["logins", "--connections", "20"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("built without the Cargo feature sqlite"), "{told}");
+}
+
+#[test]
+fn rude_plugins_are_held_against_none() {
+    let (json, printed) = found(&["plugins", "--rooms", "2", "--members", "5"]);
+    assert!(printed.contains("memory grew by "), "{printed}");
+    assert_eq!(json["plugins"].as_array().map(Vec::len), Some(4), "{json}");
+    for server in json["servers"].as_array().expect("two of them") {
+        assert!(server["rounds"][0]["count"].as_u64() > Some(0), "{server}");
     }
 }
 
@@ -217,6 +255,9 @@ fn wrong_arguments_are_explained() {
         (&["ping", "--seconds", "0"], 2, "needs seconds above 0"),
         (&["ping", "--over", "ssl"], 2, "needs one of stanzas, websocket, tls, wss"),
         (&["ping", "--over", "websocket", "--floor"], 2, "the relay knows no transports"),
+        (&["logins", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
+        (&["plugins", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
+        (&["logins", "--logins", "0"], 2, "needs a number from 1 to 100000"),
         (&["ping", "--connect", "nowhere"], 1, "needs HOST:PORT"),
         (&["ping", "--connect", "127.0.0.1:1"], 1, "can't connect"),
         (&["idle", "--connections", "100000000"], 1, "ulimit -n"),

@@ -2,10 +2,11 @@
 //! one that runs already; its processor time and its memory as `/proc` tells them.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub(super) enum Kind {
     },
     /// Another build of it, likewise with the limits of rate lifted.
     Build(PathBuf),
+    /// This program's own server with these nicks and passwords in a SQLite database.
+    Accounts(Vec<(String, String)>),
+    /// This program's own server with plugins: name and script for `sh`.
+    Plugins(&'static [(&'static str, &'static str)]),
     /// The relay, for the floor.
     Floor,
 }
@@ -40,6 +45,8 @@ pub(super) struct Host {
     directory: Option<tempfile::TempDir>,
     /// The certificate of a server of ours.
     identity: Option<Identity>,
+    /// It has processes of its own, which it ends when it is asked to end.
+    has_children: bool,
 }
 
 impl Host {
@@ -50,33 +57,37 @@ impl Host {
     pub(super) fn start(kind: Kind, mix: &Mix) -> Result<Self, Fault> {
         let fault = |source| Fault::system("start the server", source);
         let own = std::env::current_exe().map_err(fault)?;
-        let (name, program, unlimited) = match kind {
-            Kind::Server { unlimited } => ("palabre", own, Some(unlimited)),
-            Kind::Build(program) => ("against", program, Some(true)),
-            Kind::Floor => (FLOOR, own, None),
+        let has_children = matches!(kind, Kind::Accounts(_) | Kind::Plugins(_));
+        let (name, program) = match &kind {
+            Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) => ("palabre", own),
+            Kind::Build(program) => ("against", program.clone()),
+            Kind::Floor => (FLOOR, own),
         };
         let mut command = Command::new(program);
         let mut directory = None;
         let identity = mix.is_secure().then(Identity::new).transpose();
         let identity = identity.map_err(|what| Fault::NoCertificate { what })?;
-        if let Some(unlimited) = unlimited {
+        if kind != Kind::Floor {
             let folder = tempfile::tempdir().map_err(fault)?;
             let file = folder.path().join("palabre.conf");
-            let text = configuration(&folder, unlimited, identity.as_ref()).map_err(fault)?;
+            let text = configuration(folder.path(), &kind, identity.as_ref())?;
             fs::write(&file, text).map_err(fault)?;
             command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
             directory = Some(folder);
         } else {
             command.args(["bench", "--serve-floor"]);
         }
-        let mut child = command
+        // What it starts itself is to be on its core as well, so it is there from its beginning.
+        pin(usize::MAX);
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             // Ctrl-C is for the generator: it still wants the server's figures.
             .process_group(0)
-            .spawn()
-            .map_err(fault)?;
+            .spawn();
+        pin(0);
+        let mut child = child.map_err(fault)?;
         let console = child.stdout.take().map(BufReader::new);
         let address = console.and_then(|console| {
             let mut lines = console.lines().map_while(Result::ok);
@@ -88,8 +99,7 @@ impl Host {
             let _ = child.wait();
             return Err(Fault::NotStarted { name });
         };
-        pin(pid, usize::MAX);
-        Ok(Self { name, address, pid, child: Some(child), directory, identity })
+        Ok(Self { name, address, pid, child: Some(child), directory, identity, has_children })
     }
 
     /// A server that runs already; `pid` is looked for when it listens on this host.
@@ -104,7 +114,8 @@ impl Host {
             .ok_or_else(|| Fault::NoAddress { place: place.to_owned() })?;
         let pid = pid.or_else(|| listener_pid(address));
         let (child, directory, identity) = (None, None, None);
-        Ok(Self { name: "server", address, pid, child, directory, identity })
+        let has_children = false;
+        Ok(Self { name: "server", address, pid, child, directory, identity, has_children })
     }
 
     /// How connections to it begin that speak what `mix` says.
@@ -124,13 +135,35 @@ impl Host {
 
     /// Processor time used so far by all its threads; `None` when the process is not known.
     pub(super) fn processor_time(&self) -> Option<Duration> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid?)).ok()?;
-        let nanoseconds = tasks
-            .filter_map(Result::ok)
-            .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
-            .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-            .sum();
-        Some(Duration::from_nanos(nanoseconds))
+        processor_time(self.pid?)
+    }
+
+    /// The same of the processes that it has started and that still run.
+    pub(super) fn children_time(&self) -> Duration {
+        self.children().into_iter().filter_map(processor_time).sum()
+    }
+
+    /// Whether the server and all that it has started have one core, the same.
+    pub(super) fn is_on_one_core(&self) -> bool {
+        let cores: Vec<Option<String>> =
+            self.pid.into_iter().chain(self.children()).map(cores).collect();
+        let one = |cores: &Option<String>| {
+            cores.as_ref().is_some_and(|cores| cores.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        cores.iter().all(one) && cores.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// The processes whose parent it is (proc(5), `/proc/PID/stat`).
+    fn children(&self) -> Vec<u32> {
+        let Some(pid) = self.pid else { return Vec::new() };
+        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        let numbers = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let parent = |child: &u32| -> Option<u32> {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+            // The name before it may have blanks and parentheses.
+            stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+        };
+        numbers.filter(|child| parent(child) == Some(pid)).collect()
     }
 
     /// Resident memory in bytes.
@@ -162,9 +195,7 @@ impl Host {
     }
 
     fn memory(&self, name: &str) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with(name))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        let kib: u64 = status(self.pid?, name)?.parse().ok()?;
         Some(kib * 1_024)
     }
 }
@@ -172,34 +203,116 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            let _ = child.kill();
+            let asked = self.has_children && {
+                let pid = rustix::process::Pid::from_child(child);
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok()
+            };
+            if !asked {
+                let _ = child.kill();
+            }
             let _ = child.wait();
         }
     }
 }
 
-/// The text of the configuration; the files that it names are written.
-fn configuration(
-    folder: &tempfile::TempDir,
-    unlimited: bool,
-    identity: Option<&Identity>,
-) -> io::Result<String> {
-    let log: PathBuf = folder.path().join("palabre.log");
-    let rate = if unlimited { "stanzarate = 0\n" } else { "" };
-    let mut text = format!("[logging]\nlogfile = {}\n[limits]\n{rate}", log.display());
+/// The text of the configuration, which stands in this folder; the files that it names are
+/// written.
+///
+/// # Errors
+/// When one can't be written.
+fn configuration(folder: &Path, kind: &Kind, identity: Option<&Identity>) -> Result<String, Fault> {
+    let fault = |source| Fault::system("write what the server is to read", source);
+    let limits = match kind {
+        Kind::Server { unlimited: true } | Kind::Build(_) => "stanzarate = 0\n",
+        // A wrong password now and then is part of the load.
+        Kind::Accounts(_) => "failedlogins = 0\n",
+        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => "",
+    };
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut text = format!("[logging]\nlogfile = {}\n[limits]\n{limits}", path("palabre.log"));
     if let Some(identity) = identity {
-        let (certificate, key) = (folder.path().join("certificate"), folder.path().join("key"));
-        fs::write(&certificate, &identity.certificate_pem)?;
-        fs::write(&key, &identity.key_pem)?;
-        text +=
-            &format!("[tls]\ncertificate = {}\nkey = {}\n", certificate.display(), key.display());
+        fs::write(folder.join("certificate"), &identity.certificate_pem).map_err(fault)?;
+        fs::write(folder.join("key"), &identity.key_pem).map_err(fault)?;
+        text += &format!("[tls]\ncertificate = {}\nkey = {}\n", path("certificate"), path("key"));
+    }
+    match kind {
+        Kind::Accounts(accounts) => {
+            write_accounts(&folder.join("users.db"), accounts)?;
+            text += &format!(
+                "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = {}\n\
+                 dbRequest = SELECT 1 FROM users WHERE login = [LOGIN] AND password = [PASSWORD]\n",
+                path("users.db")
+            );
+        }
+        Kind::Plugins(plugins) => {
+            let modules = folder.join("modules");
+            fs::create_dir(&modules).map_err(fault)?;
+            for (name, script) in *plugins {
+                let file = modules.join(name);
+                fs::write(&file, format!("#!/bin/sh\n{script}\n")).map_err(fault)?;
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).map_err(fault)?;
+            }
+            let names: Vec<&str> = plugins.iter().map(|(name, _)| *name).collect();
+            text += &format!("[modules]\npath = {}\nlist = {}\n", path("modules"), names.join(","));
+        }
+        Kind::Server { .. } | Kind::Build(_) | Kind::Floor => {}
     }
     Ok(text)
 }
 
+/// Writes a SQLite database with these nicks and passwords.
+///
+/// # Errors
+/// When it can't be written, or SQLite is not built in.
+#[cfg(feature = "sqlite")]
+fn write_accounts(file: &Path, accounts: &[(String, String)]) -> Result<(), Fault> {
+    let write = || {
+        let mut database = rusqlite::Connection::open(file)?;
+        database.execute_batch("CREATE TABLE users (login TEXT PRIMARY KEY, password TEXT)")?;
+        let transaction = database.transaction()?;
+        for account in accounts {
+            transaction.execute("INSERT INTO users VALUES (?1, ?2)", (&account.0, &account.1))?;
+        }
+        transaction.commit()
+    };
+    let what = |error: rusqlite::Error| format!("can't write the accounts: {error}");
+    write().map_err(|error| Fault::Broken { what: what(error) })
+}
+
+/// See above.
+#[cfg(not(feature = "sqlite"))]
+fn write_accounts(_: &Path, _: &[(String, String)]) -> Result<(), Fault> {
+    let what = "no SQLite: this palabre was built without the Cargo feature sqlite".to_owned();
+    Err(Fault::Broken { what })
+}
+
+/// Processor time used so far by all threads of a process.
+fn processor_time(pid: u32) -> Option<Duration> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let nanoseconds = tasks
+        .filter_map(Result::ok)
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+        .sum();
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+/// The cores that a process may be on, as `/proc` lists them.
+fn cores(pid: u32) -> Option<String> {
+    status(pid, "Cpus_allowed_list:")
+}
+
+/// The first word behind a name in the status of a process.
+fn status(pid: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1).map(str::to_owned)
+}
+
 /// Takes the generator and the server off each other's core, when there are two: the server
-/// gets the last one, the generator the first.
-pub(super) fn pin(pid: Option<u32>, core: usize) {
+/// gets the last one, the generator the first. It holds for this thread and for what it starts
+/// from now on.
+pub(super) fn pin(core: usize) {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     let Ok(allowed) = sched_getaffinity(None) else { return };
     let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
@@ -209,9 +322,8 @@ pub(super) fn pin(pid: Option<u32>, core: usize) {
     }
     let mut set = CpuSet::new();
     set.set(wanted[core.min(wanted.len() - 1)]);
-    let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
     // Without the right to do so the figures are as noisy as before.
-    let _ = sched_setaffinity(pid, &set);
+    let _ = sched_setaffinity(None, &set);
 }
 
 /// The cores that the process had before it pinned itself.

@@ -1,5 +1,7 @@
 //! What a run measures, in which order, and by which options.
 
+mod beside;
+
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -57,11 +59,15 @@ pub enum Workload {
     Slow,
     /// Others misbehave.
     Noisy,
+    /// Accounts of a database log in.
+    Logins,
+    /// Plugins misbehave.
+    Plugins,
 }
 
 impl Workload {
     /// Every workload with its name and what it does.
-    pub const ALL: [(&'static str, Self, &'static str); 10] = [
+    pub const ALL: [(&'static str, Self, &'static str); 12] = [
         ("suite", Self::Suite, "all of the comparisons with the floor, one after the other"),
         ("fanout", Self::Fanout, "members of rooms talk, so many messages in flight"),
         ("rate", Self::Rate, "members of rooms talk, so many messages a second by the clock"),
@@ -72,6 +78,8 @@ impl Workload {
         ("churn", Self::Churn, "connect, log in, join, leave, quit"),
         ("slow", Self::Slow, "one member never reads while 10 kB messages flow"),
         ("noisy", Self::Noisy, "polite clients beside four that misbehave"),
+        ("logins", Self::Logins, "a crowd talks, and accounts of a database log in beside it"),
+        ("plugins", Self::Plugins, "polite clients beside four plugins that misbehave"),
     ];
 }
 
@@ -117,6 +125,8 @@ pub struct Options {
     pub window: Option<usize>,
     /// Messages a second, in all.
     pub rate: Option<u64>,
+    /// Logins a second.
+    pub logins: u64,
     /// Connections, pairs or sessions.
     pub connections: Option<usize>,
     /// Joins at once.
@@ -136,6 +146,9 @@ pub struct Options {
 /// # Errors
 /// The first thing that went wrong; what was measured before it has been printed.
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
+    if let (Workload::Logins | Workload::Plugins, Some(_)) = (options.workload, &options.connect) {
+        return Err(Fault::NeedsOwnServer);
+    }
     if options.floor && !options.over.is_plain() {
         return Err(Fault::FloorSpeaksStanzas { over: options.over.to_string() });
     }
@@ -144,7 +157,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))
         .map_err(|error| flag(error, "take Ctrl-C"))?;
     watch_interrupt(interrupted);
-    pin(None, 0);
+    pin(0);
     let mut plan = Plan { options, bar: bar(options), out, found: Vec::new() };
     let result = match plan.run() {
         // What there was is printed.
@@ -279,6 +292,8 @@ impl Plan<'_> {
             Workload::Idle => self.idle(options),
             Workload::Slow => self.slow(options),
             Workload::Noisy => self.noisy(options),
+            Workload::Logins => self.logins(options),
+            Workload::Plugins => self.plugins(options),
         }?;
         if !options.over.is_plain() {
             figures.shape += &format!(", over {}", options.over);

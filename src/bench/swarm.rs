@@ -138,6 +138,8 @@ pub(super) struct Swarm {
     bytes_in: u64,
     /// Counts the times that everybody went.
     round: usize,
+    /// The server has accounts.
+    passwords: bool,
 }
 
 impl Swarm {
@@ -161,7 +163,13 @@ impl Swarm {
             opened: 0,
             bytes_in: 0,
             round: 0,
+            passwords: false,
         })
+    }
+
+    /// Whoever enters from now on says a password.
+    pub(super) const fn say_passwords(&mut self) {
+        self.passwords = true;
     }
 
     /// Nanoseconds since the swarm's start.
@@ -253,7 +261,7 @@ impl Swarm {
 
     /// The names of this round.
     pub(super) fn tag(&self) -> Tag {
-        Tag::new(self.round)
+        Tag::new(self.round, self.passwords)
     }
 
     /// One turn: waits, reads each of those that have something once, and writes what was

@@ -3,6 +3,7 @@
 pub(super) mod churn;
 pub(super) mod filling;
 pub(super) mod idle;
+pub(super) mod logins;
 pub(super) mod ping;
 pub(super) mod private;
 pub(super) mod rooms;

@@ -26,6 +26,8 @@ use crate::bench::{self, Fault, Mix, Options, Workload};
   churn    connect, log in, join, leave, quit
   slow     one member never reads while 10 kB messages flow
   noisy    polite clients beside four that misbehave
+  logins   a crowd talks, and accounts of a database log in beside it
+  plugins  polite clients beside four plugins that misbehave
 
 Without --connect it starts a server of its own on a free port, with a certificate of its
 own where --over asks for TLS. With --connect any certificate is taken: it measures, and
@@ -59,10 +61,10 @@ pub(super) struct Bench {
     /// how long a measurement takes (default: 2)
     #[argh(option, arg_name = "s", default = "2.0", from_str_fn(seconds))]
     seconds: f64,
-    /// rooms (fanout, rate, noisy)
+    /// rooms (fanout, rate, noisy, plugins)
     #[argh(option, arg_name = "n")]
     rooms: Option<usize>,
-    /// members of each room (fanout, rate, join, idle, slow, noisy)
+    /// members of each room (all in which there are rooms)
     #[argh(option, arg_name = "n")]
     members: Option<usize>,
     /// bytes of a message's body
@@ -71,10 +73,13 @@ pub(super) struct Bench {
     /// messages in flight in each room (fanout; default: 64)
     #[argh(option, arg_name = "n")]
     window: Option<usize>,
-    /// messages a second in all (rate, slow, noisy)
+    /// messages a second in all (rate, slow, noisy, logins, plugins)
     #[argh(option, arg_name = "n")]
     rate: Option<u64>,
-    /// connections (ping), pairs (private), sessions (idle, churn)
+    /// logins a second (logins; default: 200)
+    #[argh(option, arg_name = "n", default = "200", from_str_fn(logins))]
+    logins: u64,
+    /// connections (ping), pairs (private), sessions (idle, churn, logins)
     #[argh(option, arg_name = "n")]
     connections: Option<usize>,
     /// joins at once (join; default: 1)
@@ -101,6 +106,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn logins(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(logins) if (1..=100_000).contains(&logins) => Ok(logins),
+        _ => Err(format!("found {text:?}, needs a number from 1 to 100000")),
+    }
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -122,6 +134,7 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         body: arguments.body,
         window: arguments.window,
         rate: arguments.rate,
+        logins: arguments.logins,
         connections: arguments.connections,
         at_once: arguments.at_once,
         over: arguments.over,
@@ -130,7 +143,8 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         plot: arguments.plot,
     };
     bench::run(&options, &mut io::stdout()).map_err(|fault| {
-        let wrong_arguments = matches!(fault, Fault::FloorSpeaksStanzas { .. });
+        let wrong_arguments =
+            matches!(fault, Fault::FloorSpeaksStanzas { .. } | Fault::NeedsOwnServer);
         let exit = if wrong_arguments { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, format_args!("bench: {fault}"))
     })?;
