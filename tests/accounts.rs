@@ -1,0 +1,234 @@
+//! Logins at the built server, with the worker that it starts: from the client's side all of it
+//! is one answer. Nothing sleeps and no port is fixed; whatever is waited for is bounded.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use palabre::accounts::hash::PasswordHash;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const YES: &str = "<connect isok='1' msg='Your nickname is now : ";
+const NO: &str = "<connect isok='0' msg='Authentication Error'/>";
+
+struct Server {
+    directory: TempDir,
+    child: Child,
+    address: String,
+    log: Receiver<String>,
+    heard: Vec<String>,
+}
+
+impl Server {
+    fn new(config: &str, accounts: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("accounts"), accounts).unwrap();
+        fs::write(directory.path().join("palabre.conf"), config).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_palabre"))
+            .args(["--listen", "127.0.0.1:0", "--log-level", "debug"])
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let console = lines_of(child.stdout.take().unwrap());
+        let log = lines_of(child.stderr.take().unwrap());
+        let address = loop {
+            let line = console.recv_timeout(PATIENCE).expect("it says where it listens");
+            if let Some(address) = line.strip_prefix("listening on ") {
+                break address.to_owned();
+            }
+        };
+        Self { directory, child, address, log, heard: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The first answer to a login.
+    fn login(&self, attributes: &str) -> String {
+        Talk::to(self).ask(&format!("<connect {attributes} />"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Reads the log until a line holds this.
+    fn hear(&mut self, wanted: &str) {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE);
+            let Ok(line) = line else { panic!("no {wanted:?} in {:#?}", self.heard) };
+            let found = line.contains(wanted);
+            self.heard.push(line);
+            if found {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The worker ends with it: its input does.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+struct Talk(BufReader<TcpStream>);
+
+impl Talk {
+    fn to(server: &Server) -> Self {
+        let stream = TcpStream::connect(&server.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn ask(&mut self, stanza: &str) -> String {
+        self.0.get_mut().write_all(format!("{stanza}\0").as_bytes()).unwrap();
+        self.next()
+    }
+
+    fn next(&mut self) -> String {
+        let mut text = Vec::new();
+        self.0.read_until(0, &mut text).unwrap();
+        text.pop_if(|last| *last == 0);
+        String::from_utf8(text).unwrap()
+    }
+}
+
+fn hash(password: &str) -> String {
+    PasswordHash::of(password).unwrap().as_str().to_owned()
+}
+
+#[test]
+fn a_nick_with_an_account_wants_its_password() {
+    let accounts = format!("Ann:{}\n", hash("hunter2"));
+    let mut server = Server::new("[accounts]\nfile = accounts\n", &accounts);
+    // The first logins come before the worker has said what it is, and wait for it.
+    let yes = server.login("nickname='Ann' password='hunter2'");
+    assert!(yes.starts_with(YES), "{yes}");
+    assert!(server.login("nickname='ａｎｎ' password='hunter2'").starts_with(YES));
+    for refused in [
+        "nickname='Ann' password='hunter3'",
+        "nickname='Ann'",
+        "nickname='Bob' password='hunter2'",
+        "nickname='Ann' rootpass='hunter2'",
+    ] {
+        assert_eq!(server.login(refused), NO, "{refused}");
+    }
+    // What was sent behind the login is answered after it.
+    let mut talk = Talk::to(&server);
+    let answer = talk.ask("<connect nickname='Ann' password='hunter3' />\0<ping />");
+    assert_eq!(answer, NO);
+    assert_eq!(talk.next(), "<error>Authentication Error</error>");
+    assert_eq!(talk.next(), "<error>You must login first</error>");
+
+    server.signal(Signal::TERM);
+    server.hear("stopped: ");
+    let log = server.heard.join("\n");
+    assert!(!log.contains("hunter"), "{log}");
+}
+
+#[test]
+fn guests_may_take_what_nick_is_free() {
+    let accounts = format!("Ann:{}\n", hash("hunter2"));
+    let server = Server::new("[accounts]\nfile = accounts\nguests = yes\n", &accounts);
+    assert!(server.login("nickname='Bob'").starts_with(YES));
+    assert_eq!(server.login("nickname='ANN'"), NO);
+}
+
+#[test]
+fn root_has_a_hash_for_a_password_and_another_after_a_hangup() {
+    let config = |password| format!("[admin]\npassword = {}\n", hash(password));
+    let mut server = Server::new(&config("sesame"), "");
+    let is_root = |server: &Server, password: &str| {
+        let mut talk = Talk::to(server);
+        let login = format!("<connect nickname='Ann' rootpass='{password}' />");
+        assert!(talk.ask(&login).starts_with(YES), "a wrong one keeps nobody out");
+        talk.ask("<getinfo room='none' />") == "<error>No room by that name</error>"
+    };
+    assert!(is_root(&server, "sesame"));
+    assert!(!is_root(&server, "sesame2"));
+    assert!(server.login("nickname='Bob'").starts_with(YES), "nobody else is asked");
+
+    fs::write(server.path("palabre.conf"), config("sesame2")).unwrap();
+    server.signal(Signal::HUP);
+    server.hear("configuration read again");
+    server.hear("plugin accounts started");
+    assert!(is_root(&server, "sesame2"));
+    assert!(!is_root(&server, "sesame"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_was_killed_comes_back_and_meanwhile_nobody_is_let_in() {
+    let accounts = format!("Ann:{}\n", hash("hunter2"));
+    let config = "[accounts]\nfile = accounts\n[limits]\nfailedlogins = 0\n";
+    let mut server = Server::new(config, &accounts);
+    assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
+    let worker = children_of(&server.child).pop().expect("a worker");
+    kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
+    server.hear("plugin accounts is started again");
+    assert_eq!(server.login("nickname='Ann' password='hunter2'"), NO);
+    let deadline = Instant::now() + PATIENCE;
+    while server.login("nickname='Ann' password='hunter2'") == NO {
+        assert!(Instant::now() < deadline, "it does not come back");
+        thread::yield_now();
+    }
+}
+
+/// The processes that this one has started.
+#[cfg(target_os = "linux")]
+fn children_of(child: &Child) -> Vec<i32> {
+    let pid = child.id();
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_row_in_a_database_lets_in() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("people.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database.execute("CREATE TABLE people (nick TEXT, secret TEXT)", []).unwrap();
+    database.execute("INSERT INTO people VALUES ('Ann', 'it''s')", []).unwrap();
+    let server = Server::new(
+        &format!(
+            "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = {}\n\
+             dbRequest = SELECT * FROM people WHERE nick = [LOGIN] AND secret = [PASSWORD]\n",
+            file.display()
+        ),
+        "",
+    );
+    assert!(server.login("nickname='Ann' password=\"it's\"").starts_with(YES));
+    assert_eq!(server.login("nickname='Ann' password=\"' OR '1'='1\""), NO);
+    assert_eq!(server.login("nickname=\"' OR '1'='1\" password=\"it's\""), NO);
+}
