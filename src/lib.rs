@@ -23,8 +23,9 @@
 //! - [`metrics`]: plain counters, and how Prometheus reads them.
 //! - [`net`]: binds, owns the poll and the only clock. [`net::server`] has the turn of the loop,
 //!   [`net::world`] what the loop asks of the world, so that a test can be one;
-//!   [`net::transport`] what stands between bytes and stanzas: HTTP, WebSocket, TLS. `src/web`
-//!   has the page and the script that browsers load.
+//!   [`net::transport`] what stands between bytes and stanzas: HTTP, WebSocket, TLS. Plugins are
+//!   processes of its own: what they say to each other is in the README, section PLUGINS.
+//!   `src/web` has the page and the script that browsers load.
 //! - [`cli`]: the command line, one file a subcommand.
 //! - [`bench`](mod@bench): the load generator of `palabre bench` and the floor it compares with; a Cargo
 //!   feature that nothing else depends on.

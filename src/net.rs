@@ -1,8 +1,13 @@
 //! Binds, owns the `Poll` and the only clock.
 //!
 //! [`server`] has the turn of the loop, written against the traits of [`world`]; `os` is the
-//! real world. `connection` and `outbox` are what the loop keeps of a peer, `deliveries` is what a
-//! turn has for each, `desk` takes what the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits.
+//! real world, and `process` what it starts. `connection` and `outbox` are what the loop keeps of a
+//! peer, `deliveries` is what a turn has for each, `desk` takes what the hub says, `timers` has the
+//! loop's own deadlines, `backlog` adds up what waits.
+//!
+//! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
+//! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
+//! `plugins` is all that is known of plugins without their processes.
 
 mod backlog;
 mod connection;
