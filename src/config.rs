@@ -56,6 +56,8 @@ pub struct Arguments {
 pub struct Config {
     /// The file it was read from, as an absolute path; `None` for the built-in defaults.
     pub source: Option<PathBuf>,
+    /// What its relative paths are relative to.
+    pub directory: PathBuf,
     /// What is listened on, each address once, never empty.
     pub listen: Vec<Listen>,
     /// `[crossdomain] policyport`; port 0 takes a free one.
@@ -161,6 +163,7 @@ impl Config {
         };
         Self {
             source,
+            directory: PathBuf::new(),
             listen,
             policy_port: values.policy_port,
             pid_file: values.pid_file.clone(),
@@ -397,10 +400,11 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
         return Err(Error::Invalid { problems: draft.problems, pid_file: draft.values.pid_file });
     }
     draft.warn();
-    let source = arguments.directory.join(path);
+    let directory = arguments.directory.clone();
+    let source = directory.join(path);
     let Draft { values, origins, warnings, modules, module_sections, .. } = draft;
     let config = Config::assemble(Some(source), values, origins, warnings, modules);
-    Ok(Config { module_sections, ..config })
+    Ok(Config { directory, module_sections, ..config })
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {

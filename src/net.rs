@@ -31,7 +31,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
@@ -132,16 +132,27 @@ fn worker(config: &Config) -> Result<Option<Module>, Error> {
     let Some(file) = config.source.as_ref().filter(|_| config.accounts.needs_worker()) else {
         return Ok(None);
     };
-    let path = file.to_str().ok_or_else(|| fault(io::ErrorKind::InvalidFilename.into()))?;
+    let text = |path: &Path| match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(fault(io::ErrorKind::InvalidFilename.into())),
+    };
+    let paths = ["--config".into(), text(file)?, "--directory".into(), text(&config.directory)?];
     Ok(Some(Module {
         name: WORKER.to_owned(),
-        program: std::env::current_exe().map_err(fault)?,
-        arguments: vec!["worker".to_owned(), "--config".to_owned(), path.to_owned()],
+        program: this_program().map_err(fault)?,
+        arguments: [String::from("worker")].into_iter().chain(paths).collect(),
         directory: file.parent().map(Path::to_owned).unwrap_or_default(),
         environment: Vec::new(),
         restart: true,
         timeout_s: ASK_TIME_S,
     }))
+}
+
+/// The program that runs, wherever it was started from.
+fn this_program() -> io::Result<PathBuf> {
+    // On Linux it is there, and the same, when an upgrade has put another one in its place.
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
 }
 
 impl Listening {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -32,11 +32,17 @@ struct Server {
 
 impl Server {
     fn new(config: &str, accounts: &str) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_palabre")), "palabre.conf", config, accounts)
+    }
+
+    /// This program by this configuration.
+    fn of(program: &Path, name: &str, config: &str, accounts: &str) -> Self {
         let directory = TempDir::new().unwrap();
+        fs::create_dir(directory.path().join("etc")).unwrap();
         fs::write(directory.path().join("accounts"), accounts).unwrap();
-        fs::write(directory.path().join("palabre.conf"), config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_palabre"))
-            .args(["--listen", "127.0.0.1:0", "--log-level", "debug"])
+        fs::write(directory.path().join(name), config).unwrap();
+        let mut child = Command::new(program)
+            .args(["--config", name, "--listen", "127.0.0.1:0", "--log-level", "debug"])
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -202,6 +208,33 @@ fn a_worker_that_was_killed_comes_back_and_meanwhile_nobody_is_let_in() {
         assert!(Instant::now() < deadline, "it does not come back");
         thread::yield_now();
     }
+}
+
+/// A configuration that stands elsewhere names files from where the server was started.
+#[test]
+fn server_and_worker_find_the_same_accounts() {
+    let accounts = format!("Ann:{}\n", hash("hunter2"));
+    let program = Path::new(env!("CARGO_BIN_EXE_palabre"));
+    let config = "[accounts]\nfile = accounts\n";
+    let server = Server::of(program, "etc/palabre.conf", config, &accounts);
+    assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_worker_comes_back_when_an_upgrade_has_removed_the_program() {
+    let own = TempDir::new().unwrap();
+    let program = own.path().join("palabre");
+    fs::copy(env!("CARGO_BIN_EXE_palabre"), &program).unwrap();
+    let accounts = format!("Ann:{}\n", hash("hunter2"));
+    let config = "[accounts]\nfile = accounts\n";
+    let mut server = Server::of(&program, "palabre.conf", config, &accounts);
+    server.hear("plugin accounts: accounts read: 1");
+    fs::remove_file(&program).unwrap();
+    server.signal(Signal::HUP);
+    server.hear("configuration read again");
+    server.hear("plugin accounts: accounts read: 1");
+    assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
 }
 
 /// The processes that this one has started.
