@@ -238,19 +238,24 @@ impl Transport {
             return framed.of(payload, pieces);
         }
         wire.clear();
-        let mut plain = std::mem::take(&mut self.out);
-        match &self.stage {
-            Stage::WebSocket(_) => {
-                let frames = framed.of(payload.unwrap_or(Payload::Binary), pieces);
-                frames.for_each(|piece| plain.extend_from_slice(piece));
-            }
-            Stage::Stanzas => pieces.for_each(|piece| plain.extend_from_slice(piece)),
+        let stanzas = match &self.stage {
+            Stage::WebSocket(_) => framed.of(payload.unwrap_or(Payload::Binary), pieces),
+            Stage::Stanzas => framed.joined(pieces),
             // Whoever has not told what it speaks is taken for an old client.
             Stage::First if self.secure.as_ref().is_none_or(Secure::is_open) => {
-                pieces.for_each(|piece| plain.extend_from_slice(piece));
+                framed.joined(pieces)
             }
-            Stage::First | Stage::Http | Stage::Over => {}
+            Stage::First | Stage::Http | Stage::Over => Pieces::none(),
+        };
+        if let Some(secure) = &mut self.secure
+            && self.out.is_empty()
+            && end.is_none()
+        {
+            secure.send(stanzas.single().unwrap_or_default(), false, wire);
+            return Pieces::of(wire);
         }
+        let mut plain = std::mem::take(&mut self.out);
+        stanzas.for_each(|piece| plain.extend_from_slice(piece));
         if let Some(reason) = end {
             self.write_end(reason, &mut plain);
         }

@@ -52,6 +52,16 @@ impl Framed {
         Pieces::of(&self.joined)
     }
 
+    /// The same pieces in one.
+    pub(super) fn joined<'a>(&'a mut self, pieces: Pieces<'a>) -> Pieces<'a> {
+        if pieces.single().is_some() {
+            return pieces;
+        }
+        self.joined.clear();
+        pieces.for_each(|piece| self.joined.extend_from_slice(piece));
+        Pieces::of(&self.joined)
+    }
+
     /// The turn's stanzas are gone.
     pub(in crate::net) fn forget(&mut self) {
         self.text.forget();
