@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,7 +66,13 @@ impl Server {
 
     /// The first answer to a login.
     fn login(&self, attributes: &str) -> String {
-        Talk::to(self).ask(&format!("<connect {attributes} />"))
+        let mut talk = Talk::to(self);
+        let answer = talk.ask(&format!("<connect {attributes} />"));
+        // The nick is free again when the end is seen; a closed socket alone says nothing of when.
+        talk.0.get_mut().write_all(b"<quit />\0").unwrap();
+        let mut rest = Vec::new();
+        talk.0.read_to_end(&mut rest).unwrap();
+        answer
     }
 
     fn signal(&self, signal: Signal) {
