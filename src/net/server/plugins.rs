@@ -1,6 +1,8 @@
 //! Plugins in the turn: their processes are started, read, written to and ended here, and what
 //! they say is done.
 
+use std::time::Duration;
+
 use log::{debug, error, info, warn};
 
 use super::Server;
@@ -226,6 +228,8 @@ impl<W: World> Server<W> {
         running.readable = false;
         running.output_ended = true;
         running.kill_at = Some(now);
+        // It hears why before that.
+        self.flush_plugins();
     }
 
     fn refuse_plugin(&mut self, index: usize, why: &str) {
@@ -273,7 +277,7 @@ impl<W: World> Server<W> {
                 return Ok(());
             }
             Request::Timer { name, after_ms } => {
-                let at = after_ms.map(|ms| now + std::time::Duration::from_millis(ms));
+                let at = after_ms.map(|ms| now + Duration::from_millis(ms));
                 return self.desk.plugins.set_timer(index, &name, at);
             }
             Request::Send { to, inner } => {
