@@ -107,6 +107,18 @@ fn counts_over(over: &str) {
 }
 
 #[test]
+fn a_transport_is_measured_beside_stanzas() {
+    let over = ["fanout", "--members", "5", "--over", "websocket", "--beside-stanzas"];
+    let (json, printed) = found(&over);
+    assert!(printed.contains("times stanzas, per CPU second"), "{printed}");
+    for (index, name) in ["palabre", "stanzas"].iter().enumerate() {
+        let server = &json["servers"][index];
+        assert_eq!(server["server"], *name);
+        assert!(server["rounds"][0]["count"].as_u64() > Some(0), "{server}");
+    }
+}
+
+#[test]
 fn each_workload_counts_in_web_sockets() {
     counts_over("websocket");
 }

@@ -133,6 +133,8 @@ pub struct Options {
     pub at_once: usize,
     /// What the connections speak.
     pub over: Mix,
+    /// Whether the same is measured over stanzas alternately.
+    pub beside_stanzas: bool,
     /// Where everything is written for programs.
     pub json: Option<PathBuf>,
     /// Whether the server's system calls are counted afterwards.
@@ -186,7 +188,8 @@ fn watch_interrupt(interrupted: Arc<AtomicBool>) {
 
 /// How many servers are measured.
 fn servers(options: &Options) -> usize {
-    1 + usize::from(options.against.is_some()) + usize::from(options.floor)
+    let others = [options.against.is_some(), options.beside_stanzas, options.floor];
+    1 + others.into_iter().filter(|&other| other).count()
 }
 
 /// A bar on a terminal, none in a pipe.
@@ -233,8 +236,8 @@ struct Place {
 }
 
 impl Place {
-    fn new(host: Host, options: &Options) -> Result<Self, Fault> {
-        let swarm = Swarm::new(host.way(&options.over)?, options.over.clone())?;
+    fn new(host: Host, mix: &Mix) -> Result<Self, Fault> {
+        let swarm = Swarm::new(host.way(mix)?, mix.clone())?;
         Ok(Self { host, swarm })
     }
 }
@@ -363,18 +366,24 @@ impl Plan<'_> {
         let at_once = connections * servers(options);
         let needed = if at_once > CONNECTIONS_AT_ONCE { connections } else { at_once };
         need_descriptors(needed)?;
-        let server = match &options.connect {
-            Some(place) => Host::running(place, options.pid)?,
-            None => Host::start(Kind::Server { unlimited: true }, &options.over)?,
+        let server = |mix: &Mix| match &options.connect {
+            Some(place) => Host::running(place, options.pid),
+            None => Host::start(Kind::Server { unlimited: true }, mix),
         };
-        let start = |kind| Host::start(kind, &options.over);
-        let floor = options.floor.then(|| start(Kind::Floor)).transpose()?;
-        let against = options.against.clone().map(|path| start(Kind::Build(path)));
-        [Some(server), against.transpose()?, floor]
-            .into_iter()
-            .flatten()
-            .map(|host| Place::new(host, options))
-            .collect()
+        let (over, plain) = (&options.over, Mix::default());
+        let mut places = vec![Place::new(server(over)?, over)?];
+        if let Some(path) = &options.against {
+            places.push(Place::new(Host::start(Kind::Build(path.clone()), over)?, over)?);
+        }
+        if options.beside_stanzas {
+            let mut host = server(&plain)?;
+            host.name = "stanzas";
+            places.push(Place::new(host, &plain)?);
+        }
+        if options.floor {
+            places.push(Place::new(Host::start(Kind::Floor, &plain)?, &plain)?);
+        }
+        Ok(places)
     }
 
     /// Measures a workload on the server and, alternately, on the floor.
@@ -581,7 +590,7 @@ impl Plan<'_> {
             Some(place) => Host::running(place, options.pid)?,
             None => Host::start(Kind::Server { unlimited: false }, &options.over)?,
         };
-        Place::new(host, options)
+        Place::new(host, &options.over)
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) struct Bench {
     /// at once, so many of each: websocket:5000,tls:1000
     #[argh(option, arg_name = "transport", default = "Mix::default()")]
     over: Mix,
+    /// measure the same over stanzas alternately
+    #[argh(switch)]
+    beside_stanzas: bool,
     /// how often each is measured; the medians are shown (default: 1)
     #[argh(option, arg_name = "n", default = "1")]
     rounds: usize,
@@ -138,6 +141,7 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         connections: arguments.connections,
         at_once: arguments.at_once,
         over: arguments.over,
+        beside_stanzas: arguments.beside_stanzas,
         json: arguments.json,
         syscalls: arguments.syscalls,
         plot: arguments.plot,

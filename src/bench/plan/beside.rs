@@ -63,7 +63,7 @@ impl Plan<'_> {
             (nick, password)
         });
         let host = Host::start(Kind::Accounts(accounts.collect()), &options.over)?;
-        let mut place = Place::new(host, options)?;
+        let mut place = Place::new(host, &options.over)?;
         let Place { host, swarm } = &mut place;
         swarm.say_passwords();
         let mut talk = Rooms::enter(swarm, shape, Pacing::Interval(1_000_000_000 / rate))?;
@@ -104,7 +104,7 @@ impl Plan<'_> {
         let shape = shape(options, 10, 10, 100);
         let rate = options.rate.unwrap_or(500).max(1);
         need_descriptors(2 * shape.rooms * shape.members)?;
-        let start = |kind| Place::new(Host::start(kind, &options.over)?, options);
+        let start = |kind| Place::new(Host::start(kind, &options.over)?, &options.over);
         let mut places =
             [start(Kind::Server { unlimited: false })?, start(Kind::Plugins(&PLUGINS))?];
         let mut sides = [named("alone"), named("beside")];
