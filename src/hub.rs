@@ -62,6 +62,8 @@ pub struct Hub {
     parser: Option<Box<Parser>>,
     sessions: Sessions,
     rooms: Rooms,
+    /// What the params of all rooms and sessions count for in `limits.paramstotal`.
+    params_total_bytes: usize,
     pending: Pending,
     /// The time of the input at hand.
     now: Time,
@@ -73,14 +75,17 @@ impl Hub {
     /// [`Time`] zero in microseconds since 1970, for the creation times that `getinfo` tells.
     #[must_use]
     pub fn new(settings: Settings, hash_key: HashKey, unix_start_us: u64) -> Self {
+        let mut sessions = Sessions::new(hash_key);
+        sessions.allow_nick_bytes(settings.limits.nick_bytes_max);
         Self {
             stanza_rate: stanza_rate(&settings.limits),
             settings,
             registered: Registered::default(),
             asks: 0,
             parser: Some(Box::default()),
-            sessions: Sessions::new(hash_key),
+            sessions,
             rooms: Rooms::new(hash_key),
+            params_total_bytes: 0,
             pending: Pending::new(),
             now: Time::default(),
             unix_start_us,
@@ -96,6 +101,7 @@ impl Hub {
             Input::ClientAddress { conn, address } => self.move_to(conn, address, out),
             Input::FrameTooLarge { conn } => self.frame_too_large(conn, out),
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
+            Input::Gone { conn } => self.sessions.connection_gone(conn),
             Input::Verdict { conn, ask, verdict } => self.decide(conn, ask, verdict, out),
             Input::Tick => self.close_late_logins(out),
             Input::TurnEnd => self.send_due(out),
@@ -178,6 +184,7 @@ impl Hub {
 
     fn reload(&mut self, settings: Settings) {
         self.stanza_rate = stanza_rate(&settings.limits);
+        self.sessions.allow_nick_bytes(settings.limits.nick_bytes_max);
         self.settings = settings;
     }
 
@@ -336,9 +343,11 @@ impl Hub {
     /// The end of a session, however it came: it leaves every room and frees its nick.
     fn forget(&mut self, conn: ConnId, out: &mut impl Outlet) {
         self.depart_all(conn, out);
-        if let Some(session) = self.sessions.remove(conn)
-            && session.login == Login::Done
-        {
+        let Some(session) = self.sessions.remove(conn) else {
+            return;
+        };
+        self.params_total_bytes -= session.params().counted_bytes();
+        if session.login == Login::Done {
             out.note(Note::LoggedOut { conn, nick: &session.nick });
         }
     }
@@ -368,6 +377,10 @@ impl Hub {
         }
         let known: usize = self.sessions.iter().map(|session| session.rooms.len()).sum();
         assert_eq!(memberships, known, "memberships");
+        let of_rooms = self.rooms.iter().map(|room| room.params.counted_bytes());
+        let of_sessions = self.sessions.iter().map(|session| session.params().counted_bytes());
+        let total: usize = of_rooms.chain(of_sessions).sum();
+        assert_eq!(self.params_total_bytes, total, "params in all");
     }
 }
 

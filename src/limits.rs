@@ -23,6 +23,9 @@ pub struct Limits {
     pub params_max: usize,
     /// `parambytes`: bytes of a param's value; a param's name is held to it as well.
     pub param_bytes_max: usize,
+    /// `paramstotal`: bytes of all params of all rooms and sessions, each as it is written and
+    /// with [`PARAM_BYTES_MORE`].
+    pub params_total_bytes_max: usize,
     /// `roomsperclient`: rooms one session is in.
     pub rooms_per_client_max: usize,
     /// `rooms`: rooms in all.
@@ -41,6 +44,11 @@ pub struct Limits {
     pub stanza_rate_per_s: u64,
     /// `stanzaburst`: stanzas that may come at once before the rate counts.
     pub stanza_burst: u64,
+    /// `byterate`: bytes of one session, per second; what a stanza makes the server write to
+    /// others counts where that is more than the stanza itself.
+    pub byte_rate_per_s: u64,
+    /// `byteburst`: bytes that may come at once before the rate counts.
+    pub byte_burst: u64,
     /// `failedlogins`: refused authentications and wrong root passwords of one address, per minute.
     pub failed_logins_per_minute: u64,
     /// `backlog`: bytes waiting for one reader before it is cut off.
@@ -49,6 +57,12 @@ pub struct Limits {
     pub backlog_soft_bytes_max: usize,
     /// `backlogtotal`: bytes waiting for all readers together.
     pub backlog_total_bytes_max: usize,
+    /// `listbytes`: bytes of one list as it is written, its NUL included; a longer one goes
+    /// without params, and if that is too long as well, an error stands in for it.
+    pub list_bytes_max: usize,
+    /// `listrate`: bytes of lists that one room may send to its members in a second, each list
+    /// counted once for each receiver; and bytes of lists that one session may ask for.
+    pub list_rate_per_s: u64,
 }
 
 impl Default for Limits {
@@ -61,6 +75,7 @@ impl Default for Limits {
             room_bytes_max: 128,
             params_max: 64,
             param_bytes_max: 4_096,
+            params_total_bytes_max: 67_108_864,
             rooms_per_client_max: 64,
             rooms_max: 65_536,
             room_depth_max: 8,
@@ -70,10 +85,14 @@ impl Default for Limits {
             idle_time_s: 300,
             stanza_rate_per_s: 200,
             stanza_burst: 1_000,
+            byte_rate_per_s: 262_144,
+            byte_burst: 1_048_576,
             failed_logins_per_minute: 20,
             backlog_bytes_max: 1_048_576,
             backlog_soft_bytes_max: 262_144,
             backlog_total_bytes_max: 268_435_456,
+            list_bytes_max: 262_144,
+            list_rate_per_s: 4_194_304,
         }
     }
 }
@@ -88,6 +107,10 @@ pub const fn exceeds(count: usize, max: usize) -> bool {
 /// (PROTOCOL.md section 12).
 pub const FULL_ROSTER_MEMBERS: usize = 200;
 
+/// What a param takes beside its name and value: two allocations, and its place in the list of its
+/// owner (measured with 64 empty params in each of 10,000 rooms).
+pub const PARAM_BYTES_MORE: usize = 96;
+
 /// How long a reader may stay above `backlogsoft` (PROTOCOL.md section 11).
 pub const BACKLOG_SOFT_TIME_S: u64 = 10;
 
@@ -101,6 +124,11 @@ pub const DRAIN_TIME_S: u64 = 5;
 /// The same for a connection that was refused because there are too many: it is not to keep its
 /// descriptor from others for long.
 pub const REFUSED_DRAIN_TIME_S: u64 = 1;
+
+/// Connections that were refused because there are too many and may still read their farewell,
+/// all addresses together; others are closed without one. They are what most of
+/// [`DESCRIPTORS_RESERVED`] is for.
+pub const REFUSED_DRAINING_MAX: usize = 32;
 
 /// How long a silent WebSocket may take to answer a ping; as long as TCP keep-alive gives a peer
 /// that does not answer.

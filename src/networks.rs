@@ -27,6 +27,30 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// Bits of an IPv6 address that name a network of one household or one host: what providers hand
+/// out to the smallest of their customers (RFC 6177 section 2).
+const HOUSEHOLD_PREFIX: u32 = 64;
+
+/// What an address counts as where addresses are counted: an IPv4 address as itself, an IPv6
+/// address as the first of its /64, for whoever has one of them has 2^64.
+///
+/// ```
+/// use palabre::networks::household;
+/// let household = |text: &str| household(text.parse().unwrap()).to_string();
+/// assert_eq!(household("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+/// assert_eq!(household("::ffff:192.0.2.1"), "192.0.2.1");
+/// ```
+#[must_use]
+pub fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let mask = u128::MAX << (u128::BITS - HOUSEHOLD_PREFIX);
+            core::net::Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
 /// Reads an address, which stands for itself alone, or a network with its prefix.
 ///
 /// # Errors

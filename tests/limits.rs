@@ -270,8 +270,13 @@ fn sessions() {
     let (_, told) = server.open_from("127.0.0.1");
     let error = "Too many sessions (limit 2)";
     assert_eq!(told, error_and_close(error, CloseReason::TooManySessions));
-    // Whoever was turned away does not count; whoever goes makes room.
+    // A connection that was turned away does not count; a closing one does, until it is closed.
     server.send(first, "<quit/>");
+    let (_, told) = server.open_from("10.0.0.1");
+    assert_eq!(told, error_and_close(error, CloseReason::TooManySessions));
+    for _ in 0..2 {
+        server.handle(Input::Gone { conn: first });
+    }
     assert_eq!(server.open_from("10.0.0.1").1, []);
     let (_, told) = server.open_from("10.0.0.1");
     assert_eq!(told, error_and_close(error, CloseReason::TooManySessions));
@@ -284,17 +289,50 @@ fn sessions_per_address() {
         "Too many sessions from your address (limit 2)",
         CloseReason::TooManyFromAddress,
     );
-    for (address, same) in [("10.0.0.1", "::ffff:10.0.0.1"), ("2001:db8::1", "2001:db8:0::1")] {
+    for (address, same) in [
+        ("10.0.0.1", "::ffff:10.0.0.1"),
+        ("2001:db8::1", "2001:db8:0::1"),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
+    ] {
         let (first, told) = server.open_from(address);
         assert_eq!(told, []);
         assert_eq!(server.open_from(same).1, [], "{same}");
         assert_eq!(server.open_from(address).1, full, "{address}");
         assert_eq!(server.open_from(same).1, full, "{same}");
         server.handle(Input::Ended { conn: first, reason: CloseReason::PeerClosed });
+        assert_eq!(server.open_from(same).1, full, "{same}: a closing connection counts");
+        server.handle(Input::Gone { conn: first });
         assert_eq!(server.open_from(same).1, [], "{same}");
         assert_eq!(server.open_from(address).1, full, "{address}");
     }
     assert_eq!(server.open_from("10.0.0.2").1, [], "another address");
+    assert_eq!(server.open_from("2001:db8:1:3::").1, [], "another /64");
+}
+
+#[test]
+fn an_address_that_is_told_later_takes_the_place_of_the_first_one_while_it_closes() {
+    let mut server = behind_a_proxy(Limits { sessions_per_address_max: 1, ..Limits::default() });
+    let (first, _) = server.open_behind("2001:db8::1");
+    server.send(first, "<quit/>");
+    let (_, told) = server.open_behind("2001:db8::2");
+    assert!(told.contains(&Done::Closed(CloseReason::TooManyFromAddress)), "{told:?}");
+    server.handle(Input::Gone { conn: first });
+    assert_eq!(server.open_behind("2001:db8::2").1, []);
+}
+
+#[test]
+fn failed_logins_of_a_network_of_ipv6() {
+    let limits = Limits { failed_logins_per_minute: 2, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let guess = |server: &mut Server, address: &str| {
+        let (conn, _) = server.open_from(address);
+        server.offer(conn, &format!("<connect nickname='u{}' rootpass='guess'/>", conn.slot));
+        server.told(conn).len()
+    };
+    assert_eq!(guess(&mut server, "2001:db8:0:1::1"), 1);
+    assert_eq!(guess(&mut server, "2001:db8:0:1:8000::"), 1);
+    assert_eq!(guess(&mut server, "2001:db8:0:1::3"), 2, "an error and the end");
+    assert_eq!(guess(&mut server, "2001:db8:0:2::1"), 1, "another /64");
 }
 
 #[test]
@@ -632,6 +670,58 @@ fn all_params_of_an_owner_together() {
     let own = |rest: usize| format!("<clientparam name='k' value='{}'/>", "x".repeat(rest));
     server.passes(conn, &own(99));
     server.is_refused(conn, &own(100), error);
+}
+
+/// Each param counts 96 bytes besides its name and its value as they are written.
+#[test]
+fn all_params_of_the_server() {
+    // Two rooms are born with 208 bytes each.
+    let limits = Limits { params_total_bytes_max: 2 * 208 + 3 * 100, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let (first, other) = (server.log_in("a"), server.log_in("b"));
+    server.passes(first, "<join room='R'/>");
+    server.passes(other, "<join room='S'/>");
+    let error = "Too many params on this server (limit 716 bytes)";
+    server.passes(first, "<setparam room='R' name='k' value='123'/>");
+    server.passes(first, "<clientparam name='k' value='123'/>");
+    server.is_refused(other, "<clientparam name='k' value='1234'/>", error);
+    server.is_refused(other, "<setparam room='S' name='k' value='1234'/>", error);
+    server.passes(other, "<clientparam name='k' value='123'/>");
+    server.is_refused(first, "<clientparam name='k' value='1234'/>", error);
+    // What does not make it more is granted, and whatever goes makes room.
+    server.passes(first, "<clientparam name='k' value='321'/>");
+    server.passes(first, "<clientparam name='k' value=''/>");
+    server.passes(first, "<removeparam room='R' name='k'/>");
+    server.passes(other, "<setparam room='S' name='k' value='1&lt;'/>");
+    server.is_refused(first, "<setparam room='R' name='k' value=''/>", error);
+    server.send(other, "<quit/>");
+    server.passes(first, "<setparam room='R' name='k' value='1234'/>");
+    // A room may be made however many params there are.
+    let mut crowded = Server::new(Limits { params_total_bytes_max: 1, ..Limits::default() });
+    let conn = crowded.log_in("a");
+    crowded.passes(conn, "<join room='R'/>");
+    crowded.is_refused(
+        conn,
+        "<setparam room='R' name='title' value='x'/>",
+        "Too many params on this server (limit 1 bytes)",
+    );
+    crowded.passes(conn, "<setparam room='R' name='openParams' value='1'/>");
+}
+
+/// A name that is longer than any can be is nobody's, whatever it would be normalised to.
+#[test]
+fn a_name_is_not_looked_up_beyond_its_limit() {
+    let mut server = Server::new(Limits { nick_bytes_max: 6, ..Limits::default() });
+    let conn = server.log_in("abcdef");
+    server.passes(conn, "<m c='ABCDEF'/>");
+    // Full-width letters have three bytes each.
+    let wide = "\u{FF41}\u{FF42}\u{FF43}\u{FF44}\u{FF45}\u{FF46}";
+    let error = format!("No user connected with nickname: {wide}");
+    server.is_refused(conn, &format!("<m c='{wide}'/>"), &error);
+    // A limit that was larger counts for those who have such a nick.
+    let limits = Limits { nick_bytes_max: 2, ..Limits::default() };
+    server.handle(Input::Reload(Box::new(Settings { limits, ..Settings::default() })));
+    server.passes(conn, "<m c='abcdef'/>");
 }
 
 #[test]

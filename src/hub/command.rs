@@ -146,9 +146,9 @@ pub static VERBS: &[Verb] = &[
         "clientparam",
         State::LoggedIn,
         Action::ClientParam,
-        &[NAME, VALUE],
-        r#"<clientparam name="K" value="V" />"#,
-        "sets a param of yours; your rooms are told",
+        &[NAME],
+        r#"<clientparam name="K" [value="V"] />"#,
+        "sets a param of yours; your rooms are told, without a value once more what it is",
     ),
     verb(
         "setparam",

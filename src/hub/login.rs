@@ -173,11 +173,11 @@ impl Hub {
 
     /// Closes a session whose address has failed too often, before anything is compared.
     fn may_not_try(&mut self, conn: ConnId, out: &mut impl Outlet) -> bool {
-        let Some(address) = self.sessions.find(conn).map(|session| session.address) else {
+        let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
             return true;
         };
         let limits = &self.settings.limits;
-        let too_often = self.sessions.failed_too_often(address, limits, self.now);
+        let too_often = self.sessions.failed_too_often(household, limits, self.now);
         if too_often {
             let max = limits.failed_logins_per_minute;
             self.error_and_close(
@@ -201,10 +201,10 @@ impl Hub {
         right
     }
 
-    /// Counts a failed login or root password of a session's address.
+    /// Counts a failed login or root password of a session's household.
     fn count_failure(&mut self, conn: ConnId) {
-        if let Some(address) = self.sessions.find(conn).map(|session| session.address) {
-            self.sessions.count_failure(address, &self.settings.limits, self.now);
+        if let Some(household) = self.sessions.find(conn).map(|session| session.household) {
+            self.sessions.count_failure(household, &self.settings.limits, self.now);
         }
     }
 }

@@ -205,6 +205,7 @@ impl Hub {
         if let Some(room) = self.rooms.room_mut(key) {
             room.parent = parent;
             room.operator = Some(conn);
+            self.params_total_bytes += room.params.counted_bytes();
         }
         out.note(Note::RoomCreated { room: name, conn });
         self.admit(conn, key, out);
@@ -290,6 +291,7 @@ impl Hub {
             let Some(room) = self.rooms.remove(key) else {
                 continue;
             };
+            self.params_total_bytes -= room.params.counted_bytes();
             out.note(Note::RoomRemoved { room: &room.name });
             for &lister in &room.listers {
                 self.child_rooms_due(lister, by, out);

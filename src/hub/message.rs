@@ -29,9 +29,11 @@ const SERVER_NAMES: [&str; 15] = [
     "cross-domain-policy",
 ];
 
-/// Whether the server itself sends stanzas of this name.
+/// Whether the server itself sends stanzas of this name. The prefix of a namespace does not make
+/// it another one: many a client looks at what stands behind it.
 pub(super) fn is_server_name(name: &str) -> bool {
-    SERVER_NAMES.contains(&name)
+    let local = name.rsplit_once(':').map_or(name, |(_, local)| local);
+    SERVER_NAMES.contains(&local)
 }
 
 /// Where a stanza wants to go.

@@ -15,6 +15,10 @@ pub(super) fn is_tidy(name: &str) -> bool {
 /// Nicks up to so many bytes are looked up without memory of their own: the default limit.
 const SHORT_NICK_BYTES: usize = 64;
 
+/// A nick's key has at most four times its bytes and so many more. Those of no language grow so
+/// much; a ligature of Arabic by itself, the longest of all mappings, has 33 bytes.
+const KEY_BYTES_MORE: usize = 64;
+
 /// Hands the [`comparison_key`] of a nick on, if it has one; that of a short ASCII nick is not
 /// copied to the heap, for it is wanted for each private message.
 pub(super) fn with_comparison_key<T>(
@@ -24,7 +28,7 @@ pub(super) fn with_comparison_key<T>(
     let bytes = nick.as_bytes();
     let mut short = [0; SHORT_NICK_BYTES];
     let Some(key) = short.get_mut(..bytes.len()) else {
-        return found(&comparison_key(nick)?);
+        return found(&lookup_key(nick)?);
     };
     for (lower, &byte) in key.iter_mut().zip(bytes) {
         *lower = byte.to_ascii_lowercase();
@@ -33,8 +37,17 @@ pub(super) fn with_comparison_key<T>(
     let plain = !key.is_empty() && key.iter().all(u8::is_ascii_graphic);
     match str::from_utf8(key) {
         Ok(key) if plain => found(key),
-        Ok(_) | Err(_) => found(&comparison_key(nick)?),
+        Ok(_) | Err(_) => found(&lookup_key(nick)?),
     }
+}
+
+/// The [`comparison_key`] of a nick that somebody may have: one that the profile refuses is in no
+/// table, so that need not be found out.
+fn lookup_key(nick: &str) -> Option<Box<str>> {
+    if nick.is_ascii() {
+        return comparison_key(nick);
+    }
+    if is_tidy(nick) { mapped(nick) } else { None }
 }
 
 /// What two equal nicks have in common: the comparison of the Nickname profile (RFC 8266
@@ -52,11 +65,12 @@ pub fn comparison_key(nick: &str) -> Option<Box<str>> {
         key.make_ascii_lowercase();
         return Some(key.into_boxed_str());
     }
+    let key = mapped(nick)?;
     let known: String = nick.chars().filter(|&character| is_assigned(character)).collect();
     if !known.is_empty() && Nickname::enforce(known).is_err() {
         return None;
     }
-    Some(mapped(nick)).filter(|key| !key.is_empty())
+    Some(key)
 }
 
 fn is_assigned(character: char) -> bool {
@@ -66,17 +80,25 @@ fn is_assigned(character: char) -> bool {
 
 /// The profile's rules in their order (spaces, case, normalisation), until nothing changes any
 /// more: RFC 8266 section 2.3 wants the whole applied again, as NFKC may bring forth what the
-/// earlier rules map, and names four times as enough.
-fn mapped(nick: &str) -> Box<str> {
+/// earlier rules map, and names four times as enough. `None` when nothing stays, or so much that
+/// to look at it would cost out of all proportion: one U+FDFA becomes 18 letters.
+fn mapped(nick: &str) -> Option<Box<str>> {
+    let bytes_max = KEY_BYTES_MORE + 4 * nick.len();
     let mut text = nick.to_owned();
     for _ in 0..4 {
-        let next: String = one_space(&text).to_lowercase().nfkc().collect();
+        let mut next = String::with_capacity(text.len());
+        for character in one_space(&text).to_lowercase().nfkc() {
+            next.push(character);
+            if next.len() > bytes_max {
+                return None;
+            }
+        }
         if next == text {
             break;
         }
         text = next;
     }
-    text.into_boxed_str()
+    Some(text.into_boxed_str()).filter(|key| !key.is_empty())
 }
 
 /// Every run of space separators becomes one blank, none stays at the ends.
@@ -120,7 +142,7 @@ mod tests {
     #[test]
     fn the_short_way_of_ascii_leads_where_the_long_one_does() {
         for nick in ["Foo  Bar", "x", "A!  ~ b\"c"] {
-            assert_eq!(comparison_key(nick), Some(mapped(nick)), "{nick}");
+            assert_eq!(comparison_key(nick), mapped(nick), "{nick}");
         }
     }
 
@@ -134,6 +156,16 @@ mod tests {
             let key = with_comparison_key(nick, |key| Some(Box::from(key)));
             assert_eq!(key, comparison_key(nick), "{nick:?}");
         }
+    }
+
+    #[test]
+    fn a_nick_that_becomes_far_longer_than_it_is_written_is_none() {
+        let ligature = "\u{fdfa}";
+        assert!(same(ligature, &ligature.nfkc().collect::<String>()));
+        assert!(comparison_key(&ligature.repeat(3)).is_some());
+        assert_eq!(comparison_key(&ligature.repeat(4)), None);
+        let found = with_comparison_key(&ligature.repeat(4), |key| Some(key.to_owned()));
+        assert_eq!(found, None);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return;
         };
-        if session.remove_param(name) {
+        if session.remove_param(name, &mut self.params_total_bytes) {
             for key in session.rooms.clone() {
                 self.clients_due(key, false, conn, out);
             }

@@ -29,11 +29,14 @@ impl Hub {
         self.refuse_if(request.conn, removed, out);
     }
 
-    /// `<clientparam name="K" value="V" />`.
+    /// `<clientparam name="K" [value="V"] />`.
     pub(super) fn client_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let (name, value) = (request.attribute(0), request.attribute(1));
-        let set = self.set_client_param(request.conn, name, value, out);
-        self.refuse_if(request.conn, set, out);
+        let (conn, name) = (request.conn, request.attribute(0));
+        let told = match request.stanza.value("value") {
+            Some(value) => self.set_client_param(conn, name, &value, out),
+            None => self.tell_client_param_again(conn, name, out),
+        };
+        self.refuse_if(conn, told, out);
     }
 
     /// Sets a param of a room, whoever wants it.
@@ -46,7 +49,8 @@ impl Hub {
     ) -> Result<(), Refused> {
         self.check_param(name, value)?;
         if let Some(room) = self.rooms.room_mut(key) {
-            room.params.set(name, value, &self.settings.limits).map_err(Refused::for_limit)?;
+            let (limits, total) = (&self.settings.limits, &mut self.params_total_bytes);
+            room.params.set(name, value, limits, total).map_err(Refused::for_limit)?;
         }
         self.tell_params(key, Some((name, value)), out);
         Ok(())
@@ -63,7 +67,7 @@ impl Hub {
             return Err(Refused::new(RefusalReason::Rights, "openParams can't be removed"));
         }
         if let Some(room) = self.rooms.room_mut(key) {
-            room.params.remove(name);
+            room.params.remove(name, &mut self.params_total_bytes);
         }
         self.tell_params(key, None, out);
         Ok(())
@@ -81,8 +85,33 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Ok(());
         };
-        let set = session.params_mut().set(name, value, &self.settings.limits);
-        set.map_err(Refused::for_limit)?;
+        let (limits, total) = (&self.settings.limits, &mut self.params_total_bytes);
+        session.params_mut().set(name, value, limits, total).map_err(Refused::for_limit)?;
+        self.tell_client_param(conn, name, out);
+        Ok(())
+    }
+
+    /// Tells the rooms of a session once more what a param of it is.
+    fn tell_client_param_again(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        let session = self.sessions.find(conn);
+        if session.is_none_or(|session| session.params().value(name).is_none()) {
+            return Err(Refused::new(RefusalReason::Incomplete, "No value specified"));
+        }
+        self.tell_client_param(conn, name, out);
+        Ok(())
+    }
+
+    /// Tells the rooms of a session what a param of it is.
+    fn tell_client_param(&mut self, conn: ConnId, name: &str, out: &mut impl Outlet) {
+        let Some(session) = self.sessions.find(conn) else {
+            return;
+        };
+        let value = session.params().value(name).unwrap_or_default();
         for &key in &session.rooms {
             let Some(room) = self.rooms.room_mut(key) else {
                 continue;
@@ -93,7 +122,6 @@ impl Hub {
             });
             out.push_all(room.roster(), None, message);
         }
-        Ok(())
     }
 
     /// The room whose params a session wants to change, if it may.

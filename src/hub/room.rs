@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::hash::{KeyedState, Table};
 use super::types::{ConnId, HashKey, Roster};
-use crate::limits::{Limits, exceeds};
+use crate::limits::{Limits, PARAM_BYTES_MORE, exceeds};
 use crate::wire::write::{RoomHead, attribute_value_bytes};
 
 /// A room's place in the table.
@@ -34,13 +34,25 @@ impl Params {
         self.bytes
     }
 
-    /// Sets a param.
+    /// What they count for in `limits.paramstotal`.
+    pub(super) const fn counted_bytes(&self) -> usize {
+        self.bytes + self.entries.len() * PARAM_BYTES_MORE
+    }
+
+    /// Sets a param; `total` is what the params of all owners count for together.
     ///
     /// # Errors
-    /// The error for its sender, when it is one too many or all together are too long. They are
-    /// held to the size of a stanza, because they are told in one: 64 values of 4 KiB, each
-    /// escaped, would be 1.5 MB to everybody at each change.
-    pub(super) fn set(&mut self, name: &str, value: &str, limits: &Limits) -> Result<(), String> {
+    /// The error for its sender, when it is one too many, when all of this owner or all of the
+    /// server together are too long. Those of one owner are held to the size of a stanza, because
+    /// they are told in one: 64 values of 4 KiB, each escaped, would be 1.5 MB to everybody at
+    /// each change.
+    pub(super) fn set(
+        &mut self,
+        name: &str,
+        value: &str,
+        limits: &Limits,
+        total: &mut usize,
+    ) -> Result<(), String> {
         let place = self.entries.iter().position(|param| &*param.0 == name);
         if place.is_none() && exceeds(self.entries.len() + 1, limits.params_max) {
             return Err(format!("Too many params (limit {})", limits.params_max));
@@ -52,6 +64,13 @@ impl Params {
             let max = limits.stanza_bytes_max;
             return Err(format!("Params too long together (limit {max} bytes)"));
         }
+        let more = if place.is_none() { PARAM_BYTES_MORE } else { 0 };
+        let total_bytes = *total - self.bytes + bytes + more;
+        if total_bytes > *total && total_bytes > limits.params_total_bytes_max {
+            let max = limits.params_total_bytes_max;
+            return Err(format!("Too many params on this server (limit {max} bytes)"));
+        }
+        *total = total_bytes;
         self.bytes = bytes;
         match place {
             Some(place) => self.entries[place] = param,
@@ -60,11 +79,13 @@ impl Params {
         Ok(())
     }
 
-    /// Removes a param; whether there was one.
-    pub(super) fn remove(&mut self, name: &str) -> bool {
+    /// Removes a param; whether there was one. `total` as for [`Params::set`].
+    pub(super) fn remove(&mut self, name: &str, total: &mut usize) -> bool {
         let place = self.entries.iter().position(|param| &*param.0 == name);
         if let Some(place) = place {
-            self.bytes -= written_bytes(&self.entries.remove(place));
+            let bytes = written_bytes(&self.entries.remove(place));
+            self.bytes -= bytes;
+            *total -= bytes + PARAM_BYTES_MORE;
         }
         place.is_some()
     }
@@ -143,6 +164,8 @@ pub(super) struct Rooms {
     created: u64,
     /// Counts the changes of members in all rooms.
     roster_changes: u64,
+    /// Bytes of the longest name that a room ever had: a longer one is no room's, unread.
+    longest_name_bytes: usize,
 }
 
 impl Rooms {
@@ -153,6 +176,7 @@ impl Rooms {
             order: BTreeMap::new(),
             created: 0,
             roster_changes: 0,
+            longest_name_bytes: 0,
         }
     }
 
@@ -161,6 +185,9 @@ impl Rooms {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<RoomKey> {
+        if name.len() > self.longest_name_bytes {
+            return None;
+        }
         self.names.get(name).copied()
     }
 
@@ -216,6 +243,7 @@ impl Rooms {
         // As many rooms as a `RoomKey` can count don't fit into memory.
         let key = RoomKey::try_from(key).unwrap_or(RoomKey::MAX);
         self.names.insert(name.into(), key);
+        self.longest_name_bytes = self.longest_name_bytes.max(name.len());
         self.order.insert(serial, key);
         key
     }

@@ -73,6 +73,7 @@ impl Hub {
             out.close(session.conn, CloseReason::Shutdown);
         }
         self.rooms.clear();
+        self.params_total_bytes = 0;
         self.pending.clear();
     }
 }

@@ -14,6 +14,7 @@ use super::types::{ConnId, Door, HashKey, Time};
 use crate::limits::{
     ADDRESSES_REMEMBERED_MAX, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
 };
+use crate::networks::household;
 
 /// Sessions for which there is room without asking the system.
 const SLOTS_KEPT: usize = 1_024;
@@ -45,6 +46,8 @@ pub(super) enum Login {
 pub(super) struct Session {
     pub(super) conn: ConnId,
     pub(super) address: IpAddr,
+    /// What its address is counted as.
+    pub(super) household: IpAddr,
     pub(super) door: Door,
     pub(super) login: Login,
     pub(super) root: bool,
@@ -92,9 +95,9 @@ impl Session {
         self.params.get_or_insert_default()
     }
 
-    /// Removes a param; whether there was one.
-    pub(super) fn remove_param(&mut self, name: &str) -> bool {
-        self.params.as_mut().is_some_and(|params| params.remove(name))
+    /// Removes a param; whether there was one. `total` as for [`Params::set`].
+    pub(super) fn remove_param(&mut self, name: &str, total: &mut usize) -> bool {
+        self.params.as_mut().is_some_and(|params| params.remove(name, total))
     }
 
     pub(super) fn logged_in(&self) -> bool {
@@ -131,8 +134,14 @@ impl Session {
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
     count: usize,
+    /// Connections whose session is over and which are not closed yet, and what their addresses
+    /// are counted as.
+    closing: Table<ConnId, IpAddr>,
     /// Comparison key → session. Reserved nicks are here as well.
     nicks: Table<Box<str>, ConnId>,
+    /// The largest `limits.nickbytes` that has been in force: a longer nick is nobody's, unread.
+    nick_bytes_max: usize,
+    /// By what an address is counted as.
     addresses: Table<IpAddr, Address>,
     /// Addresses with failed logins, in the order in which they will be forgotten.
     failed: VecDeque<(Time, IpAddr)>,
@@ -142,7 +151,8 @@ pub(super) struct Sessions {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Address {
-    sessions: usize,
+    /// Those that are open and the closing ones.
+    connections: usize,
     failures: Bucket,
 }
 
@@ -151,7 +161,9 @@ impl Sessions {
         Self {
             slots: Vec::new(),
             count: 0,
+            closing: KeyedState::table(key),
             nicks: KeyedState::table(key),
+            nick_bytes_max: 0,
             addresses: KeyedState::table(key),
             failed: VecDeque::new(),
             logging_in: BTreeSet::new(),
@@ -174,8 +186,17 @@ impl Sessions {
             .filter(|session| session.conn.generation == conn.generation)
     }
 
+    /// Nicks up to so many bytes are looked up, and whatever was allowed before: those who have
+    /// such a nick keep it.
+    pub(super) fn allow_nick_bytes(&mut self, max: usize) {
+        self.nick_bytes_max = self.nick_bytes_max.max(max);
+    }
+
     /// The session that has logged in under a nick equal to this one.
     pub(super) fn find_nick(&self, nick: &str) -> Option<&Session> {
+        if nick.len() > self.nick_bytes_max {
+            return None;
+        }
         let conn = with_comparison_key(nick, |key| self.nicks.get(key).copied())?;
         let session = self.find(conn)?;
         session.logged_in().then_some(session)
@@ -197,10 +218,11 @@ impl Sessions {
         now: Time,
     ) -> Result<(), (CloseReason, usize)> {
         self.forget_failures(limits, now);
-        if exceeds(self.count + 1, limits.sessions_max) {
+        if exceeds(self.count + self.closing.len() + 1, limits.sessions_max) {
             return Err((CloseReason::TooManySessions, limits.sessions_max));
         }
-        if counted && self.is_full(address, limits) {
+        let household = household(address);
+        if counted && self.is_full(household, limits) {
             return Err((CloseReason::TooManyFromAddress, limits.sessions_per_address_max));
         }
         let slot = conn.slot as usize;
@@ -208,12 +230,13 @@ impl Sessions {
             self.slots.resize_with(slot + 1, || None);
         }
         assert!(self.slots[slot].is_none(), "slot {slot} is given out twice");
-        self.addresses.entry(address).or_default().sessions += 1;
+        self.addresses.entry(household).or_default().connections += 1;
         self.count += 1;
         self.logging_in.insert((now, conn));
         self.slots[slot] = Some(Session {
             conn,
             address,
+            household,
             door,
             login: Login::New,
             root: false,
@@ -237,40 +260,50 @@ impl Sessions {
         (address, counted): (IpAddr, bool),
         limits: &Limits,
     ) -> bool {
-        let Some(before) = self.find(conn).map(|session| session.address) else {
+        let Some(before) = self.find(conn).map(|session| session.household) else {
             return true;
         };
-        if before == address {
-            return true;
+        let household = household(address);
+        if before != household {
+            if counted && self.is_full(household, limits) {
+                return false;
+            }
+            self.addresses.entry(household).or_default().connections += 1;
+            self.leave_address(before);
         }
-        if counted && self.is_full(address, limits) {
-            return false;
-        }
-        self.addresses.entry(address).or_default().sessions += 1;
-        self.leave_address(before);
         if let Some(session) = self.find_mut(conn) {
-            session.address = address;
+            (session.address, session.household) = (address, household);
         }
         true
     }
 
-    /// Whether there is no room for one more session from this address.
-    fn is_full(&self, address: IpAddr, limits: &Limits) -> bool {
-        let from_here = self.addresses.get(&address).map_or(0, |entry| entry.sessions);
+    /// Whether there is no room for one more connection from this household.
+    fn is_full(&self, household: IpAddr, limits: &Limits) -> bool {
+        let from_here = self.addresses.get(&household).map_or(0, |entry| entry.connections);
         exceeds(from_here + 1, limits.sessions_per_address_max)
     }
 
-    /// An address has one session less.
-    fn leave_address(&mut self, address: IpAddr) {
-        if let Some(entry) = self.addresses.get_mut(&address) {
-            entry.sessions -= 1;
-            if entry.sessions == 0 && entry.failures == Bucket::default() {
-                self.addresses.remove(&address);
+    /// A household has one connection less.
+    fn leave_address(&mut self, household: IpAddr) {
+        if let Some(entry) = self.addresses.get_mut(&household) {
+            entry.connections -= 1;
+            if entry.connections == 0 && entry.failures == Bucket::default() {
+                self.addresses.remove(&household);
             }
         }
     }
 
-    /// Forgets a connection and frees its nick.
+    /// A connection whose session is over is closed: it does not count any more.
+    pub(super) fn connection_gone(&mut self, conn: ConnId) {
+        if let Some(household) = self.closing.remove(&conn) {
+            self.leave_address(household);
+            if self.closing.capacity() > 4 * self.closing.len().max(SLOTS_KEPT) {
+                self.closing.shrink_to(2 * self.closing.len());
+            }
+        }
+    }
+
+    /// Forgets a session and frees its nick; its connection counts until it is closed.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Session> {
         self.find(conn)?;
         let session = self.slots.get_mut(conn.slot as usize)?.take()?;
@@ -280,7 +313,7 @@ impl Sessions {
         if session.login != Login::New {
             self.free_nick(&session.nick);
         }
-        self.leave_address(session.address);
+        self.closing.insert(conn, session.household);
         Some(session)
     }
 
@@ -350,23 +383,24 @@ impl Sessions {
         with_comparison_key(nick, |key| self.nicks.remove(key));
     }
 
-    /// Whether this address has failed too often to be listened to.
-    pub(super) fn failed_too_often(&self, address: IpAddr, limits: &Limits, now: Time) -> bool {
+    /// Whether this household has failed too often to be listened to.
+    pub(super) fn failed_too_often(&self, household: IpAddr, limits: &Limits, now: Time) -> bool {
         let Some(rate) = failure_rate(limits) else {
             return false;
         };
-        self.addresses.get(&address).is_some_and(|entry| entry.failures.check(rate, now).is_err())
+        let entry = self.addresses.get(&household);
+        entry.is_some_and(|entry| entry.failures.check(rate, now).is_err())
     }
 
-    /// Counts a failed login of this address.
-    pub(super) fn count_failure(&mut self, address: IpAddr, limits: &Limits, now: Time) {
+    /// Counts a failed login of this household.
+    pub(super) fn count_failure(&mut self, household: IpAddr, limits: &Limits, now: Time) {
         let Some(rate) = failure_rate(limits) else {
             return;
         };
-        let entry = self.addresses.entry(address).or_default();
+        let entry = self.addresses.entry(household).or_default();
         // With the bucket empty nothing is listened to, so there is nothing to take.
         let _ = entry.failures.take(rate, now);
-        self.failed.push_back((entry.failures.full_at(), address));
+        self.failed.push_back((entry.failures.full_at(), household));
         if self.failed.len() > ADDRESSES_REMEMBERED_MAX
             && let Some((full_at, oldest)) = self.failed.pop_front()
         {
@@ -392,7 +426,7 @@ impl Sessions {
             && entry.failures.full_at() <= full_at
         {
             entry.failures = Bucket::default();
-            if entry.sessions == 0 {
+            if entry.connections == 0 {
                 self.addresses.remove(&address);
             }
         }
@@ -407,6 +441,7 @@ impl Sessions {
     pub(super) fn take_all(&mut self) -> Vec<Session> {
         let all = self.slots.iter_mut().filter_map(Option::take).collect();
         self.count = 0;
+        self.closing.clear();
         self.nicks.clear();
         self.addresses.clear();
         self.failed.clear();
@@ -443,17 +478,20 @@ impl Sessions {
         assert_eq!(named, self.nicks.len(), "nick count");
         let mut by_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for session in self.iter() {
-            *by_address.entry(session.address).or_default() += 1;
+            *by_address.entry(session.household).or_default() += 1;
+        }
+        for &household in self.closing.values() {
+            *by_address.entry(household).or_default() += 1;
         }
         for (address, entry) in &self.addresses {
             let own = by_address.remove(address).unwrap_or(0);
-            assert_eq!(entry.sessions, own, "sessions from {address}");
+            assert_eq!(entry.connections, own, "connections from {address}");
             assert!(
                 own > 0 || entry.failures != Bucket::default(),
                 "{address} is kept for nothing"
             );
         }
-        assert!(by_address.is_empty(), "sessions from nowhere: {by_address:?}");
+        assert!(by_address.is_empty(), "connections from nowhere: {by_address:?}");
     }
 }
 

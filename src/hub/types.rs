@@ -118,6 +118,13 @@ pub enum Input<'a> {
         /// Why.
         reason: CloseReason,
     },
+    /// The connection of a session that was ended or closed is closed itself: until then it
+    /// counts for `limits.sessions` and `limits.sessionsperaddress`, because it still holds what
+    /// a connection holds.
+    Gone {
+        /// Which one; one that never had a session is passed over.
+        conn: ConnId,
+    },
     /// The answer to [`Outlet::ask`], however late: one that does not belong to the question
     /// that its session waits for does nothing.
     Verdict {

@@ -14,7 +14,7 @@ use super::deliveries::Deliveries;
 use super::plugins::{Hook, Plugins};
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Question, RefusalReason, Roster, Span, Time};
-use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, TURN_BYTES_MAX};
+use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, REFUSED_DRAINING_MAX, TURN_BYTES_MAX};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
 use crate::wire::write::plugin;
@@ -43,6 +43,8 @@ pub(super) struct Desk<S> {
     pub(super) backlog: Backlog,
     /// Root asked for the end.
     pub(super) shutdown_asked: bool,
+    /// Connections that were refused because there are too many, and that are not closed yet.
+    refused_draining: usize,
     /// Who has just been logged out, for the line that tells of the close.
     last_nick: Option<(ConnId, Box<str>)>,
     generation: u32,
@@ -60,6 +62,7 @@ impl<S> Desk<S> {
             now: Time::default(),
             backlog: Backlog::default(),
             shutdown_asked: false,
+            refused_draining: 0,
             last_nick: None,
             generation: 0,
         }
@@ -99,8 +102,7 @@ impl<S> Desk<S> {
 
     /// The one door by which a connection begins to close. The hub knows no more of it.
     pub(super) fn drain(&mut self, id: ConnId, reason: CloseReason) {
-        let refused =
-            matches!(reason, CloseReason::TooManySessions | CloseReason::TooManyFromAddress);
+        let refused = is_one_too_many(reason);
         let time_s = if refused { REFUSED_DRAIN_TIME_S } else { DRAIN_TIME_S };
         let deadline = self.now.plus_secs(time_s);
         let Some(connection) = self.find(id).filter(|found| found.state == State::Open) else {
@@ -120,6 +122,10 @@ impl<S> Desk<S> {
         self.timers.set(deadline, id, Kind::Drain);
         self.mark_dirty(id.slot as usize);
         self.log_close(id, reason);
+        self.refused_draining += usize::from(refused);
+        if refused && self.refused_draining > REFUSED_DRAINING_MAX {
+            self.finish(id.slot as usize);
+        }
     }
 
     /// A connection is over: nothing more is read or written. Its slot is freed at the turn's end.
@@ -127,8 +133,9 @@ impl<S> Desk<S> {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if let State::Draining { deadline, .. } = connection.state {
+        if let State::Draining { deadline, reason } = connection.state {
             self.timers.cancel(deadline, connection.id, Kind::Drain);
+            self.refused_draining -= usize::from(is_one_too_many(reason));
         }
         if let Some(since) = connection.slow_since.take() {
             self.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
@@ -202,6 +209,11 @@ impl<S> Desk<S> {
     fn who<'a>(&self, id: ConnId, nick: &'a str) -> Who<'a> {
         Who { id, address: self.address(id), nick: Some(nick).filter(|nick| !nick.is_empty()) }
     }
+}
+
+/// Whether a connection is refused because there are too many.
+const fn is_one_too_many(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::TooManySessions | CloseReason::TooManyFromAddress)
 }
 
 /// When a reader that has been slow since then is closed.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use palabre::hub::{ConnId, Settings, Time};
-use palabre::limits::Limits;
+use palabre::limits::{Limits, REFUSED_DRAINING_MAX};
 
 use crate::house::{House, Peer, ROOM, heard, logged};
 use crate::pipe::{Faults, Received, Room};
@@ -121,6 +121,57 @@ fn the_fullest_is_cut_off_when_too_much_waits_for_all_together() {
         .len();
     assert_eq!(house.server.backlog_bytes(), 11_020 + 2 * (notice + list));
     assert_eq!(logged("the fullest when limits.backlogtotal was reached").len(), 1);
+}
+
+/// A connection beside so many others from its address.
+fn one_too_many(house: &mut House) -> Peer {
+    house.connect_to(0, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ROOM)
+}
+
+#[test]
+fn a_closing_connection_counts_until_it_is_closed() {
+    let limits = Limits { sessions_per_address_max: 2, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let mut first = one_too_many(&mut house);
+    let mut second = one_too_many(&mut house);
+    first.send("<quit/>");
+    house.settle();
+    first.assert_then(Received::End);
+    let mut third = one_too_many(&mut house);
+    house.settle();
+    let error = "<error>Too many sessions from your address (limit 2)</error>";
+    assert_eq!(third.frames(), [error], "the first has not ended its side");
+    first.pipe.borrow_mut().close();
+    let mut fourth = one_too_many(&mut house);
+    house.settle();
+    assert!(first.is_dropped());
+    fourth.assert_then(Received::Nothing);
+    second.assert_then(Received::Nothing);
+}
+
+#[test]
+fn a_connection_that_is_one_too_many_is_closed_after_a_second() {
+    let mut house = House::with_limits(Limits { sessions_per_address_max: 1, ..Limits::default() });
+    let _first = one_too_many(&mut house);
+    let mut second = one_too_many(&mut house);
+    house.settle();
+    assert_eq!(second.frames().len(), 1);
+    house.run_until(Time(Time::from_secs(1).0 - 1));
+    assert!(!second.is_dropped());
+    house.run_until(Time::from_secs(1));
+    assert!(second.is_dropped());
+}
+
+#[test]
+fn of_those_who_are_too_many_only_some_hold_a_descriptor() {
+    let mut house = House::with_limits(Limits { sessions_per_address_max: 1, ..Limits::default() });
+    let mut crowd: Vec<_> = (0..200).map(|_| one_too_many(&mut house)).collect();
+    house.settle();
+    assert_eq!(house.server.connections(), 1 + REFUSED_DRAINING_MAX);
+    let told = crowd.iter_mut().filter_map(|peer| peer.frames().pop()).count();
+    assert_eq!(told, REFUSED_DRAINING_MAX, "the others are closed without a word");
+    house.run_until(Time::from_secs(1));
+    assert_eq!(house.server.connections(), 1);
 }
 
 #[test]

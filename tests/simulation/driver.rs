@@ -154,7 +154,8 @@ impl Run {
             140..149 => self.end(),
             149..153 => self.too_large(),
             153..160 => self.client_address(),
-            160..200 => self.verdict(),
+            160..196 => self.verdict(),
+            196..200 => self.some_are_gone(),
             200..203 => self.reload(),
             203..206 => self.register(),
             206..220 => self.speak_for_the_gone(),
@@ -189,6 +190,8 @@ impl Run {
         if self.recorder.open.contains(&conn) {
             return;
         }
+        // A slot is given out again when its connection is closed.
+        self.is_closed(conn);
         let conn = ConnId { generation: conn.generation + 1, ..conn };
         self.generations[slot] = conn.generation;
         let address = generator::address(&mut self.random);
@@ -203,6 +206,22 @@ impl Run {
         let input = Input::Opened { conn, address, door };
         self.hub.handle(input, self.now, &mut self.recorder);
         self.model.opened(conn, address, door);
+        self.compare();
+    }
+
+    /// Connections whose sessions are over are closed, sooner or later.
+    fn some_are_gone(&mut self) {
+        for conn in self.model.closing() {
+            if self.random.chance(1, 2) {
+                self.is_closed(conn);
+            }
+        }
+    }
+
+    fn is_closed(&mut self, conn: ConnId) {
+        self.note(|| format!("Gone {conn}"));
+        self.hub.handle(Input::Gone { conn }, self.now, &mut self.recorder);
+        self.model.gone(conn);
         self.compare();
     }
 
@@ -422,7 +441,7 @@ impl Run {
         self.note(|| format!("Reload {settings:?}"));
         let input = Input::Reload(Box::new(settings.clone()));
         self.hub.handle(input, self.now, &mut self.recorder);
-        self.model.settings = settings;
+        self.model.reload(settings);
         self.compare();
     }
 
@@ -435,7 +454,8 @@ impl Run {
         let frame: &[u8] = b"<ping/>";
         let reason = CloseReason::Broken;
         let address = generator::address(&mut self.random);
-        let input = match self.random.below(5) {
+        let input = match self.random.below(6) {
+            5 => Input::Gone { conn },
             0 => Input::Frame { conn, frame },
             1 => Input::FrameTooLarge { conn },
             2 => Input::Ended { conn, reason },
@@ -443,6 +463,9 @@ impl Run {
             _ => Input::Verdict { conn, ask: self.random.next() % 8, verdict: Verdict::Allowed },
         };
         self.note(|| format!("late {input:?}"));
+        if matches!(input, Input::Gone { .. }) {
+            self.model.gone(conn);
+        }
         let progress = self.hub.handle(input, self.now, &mut self.recorder);
         assert_eq!(progress, Progress::Done, "seed {}: of a connection that is gone", self.seed);
         self.compare();

@@ -51,7 +51,8 @@ impl Model {
     pub(crate) fn relay_other(&mut self, conn: ConnId, stanza: &Stanza) {
         let name = stanza.name.as_str();
         let safe = self.settings.relay_names == RelayNames::Safe;
-        if safe && NAMES_OF_THE_SERVER.contains(&name) {
+        let local = name.split(':').next_back().unwrap_or_default();
+        if safe && NAMES_OF_THE_SERVER.contains(&local) {
             let why = format!("Stanzas named {name} are the server's own and can't be relayed");
             self.refuse(conn, &why);
         } else {

@@ -81,9 +81,13 @@ const MINUTE_NS: u64 = 60 * SECOND_NS;
 pub(crate) struct Model {
     pub(crate) settings: Settings,
     pub(crate) registered: Registered,
+    /// The largest `nickbytes` so far: whoever has such a nick keeps it.
+    nick_bytes_allowed: usize,
     /// Questions about logins so far.
     asks: u64,
     pub(crate) sessions: BTreeMap<ConnId, Session>,
+    /// Connections whose session is over and which are not closed yet, with what they count as.
+    closing: BTreeMap<ConnId, IpAddr>,
     /// By the order of their creation.
     pub(crate) rooms: BTreeMap<u64, Room>,
     pub(crate) rooms_created: u64,
@@ -93,7 +97,8 @@ pub(crate) struct Model {
     pub(crate) causers: BTreeSet<ConnId>,
     pub(crate) now: Time,
     pub(crate) unix_start_us: u64,
-    failed_logins: BTreeMap<IpAddr, Bucket>,
+    /// By what an address is counted as.
+    failed_logins: BTreeMap<String, Bucket>,
     said: Vec<(ConnId, Done)>,
 }
 
@@ -104,13 +109,23 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
+/// What is counted as one: an IPv4 address, or the /64 of an IPv6 address.
+fn counted_as(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{:?}", &address.segments()[..4]),
+    }
+}
+
 impl Model {
     pub(crate) fn new(settings: Settings, unix_start_us: u64) -> Self {
         Self {
+            nick_bytes_allowed: settings.limits.nick_bytes_max,
             settings,
             registered: Registered::default(),
             asks: 0,
             sessions: BTreeMap::new(),
+            closing: BTreeMap::new(),
             rooms: BTreeMap::new(),
             rooms_created: 0,
             pending: Vec::new(),
@@ -143,6 +158,11 @@ impl Model {
         }
     }
 
+    pub(crate) fn reload(&mut self, settings: Settings) {
+        self.nick_bytes_allowed = self.nick_bytes_allowed.max(settings.limits.nick_bytes_max);
+        self.settings = settings;
+    }
+
     /// Who is logged in, with the nick.
     pub(crate) fn logged_in(&self) -> BTreeMap<ConnId, String> {
         let inside = self.sessions.iter().filter(|(_, session)| session.login == Login::Done);
@@ -158,6 +178,9 @@ impl Model {
 
     /// The logged-in session with a nick that equals this one.
     pub(crate) fn find_nick(&self, nick: &str) -> Option<ConnId> {
+        if nick.len() > self.nick_bytes_allowed {
+            return None;
+        }
         let wanted = nicks::identity(nick)?;
         let mut inside = self.sessions.iter().filter(|(_, session)| session.login == Login::Done);
         inside.find(|(_, session)| session.identity == wanted).map(|(conn, _)| *conn)
@@ -175,9 +198,9 @@ impl Model {
     pub(crate) fn opened(&mut self, conn: ConnId, address: IpAddr, door: Door) {
         let limits = &self.settings.limits;
         let address = address.to_canonical();
-        let same = self.sessions.values().filter(|other| other.address == address).count();
+        let same = self.connections_from(address);
         let (all_max, same_max) = (limits.sessions_max, limits.sessions_per_address_max);
-        if all_max != 0 && self.sessions.len() >= all_max {
+        if all_max != 0 && self.sessions.len() + self.closing.len() >= all_max {
             if door == Door::Main {
                 self.refuse(conn, &format!("Too many sessions (limit {all_max})"));
             }
@@ -209,6 +232,23 @@ impl Model {
         assert!(self.sessions.insert(conn, session).is_none(), "{conn} opened twice");
     }
 
+    /// Open connections and closing ones.
+    fn connections_from(&self, address: IpAddr) -> usize {
+        let open = self.sessions.values().map(|session| &session.address);
+        let all = open.chain(self.closing.values());
+        all.filter(|other| counted_as(**other) == counted_as(address)).count()
+    }
+
+    /// The connection of a session that is over is closed.
+    pub(crate) fn gone(&mut self, conn: ConnId) {
+        self.closing.remove(&conn);
+    }
+
+    /// Connections that are closing.
+    pub(crate) fn closing(&self) -> Vec<ConnId> {
+        self.closing.keys().copied().collect()
+    }
+
     /// Loopback and trusted proxies, behind whom there are others.
     fn may_have_any_number(&self, address: IpAddr) -> bool {
         let mut proxies = self.settings.trusted_proxies.iter();
@@ -220,9 +260,9 @@ impl Model {
         let Some(session) = self.sessions.get(&conn) else {
             return;
         };
-        let moves = session.address != address;
+        let moves = counted_as(session.address) != counted_as(address);
         let max = self.settings.limits.sessions_per_address_max;
-        let same = self.sessions.values().filter(|other| other.address == address).count();
+        let same = self.connections_from(address);
         if moves && max != 0 && same >= max && !self.may_have_any_number(address) {
             self.send_pending_before(conn);
             self.refuse(conn, &format!("Too many sessions from your address (limit {max})"));
@@ -334,6 +374,7 @@ impl Model {
             self.said.push((conn, Done::Closed(CloseReason::Shutdown)));
         }
         self.sessions.clear();
+        self.closing.clear();
         self.rooms.clear();
         self.pending.clear();
         self.causers.clear();
@@ -424,7 +465,7 @@ impl Model {
         let address = self.sessions[&conn].address;
         let now = self.now;
         let full = || Bucket::full(limit, MINUTE_NS, now);
-        let bucket = self.failed_logins.entry(address).or_insert_with(full);
+        let bucket = self.failed_logins.entry(counted_as(address)).or_insert_with(full);
         bucket.refill(limit, limit, MINUTE_NS, now);
         (limit != 0).then(|| bucket.parts / u128::from(MINUTE_NS))
     }
@@ -432,7 +473,7 @@ impl Model {
     fn count_failed_login(&mut self, conn: ConnId) {
         let left = self.failed_logins_left(conn);
         let address = self.sessions[&conn].address;
-        let bucket = self.failed_logins.get_mut(&address).expect("just looked at");
+        let bucket = self.failed_logins.get_mut(&counted_as(address)).expect("just looked at");
         if left > Some(0) {
             bucket.parts -= u128::from(MINUTE_NS);
         }
@@ -529,7 +570,8 @@ impl Model {
         for room in self.sessions[&conn].rooms.clone() {
             self.go_out(conn, room);
         }
-        self.sessions.remove(&conn);
+        let session = self.sessions.remove(&conn).expect("the caller knows it");
+        self.closing.insert(conn, session.address);
         self.causers.remove(&conn);
     }
 

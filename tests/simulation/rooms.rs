@@ -495,10 +495,16 @@ impl Model {
         let Some(name) = filled(stanza, "name") else {
             return self.refuse(conn, "No name specified");
         };
-        let Some(content) = stanza.attribute("value") else {
-            return self.refuse(conn, "No value specified");
+        let known = self.sessions[&conn].params.iter().find(|(there, _)| there == name);
+        let told = match (stanza.attribute("value"), known.cloned()) {
+            (Some(content), _) => self.change_client_param(conn, name, content),
+            (None, Some((_, content))) => {
+                self.tell_client_param(conn, name, &content);
+                Ok(())
+            }
+            (None, None) => Err("No value specified".to_owned()),
         };
-        if let Err(why) = self.change_client_param(conn, name, content) {
+        if let Err(why) = told {
             self.refuse(conn, &why);
         }
     }

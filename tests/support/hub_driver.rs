@@ -135,6 +135,10 @@ impl HubDriver {
         for (name, client) in &self.clients {
             let stanzas = self.said.queues.remove(&client.conn).unwrap_or_default();
             let closed = self.said.closed.remove(&client.conn);
+            if closed.is_some() {
+                let gone = Input::Gone { conn: client.conn };
+                self.hub.handle(gone, self.now, &mut self.said);
+            }
             let closed = closed.map(|reason| Closed::For(words(reason)));
             all.insert(name.clone(), Heard { stanzas, closed });
         }

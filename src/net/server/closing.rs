@@ -79,13 +79,16 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Closes the sockets of the connections that are over.
+    /// Closes the sockets of the connections that are over; they count for nobody any more.
     pub(super) fn close_sockets(&mut self) {
-        for &slot in &self.gone {
-            if let Some(connection) = self.desk.connections.get_mut(slot) {
-                connection.socket = None;
-                self.starved_until = None;
-            }
+        for index in 0..self.gone.len() {
+            let Some(connection) = self.desk.connections.get_mut(self.gone[index]) else {
+                continue;
+            };
+            connection.socket = None;
+            self.starved_until = None;
+            let (conn, now) = (connection.id, self.desk.now);
+            self.hub.handle(Input::Gone { conn }, now, &mut self.desk);
         }
     }
 

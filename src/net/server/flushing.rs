@@ -22,12 +22,30 @@ impl<W: World> Server<W> {
             self.flush_one(slot);
             self.cut_off_the_fullest();
         }
+        self.clear_away_the_finished();
         // Those who broke in this flush wait for the next turn, which comes at once.
         self.desk.deliveries.restore_dirty(dirty);
         self.desk.clear_deliveries();
         self.framed.forget();
         self.wire.clear();
         self.wire.shrink_to(crate::limits::READ_BYTES_PER_TURN);
+    }
+
+    /// Connections that came to their end in this flush are closed in this turn: whoever connects
+    /// next finds their places free.
+    fn clear_away_the_finished(&mut self) {
+        let dirty = self.desk.deliveries.take_dirty();
+        for &slot in &dirty {
+            let connection = self.desk.connections.get(slot);
+            if connection.is_some_and(|connection| connection.state == State::Gone) {
+                self.flush_one(slot);
+            } else {
+                self.desk.deliveries.visited(slot);
+                self.desk.mark_dirty(slot);
+            }
+        }
+        // What is left stands in the new list.
+        self.desk.deliveries.restore_dirty(dirty);
     }
 
     fn flush_one(&mut self, slot: usize) {
