@@ -44,13 +44,14 @@ struct Operation {
 }
 
 /// Everything that is measured, whether by a clock or by counting instructions.
-const OPERATIONS: [Operation; 17] = [
+const OPERATIONS: [Operation; 18] = [
     operation("frame-whole", || framing(READ_BYTES_PER_TURN)),
     operation("frame-torn", || framing(TORN_CHUNK_BYTES)),
     operation("parse-ping", || parsing("<ping />".to_owned())),
     operation("parse-message", || parsing(message("toroom", "lobby"))),
     operation("parse-attributes", || parsing(many_attributes())),
     operation("parse-markup", || parsing(markup())),
+    operation("parse-prefixes", || parsing(prefixes())),
     operation("parse-4-kib", || parsing(format!("<m r='lobby'>{}</m>", LINE.repeat(41)))),
     operation("encode-message", encoding_of_a_message),
     operation("encode-list-100", || encoding_of_a_list(100)),
@@ -149,6 +150,11 @@ fn markup() -> String {
     "<m toroom='lobby'><font color='#336699' size=\"12\">well, <b>really</b> &lt;no&gt;</font>\
      <!-- from the old client --><br/><img src='a.png' alt=''/><![CDATA[1 < 2]]></m>"
         .to_owned()
+}
+
+/// A stanza full of names with prefixes, as long as one may be by default.
+fn prefixes() -> String {
+    format!("<m xmlns:p='urn:p' xmlns:q='urn:q'>{}</m>", "<p:x/><q:x/>".repeat(5_400))
 }
 
 fn parsing(frame: String) -> Run {

@@ -1,11 +1,14 @@
 //! Namespaces in XML 1.0: the path that only stanzas with a colon or an `xmlns` in a tag take.
 //!
 //! While the tags are read, [`Namespaces::open`] and [`Namespaces::close`] keep a log of what
-//! is declared and used. When all is read, prefixes and URIs are numbered by sorting them, and
-//! the log is played back over a table indexed by these numbers. So neither many declarations
-//! nor deep nesting costs more than a sort, and no hash has to be guarded against chosen keys.
+//! is declared and used. When all is read, the prefixes that are declared are numbered by sorting
+//! them, and the log is played back over a table indexed by these numbers; what is used is looked
+//! up among the sorted ones. So neither many declarations nor deep nesting costs more than a
+//! sort, and no hash has to be guarded against chosen keys. URIs are numbered only where two
+//! attributes of one element have the same local name.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::characters::resolve;
 use super::{AttributeSpan, Refusal, Span, uri};
@@ -15,33 +18,87 @@ const XML_URI: &str = "http://www.w3.org/XML/1998/namespace";
 /// The URI of the prefix `xmlns`, which nobody may use.
 const XMLNS_URI: &str = "http://www.w3.org/2000/xmlns/";
 
-/// A prefix is bound to the URI of this number; no frame has so many.
-const XML_NUMBER: u32 = u32::MAX;
+/// The mark of the declaration of `xml`, and the number of its URI; no frame has so many.
+const XML: u32 = u32::MAX;
 
-/// The log of one frame's namespaces.
+/// The log of one frame's namespaces, and scratch memory to play it back.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
     marks: Vec<Mark>,
+    /// The declarations, by their marks.
+    declared: Vec<Declared>,
+    /// The prefixes that are declared, each once, in the order of [`Prefix::compare`].
+    prefixes: Vec<Prefix>,
+    /// What is in force at one place of the frame.
+    scopes: Scopes,
+    /// The prefixed attributes of one element.
+    attributes: Vec<Named>,
+    /// The declarations know the numbers of their URIs.
+    uris_numbered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Mark {
-    /// A start tag; what follows belongs to it.
-    Open { depth: u32 },
-    /// It declares a prefix.
-    Declaration { prefix: Span, value: Span },
+    /// A start tag that declares a prefix or has an attribute with one; what follows belongs to it.
+    Tag { depth: u32 },
+    /// It declares a prefix; `prefix` is the number of that, once there are numbers.
+    Declaration { prefix: u32 },
     /// Its name has a prefix.
     Element { prefix: Span },
     /// It has an attribute with a prefix.
     Attribute { prefix: Span, local: Span },
+    /// A start tag of which nothing else is to be known than the prefix of its name.
+    Alone { prefix: Span },
     /// An element that declared a prefix is over.
     Close { depth: u32 },
+}
+
+/// A prefix, with its first bytes at hand: most comparisons look no further.
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    start: u64,
+    span: Span,
+}
+
+impl Prefix {
+    fn of(bytes: &[u8], span: Span) -> Self {
+        let mut start = [0; 8];
+        let name = span.of(bytes);
+        let length = name.len().min(start.len());
+        start[..length].copy_from_slice(&name[..length]);
+        Self { start: u64::from_be_bytes(start), span }
+    }
+
+    fn compare(&self, other: &Self, bytes: &[u8]) -> Ordering {
+        // No name holds a NUL, so that the bytes that are missing tell the lengths apart.
+        let by_start = self.start.cmp(&other.start);
+        by_start.then_with(|| self.span.of(bytes).cmp(other.span.of(bytes)))
+    }
+}
+
+/// A declaration.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    prefix: Prefix,
+    value: Span,
+    mark: u32,
+    /// Equal URIs have the same number, once there are numbers.
+    uri: u32,
+}
+
+/// An attribute with a prefix.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    local: Span,
+    /// The declaration of its prefix, by its mark; [`XML`] for the one of `xml`.
+    declared: u32,
 }
 
 impl Namespaces {
     /// Forgets the last frame.
     pub(super) fn clear(&mut self) {
         self.marks.clear();
+        self.declared.clear();
     }
 
     /// Whether a tag was logged.
@@ -58,13 +115,11 @@ impl Namespaces {
         name: Span,
         attributes: &[AttributeSpan],
     ) -> Result<bool, Refusal> {
-        self.marks.push(Mark::Open { depth: depth as u32 });
-        if let Some((prefix, _)) = split(bytes, name) {
-            if prefix.of(bytes) == b"xmlns" {
-                return Err(Refusal::NotXml("an element with the prefix xmlns"));
-            }
-            self.marks.push(Mark::Element { prefix });
+        let prefix = split(bytes, name).map(|(prefix, _)| prefix);
+        if prefix.is_some_and(|prefix| prefix.of(bytes) == b"xmlns") {
+            return Err(Refusal::NotXml("an element with the prefix xmlns"));
         }
+        let first = self.marks.len();
         let mut declares = false;
         for attribute in attributes {
             let Some((prefix, local)) = split(bytes, attribute.name) else {
@@ -73,17 +128,31 @@ impl Namespaces {
                 }
                 continue;
             };
+            if self.marks.len() == first {
+                self.marks.push(Mark::Tag { depth: depth as u32 });
+            }
             if prefix.of(bytes) == b"xmlns" {
                 check_declaration(local.of(bytes), attribute.value.text(bytes))?;
                 declares = true;
-                self.marks.push(Mark::Declaration { prefix: local, value: attribute.value });
+                self.declare(bytes, local, attribute.value);
             } else if attribute.name.of(bytes) == b"xml:id" {
                 return Err(Refusal::NotXml("an xml:id"));
             } else {
                 self.marks.push(Mark::Attribute { prefix, local });
             }
         }
+        if let Some(prefix) = prefix {
+            let alone = self.marks.len() == first;
+            self.marks.push(if alone { Mark::Alone { prefix } } else { Mark::Element { prefix } });
+        }
         Ok(declares)
+    }
+
+    fn declare(&mut self, bytes: &[u8], prefix: Span, value: Span) {
+        let mark = self.marks.len() as u32;
+        self.marks.push(Mark::Declaration { prefix: 0 });
+        let prefix = Prefix::of(bytes, prefix);
+        self.declared.push(Declared { prefix, value, mark, uri: 0 });
     }
 
     /// Logs that an element that declared a prefix is over.
@@ -93,94 +162,165 @@ impl Namespaces {
 
     /// Plays the log back: every prefix must be declared where it is used, and no two
     /// attributes of an element may be the same name in the same namespace.
-    pub(super) fn check(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        let prefixes: Vec<&[u8]> = self.marks.iter().map(|mark| mark.prefix().of(bytes)).collect();
-        let uris: Vec<Cow<'_, str>> = self.marks.iter().map(|mark| mark.uri(bytes)).collect();
-        let prefix_numbers = number(&prefixes);
-        let uri_numbers = number(&uris);
-        let mut scopes = Scopes { bindings: vec![None; self.marks.len()], shadowed: Vec::new() };
-        if let Some(at) = prefixes.iter().position(|&prefix| prefix == b"xml") {
-            scopes.bindings[prefix_numbers[at] as usize] = Some(XML_NUMBER);
-        }
-        let mut names = Vec::new();
-        let mut start = 0;
-        while let Some(&first) = self.marks.get(start) {
-            let length = self.marks[start + 1..]
-                .iter()
-                .take_while(|mark| !matches!(mark, Mark::Open { .. } | Mark::Close { .. }))
-                .count();
-            let tag = start + 1..start + 1 + length;
-            start = tag.end;
-            let depth = match first {
-                Mark::Close { depth } => {
-                    scopes.leave(depth);
-                    continue;
+    pub(super) fn check(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.number_prefixes(bytes);
+        let mut at = 0;
+        while let Some(&mark) = self.marks.get(at) {
+            at += 1;
+            match mark {
+                Mark::Alone { prefix } => _ = self.declaration_of(bytes, prefix)?,
+                Mark::Close { depth } => self.scopes.leave(depth),
+                Mark::Tag { depth } => {
+                    let length =
+                        self.marks[at..].iter().take_while(|mark| mark.is_of_tag()).count();
+                    self.check_tag(bytes, depth, at, at + length)?;
+                    at += length;
                 }
-                Mark::Open { depth } => depth,
-                Mark::Declaration { .. } | Mark::Element { .. } | Mark::Attribute { .. } => {
-                    continue;
-                }
-            };
-            for at in tag.clone() {
-                if matches!(self.marks[at], Mark::Declaration { .. }) {
-                    scopes.declare(depth, prefix_numbers[at], uri_numbers[at]);
-                }
-            }
-            names.clear();
-            for at in tag {
-                match self.marks[at] {
-                    Mark::Element { .. } => {
-                        scopes.uri(prefix_numbers[at])?;
-                    }
-                    Mark::Attribute { local, .. } => {
-                        names.push((scopes.uri(prefix_numbers[at])?, local.of(bytes)));
-                    }
-                    Mark::Open { .. } | Mark::Close { .. } | Mark::Declaration { .. } => {}
-                }
-            }
-            names.sort_unstable();
-            if names.windows(2).any(|pair| pair[0] == pair[1]) {
-                return Err(Refusal::NotXml("an attribute twice, under two prefixes"));
+                // They stand behind their tag.
+                Mark::Declaration { .. } | Mark::Element { .. } | Mark::Attribute { .. } => {}
             }
         }
         Ok(())
     }
-}
 
-impl Mark {
-    /// The prefix it is about; empty where there is none.
-    fn prefix(self) -> Span {
-        match self {
-            Self::Declaration { prefix, .. }
-            | Self::Element { prefix }
-            | Self::Attribute { prefix, .. } => prefix,
-            Self::Open { .. } | Self::Close { .. } => Span::default(),
+    /// Checks the tag whose marks stand there.
+    fn check_tag(
+        &mut self,
+        bytes: &[u8],
+        depth: u32,
+        start: usize,
+        end: usize,
+    ) -> Result<(), Refusal> {
+        for mark in start..end {
+            if let Mark::Declaration { prefix } = self.marks[mark] {
+                self.scopes.declare(depth, prefix, mark as u32);
+            }
+        }
+        self.attributes.clear();
+        for mark in start..end {
+            match self.marks[mark] {
+                Mark::Element { prefix } => _ = self.declaration_of(bytes, prefix)?,
+                Mark::Attribute { prefix, local } => {
+                    let declared = self.declaration_of(bytes, prefix)?;
+                    self.attributes.push(Named { local, declared });
+                }
+                Mark::Declaration { .. }
+                | Mark::Tag { .. }
+                | Mark::Alone { .. }
+                | Mark::Close { .. } => {}
+            }
+        }
+        if self.has_attribute_twice(bytes) {
+            return Err(Refusal::NotXml("an attribute twice, under two prefixes"));
+        }
+        Ok(())
+    }
+
+    /// Whether two of the element's attributes are the same name in the same namespace.
+    fn has_attribute_twice(&mut self, bytes: &[u8]) -> bool {
+        if self.attributes.len() < 2 {
+            return false;
+        }
+        self.attributes.sort_unstable_by_key(|named| named.local.of(bytes));
+        let same_local = |pair: &[Named]| pair[0].local.of(bytes) == pair[1].local.of(bytes);
+        if !self.attributes.windows(2).any(same_local) {
+            return false;
+        }
+        self.number_uris(bytes);
+        let declared = &self.declared;
+        let uri = |named: &Named| {
+            let place = declared.binary_search_by_key(&named.declared, |one| one.mark);
+            place.map_or(XML, |place| declared[place].uri)
+        };
+        let name = |named: &Named| (named.local.of(bytes), uri(named));
+        self.attributes.sort_unstable_by_key(name);
+        self.attributes.windows(2).any(|pair| name(&pair[0]) == name(&pair[1]))
+    }
+
+    /// Numbers the prefixes that are declared, in their order, and has each declaration know its
+    /// own.
+    fn number_prefixes(&mut self, bytes: &[u8]) {
+        self.prefixes.clear();
+        self.declared.sort_unstable_by(|one, other| one.prefix.compare(&other.prefix, bytes));
+        for declared in &self.declared {
+            let last = self.prefixes.last();
+            if last.is_none_or(|last| last.compare(&declared.prefix, bytes).is_ne()) {
+                self.prefixes.push(declared.prefix);
+            }
+            let prefix = self.prefixes.len() as u32 - 1;
+            self.marks[declared.mark as usize] = Mark::Declaration { prefix };
+        }
+        self.scopes.begin(self.prefixes.len());
+        // From now on they are looked for by their marks.
+        self.declared.sort_unstable_by_key(|declared| declared.mark);
+        self.uris_numbered = false;
+    }
+
+    /// Numbers the URIs that are declared, unless that is done.
+    fn number_uris(&mut self, bytes: &[u8]) {
+        if std::mem::replace(&mut self.uris_numbered, true) {
+            return;
+        }
+        let uris: Vec<Cow<'_, str>> =
+            self.declared.iter().map(|declared| resolve(declared.value.text(bytes))).collect();
+        let mut order: Vec<usize> = (0..uris.len()).collect();
+        order.sort_unstable_by_key(|&place| &uris[place]);
+        let mut number = 0;
+        for (index, &place) in order.iter().enumerate() {
+            number += u32::from(index > 0 && uris[order[index - 1]] != uris[place]);
+            self.declared[place].uri = number;
         }
     }
 
-    /// The URI it declares; empty where there is none.
-    fn uri(self, bytes: &[u8]) -> Cow<'_, str> {
+    /// The declaration of a prefix that is in force, by its mark.
+    fn declaration_of(&mut self, bytes: &[u8], prefix: Span) -> Result<u32, Refusal> {
+        let wanted = Prefix::of(bytes, prefix);
+        // Most elements have the prefix of the one before.
+        let last = self.scopes.last.and_then(|last| Some((last, self.prefixes.get(last)?)));
+        let place = match last {
+            Some((place, last)) if last.compare(&wanted, bytes).is_eq() => Some(place),
+            _ => self.prefixes.binary_search_by(|known| known.compare(&wanted, bytes)).ok(),
+        };
+        self.scopes.last = place;
+        let in_force = place.and_then(|place| self.scopes.bindings[place]);
+        in_force
+            .or_else(|| (prefix.of(bytes) == b"xml").then_some(XML))
+            .ok_or(Refusal::NotXml("a prefix that is not declared"))
+    }
+}
+
+impl Mark {
+    /// Whether it belongs to the tag before it.
+    const fn is_of_tag(self) -> bool {
         match self {
-            Self::Declaration { value, .. } => resolve(value.text(bytes)),
-            Self::Element { .. }
-            | Self::Attribute { .. }
-            | Self::Open { .. }
-            | Self::Close { .. } => Cow::Borrowed(""),
+            Self::Declaration { .. } | Self::Element { .. } | Self::Attribute { .. } => true,
+            Self::Tag { .. } | Self::Alone { .. } | Self::Close { .. } => false,
         }
     }
 }
 
 /// What each prefix means at one place of the frame, by numbers.
+#[derive(Debug, Default)]
 struct Scopes {
-    /// The URI of each prefix.
+    /// The declaration of each prefix, by its mark.
     bindings: Vec<Option<u32>>,
-    /// What the declarations in force have replaced: depth, prefix, its URI before.
+    /// What the declarations in force have replaced: depth, prefix, its declaration before.
     shadowed: Vec<(u32, u32, Option<u32>)>,
+    /// The prefix that was looked up last.
+    last: Option<usize>,
 }
 
 impl Scopes {
-    fn declare(&mut self, depth: u32, prefix: u32, uri: u32) {
-        let before = self.bindings[prefix as usize].replace(uri);
+    /// So many prefixes, none of them declared.
+    fn begin(&mut self, prefixes: usize) {
+        self.bindings.clear();
+        self.bindings.resize(prefixes, None);
+        self.shadowed.clear();
+        self.last = None;
+    }
+
+    fn declare(&mut self, depth: u32, prefix: u32, mark: u32) {
+        let before = self.bindings[prefix as usize].replace(mark);
         self.shadowed.push((depth, prefix, before));
     }
 
@@ -192,10 +332,6 @@ impl Scopes {
             self.bindings[prefix as usize] = before;
             self.shadowed.pop();
         }
-    }
-
-    fn uri(&self, prefix: u32) -> Result<u32, Refusal> {
-        self.bindings[prefix as usize].ok_or(Refusal::NotXml("a prefix that is not declared"))
     }
 }
 
@@ -224,18 +360,4 @@ fn check_uri(value: &str) -> Result<(), Refusal> {
         return Err(Refusal::NotXml("a namespace that is no plain URI"));
     }
     Ok(())
-}
-
-/// Numbers the keys so that equal ones have the same number; all are below their count.
-fn number<K: Ord>(keys: &[K]) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-    order.sort_unstable_by_key(|&index| &keys[index as usize]);
-    let mut numbers = vec![0; keys.len()];
-    let mut last = 0;
-    for pair in order.windows(2) {
-        let (before, this) = (pair[0] as usize, pair[1] as usize);
-        last += u32::from(keys[before] != keys[this]);
-        numbers[this] = last;
-    }
-    numbers
 }
