@@ -97,6 +97,24 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Bytes that may wait for a connection's own reading before nothing more is read of it. What
+    /// is then asked for is still answered: half of `backlog` is left for that, and a stanza more.
+    #[must_use]
+    pub const fn unread_bytes_max(&self) -> usize {
+        let backlog = self.backlog_bytes_max;
+        let more =
+            if self.stanza_bytes_max < backlog / 4 { self.stanza_bytes_max } else { backlog / 4 };
+        backlog / 2 - more
+    }
+
+    /// Bytes that may be queued for a connection in one turn before they are written.
+    #[must_use]
+    pub const fn share_bytes_max(&self) -> usize {
+        self.backlog_bytes_max / 4
+    }
+}
+
 /// Whether `count` is over a limit of which `0` means "none".
 #[must_use]
 pub const fn exceeds(count: usize, max: usize) -> bool {
@@ -142,13 +160,50 @@ pub const READ_BYTES_PER_TURN: usize = 65_536;
 /// of a WebSocket, 2,700 of them, take no longer than the stanzas of a turn.
 pub const TRANSPORT_READ_BYTES_PER_TURN: usize = 16_384;
 
-/// Stanzas of one connection that are handled in a turn before the next one has its go.
+/// Stanzas of one plugin that are handled in a turn.
 /// At about 1 µs a stanza it holds the others up for less than 100 µs.
 pub const STANZAS_PER_TURN: usize = 64;
 
 /// Bytes encoded in a turn before the turn stops reading and writes them out. It bounds the
 /// turn's memory whatever is asked for; the rest is handled in the next turn.
 pub const TURN_BYTES_MAX: usize = 4 * 1_048_576;
+
+/// Work of a turn, in nanoseconds as it is reckoned, before the turn stops reading; and when what
+/// it takes to write to the receivers is more than that, twice as much: a turn that has many to
+/// write to is worth more stanzas to each.
+pub const TURN_WORK_NS: u64 = 500_000;
+
+/// Connections that have their go in a turn.
+pub const CONNECTIONS_PER_TURN: usize = 512;
+
+/// Work of one connection in its go, in nanoseconds as it is reckoned, before the next one has
+/// its own: about a hundred stanzas that are answered, or what they make others receive.
+pub const SHARE_WORK_NS: i64 = 100_000;
+
+/// Of the time that goes by, so much less may each connection use up and still have its go before
+/// those that use up more: a message to 10 others each millisecond.
+pub const SHARE_RECOVERY_FACTOR: u128 = 16;
+
+/// More work than this is not held against a connection.
+pub const SHARE_OWED_NS_MAX: i64 = 64 * SHARE_WORK_NS;
+
+/// What handling a stanza takes, in nanoseconds, and each of its bytes (`cargo bench --bench
+/// micro`): 0.1 to 13 by what is in it.
+pub const STANZA_WORK_NS: u64 = 500;
+
+/// See [`STANZA_WORK_NS`].
+pub const STANZA_BYTE_WORK_NS: u64 = 4;
+
+/// What it takes to write to one connection, whatever is written: a system call.
+pub const RECEIVER_WORK_NS: u64 = 5_000;
+
+/// Bytes delivered in a turn, each stanza counted once for each receiver, before the turn stops
+/// reading: some 30 ms of the system's copying.
+pub const TURN_DELIVERED_BYTES_MAX: usize = 64 * 1_048_576;
+
+/// Pieces of stanzas that do not lie together, queued in a turn before it stops reading. Each
+/// takes 32 bytes.
+pub const TURN_PIECES_MAX: usize = 262_144;
 
 /// Connections accepted by one listener in a turn, so that a burst of connects holds nobody up.
 pub const ACCEPTS_PER_TURN: usize = 128;

@@ -2,8 +2,8 @@
 //!
 //! [`server`] has the turn of the loop, written against the traits of [`world`]; `os` is the
 //! real world, and `process` what it starts. `connection` and `outbox` are what the loop keeps of a
-//! peer, `deliveries` is what a turn has for each, `desk` takes what the hub says, `timers` has the
-//! loop's own deadlines, `backlog` adds up what waits.
+//! peer, `ready` says whose go it is, `deliveries` is what a turn has for each, `desk` takes what
+//! the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits.
 //!
 //! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
 //! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
@@ -19,6 +19,7 @@ mod pages;
 mod plugins;
 mod process;
 mod proxy;
+mod ready;
 pub(crate) use os::{listen, raise_descriptor_limit};
 pub mod server;
 mod timers;

@@ -136,12 +136,13 @@ impl House {
 fn a_turn_of_the_whole_server_allocates_nothing_and_writes_once_to_each_receiver() {
     for members in [100, 5_000] {
         let mut house = House::of(members);
-        let message = "<m toroom='R'>good morning, everybody</m>\0<m toroom='R'>and you</m>\0";
-        for speakers in [1, 64] {
+        let message = "<m toroom='R'>good morning, everybody</m>\0";
+        // What one of many says beyond its share is kept for its next go, in memory of its own.
+        for (speakers, message) in [(1, message.repeat(2)), (64, message.to_owned())] {
             // The first turn of its size may ask for memory, later ones have it.
             for round in 0..3 {
                 for speaker in 0..speakers {
-                    house.says(speaker, message);
+                    house.says(speaker, &message);
                 }
                 let before = house.calls();
                 let memory = allocation_counter::measure(|| house.turn());

@@ -29,7 +29,59 @@ impl Rate {
     }
 }
 
+/// How a bucket of bytes fills. What is taken may be more than there is: then the bucket is in
+/// debt, and nothing is taken before that is paid off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByteRate {
+    bytes_per_s: u64,
+    /// Nanoseconds for a whole bucket.
+    tolerance_ns: u64,
+}
+
+impl ByteRate {
+    /// So many bytes a second, at most `burst` of them saved up; `None` when lifted.
+    pub(super) const fn new(bytes_per_s: u64, burst: u64) -> Option<Self> {
+        if bytes_per_s == 0 || burst == 0 {
+            return None;
+        }
+        Some(Self { bytes_per_s, tolerance_ns: nanoseconds(burst, bytes_per_s) })
+    }
+
+    /// So many bytes a second, at most those of so many seconds saved up; `None` when lifted.
+    pub(super) const fn with_seconds(bytes_per_s: u64, seconds: u64) -> Option<Self> {
+        Self::new(bytes_per_s, bytes_per_s.saturating_mul(seconds))
+    }
+
+    /// The bytes of one second.
+    pub(super) const fn bytes_per_s(self) -> usize {
+        if self.bytes_per_s > usize::MAX as u64 { usize::MAX } else { self.bytes_per_s as usize }
+    }
+}
+
+/// How long so many bytes take.
+const fn nanoseconds(bytes: u64, bytes_per_s: u64) -> u64 {
+    let nanoseconds = (bytes as u128 * 1_000_000_000).div_ceil(bytes_per_s as u128);
+    if nanoseconds > u64::MAX as u128 { u64::MAX } else { nanoseconds as u64 }
+}
+
 impl Bucket {
+    /// Whether bytes may be taken; when they may not, tells when.
+    pub(super) const fn check_bytes(self, rate: ByteRate, now: Time) -> Result<(), Time> {
+        let there_at = self.full_at.0.saturating_sub(rate.tolerance_ns);
+        if there_at <= now.0 { Ok(()) } else { Err(Time(there_at)) }
+    }
+
+    /// Takes so many bytes, whether they are there or not.
+    pub(super) fn take_bytes(&mut self, rate: ByteRate, bytes: usize, now: Time) {
+        let cost_ns = nanoseconds(bytes as u64, rate.bytes_per_s);
+        self.full_at = Time(self.full_at.0.max(now.0).saturating_add(cost_ns));
+    }
+
+    /// Gives a token back that was just taken.
+    pub(super) const fn give_back(&mut self, rate: Rate) {
+        self.full_at = Time(self.full_at.0.saturating_sub(rate.interval_ns));
+    }
+
     /// Takes a token; when there is none, tells when there will be one.
     pub(super) fn take(&mut self, rate: Rate, now: Time) -> Result<(), Time> {
         self.check(rate, now)?;
@@ -72,5 +124,37 @@ mod tests {
     fn a_rate_or_a_burst_of_zero_is_no_limit() {
         assert!(Rate::new(0, 1, 5).is_none());
         assert!(Rate::new(5, 1, 0).is_none());
+        assert!(ByteRate::new(0, 5).is_none());
+        assert!(ByteRate::new(5, 0).is_none());
+    }
+
+    #[test]
+    fn bytes_are_taken_into_debt_and_then_paid_off() {
+        let rate = ByteRate::new(1_000, 5_000).unwrap();
+        let mut bucket = Bucket::default();
+        let now = Time::from_secs(7);
+        // An empty bucket still gives; what is over that is debt.
+        for _ in 0..5 {
+            assert_eq!(bucket.check_bytes(rate, now), Ok(()));
+            bucket.take_bytes(rate, 1_000, now);
+        }
+        assert_eq!(bucket.check_bytes(rate, now), Ok(()));
+        bucket.take_bytes(rate, 2_000, now);
+        let paid_at = now.plus_secs(2);
+        assert_eq!(bucket.check_bytes(rate, now), Err(paid_at));
+        assert_eq!(bucket.check_bytes(rate, Time(paid_at.0 - 1)), Err(paid_at));
+        assert_eq!(bucket.check_bytes(rate, paid_at), Ok(()));
+    }
+
+    #[test]
+    fn rates_of_bytes_keep_their_precision() {
+        let rate = ByteRate::with_seconds(3, 4).unwrap();
+        let mut bucket = Bucket::default();
+        bucket.take_bytes(rate, 13, Time(0));
+        // 4,333,333,334 ns less the four seconds of a whole bucket.
+        assert_eq!(bucket.check_bytes(rate, Time(0)), Err(Time(333_333_334)));
+        assert!(ByteRate::with_seconds(u64::MAX, 4).is_some());
+        assert_eq!(nanoseconds(u64::MAX, 1), u64::MAX);
+        assert_eq!(nanoseconds(1, u64::MAX), 1);
     }
 }

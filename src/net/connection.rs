@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::outbox::Outbox;
+use super::ready::Share;
 use super::transport::{Speaks, Transport, transport_label};
 use crate::hub::{CloseReason, ConnId, Time};
 use crate::wire::framer::Framer;
@@ -65,8 +66,12 @@ pub(super) struct Connection<S> {
     pub(super) refused_logins: u8,
     /// The log has been told that it went over a limit.
     pub(super) limit_told: bool,
-    /// On the list of those to serve.
-    pub(super) in_ready: bool,
+    /// What it has had of the loop's time, and whether it waits for more.
+    pub(super) share: Share,
+    /// The turn in which it was read last.
+    pub(super) read_in: u64,
+    /// So much waits to be read by its peer that nothing more is read of it.
+    pub(super) stuffed: bool,
 }
 
 impl<S> Connection<S> {
@@ -91,7 +96,9 @@ impl<S> Connection<S> {
             shut: false,
             refused_logins: 0,
             limit_told: false,
-            in_ready: false,
+            share: Share::default(),
+            read_in: 0,
+            stuffed: false,
         }
     }
 
@@ -123,7 +130,8 @@ impl<S> Connection<S> {
         match self.state {
             State::Open => {
                 let over = self.over().is_some();
-                self.hold == Hold::Nothing && (self.frames_held || self.readable || over)
+                let free = self.hold == Hold::Nothing && !self.stuffed;
+                free && (self.frames_held || self.readable || over)
             }
             State::Draining { .. } => self.readable,
             State::Gone => false,

@@ -13,6 +13,7 @@
 //! stanza after stanza is a run that becomes longer, without a look at the receivers.
 
 use crate::hub::{ConnId, Roster, Span};
+use crate::limits::{TURN_BYTES_MAX, TURN_DELIVERED_BYTES_MAX, TURN_PIECES_MAX};
 use crate::wire::framer::FRAME_END;
 
 /// Bytes whose memory the first logs of a turn keep for the next one, and the logs behind them;
@@ -25,6 +26,12 @@ const LOGS_KEPT: usize = 128;
 /// The same for links of chains and for runs.
 const LINKS_KEPT: usize = 16_384;
 const RUNS_KEPT: usize = 16_384;
+
+/// What it takes to queue a stanza for a receiver, and to begin a piece and to write it, in
+/// nanoseconds: `cargo bench --bench micro hub-message` and `palabre bench rude` with stanzas of
+/// two rooms by turns.
+const DELIVERY_WORK_NS: usize = 8;
+const PIECE_WORK_NS: usize = 24;
 
 /// The log of what is for nobody's room.
 const OWN_LOG: u32 = 0;
@@ -46,6 +53,15 @@ pub(super) struct Deliveries {
     log_of_room: Vec<(u32, u32)>,
     turn: u32,
     encoded_bytes: usize,
+    /// Stanzas queued, those left out that only made a run longer.
+    queued: usize,
+    /// Bytes of all stanzas queued, each counted once for each receiver.
+    delivered_bytes: usize,
+    /// A connection with more than this for it in one turn is to be written to before more is
+    /// queued.
+    share_bytes_max: usize,
+    /// There is such a connection.
+    is_overfull: bool,
     /// Where the runs of this turn end; only the last one can become longer. The first is that
     /// of those for whom nothing is queued.
     run_ends: Vec<usize>,
@@ -67,6 +83,8 @@ struct Audience {
     log: u32,
     /// How many of them take something.
     open: usize,
+    /// Bytes queued for the one with most, or more.
+    share_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +98,13 @@ struct Entry {
     occupied: bool,
     /// On the list of those to flush.
     in_dirty: bool,
-    /// The last piece: its log, where it starts, and the run with which it ends.
+    /// The last piece: its log, where it starts, and the run with which it ends. A turn's log is
+    /// far shorter than a `u32` counts.
     log: u32,
     run: u32,
-    start: usize,
+    start: u32,
+    /// Bytes of the pieces before it.
+    earlier_bytes: u32,
 }
 
 const EMPTY: Span = Span { log: OWN_LOG, start: 0, end: 0 };
@@ -100,6 +121,7 @@ const VACANT: Entry = Entry {
     log: OWN_LOG,
     run: NO_RUN,
     start: 0,
+    earlier_bytes: 0,
 };
 
 /// A piece that others follow.
@@ -118,6 +140,10 @@ impl Default for Deliveries {
             // Rooms that never had a log carry 0.
             turn: 1,
             encoded_bytes: 0,
+            queued: 0,
+            delivered_bytes: 0,
+            share_bytes_max: usize::MAX,
+            is_overfull: false,
             run_ends: vec![0],
             last_audience: None,
             entries: Vec::new(),
@@ -177,6 +203,37 @@ impl Deliveries {
         self.encoded_bytes
     }
 
+    /// Sets how many bytes may be queued for one connection before it is to be written to.
+    pub(super) const fn set_share(&mut self, bytes: usize) {
+        self.share_bytes_max = bytes;
+    }
+
+    /// Whether more is queued than one turn may hold, so that it is to be written out first.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_overfull
+            || self.encoded_bytes >= TURN_BYTES_MAX
+            || self.delivered_bytes >= TURN_DELIVERED_BYTES_MAX
+            || self.links.len() >= TURN_PIECES_MAX
+    }
+
+    /// About how long what was queued since the last flush has taken and will take, in
+    /// nanoseconds, but for what each receiver costs by itself.
+    pub(super) const fn work_ns(&self) -> u64 {
+        let by_count = self.queued * DELIVERY_WORK_NS + self.links.len() * PIECE_WORK_NS;
+        (by_count + self.encoded_bytes / 2 + self.delivered_bytes / 4) as u64
+    }
+
+    /// How many connections are to be written to.
+    pub(super) const fn receivers(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Bytes queued for a connection since the last flush.
+    pub(super) fn share_bytes(&self, slot: usize) -> usize {
+        let entry = self.entries.get(slot).unwrap_or(&VACANT);
+        entry.earlier_bytes as usize + self.run_ends[entry.run as usize] - entry.start as usize
+    }
+
     /// From now on stanzas can be queued for this connection.
     pub(super) fn open(&mut self, conn: ConnId) {
         let slot = conn.slot as usize;
@@ -200,6 +257,7 @@ impl Deliveries {
     pub(super) fn forget(&mut self, slot: usize) {
         if let Some(entry) = self.entries.get_mut(slot) {
             (entry.first, entry.newest, entry.run) = (END, END, NO_RUN);
+            (entry.start, entry.earlier_bytes) = (0, 0);
         }
         self.last_audience = None;
     }
@@ -221,7 +279,11 @@ impl Deliveries {
     /// connection is another one by now or takes nothing more.
     pub(super) fn push(&mut self, to: ConnId, span: Span) -> usize {
         let run = self.begin_run(span.end);
-        usize::from(self.queue(to, span, run))
+        let share_bytes = self.queue(to, span, run);
+        let open = usize::from(share_bytes > 0);
+        self.queued += open;
+        self.count(open, span, share_bytes);
+        open
     }
 
     /// Queues a stanza for all members of a room but one; gives how many deliveries that is.
@@ -236,15 +298,30 @@ impl Deliveries {
     /// Begins a run for all members of a room but one.
     fn push_run(&mut self, to: Roster<'_>, except: Option<ConnId>, span: Span) -> usize {
         let run = self.begin_run(span.end);
-        let mut open = 0;
+        let (mut open, mut most) = (0, 0);
         for &conn in to.members {
             if Some(conn) != except {
-                open += usize::from(self.queue(conn, span, run));
+                let share_bytes = self.queue(conn, span, run);
+                open += usize::from(share_bytes > 0);
+                most = most.max(share_bytes);
             }
         }
-        self.last_audience =
-            Some(Audience { roster_number: to.number, except, log: span.log, open });
+        let (roster_number, log, share_bytes) = (to.number, span.log, most);
+        self.last_audience = Some(Audience { roster_number, except, log, open, share_bytes });
+        self.queued += open;
+        self.count(open, span, most);
         open
+    }
+
+    /// Queues a stanza for some of a room's members; gives how many deliveries that is.
+    pub(super) fn push_some(&mut self, to: &[ConnId], span: Span) -> usize {
+        to.iter().map(|&conn| self.push(conn, span)).sum()
+    }
+
+    /// Counts a stanza for so many, for one of whom there are so many bytes by now.
+    const fn count(&mut self, open: usize, span: Span, share_bytes: usize) {
+        self.delivered_bytes += open * (span.end - span.start);
+        self.is_overfull |= share_bytes > self.share_bytes_max;
     }
 
     /// Begins a run with a stanza that ends there.
@@ -265,37 +342,42 @@ impl Deliveries {
         except: Option<ConnId>,
         span: Span,
     ) -> Option<usize> {
-        let last = self.last_audience.as_ref()?;
+        let last = self.last_audience.as_mut()?;
         let end = self.run_ends.last_mut()?;
         let goes_on = last.roster_number == to.number
             && last.except == except
             && last.log == span.log
             && *end == span.start;
-        goes_on.then(|| {
-            *end = span.end;
-            last.open
-        })
+        if !goes_on {
+            return None;
+        }
+        *end = span.end;
+        last.share_bytes += span.end - span.start;
+        let (open, share_bytes) = (last.open, last.share_bytes);
+        self.count(open, span, share_bytes);
+        Some(open)
     }
 
-    /// Queues a stanza with which this run begins; whether the connection takes it.
+    /// Queues a stanza with which this run begins; gives how many bytes that makes for the
+    /// connection, none when it takes nothing.
     #[inline]
-    fn queue(&mut self, to: ConnId, span: Span, run: u32) -> bool {
+    fn queue(&mut self, to: ConnId, span: Span, run: u32) -> usize {
         let slot = to.slot as usize;
         let Some(entry) = self.entries.get_mut(slot) else {
-            return false;
+            return 0;
         };
         if entry.generation != to.generation || to.generation == NOBODY {
-            return false;
+            return 0;
         }
         let end = self.run_ends[entry.run as usize];
         if end == span.start && entry.log == span.log && entry.run != NO_RUN {
             entry.run = run;
         } else {
-            let last = Span { log: entry.log, start: entry.start, end };
+            let last = Span { log: entry.log, start: entry.start as usize, end };
             begin_piece(entry, last, slot, &mut self.links, &mut self.dirty);
-            (entry.log, entry.start, entry.run) = (span.log, span.start, run);
+            (entry.log, entry.start, entry.run) = (span.log, span.start as u32, run);
         }
-        true
+        entry.earlier_bytes as usize + span.end - entry.start as usize
     }
 
     /// Puts a connection on the list of those to flush or to finish.
@@ -342,7 +424,10 @@ impl Deliveries {
         let entry = self.entries.get(slot).unwrap_or(&VACANT);
         let last = match entry.run {
             NO_RUN => EMPTY,
-            run => Span { log: entry.log, start: entry.start, end: self.run_ends[run as usize] },
+            run => {
+                let end = self.run_ends[run as usize];
+                Span { log: entry.log, start: entry.start as usize, end }
+            }
         };
         Pieces { logs: &self.logs, links: &self.links, next: entry.first, last }
     }
@@ -351,6 +436,7 @@ impl Deliveries {
     pub(super) fn clear(&mut self) {
         self.turn = self.turn.wrapping_add(1);
         self.encoded_bytes = 0;
+        (self.queued, self.delivered_bytes, self.is_overfull) = (0, 0, false);
         // Those behind the used ones were seen to when they were used.
         let used = std::mem::replace(&mut self.logs_used, 1) as usize;
         self.logs.truncate(LOGS_KEPT);
@@ -377,8 +463,9 @@ fn begin_piece(
     dirty: &mut Vec<usize>,
 ) {
     if entry.run != NO_RUN {
-        // A turn's stanzas are far fewer than a `u32` counts.
+        // A turn's stanzas are far fewer than a `u32` counts, and so are their bytes.
         let index = links.len() as u32;
+        entry.earlier_bytes += (last.end - last.start) as u32;
         links.push(Link { span: last, next: END });
         match links.get_mut(entry.newest as usize) {
             Some(newest) if entry.first != END => newest.next = index,

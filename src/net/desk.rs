@@ -14,7 +14,10 @@ use super::deliveries::Deliveries;
 use super::plugins::{Hook, Plugins};
 use super::timers::{Kind, Timers};
 use crate::hub::{CloseReason, ConnId, Note, Outlet, Question, RefusalReason, Roster, Span, Time};
-use crate::limits::{DRAIN_TIME_S, REFUSED_DRAIN_TIME_S, REFUSED_DRAINING_MAX, TURN_BYTES_MAX};
+use crate::limits::{
+    DRAIN_TIME_S, RECEIVER_WORK_NS, REFUSED_DRAIN_TIME_S, REFUSED_DRAINING_MAX,
+    STANZA_BYTE_WORK_NS, STANZA_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
+};
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
 use crate::wire::write::plugin;
@@ -34,6 +37,8 @@ pub(super) struct Desk<S> {
     pub(super) deliveries: Deliveries,
     /// Bytes that this turn's encoding costs beyond those of its deliveries.
     spent_bytes: usize,
+    /// What this turn's stanzas took to be read and looked at, in nanoseconds.
+    handled_ns: u64,
     pub(super) timers: Timers,
     pub(super) plugins: Plugins,
     pub(super) metrics: Metrics,
@@ -56,6 +61,7 @@ impl<S> Desk<S> {
             connections: Slab::new(),
             deliveries: Deliveries::default(),
             spent_bytes: 0,
+            handled_ns: 0,
             timers: Timers::default(),
             plugins: Plugins::default(),
             metrics: Metrics::default(),
@@ -157,14 +163,34 @@ impl<S> Desk<S> {
         }
     }
 
-    /// Whether this turn has encoded so much that the rest is for the next one.
+    /// Whether this turn has so much to do already that the rest is for the next one.
     pub(super) const fn has_enough(&self) -> bool {
-        self.deliveries.encoded_bytes().saturating_add(self.spent_bytes) >= TURN_BYTES_MAX
+        let bytes = self.deliveries.encoded_bytes().saturating_add(self.spent_bytes);
+        let twice_writing_ns = 2 * self.writing_ns();
+        let enough_ns =
+            if twice_writing_ns > TURN_WORK_NS { twice_writing_ns } else { TURN_WORK_NS };
+        self.deliveries.is_full() || bytes >= TURN_BYTES_MAX || self.work_ns() >= enough_ns
+    }
+
+    const fn writing_ns(&self) -> u64 {
+        self.deliveries.receivers() as u64 * RECEIVER_WORK_NS
+    }
+
+    /// The work of this turn so far, in nanoseconds as it is reckoned, but for what it takes to
+    /// write to each receiver: that is the same however much is written.
+    pub(super) const fn work_ns(&self) -> u64 {
+        self.handled_ns + self.deliveries.work_ns() + (self.spent_bytes / 2) as u64
+    }
+
+    /// Takes note of a stanza that was handled.
+    pub(super) const fn handled(&mut self, bytes: usize) {
+        self.handled_ns += STANZA_WORK_NS + bytes as u64 * STANZA_BYTE_WORK_NS;
     }
 
     /// Forgets the stanzas of this turn; they are written or copied out.
     pub(super) fn clear_deliveries(&mut self) {
         self.spent_bytes = 0;
+        self.handled_ns = 0;
         self.deliveries.clear();
     }
 

@@ -1,8 +1,8 @@
 //! The turn: who is read, handled, flushed, closed and admitted, in which order.
 //!
 //! 1. poll: events set flags, nothing else
-//! 2. read and handle, round robin, each connection at most one read and
-//!    [`STANZAS_PER_TURN`](crate::limits::STANZAS_PER_TURN) stanzas
+//! 2. read and handle, each connection at most one read, those who cause little work first and
+//!    the others round robin, until the turn has enough to do
 //! 3. timers, and the connections that the last turn's flush gave up
 //! 4. what the turn's changes share is encoded; closes are settled
 //! 5. flush: one system call for each connection that has something to send
@@ -21,7 +21,6 @@ mod plugins;
 mod reading;
 mod transports;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -31,6 +30,7 @@ use log::info;
 use super::connection::{Hold, State};
 use super::desk::{Desk, slow_deadline};
 use super::plugins::Running;
+use super::ready::Ready;
 use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
@@ -47,9 +47,10 @@ pub struct Server<W: World> {
     world: W,
     hub: Hub,
     desk: Desk<W::Socket>,
-    /// Those with something to read or to handle, in the order in which they have their go.
-    /// Some may be over before it comes.
-    ready: VecDeque<ConnId>,
+    /// Those with something to read or to handle.
+    ready: Ready,
+    /// The work of this turn when the present go began, in nanoseconds.
+    go_began_ns: u64,
     /// Connections that were given up while they were flushed; the hub is told in the next turn.
     given_up: Vec<(ConnId, CloseReason)>,
     /// Slots whose connections are gone, not to be given out in this turn.
@@ -112,13 +113,15 @@ impl<W: World> Server<W> {
     ) -> Self {
         let mut desk = Desk::new();
         desk.now = world.now();
+        desk.deliveries.set_share(settings.limits.share_bytes_max());
         world.set_idle_time(settings.limits.idle_time_s);
         Self {
             world,
             hub: Hub::new(settings, hash_key, unix_start_us),
             unix_start_us,
             desk,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
+            go_began_ns: 0,
             given_up: Vec::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
@@ -194,6 +197,7 @@ impl<W: World> Server<W> {
             }
         }
         let now = self.desk.now;
+        self.desk.deliveries.set_share(settings.limits.share_bytes_max());
         self.hub.handle(Input::Reload(Box::new(settings)), now, &mut self.desk);
         let checked: Vec<ConnId> = self
             .desk
@@ -260,8 +264,13 @@ impl<W: World> Server<W> {
         for (slot, connection) in &self.desk.connections {
             let id = connection.id;
             assert_eq!(id.slot as usize, slot, "{id} sits in another's slot");
-            assert_eq!(self.ready.contains(&id), connection.in_ready, "{id} in the queue");
-            assert!(connection.in_ready || !connection.has_work(), "{id} is forgotten");
+            let waits = connection.share.is_queued();
+            assert_eq!(self.ready.contains(id), waits, "{id} in the queue");
+            assert!(waits || !connection.has_work(), "{id} is forgotten");
+            let unread = connection.outbox.backlog_bytes();
+            let unread_max = self.hub.settings().limits.unread_bytes_max();
+            let stuffed = connection.state == State::Open && connection.stuffed;
+            assert!(!stuffed || unread > unread_max, "{id} is held for nothing");
             let in_dirty = self.desk.deliveries.is_dirty(slot);
             let queued = !self.desk.deliveries.pieces(slot).is_empty();
             let sendable = connection.writable && !connection.outbox.is_empty();
@@ -345,11 +354,9 @@ impl<W: World> Server<W> {
 
     fn make_ready(&mut self, slot: usize) {
         if let Some(connection) = self.desk.connections.get_mut(slot)
-            && !connection.in_ready
             && connection.has_work()
         {
-            connection.in_ready = true;
-            self.ready.push_back(connection.id);
+            self.ready.add(connection, self.desk.now);
         }
     }
 

@@ -65,10 +65,12 @@ impl Framer {
         *self = Self::new();
     }
 
+    /// Gives the memory of consumed bytes back. What is left is moved only when it is the smaller
+    /// part: whoever takes a few frames at a time does not pay for the many behind them.
     fn compact(&mut self) {
         if self.head == self.held.len() {
             self.clear();
-        } else if self.head > 0 {
+        } else if self.head > self.held.len() / 2 {
             self.held.drain(..self.head);
             self.searched -= self.head;
             self.head = 0;

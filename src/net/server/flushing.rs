@@ -85,7 +85,20 @@ impl<W: World> Server<W> {
             Flush::Broken(error) => return self.stop_writing(id, &error),
         }
         self.watch_slowness(slot);
+        self.read_again(slot);
         self.go_on_closing(slot);
+    }
+
+    /// A connection for whose reading too much waited is read again when that has become less.
+    fn read_again(&mut self, slot: usize) {
+        let unread_max = self.hub.settings().limits.unread_bytes_max();
+        if let Some(connection) = self.desk.connections.get_mut(slot)
+            && connection.stuffed
+            && connection.outbox.backlog_bytes() <= unread_max
+        {
+            connection.stuffed = false;
+            self.make_ready(slot);
+        }
     }
 
     /// Nothing more can be written to a connection. What it had sent before is still handled:
@@ -98,6 +111,7 @@ impl<W: World> Server<W> {
             Some(connection) if connection.state == State::Open => {
                 connection.broken = Some(reason_of(error));
                 connection.readable = true;
+                connection.stuffed = false;
                 self.watch_slowness(slot);
                 self.make_ready(slot);
             }

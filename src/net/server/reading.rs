@@ -1,35 +1,55 @@
-//! Reading: each of those with work has its go, one read and so many stanzas long.
+//! Reading: each of those with work has its go, one read and so much work long.
 
 use std::io;
 
 use super::{Server, is_open};
 use crate::hub::{ConnId, Input, Progress};
-use crate::limits::{READ_BYTES_PER_TURN, STANZAS_PER_TURN, TRANSPORT_READ_BYTES_PER_TURN};
+use crate::limits::{CONNECTIONS_PER_TURN, READ_BYTES_PER_TURN, TRANSPORT_READ_BYTES_PER_TURN};
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
 use crate::wire::framer::Framer;
 
 impl<W: World> Server<W> {
-    /// Each of those with work has its go, until the turn has encoded enough.
+    /// Each of those with work has its go, and those with more of it several, until the turn has
+    /// enough to do.
     pub(super) fn serve_ready(&mut self) {
-        for _ in 0..self.ready.len() {
+        let now = self.desk.now;
+        self.ready.begin_turn(&mut self.desk.connections, now);
+        for _ in 0..CONNECTIONS_PER_TURN {
             if self.desk.has_enough() {
                 break;
             }
-            let Some(id) = self.ready.pop_front() else {
+            let Some(id) = self.ready.next(&mut self.desk.connections) else {
                 break;
             };
-            if let Some(connection) = self.desk.find(id) {
-                let slot = id.slot as usize;
-                connection.in_ready = false;
-                match connection.state {
-                    State::Open => self.serve(slot),
-                    State::Draining { .. } => self.read_and_drop(slot),
-                    State::Gone => {}
-                }
-                self.make_ready(slot);
+            let slot = id.slot as usize;
+            self.go_began_ns = self.desk.work_ns();
+            match self.desk.connections[slot].state {
+                State::Open => self.serve(slot),
+                State::Draining { .. } => self.read_and_drop(slot),
+                State::Gone => {}
             }
+            self.wait_again(id);
+        }
+    }
+
+    /// A connection has had its go: where it has more work it waits for another one, in this turn
+    /// or, when it would have to be read a second time, in the next.
+    fn wait_again(&mut self, id: ConnId) {
+        let (now, turn) = (self.desk.now, self.desk.metrics.turns);
+        let work_ns = self.desk.work_ns() - self.go_began_ns;
+        let Some(connection) = self.desk.find(id) else {
+            return;
+        };
+        connection.share.spend(work_ns);
+        if !connection.has_work() {
+            return;
+        }
+        if connection.frames_held || connection.read_in != turn {
+            self.ready.add(connection, now);
+        } else {
+            self.ready.add_later(connection);
         }
     }
 
@@ -39,18 +59,21 @@ impl<W: World> Server<W> {
             return;
         };
         let id = connection.id;
-        let mut budget = STANZAS_PER_TURN;
+        let frames_before = self.desk.metrics.frames_in;
         if connection.frames_held {
-            self.handle_frames(id, &[], &mut budget);
+            self.handle_frames(id, &[]);
         }
+        let turn = self.desk.metrics.turns;
         let Some(connection) = self.desk.find(id) else {
             return;
         };
         let free = connection.state == State::Open
             && connection.hold == Hold::Nothing
+            && !connection.stuffed
             && connection.over().is_none_or(|_| connection.broken.is_some())
             && !connection.frames_held;
-        if free && connection.readable {
+        if free && connection.readable && connection.read_in != turn {
+            connection.read_in = turn;
             // Lent out, because what the hub answers changes the rest of the server.
             let mut scratch = std::mem::take(&mut self.scratch);
             let room = if connection.transport.is_some() {
@@ -64,9 +87,9 @@ impl<W: World> Server<W> {
                     let plain = connection.plain;
                     self.desk.metrics.bytes_in += count as u64;
                     if plain {
-                        self.handle_frames(id, &scratch[..count], &mut budget);
+                        self.handle_frames(id, &scratch[..count]);
                     } else {
-                        self.take_in(id, &mut scratch[..count], &mut budget);
+                        self.take_in(id, &mut scratch[..count]);
                     }
                 }
                 Err(error) => self.lose(id, &error),
@@ -74,14 +97,14 @@ impl<W: World> Server<W> {
             self.scratch = scratch;
         }
         // What the last stanzas made due is sent before the end is told: it has its own turn.
-        if budget == STANZAS_PER_TURN {
+        if self.desk.metrics.frames_in == frames_before {
             self.end_if_read_to_the_end(id);
         }
     }
 
-    /// Handles the frames that these bytes complete, as far as the budget and the hub allow.
-    /// The rest is kept.
-    pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8], budget: &mut usize) {
+    /// Handles the frames that these bytes complete, as far as the connection's share of the turn,
+    /// its own reading and the hub allow. The rest is kept.
+    pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(connection) = self.desk.find(id) else {
             return;
         };
@@ -95,6 +118,11 @@ impl<W: World> Server<W> {
         let mut hold = Hold::Nothing;
         let mut frames_held = false;
         loop {
+            if self.has_had_its_go(id) {
+                // Whether there is another frame, the next go finds out.
+                frames_held = true;
+                break;
+            }
             let frame = match cut.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -103,15 +131,11 @@ impl<W: World> Server<W> {
                     break;
                 }
             };
-            if *budget == 0 || self.desk.has_enough() {
-                cut.retract();
-                frames_held = true;
-                break;
-            }
+            let frame_bytes = frame.len();
             match self.hub.handle(Input::Frame { conn: id, frame }, now, &mut self.desk) {
                 Progress::Done => {
-                    *budget -= 1;
                     self.desk.metrics.frames_in += 1;
+                    self.desk.handled(frame_bytes);
                     if !is_open(&self.desk, id) {
                         break;
                     }
@@ -136,12 +160,27 @@ impl<W: World> Server<W> {
                 None if !fresh.is_empty() => Some(Box::new(fresh)),
                 Some(_) | None => None,
             };
-            connection.frames_held = frames_held;
+            connection.frames_held = frames_held && connection.framer.is_some();
             connection.hold = hold;
             if let Hold::Rate(time) = hold {
                 self.desk.timers.set(time, id, Kind::Resume);
             }
         }
+    }
+
+    /// Whether nothing more of a connection is handled for now: it has used up its share while
+    /// others wait, the turn has enough to do, or so much waits for its own reading that the answer
+    /// to one more request might not fit.
+    fn has_had_its_go(&mut self, id: ConnId) -> bool {
+        let work_ns = self.desk.work_ns() - self.go_began_ns;
+        let queued = self.desk.deliveries.share_bytes(id.slot as usize);
+        let unread_max = self.hub.settings().limits.unread_bytes_max();
+        let (enough, others_wait) = (self.desk.has_enough(), self.ready.has_next());
+        let Some(connection) = self.desk.find(id) else {
+            return true;
+        };
+        connection.stuffed = connection.outbox.backlog_bytes() + queued > unread_max;
+        connection.stuffed || enough || (others_wait && !connection.share.may_go_on(work_ns))
     }
 
     /// The peer's stream is at its end, or can't be answered any more, and everything before
@@ -161,9 +200,12 @@ impl<W: World> Server<W> {
 
     /// Reads what still comes on a closing connection, so that no reset eats the farewell.
     fn read_and_drop(&mut self, slot: usize) {
-        let Some(connection) = self.desk.connections.get_mut(slot) else {
+        let turn = self.desk.metrics.turns;
+        let connection = self.desk.connections.get_mut(slot);
+        let Some(connection) = connection.filter(|connection| connection.read_in != turn) else {
             return;
         };
+        connection.read_in = turn;
         match read_once(connection, &mut self.scratch) {
             Ok(_) if connection.ended => self.desk.mark_dirty(slot),
             Ok(count) => self.desk.metrics.bytes_in += count as u64,

@@ -18,7 +18,7 @@ use crate::wire::write;
 
 impl<W: World> Server<W> {
     /// Takes in bytes of a connection that has not begun with a stanza, or not yet.
-    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], budget: &mut usize) {
+    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8]) {
         let now = self.desk.now;
         let Some(connection) = self.desk.find(id) else {
             return;
@@ -26,7 +26,7 @@ impl<W: World> Server<W> {
         let peer = connection.address;
         if connection.transport.is_none() && self.front.takes_as_stanzas(bytes, peer) {
             connection.plain = true;
-            return self.handle_frames(id, bytes, budget);
+            return self.handle_frames(id, bytes);
         }
         let proxied = networks::contains(&self.front.web.trusted_proxies, peer);
         let transport =
@@ -41,7 +41,7 @@ impl<W: World> Server<W> {
         }
         self.act_on(id, received);
         if is_open(&self.desk, id) && !stanzas.is_empty() {
-            self.handle_frames(id, &stanzas, budget);
+            self.handle_frames(id, &stanzas);
         }
         stanzas.clear();
         stanzas.shrink_to(crate::limits::READ_BYTES_PER_TURN);

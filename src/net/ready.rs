@@ -1,0 +1,276 @@
+//! Who has something to be read or handled, and in which order they have their go.
+//!
+//! Flow queues as in FQ-CoDel (RFC 8290): a connection that has caused little work lately has its
+//! go before all that have caused much, and those take turns, each for so much work at a time
+//! (deficit round robin). So a polite client waits for no more than the work of one turn, however
+//! many others want more than there is; and while nobody else wants anything, one alone gets all.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use super::connection::Connection;
+use crate::hub::{ConnId, Time};
+use crate::limits::{SHARE_OWED_NS_MAX, SHARE_RECOVERY_FACTOR, SHARE_WORK_NS};
+
+/// What a connection has had of the loop's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    /// It waits for its go.
+    queued: bool,
+    /// Nanoseconds of work that it may still cause in this go; below zero it has caused more.
+    credit_ns: i64,
+    /// When the credit last recovered: it does with time.
+    recovered_at: Time,
+}
+
+impl Share {
+    /// Whether it waits for its go.
+    pub(super) const fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Whether it may go on in this go, in which it has caused so much work.
+    pub(super) const fn may_go_on(&self, work_ns: u64) -> bool {
+        self.credit_ns > 0 && self.credit_ns as u64 > work_ns
+    }
+
+    /// Takes note of work that it has caused.
+    pub(super) fn spend(&mut self, work_ns: u64) {
+        let work_ns = i64::try_from(work_ns).unwrap_or(i64::MAX);
+        self.credit_ns = self.credit_ns.saturating_sub(work_ns).max(-SHARE_OWED_NS_MAX);
+    }
+
+    fn recover(&mut self, now: Time) {
+        let gained_ns = now.since(self.recovered_at).as_nanos() / SHARE_RECOVERY_FACTOR;
+        self.add(i64::try_from(gained_ns).unwrap_or(i64::MAX));
+        self.recovered_at = now;
+    }
+
+    fn add(&mut self, work_ns: i64) {
+        self.credit_ns = self.credit_ns.saturating_add(work_ns).min(SHARE_WORK_NS);
+    }
+}
+
+/// Those who wait for their go.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// Those who have caused little work lately.
+    light: VecDeque<ConnId>,
+    /// Those who have used up their share, and take turns.
+    heavy: VecDeque<ConnId>,
+    /// Those who can do nothing more in this turn.
+    later: Vec<ConnId>,
+}
+
+impl Ready {
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.light.is_empty() && self.heavy.is_empty() && self.later.is_empty()
+    }
+
+    /// Whether somebody waits who can have a go in this turn.
+    pub(super) fn has_next(&self) -> bool {
+        !self.light.is_empty() || !self.heavy.is_empty()
+    }
+
+    /// Whether this one waits, for checks.
+    pub(super) fn contains(&self, id: ConnId) -> bool {
+        self.light.contains(&id) || self.heavy.contains(&id) || self.later.contains(&id)
+    }
+
+    /// Has a connection wait that has work, once.
+    pub(super) fn add<S>(&mut self, connection: &mut Connection<S>, now: Time) {
+        let (id, share) = (connection.id, &mut connection.share);
+        if std::mem::replace(&mut share.queued, true) {
+            return;
+        }
+        share.recover(now);
+        let queue = if share.may_go_on(0) { &mut self.light } else { &mut self.heavy };
+        queue.push_back(id);
+    }
+
+    /// Has a connection wait for the next turn.
+    pub(super) fn add_later<S>(&mut self, connection: &mut Connection<S>) {
+        if !std::mem::replace(&mut connection.share.queued, true) {
+            self.later.push(connection.id);
+        }
+    }
+
+    /// A turn begins: those who could do nothing more in the last one have their go again.
+    pub(super) fn begin_turn<S>(&mut self, connections: &mut Slab<Connection<S>>, now: Time) {
+        let mut later = std::mem::take(&mut self.later);
+        for id in later.drain(..) {
+            if let Some(connection) = find(connections, id) {
+                connection.share.queued = false;
+                self.add(connection, now);
+            }
+        }
+        self.later = later;
+    }
+
+    /// Whose go it is.
+    pub(super) fn next<S>(&mut self, connections: &mut Slab<Connection<S>>) -> Option<ConnId> {
+        while let Some(id) = self.light.pop_front() {
+            if let Some(connection) = find(connections, id) {
+                connection.share.queued = false;
+                return Some(id);
+            }
+        }
+        while let Some(id) = self.heavy.pop_front() {
+            let Some(connection) = find(connections, id) else {
+                continue;
+            };
+            connection.share.add(SHARE_WORK_NS);
+            if connection.share.may_go_on(0) {
+                connection.share.queued = false;
+                return Some(id);
+            }
+            self.heavy.push_back(id);
+        }
+        None
+    }
+}
+
+/// The connection of this very id; some that wait are gone before their go comes.
+fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {
+    connections.get_mut(id.slot as usize).filter(|connection| connection.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const START: Time = Time::from_secs(1_000);
+
+    struct Crowd {
+        connections: Slab<Connection<()>>,
+        ready: Ready,
+    }
+
+    impl Crowd {
+        fn of(count: u32) -> Self {
+            let mut connections = Slab::new();
+            for slot in 0..count {
+                let id = ConnId { slot, generation: 1 };
+                let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                connections.insert(Connection::new(id, address, ()));
+            }
+            Self { connections, ready: Ready::default() }
+        }
+
+        fn add(&mut self, slot: usize, now: Time) {
+            self.ready.add(&mut self.connections[slot], now);
+        }
+
+        fn next(&mut self) -> Option<usize> {
+            self.ready.next(&mut self.connections).map(|id| id.slot as usize)
+        }
+
+        /// The next one has its go and causes so much work; whose go it was.
+        fn go(&mut self, work_ns: i64) -> usize {
+            let slot = self.next().expect("somebody waits");
+            self.connections[slot].share.spend(work_ns.unsigned_abs());
+            slot
+        }
+    }
+
+    #[test]
+    fn whoever_has_caused_little_work_comes_before_those_who_have_caused_much() {
+        let mut crowd = Crowd::of(4);
+        for slot in 0..3 {
+            crowd.add(slot, START);
+        }
+        for slot in 0..3 {
+            assert_eq!(crowd.go(SHARE_WORK_NS), slot);
+            crowd.add(slot, START);
+        }
+        crowd.add(3, START);
+        assert_eq!(crowd.go(1_000), 3);
+        for slot in [0, 1, 2] {
+            assert_eq!(crowd.go(SHARE_WORK_NS), slot);
+        }
+        assert_eq!(crowd.next(), None);
+    }
+
+    #[test]
+    fn those_who_cause_much_work_get_equal_parts_of_it() {
+        let mut crowd = Crowd::of(2);
+        let mut work = [0; 2];
+        // The one's stanzas cost five times what the other's do.
+        for _ in 0..600 {
+            (0..2).for_each(|slot| crowd.add(slot, START));
+            let slot = crowd.next().unwrap();
+            let cost = [SHARE_WORK_NS, 5 * SHARE_WORK_NS][slot];
+            crowd.connections[slot].share.spend(cost.unsigned_abs());
+            work[slot] += cost;
+        }
+        let ratio = work[0] as f64 / work[1] as f64;
+        assert!((0.95..1.05).contains(&ratio), "{work:?}");
+    }
+
+    #[test]
+    fn a_share_recovers_with_time() {
+        let mut crowd = Crowd::of(2);
+        crowd.add(0, START);
+        crowd.go(3 * SHARE_WORK_NS);
+        // Two shares are owed, and one nanosecond more is credit.
+        let owed_ns = 2 * SHARE_WORK_NS.unsigned_abs() * SHARE_RECOVERY_FACTOR as u64;
+        for (after_ns, first) in [(owed_ns, 1), (owed_ns + SHARE_RECOVERY_FACTOR as u64, 0)] {
+            let mut crowd = Crowd::of(2);
+            crowd.add(0, START);
+            crowd.go(3 * SHARE_WORK_NS);
+            let now = Time(START.0 + after_ns);
+            crowd.add(0, now);
+            crowd.add(1, now);
+            assert_eq!(crowd.next(), Some(first));
+        }
+    }
+
+    #[test]
+    fn one_alone_gets_all() {
+        let mut crowd = Crowd::of(1);
+        for _ in 0..100 {
+            crowd.add(0, START);
+            assert_eq!(crowd.go(i64::MAX), 0);
+        }
+    }
+
+    #[test]
+    fn a_successor_in_the_same_slot_has_no_go_of_its_predecessor() {
+        let mut crowd = Crowd::of(1);
+        for owes in [false, true] {
+            if owes {
+                crowd.connections[0].share.spend(u64::MAX);
+            }
+            crowd.add(0, START);
+            let before = crowd.connections.remove(0);
+            let id = ConnId { slot: 0, generation: before.id.generation + 1 };
+            crowd.connections.insert(Connection::new(id, before.address, ()));
+            assert_eq!(crowd.next(), None);
+            crowd.add(0, START);
+            assert_eq!(crowd.next(), Some(0));
+            assert_eq!(crowd.next(), None);
+        }
+    }
+
+    #[test]
+    fn whoever_can_do_no_more_in_a_turn_waits_for_the_next() {
+        let mut crowd = Crowd::of(2);
+        crowd.add(0, START);
+        assert_eq!(crowd.next(), Some(0));
+        crowd.ready.add_later(&mut crowd.connections[0]);
+        // It waits already.
+        crowd.add(0, START);
+        assert_eq!(crowd.next(), None);
+        assert!(!crowd.ready.is_empty());
+        crowd.ready.begin_turn(&mut crowd.connections, START);
+        assert_eq!(crowd.next(), Some(0));
+        crowd.ready.add_later(&mut crowd.connections[0]);
+        crowd.connections.remove(0);
+        crowd.ready.begin_turn(&mut crowd.connections, START);
+        assert!(crowd.ready.is_empty());
+    }
+}
