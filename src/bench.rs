@@ -186,7 +186,8 @@ impl fmt::Display for Fault {
             Self::Refused { text } => write!(
                 f,
                 "the server answered {text}; is one of its limits in the way ([limits] of its \
-                 configuration: stanzarate = 0, sessions, sessionsperaddress)?"
+                 configuration: stanzarate = 0, byterate = 0, listrate = 0, sessions, \
+                 sessionsperaddress)?"
             ),
             Self::Closed { who } => write!(f, "the server closed connection {who}"),
             Self::Transport { what } => f.write_str(what),

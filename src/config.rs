@@ -653,6 +653,18 @@ impl Draft {
             self.wrong("limits", "backlogtotal", total, format!("at least backlog, {backlog}"));
         }
         self.values.limits.backlog_total_bytes_max = total.max(backlog);
+        let (list, quarter) = (self.values.limits.list_bytes_max, backlog / 4);
+        if list != quarter && !self.follow("limits", "listbytes", "backlog") && list > quarter {
+            self.wrong(
+                "limits",
+                "listbytes",
+                list,
+                format!("at most a quarter of backlog, {quarter}"),
+            );
+        }
+        if list > quarter || !matches!(self.origin("limits", "listbytes"), Origin::Line(_)) {
+            self.values.limits.list_bytes_max = quarter;
+        }
 
         let listen = resolve(&self.values);
         if let Some(port) = self.values.policy_port.filter(|port| *port != 0)
@@ -743,6 +755,10 @@ impl Draft {
             *origin = Origin::Follows(to);
         }
         free
+    }
+
+    fn origin(&self, section: &str, key: &str) -> &Origin {
+        &self.origins[keys::index(section, key)]
     }
 
     fn wrong(&mut self, section: &str, key: &str, found: impl fmt::Display, needs: String) {

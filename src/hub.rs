@@ -8,11 +8,13 @@
 //! [`command`] finds its verb, and one of `login`, `membership`, `param`, `message` and `root`
 //! does what it asks. What plugins want comes by [`Hub::order`] and [`Hub::tell`]: `plugin` has
 //! the words for it, `orders` does it. `room` and `session` hold the tables, `pending` the lists
-//! that the changes of a turn share, `list` how they are written when they become long, `nick`
-//! the rules for names, `rate` the token buckets.
+//! that the changes of a turn share, `list` how they are written when they become long, `slow` how
+//! they are sent when they cost much, `later` what is told later, `throttle` who has to wait before
+//! more of it is done, `nick` the rules for names, `rate` the token buckets.
 
 pub mod command;
 mod hash;
+mod later;
 mod list;
 mod login;
 mod membership;
@@ -27,20 +29,23 @@ mod reason;
 mod room;
 mod root;
 mod session;
+mod slow;
+mod throttle;
 mod types;
 
 use core::net::IpAddr;
 
+use self::later::Later;
 pub use self::nick::comparison_key;
 use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
 };
-use self::rate::Rate;
+use self::rate::{ByteRate, Rate};
 use self::reason::Refused;
 pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
-use self::session::{Admission, Login, Sessions, stanza_rate};
+use self::session::{Admission, Login, Sessions, byte_rate, list_rate, stanza_rate};
 pub use self::types::{
     ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
     Roster, Settings, Span, Time,
@@ -58,6 +63,8 @@ pub struct Hub {
     asks: u64,
     /// What the settings allow each session; found out once, for it takes a division.
     stanza_rate: Option<Rate>,
+    byte_rate: Option<ByteRate>,
+    list_rate: Option<ByteRate>,
     /// Boxed, so that lending it to a stanza moves a pointer; `None` only meanwhile.
     parser: Option<Box<Parser>>,
     sessions: Sessions,
@@ -65,6 +72,18 @@ pub struct Hub {
     /// What the params of all rooms and sessions count for in `limits.paramstotal`.
     params_total_bytes: usize,
     pending: Pending,
+    /// What is told later, because it costs much.
+    later: Later,
+    /// Bytes that the stanza at hand has had others told, each message counted once.
+    caused_bytes: usize,
+    /// The stanza at hand has done nothing: it is to be offered again then.
+    held_until: Option<Time>,
+    /// Sessions whose reader does not keep up.
+    readers_behind: usize,
+    /// Counts the turns.
+    turn: u64,
+    /// Some room has been told so much in this turn that the rest waits for the next one.
+    some_room_is_full: bool,
     /// The time of the input at hand.
     now: Time,
     unix_start_us: u64,
@@ -79,6 +98,8 @@ impl Hub {
         sessions.allow_nick_bytes(settings.limits.nick_bytes_max);
         Self {
             stanza_rate: stanza_rate(&settings.limits),
+            byte_rate: byte_rate(&settings.limits),
+            list_rate: list_rate(&settings.limits),
             settings,
             registered: Registered::default(),
             asks: 0,
@@ -87,6 +108,12 @@ impl Hub {
             rooms: Rooms::new(hash_key),
             params_total_bytes: 0,
             pending: Pending::new(),
+            later: Later::default(),
+            caused_bytes: 0,
+            held_until: None,
+            readers_behind: 0,
+            turn: 0,
+            some_room_is_full: false,
             now: Time::default(),
             unix_start_us,
         }
@@ -102,9 +129,17 @@ impl Hub {
             Input::FrameTooLarge { conn } => self.frame_too_large(conn, out),
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
             Input::Gone { conn } => self.sessions.connection_gone(conn),
+            Input::Behind { conn, behind } => self.set_behind(conn, behind),
             Input::Verdict { conn, ask, verdict } => self.decide(conn, ask, verdict, out),
-            Input::Tick => self.close_late_logins(out),
-            Input::TurnEnd => self.send_due(out),
+            Input::Tick => {
+                self.close_late_logins(out);
+                self.tell_later(out);
+            }
+            Input::TurnEnd => {
+                self.send_due(out);
+                self.turn += 1;
+                self.some_room_is_full = false;
+            }
             Input::Reload(settings) => self.reload(*settings),
             Input::Registered(registered) => self.registered = *registered,
             Input::Shutdown => self.shut_down(out),
@@ -145,7 +180,7 @@ impl Hub {
     /// When the hub wants an [`Input::Tick`], if it waits for a time at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.login_deadline()
+        [self.login_deadline(), self.later.next()].into_iter().flatten().min()
     }
 
     /// What plugins have registered, as it was told last.
@@ -184,6 +219,8 @@ impl Hub {
 
     fn reload(&mut self, settings: Settings) {
         self.stanza_rate = stanza_rate(&settings.limits);
+        self.byte_rate = byte_rate(&settings.limits);
+        self.list_rate = list_rate(&settings.limits);
         self.sessions.allow_nick_bytes(settings.limits.nick_bytes_max);
         self.settings = settings;
     }
@@ -244,6 +281,14 @@ impl Hub {
         if matches!(session.login, Login::Waiting { .. }) {
             return Progress::Wait;
         }
+        if session.may_have_to_wait(self.byte_rate, self.list_rate, self.now)
+            && let Some(time) = self.held_back_until(conn, out)
+        {
+            return Progress::Later(time);
+        }
+        let Some(session) = self.sessions.find_mut(conn) else {
+            return Progress::Done;
+        };
         match session.admit(self.stanza_rate, self.now) {
             Admission::Now => {}
             Admission::Later(time) => return Progress::Later(time),
@@ -259,7 +304,10 @@ impl Hub {
             }
         }
         let policy_only = session.door == Door::Policy;
+        let (before, has_waited) = (session.bytes, session.held_back().is_some());
+        session.charge_bytes(self.byte_rate, frame.len() + 1, self.now);
         self.send_due_before(conn, out);
+        self.caused_bytes = 0;
         // The stanza borrows the parser while the hub changes.
         let mut parser = self.parser.take().unwrap_or_default();
         match &parser.parse(frame, &self.settings.limits) {
@@ -277,7 +325,24 @@ impl Hub {
             Ok(_) | Err(_) => self.close(conn, CloseReason::PolicyOnly, out),
         }
         self.parser = Some(parser);
-        Progress::Done
+        match self.held_until.take() {
+            Some(time) => {
+                if let Some(session) = self.sessions.find_mut(conn) {
+                    session.take_back(self.stanza_rate);
+                    session.bytes = before;
+                }
+                Progress::Later(time)
+            }
+            None => {
+                if self.caused_bytes > frame.len() {
+                    self.charge_bytes(conn, self.caused_bytes - frame.len() - 1);
+                }
+                if has_waited && let Some(session) = self.sessions.find_mut(conn) {
+                    session.flow_mut().held_back = None;
+                }
+                Progress::Done
+            }
+        }
     }
 
     fn is_policy_only(&self, conn: ConnId) -> bool {
@@ -295,12 +360,19 @@ impl Hub {
         );
     }
 
-    /// Sends one session an answer of its own.
-    fn answer(&self, conn: ConnId, out: &mut impl Outlet, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.sessions.find(conn).is_some() {
-            let message = out.encode(write);
-            out.push(conn, message);
+    /// Sends one session an answer of its own; gives how many bytes it has.
+    fn answer(
+        &self,
+        conn: ConnId,
+        out: &mut impl Outlet,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        if self.sessions.find(conn).is_none() {
+            return 0;
         }
+        let message = out.encode(write);
+        out.push(conn, message);
+        message.bytes()
     }
 
     fn refuse(&self, conn: ConnId, reason: RefusalReason, error: &str, out: &mut impl Outlet) {
@@ -347,6 +419,7 @@ impl Hub {
             return;
         };
         self.params_total_bytes -= session.params().counted_bytes();
+        self.readers_behind -= usize::from(session.is_waited_for());
         if session.login == Login::Done {
             out.note(Note::LoggedOut { conn, nick: &session.nick });
         }
@@ -381,6 +454,15 @@ impl Hub {
         let of_sessions = self.sessions.iter().map(|session| session.params().counted_bytes());
         let total: usize = of_rooms.chain(of_sessions).sum();
         assert_eq!(self.params_total_bytes, total, "params in all");
+        let is_behind = |conn: &&ConnId| {
+            self.sessions.find(**conn).is_some_and(|session| session.is_waited_for())
+        };
+        for room in self.rooms.iter() {
+            let behind = room.members.iter().filter(is_behind).count();
+            assert_eq!(room.behind, behind, "members of {} who don't keep up", room.name);
+        }
+        let behind = self.sessions.iter().filter(|session| session.is_waited_for()).count();
+        assert_eq!(self.readers_behind, behind, "those who don't keep up");
     }
 }
 

@@ -98,6 +98,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Bytes that wait for a reader that does not keep up, and for one that does again: a part of
+    /// `backlogsoft`, so that those who talk are held back before it is cut off.
+    #[must_use]
+    pub const fn behind_bytes(&self) -> (usize, usize) {
+        (self.backlog_soft_bytes_max / 2, self.backlog_soft_bytes_max / 4)
+    }
+
     /// Bytes that may wait for a connection's own reading before nothing more is read of it. What
     /// is then asked for is still answered: half of `backlog` is left for that, and a stanza more.
     #[must_use]
@@ -128,6 +135,24 @@ pub const FULL_ROSTER_MEMBERS: usize = 200;
 /// What a param takes beside its name and value: two allocations, and its place in the list of its
 /// owner (measured with 64 empty params in each of 10,000 rooms).
 pub const PARAM_BYTES_MORE: usize = 96;
+
+/// Rooms that may list one room as a child room: each of them tells its members when that one
+/// changes.
+pub const LISTERS_MAX: usize = 64;
+
+/// Lists of child rooms that are looked through to find out whether one more would form a cycle or
+/// nest too deep: a tenth of a millisecond.
+pub const LISTS_LOOKED_AT_MAX: usize = 16_384;
+
+/// Seconds of `listrate` that a room or a client may use up at once.
+pub const LIST_BURST_S: u64 = 4;
+
+/// A sender is held back while most of those who are to receive what it says don't keep up, but no
+/// stanza is for longer than this, and no reader is waited for longer.
+pub const HELD_BACK_TIME_S: u64 = 5;
+
+/// How often it is looked whether they do again, in milliseconds.
+pub const HELD_BACK_LOOK_MS: u64 = 10;
 
 /// How long a reader may stay above `backlogsoft` (PROTOCOL.md section 11).
 pub const BACKLOG_SOFT_TIME_S: u64 = 10;
@@ -178,14 +203,14 @@ pub const CONNECTIONS_PER_TURN: usize = 512;
 
 /// Work of one connection in its go, in nanoseconds as it is reckoned, before the next one has
 /// its own: about a hundred stanzas that are answered, or what they make others receive.
-pub const SHARE_WORK_NS: i64 = 100_000;
+pub const SHARE_WORK_NS: i64 = 20_000;
 
 /// Of the time that goes by, so much less may each connection use up and still have its go before
 /// those that use up more: a message to 10 others each millisecond.
 pub const SHARE_RECOVERY_FACTOR: u128 = 16;
 
 /// More work than this is not held against a connection.
-pub const SHARE_OWED_NS_MAX: i64 = 64 * SHARE_WORK_NS;
+pub const SHARE_OWED_NS_MAX: i64 = 320 * SHARE_WORK_NS;
 
 /// What handling a stanza takes, in nanoseconds, and each of its bytes (`cargo bench --bench
 /// micro`): 0.1 to 13 by what is in it.

@@ -209,7 +209,7 @@ const HASH: &str =
     "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 53] = [
+const GOOD: [(&str, &str, &[&str]); 58] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -262,6 +262,7 @@ const GOOD: [(&str, &str, &[&str]); 53] = [
     ("limits", "roombytes", &["1", "128"]),
     ("limits", "params", &["0", "64"]),
     ("limits", "parambytes", &["1", "4096"]),
+    ("limits", "paramstotal", &["1", "67108864"]),
     ("limits", "roomsperclient", &["0", "64"]),
     ("limits", "rooms", &["0", "65536"]),
     ("limits", "roomdepth", &["0", "8"]),
@@ -271,10 +272,14 @@ const GOOD: [(&str, &str, &[&str]); 53] = [
     ("limits", "idletime", &["0", "300"]),
     ("limits", "stanzarate", &["0", "200"]),
     ("limits", "stanzaburst", &["0", "1000"]),
+    ("limits", "byterate", &["0", "1", "262144"]),
+    ("limits", "byteburst", &["0", "1", "1048576"]),
     ("limits", "failedlogins", &["0", "20"]),
     ("limits", "backlog", &["65536", "1048576", "1099511627776"]),
     ("limits", "backlogsoft", &["1", "1048576"]),
     ("limits", "backlogtotal", &["1048576", "1099511627776"]),
+    ("limits", "listbytes", &["64", "262144"]),
+    ("limits", "listrate", &["0", "4194304"]),
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
@@ -462,10 +467,19 @@ fn limits_are_checked_against_each_other() {
         "backlogtotal = 1000",
         "[limits] backlogtotal: found 1000, needs at least backlog, 1048576",
     );
+    wrong(
+        "listbytes = 262145",
+        "[limits] listbytes: found 262145, needs at most a quarter of backlog, 262144",
+    );
 
     // What is not in the file follows what is.
     let limits = good("[limits]\nbacklog = 65536\n").settings.limits;
     assert_eq!((limits.backlog_soft_bytes_max, limits.backlog_bytes_max), (65_536, 65_536));
+    assert_eq!(limits.list_bytes_max, 16_384);
+    let limits = good("[limits]\nbacklog = 4194304\n").settings.limits;
+    assert_eq!(limits.list_bytes_max, 1_048_576);
+    let limits = good("[limits]\nbacklog = 4194304\nlistbytes = 300000\n").settings.limits;
+    assert_eq!(limits.list_bytes_max, 300_000);
     let limits = good("[limits]\nstanzabytes = 1000000000\n").settings.limits;
     assert_eq!(
         (limits.backlog_bytes_max, limits.backlog_total_bytes_max),

@@ -1,5 +1,7 @@
 //! Each row of PROTOCOL.md section 11 that the hub owns: at the bound, and one past it.
 
+#[path = "limits/rates.rs"]
+mod rates;
 #[path = "simulation/recorder.rs"]
 mod recorder;
 
@@ -608,8 +610,8 @@ fn refused_authentications_are_failed_logins() {
 }
 
 #[test]
-fn an_answer_larger_than_the_backlog_goes_without_params_or_is_replaced() {
-    let mut server = Server::new(Limits { backlog_bytes_max: 2_000, ..Limits::default() });
+fn an_answer_larger_than_listbytes_goes_without_params_or_is_replaced() {
+    let mut server = Server::new(Limits { list_bytes_max: 2_000, ..Limits::default() });
     let conn = server.log_in("a");
     let mut rooms = "<rooms nb='0'>\n</rooms>".to_owned();
     for room in 0.. {
@@ -735,6 +737,8 @@ fn zero_lifts_rates_times_and_counts() {
         sessions_per_address_max: 0,
         login_time_s: 0,
         stanza_rate_per_s: 0,
+        byte_rate_per_s: 0,
+        list_rate_per_s: 0,
         failed_logins_per_minute: 0,
         ..Limits::default()
     };

@@ -210,7 +210,7 @@ fn the_latencies_are_plotted_where_asked_for() {
 
 #[test]
 fn a_server_that_runs_already_is_measured_with_its_processor_time() {
-    let server = Server::start("[limits]\nstanzarate = 0\n");
+    let server = Server::start("[limits]\nstanzarate = 0\nbyterate = 0\n");
     let (json, _) = found(&["fanout", "--members", "3", "--connect", &server.1]);
     assert!(json["servers"][0]["rounds"][0]["processor_seconds"].is_number(), "{json}");
 }
@@ -224,7 +224,7 @@ fn any_certificate_of_a_server_that_runs_already_is_taken() {
     std::fs::write(&certificate, own.cert.pem()).expect("a file");
     std::fs::write(&key, own.signing_key.serialize_pem()).expect("a file");
     let server = Server::start(&format!(
-        "[limits]\nstanzarate = 0\n[tls]\ncertificate = {}\nkey = {}\n",
+        "[limits]\nstanzarate = 0\nbyterate = 0\n[tls]\ncertificate = {}\nkey = {}\n",
         certificate.display(),
         key.display()
     ));

@@ -17,6 +17,8 @@ mod closing;
 mod crowd;
 #[path = "loop/house.rs"]
 mod house;
+#[path = "loop/keeping_up.rs"]
+mod keeping_up;
 #[path = "loop/limits.rs"]
 mod limits;
 #[path = "loop/order.rs"]

@@ -22,6 +22,8 @@ mod nicks;
 mod orders;
 #[path = "simulation/random.rs"]
 mod random;
+#[path = "simulation/rates.rs"]
+mod rates;
 #[path = "simulation/recorder.rs"]
 mod recorder;
 #[path = "simulation/rooms.rs"]
@@ -84,8 +86,10 @@ const MET: &[&str] = &[
     "Stanza too large (limit  bytes)",
     "Stanzas named error are the server's own and can't be relayed",
     "This is not a valid XML string",
+    "Too many bytes (limit  per second)",
     "Too many failed logins (limit  per minute)",
     "Too many params (limit )",
+    "Too many params on this server (limit  bytes)",
     "Too many rooms (limit )",
     "Too many sessions (limit )",
     "Too many sessions from your address (limit )",

@@ -215,6 +215,16 @@ impl Drop for Host {
     }
 }
 
+/// What lifts the limits that a load would meet: it sends as fast as it can, and joins rooms of
+/// thousands, whose lists are long. An older build does not know all of them.
+const UNLIMITED: &[&str] = &[
+    "stanzarate = 0\n",
+    "byterate = 0\n",
+    "listrate = 0\n",
+    "backlog = 4194304\n",
+    "listbytes = 1048576\n",
+];
+
 /// The text of the configuration, which stands in this folder; the files that it names are
 /// written.
 ///
@@ -223,10 +233,19 @@ impl Drop for Host {
 fn configuration(folder: &Path, kind: &Kind, identity: Option<&Identity>) -> Result<String, Fault> {
     let fault = |source| Fault::system("write what the server is to read", source);
     let limits = match kind {
-        Kind::Server { unlimited: true } | Kind::Build(_) => "stanzarate = 0\n",
+        Kind::Server { unlimited: true } => UNLIMITED.concat(),
+        Kind::Build(program) => {
+            let keys = Command::new(program).args(["check", "--keys"]).output().map_err(fault)?;
+            let keys = String::from_utf8_lossy(&keys.stdout).into_owned();
+            let is_known = |line: &&&str| {
+                let key = line.split(' ').next().unwrap_or_default();
+                keys.contains(&format!("`[limits] {key}`"))
+            };
+            UNLIMITED.iter().filter(is_known).copied().collect()
+        }
         // A wrong password now and then is part of the load.
-        Kind::Accounts(_) => "failedlogins = 0\n",
-        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => "",
+        Kind::Accounts(_) => "failedlogins = 0\n".to_owned(),
+        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => String::new(),
     };
     let path = |name: &str| folder.join(name).display().to_string();
     let mut text = format!("[logging]\nlogfile = {}\n[limits]\n{limits}", path("palabre.log"));

@@ -487,6 +487,8 @@ pub(super) static KEYS: &[Key] = keys![
         "of a client or a room; 0: no limit";
     "limits" "parambytes" Kind::Bytes(|v| &mut v.limits.param_bytes_max, 1), "bytes",
         "one param's value";
+    "limits" "paramstotal" Kind::Bytes(|v| &mut v.limits.params_total_bytes_max, 1), "bytes",
+        "of all params of all rooms and clients, and 96 more for each";
     "limits" "roomsperclient" Kind::Count(|v| &mut v.limits.rooms_per_client_max), "rooms",
         "that one client is in; 0: no limit";
     "limits" "rooms" Kind::Count(|v| &mut v.limits.rooms_max), "rooms",
@@ -494,9 +496,9 @@ pub(super) static KEYS: &[Key] = keys![
     "limits" "roomdepth" Kind::Count(|v| &mut v.limits.room_depth_max), "levels",
         "child rooms within child rooms; 0: no limit";
     "limits" "sessions" Kind::Count(|v| &mut v.limits.sessions_max), "sessions",
-        "open at once; 0: what the descriptor limit allows";
+        "open at once, closing ones too; 0: what the descriptor limit allows";
     "limits" "sessionsperaddress" Kind::Count(|v| &mut v.limits.sessions_per_address_max), "sessions",
-        "from one address, loopback exempt; 0: no limit";
+        "from one address, closing ones too, IPv6 by its /64, loopback exempt; 0: no limit";
     "limits" "logintime" Kind::Rate(|v| &mut v.limits.login_time_s), "seconds",
         "from accept to login; 0: no limit";
     "limits" "idletime" Kind::IdleTime, "seconds",
@@ -505,14 +507,22 @@ pub(super) static KEYS: &[Key] = keys![
         "stanzas of one client; 0: no limit";
     "limits" "stanzaburst" Kind::Rate(|v| &mut v.limits.stanza_burst), "stanzas",
         "that may come at once before the rate counts; 0: no limit";
+    "limits" "byterate" Kind::Rate(|v| &mut v.limits.byte_rate_per_s), "bytes a second",
+        "of one client, what it has others told counting where that is more; beyond it the client is read later; 0: no limit";
+    "limits" "byteburst" Kind::Rate(|v| &mut v.limits.byte_burst), "bytes",
+        "that may come at once before the rate counts; 0: no limit";
     "limits" "failedlogins" Kind::Rate(|v| &mut v.limits.failed_logins_per_minute), "per minute",
-        "failed authentications and wrong root passwords of one address; 0: no limit";
+        "failed authentications and wrong root passwords of one address, IPv6 by its /64; 0: no limit";
     "limits" "backlog" Kind::Bytes(|v| &mut v.limits.backlog_bytes_max, STANZA_BYTES_MIN), "bytes",
         "waiting for one slow reader; at least stanzabytes";
     "limits" "backlogsoft" Kind::Bytes(|v| &mut v.limits.backlog_soft_bytes_max, 1), "bytes",
         "waiting for one slow reader for 10 s; at most backlog";
     "limits" "backlogtotal" Kind::Bytes(|v| &mut v.limits.backlog_total_bytes_max, STANZA_BYTES_MIN), "bytes",
         "waiting for all readers; at least backlog";
+    "limits" "listbytes" Kind::Bytes(|v| &mut v.limits.list_bytes_max, STANZA_BYTES_MIN), "bytes",
+        "of one list: clients, child rooms, rooms; a longer one goes without params, or an error in its place; at most a quarter of backlog, which is the default";
+    "limits" "listrate" Kind::Rate(|v| &mut v.limits.list_rate_per_s), "bytes a second",
+        "of lists that one room has its members told, once for each, or that one client asks for; beyond it they come later; 0: no limit";
 ];
 
 /// The index of a key, whatever its case.

@@ -323,13 +323,7 @@ impl Hub {
                 self.refuse(conn, RefusalReason::NotLoggedIn, "You must login first", out);
             }
             Some(_) => self.refuse(conn, RefusalReason::WrongState, "Not a known node", out),
-            None => {
-                let registered = self.registered.names.contains(stanza.name());
-                if registered && let Some(session) = self.sessions.find(conn) {
-                    out.registered(conn, &session.nick, stanza.name(), stanza.element());
-                }
-                self.relay(&request, registered, out);
-            }
+            None => self.relay(&request, out),
         }
     }
 

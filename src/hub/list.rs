@@ -1,15 +1,13 @@
-//! Lists that may become long, and what is done about it: one that would by itself fill its
-//! reader's backlog is written without its params, and if that is not enough an error stands
+//! Lists that may become long, and what is done about it: one that is longer than
+//! `limits.listbytes` is written without its params, and if that is not enough an error stands
 //! in for it. Nobody's params take a list from everybody.
 
 use super::Hub;
 use super::reason::RefusalReason;
 use super::room::RoomKey;
-use super::types::{ConnId, Note, Outlet};
+use super::slow::ListKind;
+use super::types::{ConnId, Note, Outlet, Span};
 use crate::wire::write;
-
-/// About what a name and its markup come to in a list.
-const ENTRY_BYTES: usize = 64;
 
 /// Says whether what a buffer holds may still become longer.
 pub(super) type Fits<'a> = &'a dyn Fn(&Vec<u8>) -> bool;
@@ -23,98 +21,132 @@ impl<F: Fn(&mut Vec<u8>, bool, Fits<'_>)> Writer for F {}
 /// What has become of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
-    /// Not even its names fit.
-    too_large: bool,
+    /// The forms of it that were too long: with its params, and without them.
+    forms_cut: usize,
     /// Bytes that were written in vain.
     discarded_bytes: usize,
 }
 
+/// The forms that a list has: with params and without.
+const FORMS: usize = 2;
+
+/// A list that has been written, and how it is charged for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    pub(super) message: Span,
+    /// Bytes that were in vain, as they are charged for: `limits.listbytes` for each form that was
+    /// too long, because so much of it was written.
+    pub(super) vain_bytes: usize,
+}
+
+impl List {
+    pub(super) const fn bytes(self) -> usize {
+        self.message.bytes()
+    }
+}
+
 impl Hub {
-    /// About how many bytes a room's client list has.
-    pub(super) fn client_list_bytes(&self, key: RoomKey) -> usize {
-        let members = self.rooms.room(key).into_iter().flat_map(|room| &room.members);
-        members
-            .filter_map(|&conn| self.sessions.find(conn))
-            .map(|session| ENTRY_BYTES + session.params().bytes())
-            .sum()
-    }
-
-    /// About how many bytes a room's list of child rooms has.
-    pub(super) fn child_list_bytes(&self, key: RoomKey) -> usize {
-        let children = self.rooms.room(key).into_iter().flat_map(|room| &room.children);
-        children
-            .filter_map(|&key| self.rooms.room(key))
-            .map(|child| ENTRY_BYTES + child.params.bytes())
-            .sum()
-    }
-
-    /// Sends a room's client list to its members, or in a large room to those who joined.
-    pub(super) fn send_clients(&self, key: RoomKey, joiners: &[ConnId], out: &mut impl Outlet) {
-        let Some(room) = self.rooms.room(key) else {
-            return;
-        };
-        let for_joiners = room.members.len() > self.settings.full_roster_members;
-        let inside = |conn: &&ConnId| {
-            self.sessions.find(**conn).is_some_and(|session| session.rooms.contains(&key))
-        };
-        if for_joiners && !joiners.iter().any(|conn| inside(&conn)) {
-            return;
-        }
-        let mut written = Written::default();
-        let message = out.encode_for_room(key, |buffer| {
-            written = self.bounded(buffer, |buffer, with_params, fits| {
-                write::roster_begin(buffer, &room.name, room.members.len());
-                for session in room.members.iter().filter_map(|&conn| self.sessions.find(conn)) {
-                    write::roster_client(
-                        buffer,
-                        &session.nick,
-                        session.params().iter_if(with_params),
-                    );
-                    if !fits(buffer) {
-                        return;
-                    }
-                }
-                write::roster_end(buffer);
-            });
-        });
-        if for_joiners {
-            for conn in joiners.iter().filter(inside) {
-                out.push(*conn, message);
-            }
-        } else {
-            out.push_all(room.roster(), None, message);
-        }
-        note_cut(&room.name, written, out);
-    }
-
-    /// Sends a room's list of child rooms to its members.
-    pub(super) fn send_child_rooms(&self, key: RoomKey, out: &mut impl Outlet) {
+    /// Sends a room's client list to its members, or in a large room to those who joined. What
+    /// costs much goes to the others later.
+    pub(super) fn send_clients(&mut self, key: RoomKey, joiners: &[ConnId], out: &mut impl Outlet) {
         let Some(room) = self.rooms.room(key).filter(|room| !room.members.is_empty()) else {
             return;
         };
+        let is_large = room.members.len() > self.settings.full_roster_members;
+        let for_joiners = is_large || self.has_to_wait(key, ListKind::Clients);
+        let inside: Vec<ConnId> =
+            joiners.iter().filter(|&&conn| self.is_in(conn, key)).copied().collect();
+        if for_joiners && inside.is_empty() {
+            return;
+        }
+        let list = self.encode_list(key, ListKind::Clients, out);
+        if for_joiners || !self.send_at_once(key, ListKind::Clients, list, out) {
+            out.push_some(&inside, list.message);
+        }
+        for conn in inside {
+            self.charge_asked(conn, list.bytes() + list.vain_bytes);
+        }
+    }
+
+    /// Sends a room's list of child rooms to its members; what costs much later.
+    pub(super) fn send_child_rooms(&mut self, key: RoomKey, out: &mut impl Outlet) {
+        let is_empty = self.rooms.room(key).is_none_or(|room| room.members.is_empty());
+        if !is_empty && !self.has_to_wait(key, ListKind::ChildRooms) {
+            let list = self.encode_list(key, ListKind::ChildRooms, out);
+            self.send_at_once(key, ListKind::ChildRooms, list, out);
+        }
+    }
+
+    /// Encodes a list for a room's members.
+    pub(super) fn encode_list(
+        &mut self,
+        key: RoomKey,
+        kind: ListKind,
+        out: &mut impl Outlet,
+    ) -> List {
         let mut written = Written::default();
-        let message =
-            out.encode_for_room(key, |buffer| written = self.write_child_rooms(buffer, key));
-        out.push_all(room.roster(), None, message);
-        note_cut(&room.name, written, out);
+        let message = out.encode_for_room(key, |buffer| {
+            written = match kind {
+                ListKind::Clients => self.write_clients(buffer, key),
+                ListKind::ChildRooms => self.write_child_rooms(buffer, key),
+            };
+        });
+        self.note_cut(key, written, out);
+        List { message, vain_bytes: self.vain_bytes(written) }
     }
 
     /// Sends one session a room's list of child rooms.
-    pub(super) fn tell_child_rooms(&self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
+    pub(super) fn tell_child_rooms(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
         let mut written = Written::default();
-        self.answer(conn, out, |buffer| written = self.write_child_rooms(buffer, key));
-        if let Some(room) = self.rooms.room(key) {
-            note_cut(&room.name, written, out);
+        let bytes = self.answer(conn, out, |buffer| written = self.write_child_rooms(buffer, key));
+        self.note_cut(key, written, out);
+        self.charge_asked(conn, bytes + self.vain_bytes(written));
+    }
+
+    const fn vain_bytes(&self, written: Written) -> usize {
+        self.settings.limits.list_bytes_max.saturating_mul(written.forms_cut)
+    }
+
+    /// Tells of a list that was not sent as it is.
+    fn note_cut(&mut self, key: RoomKey, written: Written, out: &mut impl Outlet) {
+        out.spent(written.discarded_bytes);
+        if let Some(room) = self.rooms.room_mut(key) {
+            room.cut = written.forms_cut > 0;
+            if room.cut {
+                out.note(Note::ListTooLarge { room: &room.name });
+            }
         }
+    }
+
+    fn write_clients(&self, buffer: &mut Vec<u8>, key: RoomKey) -> Written {
+        let Some(room) = self.rooms.room(key) else {
+            return Written::default();
+        };
+        let clients = || room.members.iter().filter_map(|&conn| self.sessions.find(conn));
+        let names = clients().map(|session| &*session.nick);
+        let least = if room.cut { self.bytes_least(names) } else { 0 };
+        self.bounded(buffer, least, |buffer, with_params, fits| {
+            write::roster_begin(buffer, &room.name, room.members.len());
+            for session in clients() {
+                write::roster_client(buffer, &session.nick, session.params().iter_if(with_params));
+                if !fits(buffer) {
+                    return;
+                }
+            }
+            write::roster_end(buffer);
+        })
     }
 
     fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> Written {
         let Some(room) = self.rooms.room(key) else {
             return Written::default();
         };
-        self.bounded(buffer, |buffer, with_params, fits| {
+        let children = || room.children.iter().filter_map(|&key| self.rooms.room(key));
+        let names = children().map(|child| &*child.name);
+        let least = if room.cut { self.bytes_least(names) } else { 0 };
+        self.bounded(buffer, least, |buffer, with_params, fits| {
             write::child_rooms_begin(buffer, &room.name);
-            for child in room.children.iter().filter_map(|&key| self.rooms.room(key)) {
+            for child in children() {
                 write::room(buffer, self.rooms.head(child), child.params.iter_if(with_params));
                 if !fits(buffer) {
                     return;
@@ -124,51 +156,64 @@ impl Hub {
         })
     }
 
-    /// Sends one session an answer of its own that may be too long to be sent.
+    /// What these names have in a list at least, in bytes; they are counted until it is clear that
+    /// it has too many.
+    fn bytes_least<'a>(&self, names: impl Iterator<Item = &'a str>) -> usize {
+        let max = self.settings.limits.list_bytes_max;
+        let mut bytes = 0;
+        for name in names {
+            bytes += write::attribute_value_bytes(name) + write::LISTED_BYTES_LEAST;
+            if bytes >= max {
+                break;
+            }
+        }
+        bytes
+    }
+
+    /// Sends one session an answer of its own that may be too long to be sent and has so many bytes
+    /// at least. Gives how many bytes it is charged for.
     pub(super) fn answer_bounded(
         &self,
         conn: ConnId,
+        least: usize,
         out: &mut impl Outlet,
         write: impl Fn(&mut Vec<u8>, bool, Fits<'_>),
-    ) {
+    ) -> usize {
         let mut written = Written::default();
-        self.answer(conn, out, |buffer| written = self.bounded(buffer, write));
+        let bytes = self.answer(conn, out, |buffer| written = self.bounded(buffer, least, write));
         out.spent(written.discarded_bytes);
-        if written.too_large {
+        if written.forms_cut == FORMS {
             let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
             let reason = RefusalReason::Limit;
             out.note(Note::Refused { conn, nick, error: &self.too_large(), reason });
         }
+        bytes + self.vain_bytes(written)
     }
 
-    fn bounded(&self, buffer: &mut Vec<u8>, write: impl Writer) -> Written {
-        let max = self.settings.limits.backlog_bytes_max;
+    /// Writes a list of so many bytes at least, or what stands in for it.
+    fn bounded(&self, buffer: &mut Vec<u8>, least: usize, write: impl Writer) -> Written {
+        let max = self.settings.limits.list_bytes_max;
         let start = buffer.len();
         // The NUL counts as well.
         let fits = |buffer: &Vec<u8>| buffer.len() - start < max;
-        let mut discarded_bytes = 0;
+        let mut written = Written::default();
         for with_params in [true, false] {
-            write(buffer, with_params, &fits);
-            if fits(buffer) {
-                return Written { too_large: false, discarded_bytes };
+            if least < max {
+                write(buffer, with_params, &fits);
+                if fits(buffer) {
+                    return written;
+                }
+                written.discarded_bytes += buffer.len() - start;
+                buffer.truncate(start);
             }
-            discarded_bytes += buffer.len() - start;
-            buffer.truncate(start);
+            written.forms_cut += 1;
         }
         write::error(buffer, &self.too_large());
-        Written { too_large: true, discarded_bytes }
+        written
     }
 
     /// What stands in for a list that is too large.
     fn too_large(&self) -> String {
-        format!("Answer too large (limit {} bytes)", self.settings.limits.backlog_bytes_max)
-    }
-}
-
-/// Tells of a list that was not sent as it is.
-fn note_cut(room: &str, written: Written, out: &mut impl Outlet) {
-    out.spent(written.discarded_bytes);
-    if written.discarded_bytes > 0 {
-        out.note(Note::ListTooLarge { room });
+        format!("Answer too large (limit {} bytes)", self.settings.limits.list_bytes_max)
     }
 }

@@ -3,11 +3,11 @@
 use super::command::Request;
 use super::list::Fits;
 use super::reason::{RefusalReason, Refused};
-use super::room::RoomKey;
+use super::room::{Entangled, RoomKey};
 use super::session::Session;
 use super::types::{ConnId, Note, Outlet};
 use super::{Hub, nick};
-use crate::limits::exceeds;
+use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
 use crate::wire::write;
 
 impl Hub {
@@ -81,18 +81,7 @@ impl Hub {
         let unknown = Refused::new(RefusalReason::UnknownTarget, "No room by that name");
         let parent = self.own_room(conn, parent).ok_or(unknown)?;
         let existing = self.room_to_enter(conn, name)?;
-        let (above, cycle) = self.rooms.above(parent, existing.unwrap_or(RoomKey::MAX));
-        if cycle {
-            let error = "A room can't be listed under one of its own descendants";
-            return Err(Refused::new(RefusalReason::WrongState, error));
-        }
-        self.check_room_counts(conn, existing.is_none())?;
-        let below = existing.map_or(0, |key| self.rooms.below(key));
-        let depth_max = self.settings.limits.room_depth_max;
-        if exceeds(above + 1 + below, depth_max) {
-            let error = format!("Child rooms nested too deep (limit {depth_max})");
-            return Err(Refused::for_limit(error));
-        }
+        self.check_place(conn, parent, existing)?;
         match existing {
             Some(key) => {
                 self.enter(conn, key, out);
@@ -104,11 +93,50 @@ impl Hub {
         Ok(())
     }
 
+    /// Whether a room, if there is one already, may be listed under this one.
+    fn check_place(
+        &self,
+        conn: ConnId,
+        parent: RoomKey,
+        child: Option<RoomKey>,
+    ) -> Result<(), Refused> {
+        let entangled = |_: Entangled| {
+            let max = LISTS_LOOKED_AT_MAX;
+            Refused::for_limit(format!("Child rooms listed in too many ways (limit {max})"))
+        };
+        let (above, cycle) =
+            self.rooms.above(parent, child.unwrap_or(RoomKey::MAX)).map_err(entangled)?;
+        if cycle {
+            let error = "A room can't be listed under one of its own descendants";
+            return Err(Refused::new(RefusalReason::WrongState, error));
+        }
+        self.check_room_counts(conn, child.is_none())?;
+        let below = child.map_or(Ok(0), |key| self.rooms.below(key)).map_err(entangled)?;
+        let depth_max = self.settings.limits.room_depth_max;
+        if exceeds(above + 1 + below, depth_max) {
+            let error = format!("Child rooms nested too deep (limit {depth_max})");
+            return Err(Refused::for_limit(error));
+        }
+        let listers = child.and_then(|key| self.rooms.room(key)).map(|room| &room.listers);
+        if listers.is_some_and(|found| found.len() >= LISTERS_MAX && !found.contains(&parent)) {
+            let error = format!("Room listed under too many rooms (limit {LISTERS_MAX})");
+            return Err(Refused::for_limit(error));
+        }
+        Ok(())
+    }
+
     /// `<getrooms />`.
-    pub(super) fn tell_rooms(&self, request: &Request<'_>, out: &mut impl Outlet) {
-        self.answer_bounded(request.conn, out, |buffer, with_params, fits| {
-            self.write_rooms(buffer, with_params, fits);
-        });
+    pub(super) fn tell_rooms(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
+        let conn = request.conn;
+        let bytes = self.answer_bounded(
+            conn,
+            self.rooms.names_bytes(),
+            out,
+            |buffer, with_params, fits| {
+                self.write_rooms(buffer, with_params, fits);
+            },
+        );
+        self.charge_asked(conn, bytes);
     }
 
     /// Writes the answer to `getrooms`.
@@ -229,18 +257,24 @@ impl Hub {
 
     /// Makes a session a member and tells it all about the room.
     fn admit(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
-        if let Some(session) = self.sessions.find_mut(conn) {
-            session.rooms.push(key);
-        }
+        let Some(session) = self.sessions.find_mut(conn) else {
+            return;
+        };
+        session.rooms.push(key);
+        let behind = session.is_waited_for();
         if let Some(room) = self.rooms.change_members(key) {
             room.members.push(conn);
+            room.behind += usize::from(behind);
         }
         if let Some(room) = self.rooms.room(key) {
             self.answer(conn, out, |buffer| write::joined(buffer, &room.name));
-            self.tell_child_rooms(conn, key, out);
-            self.answer(conn, out, |buffer| {
+        }
+        self.tell_child_rooms(conn, key, out);
+        if let Some(room) = self.rooms.room(key) {
+            let bytes = self.answer(conn, out, |buffer| {
                 write::room(buffer, self.rooms.head(room), room.params.iter());
             });
+            self.charge_asked(conn, bytes);
         }
         if self.registered.joins
             && let (Some(room), Some(session)) = (self.rooms.room(key), self.sessions.find(conn))
@@ -258,7 +292,13 @@ impl Hub {
             return;
         };
         session.rooms.retain(|room| *room != key);
-        room.members.retain(|&member| member != conn);
+        if let Some(index) = room.members.iter().position(|&member| member == conn) {
+            room.members.remove(index);
+            if let Some(slow) = &mut room.slow {
+                slow.member_leaves(index, conn);
+            }
+        }
+        room.behind -= usize::from(session.is_waited_for());
         if room.operator == Some(conn) {
             room.operator = None;
         }

@@ -112,6 +112,7 @@ impl Hub {
         let address = Address::of(request.stanza);
         match &address.recipient {
             Recipient::Client(nick) => self.relay_to_client(request, "m", &address, nick, out),
+            Recipient::Room(room) if self.waits_to_talk(request.conn, room) => {}
             Recipient::Room(room) => self.relay_to_room(request, "m", &address, room, out),
             Recipient::Everybody => self.broadcast(request, out),
             Recipient::Nobody => {
@@ -120,11 +121,21 @@ impl Hub {
         }
     }
 
-    /// A stanza that is no verb: relayed under its own name when it says where to.
-    pub(super) fn relay(&mut self, request: &Request<'_>, registered: bool, out: &mut impl Outlet) {
+    /// A stanza that is no verb: handed out when its name is registered, and relayed under its own
+    /// name when it says where to.
+    pub(super) fn relay(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let name = request.stanza.name();
         debug_assert!(!is_verb(name), "verbs are never relayed");
         let address = Address::of(request.stanza);
+        if let Recipient::Room(room) = &address.recipient
+            && self.waits_to_talk(request.conn, room)
+        {
+            return;
+        }
+        let registered = self.registered.names.contains(name);
+        if registered && let Some(session) = self.sessions.find(request.conn) {
+            out.registered(request.conn, &session.nick, name, request.stanza.element());
+        }
         let addressed = matches!(address.recipient, Recipient::Client(_) | Recipient::Room(_));
         if addressed && self.is_reserved(name) {
             let error = format!("Stanzas named {name} are the server's own and can't be relayed");
@@ -209,6 +220,7 @@ impl Hub {
             let to = MessageTo::Room(&room.name);
             out.note(Note::Message { conn, nick: &sender.nick, to, message });
         }
+        self.said_in(key, message.bytes());
     }
 
     fn broadcast(&self, request: &Request<'_>, out: &mut impl Outlet) {

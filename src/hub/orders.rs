@@ -114,6 +114,7 @@ impl Hub {
                     room.messages += 1;
                     let message = out.encode_for_room(key, write);
                     out.push_all(room.roster(), except, message);
+                    self.said_in(key, message.bytes());
                 }
             }
             Receivers::Everybody { except } => {

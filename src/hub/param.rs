@@ -14,24 +14,31 @@ impl Hub {
     /// `<setparam room="R" name="K" value="V" />`.
     pub(super) fn set_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let (name, value) = (request.attribute(1), request.attribute(2));
-        let set = self
-            .room_to_change(request.conn, request.attribute(0), name)
-            .and_then(|key| self.set_room_param(key, name, value, out));
+        let set = match self.room_to_change(request.conn, request.attribute(0), name) {
+            Ok(key) if self.hold_back(request.conn, &[key]) => return,
+            Ok(key) => self.set_room_param(key, name, value, out),
+            Err(refused) => Err(refused),
+        };
         self.refuse_if(request.conn, set, out);
     }
 
     /// `<removeparam room="R" name="K" />`.
     pub(super) fn remove_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let name = request.attribute(1);
-        let removed = self
-            .room_to_change(request.conn, request.attribute(0), name)
-            .and_then(|key| self.remove_room_param(key, name, out));
+        let removed = match self.room_to_change(request.conn, request.attribute(0), name) {
+            Ok(key) if self.hold_back(request.conn, &[key]) => return,
+            Ok(key) => self.remove_room_param(key, name, out),
+            Err(refused) => Err(refused),
+        };
         self.refuse_if(request.conn, removed, out);
     }
 
     /// `<clientparam name="K" [value="V"] />`.
     pub(super) fn client_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let (conn, name) = (request.conn, request.attribute(0));
+        if self.waits_to_tell_rooms(conn) {
+            return;
+        }
         let told = match request.stanza.value("value") {
             Some(value) => self.set_client_param(conn, name, &value, out),
             None => self.tell_client_param_again(conn, name, out),
@@ -108,20 +115,31 @@ impl Hub {
 
     /// Tells the rooms of a session what a param of it is.
     fn tell_client_param(&mut self, conn: ConnId, name: &str, out: &mut impl Outlet) {
-        let Some(session) = self.sessions.find(conn) else {
-            return;
+        let rooms = self.sessions.find(conn).map(|session| session.rooms.clone());
+        self.tell_param_in(conn, name, &rooms.unwrap_or_default(), out);
+    }
+
+    /// Tells one room of a session what a param of it is; gives how many bytes that are.
+    pub(super) fn tell_param_in_one(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        key: RoomKey,
+        out: &mut impl Outlet,
+    ) -> usize {
+        // It may have left meanwhile, or have no such param any more.
+        let session = self.sessions.find(conn).filter(|session| session.rooms.contains(&key));
+        let found = session.and_then(|session| Some((session, session.params().value(name)?)));
+        let (Some((session, value)), Some(room)) = (found, self.rooms.room_mut(key)) else {
+            return 0;
         };
-        let value = session.params().value(name).unwrap_or_default();
-        for &key in &session.rooms {
-            let Some(room) = self.rooms.room_mut(key) else {
-                continue;
-            };
-            room.messages += 1;
-            let message = out.encode_for_room(key, |buffer| {
-                write::client_param(buffer, name, value, &session.nick, &room.name);
-            });
-            out.push_all(room.roster(), None, message);
-        }
+        room.messages += 1;
+        let message = out.encode_for_room(key, |buffer| {
+            write::client_param(buffer, name, value, &session.nick, &room.name);
+        });
+        out.push_all(room.roster(), None, message);
+        self.said_in(key, message.bytes());
+        message.bytes()
     }
 
     /// The room whose params a session wants to change, if it may.
@@ -150,10 +168,11 @@ impl Hub {
     }
 
     /// Tells the members one param, or all, and the parent's members their child rooms.
-    fn tell_params(&self, key: RoomKey, one: Option<(&str, &str)>, out: &mut impl Outlet) {
+    fn tell_params(&mut self, key: RoomKey, one: Option<(&str, &str)>, out: &mut impl Outlet) {
         let Some(room) = self.rooms.room(key) else {
             return;
         };
+        let parent = room.parent;
         let message = out.encode_for_room(key, |buffer| {
             let head = self.rooms.head(room);
             match one {
@@ -162,7 +181,9 @@ impl Hub {
             }
         });
         out.push_all(room.roster(), None, message);
-        if let Some(parent) = room.parent {
+        self.said_in(key, message.bytes());
+        self.caused_bytes += message.bytes();
+        if let Some(parent) = parent {
             self.send_child_rooms(parent, out);
         }
     }

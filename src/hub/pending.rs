@@ -7,6 +7,10 @@
 use super::room::RoomKey;
 use super::types::{ConnId, Outlet};
 use super::{Hub, session::Session};
+use crate::limits::Limits;
+
+/// About what an entry of a list has, in bytes.
+const ENTRY_BYTES: usize = 32;
 
 /// The lists that are due, in the order in which they became so.
 #[derive(Debug)]
@@ -43,6 +47,12 @@ impl Pending {
     }
 }
 
+/// About what a list of so many entries will cost, in bytes; it is counted for the turn in which
+/// it becomes due.
+fn list_bytes(entries: usize, limits: &Limits) -> usize {
+    entries.saturating_mul(ENTRY_BYTES).min(limits.list_bytes_max)
+}
+
 impl Hub {
     /// Makes a room's client list due: somebody joined it or left it.
     pub(super) fn clients_due(
@@ -66,7 +76,7 @@ impl Hub {
                 self.pending.due.push(Due { room: key, serial: room.serial, list });
                 // In a large room nobody is told who stays when somebody leaves.
                 if joined || !is_large {
-                    out.spent(self.client_list_bytes(key));
+                    out.spent(list_bytes(room.members.len(), &self.settings.limits));
                 }
                 index
             }
@@ -87,7 +97,7 @@ impl Hub {
         if !room.children_due {
             room.children_due = true;
             self.pending.due.push(Due { room: key, serial: room.serial, list: List::ChildRooms });
-            out.spent(self.child_list_bytes(key));
+            out.spent(list_bytes(room.children.len(), &self.settings.limits));
         }
         self.note_cause(by);
     }

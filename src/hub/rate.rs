@@ -60,6 +60,10 @@ impl ByteRate {
 
 /// How long so many bytes take.
 const fn nanoseconds(bytes: u64, bytes_per_s: u64) -> u64 {
+    // Of all that a stanza can have, this is done in one word.
+    if let Some(bytes_ns) = bytes.checked_mul(1_000_000_000) {
+        return bytes_ns.div_ceil(bytes_per_s);
+    }
     let nanoseconds = (bytes as u128 * 1_000_000_000).div_ceil(bytes_per_s as u128);
     if nanoseconds > u64::MAX as u128 { u64::MAX } else { nanoseconds as u64 }
 }

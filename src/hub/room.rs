@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
+use super::rate::Bucket;
+use super::slow::SlowLists;
 use super::types::{ConnId, HashKey, Roster};
-use crate::limits::{Limits, PARAM_BYTES_MORE, exceeds};
+use crate::limits::{LISTS_LOOKED_AT_MAX, Limits, PARAM_BYTES_MORE, exceeds};
 use crate::wire::write::{RoomHead, attribute_value_bytes};
 
 /// A room's place in the table.
@@ -27,11 +29,6 @@ impl Params {
 
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.entries.iter().find(|param| &*param.0 == name).map(|param| &*param.1)
-    }
-
-    /// Bytes of all names and values as they are written.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// What they count for in `limits.paramstotal`.
@@ -112,6 +109,10 @@ fn first_params() -> Params {
     Params { entries, bytes }
 }
 
+/// Rooms are listed in each other in so many ways that nobody looks at all of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entangled;
+
 /// A room.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -138,6 +139,17 @@ pub(super) struct Room {
     pub(super) roster_due: Option<usize>,
     /// Its list of child rooms is due.
     pub(super) children_due: bool,
+    /// What its lists to its members may still cost.
+    pub(super) lists: Bucket,
+    /// The lists that cost so much that they are sent in parts; none, as a rule.
+    pub(super) slow: Option<Box<SlowLists>>,
+    /// The last list of its members, or of its child rooms, was too long with its params at least.
+    pub(super) cut: bool,
+    /// How many of its members don't keep up with reading.
+    pub(super) behind: usize,
+    /// The turn in which its members were told something last, and how many bytes it was in it.
+    pub(super) turn: u64,
+    pub(super) turn_bytes: usize,
 }
 
 impl Room {
@@ -166,6 +178,8 @@ pub(super) struct Rooms {
     roster_changes: u64,
     /// Bytes of the longest name that a room ever had: a longer one is no room's, unread.
     longest_name_bytes: usize,
+    /// Bytes of all names as they are written.
+    names_bytes: usize,
 }
 
 impl Rooms {
@@ -177,6 +191,7 @@ impl Rooms {
             created: 0,
             roster_changes: 0,
             longest_name_bytes: 0,
+            names_bytes: 0,
         }
     }
 
@@ -212,6 +227,11 @@ impl Rooms {
         self.order.values().filter_map(|&key| self.room(key))
     }
 
+    /// Bytes of all names as they are written: no list of all rooms is shorter.
+    pub(super) const fn names_bytes(&self) -> usize {
+        self.names_bytes
+    }
+
     /// What `<room>` tells of a room besides its params.
     pub(super) fn head<'a>(&'a self, room: &'a Room) -> RoomHead<'a> {
         RoomHead {
@@ -239,11 +259,18 @@ impl Rooms {
             messages: 0,
             roster_due: None,
             children_due: false,
+            lists: Bucket::default(),
+            slow: None,
+            cut: false,
+            behind: 0,
+            turn: 0,
+            turn_bytes: 0,
         });
         // As many rooms as a `RoomKey` can count don't fit into memory.
         let key = RoomKey::try_from(key).unwrap_or(RoomKey::MAX);
         self.names.insert(name.into(), key);
         self.longest_name_bytes = self.longest_name_bytes.max(name.len());
+        self.names_bytes += attribute_value_bytes(name);
         self.order.insert(serial, key);
         key
     }
@@ -266,6 +293,7 @@ impl Rooms {
         let room = self.slab.try_remove(key as usize)?;
         debug_assert!(room.children.is_empty(), "a room with child rooms stays");
         self.names.remove(&room.name);
+        self.names_bytes -= attribute_value_bytes(&room.name);
         self.order.remove(&room.serial);
         for &lister in &room.listers {
             if let Some(lister) = self.room_mut(lister) {
@@ -277,13 +305,19 @@ impl Rooms {
 
     /// How many rooms stand above this one on its longest chain of lists, and whether `other`
     /// is one of them (or this one itself).
-    pub(super) fn above(&self, key: RoomKey, other: RoomKey) -> (usize, bool) {
+    ///
+    /// # Errors
+    /// [`Entangled`].
+    pub(super) fn above(&self, key: RoomKey, other: RoomKey) -> Result<(usize, bool), Entangled> {
         self.levels(key, other, |room| &room.listers)
     }
 
     /// How many levels of child rooms stand below this one.
-    pub(super) fn below(&self, key: RoomKey) -> usize {
-        self.levels(key, RoomKey::MAX, |room| &room.children).0
+    ///
+    /// # Errors
+    /// [`Entangled`].
+    pub(super) fn below(&self, key: RoomKey) -> Result<usize, Entangled> {
+        Ok(self.levels(key, RoomKey::MAX, |room| &room.children)?.0)
     }
 
     /// Goes from level to level; lists have no cycle, so it ends with the longest chain.
@@ -292,18 +326,24 @@ impl Rooms {
         key: RoomKey,
         other: RoomKey,
         next: impl Fn(&Room) -> &Vec<RoomKey>,
-    ) -> (usize, bool) {
+    ) -> Result<(usize, bool), Entangled> {
         let mut level = vec![key];
         let mut depth = 0;
         let mut met = key == other;
+        let mut looked_at = 0;
         loop {
+            let lists = level.iter().filter_map(|&key| self.room(key)).map(|room| next(room).len());
+            looked_at += lists.sum::<usize>();
+            if looked_at > LISTS_LOOKED_AT_MAX {
+                return Err(Entangled);
+            }
             let mut following: Vec<RoomKey> = level
                 .iter()
                 .filter_map(|&key| self.room(key))
                 .flat_map(|room| next(room).iter().copied())
                 .collect();
             if following.is_empty() {
-                return (depth, met);
+                return Ok((depth, met));
             }
             following.sort_unstable();
             following.dedup();
@@ -317,12 +357,15 @@ impl Rooms {
     pub(super) fn clear(&mut self) {
         self.slab.clear();
         self.names.clear();
+        self.names_bytes = 0;
         self.order.clear();
     }
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.slab.len(), self.names.len(), "room names");
         assert_eq!(self.slab.len(), self.order.len(), "room order");
+        let names_bytes: usize = self.iter().map(|room| attribute_value_bytes(&room.name)).sum();
+        assert_eq!(self.names_bytes, names_bytes, "bytes of room names");
         for (key, room) in &self.slab {
             let key = RoomKey::try_from(key).expect("keys fit");
             assert_eq!(self.find(&room.name), Some(key), "room {} by name", room.name);
@@ -340,7 +383,8 @@ impl Rooms {
             }
             for &child in &room.children {
                 assert!(self.room(child).is_some_and(|child| child.listers.contains(&key)));
-                assert!(!self.above(key, child).1, "child rooms of {} form a cycle", room.name);
+                let cycle = self.above(key, child).is_ok_and(|(_, met)| met);
+                assert!(!cycle, "child rooms of {} form a cycle", room.name);
             }
             for &lister in &room.listers {
                 assert!(self.room(lister).is_some_and(|lister| lister.children.contains(&key)));

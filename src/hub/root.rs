@@ -25,7 +25,7 @@ impl Hub {
     }
 
     /// `<getinfo room="R" />`.
-    pub(super) fn tell_info(&self, request: &Request<'_>, out: &mut impl Outlet) {
+    pub(super) fn tell_info(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let by = request.conn;
         let found = self.rooms.find(request.attribute(0)).and_then(|key| self.rooms.room(key));
         let Some(room) = found else {
@@ -34,7 +34,7 @@ impl Hub {
         out.note(Note::InfoTold { by, room: &room.name });
         let info =
             write::RoomInfo { created_unix_us: room.created_unix_us, messages: room.messages };
-        self.answer_bounded(by, out, |buffer, with_params, _| {
+        let bytes = self.answer_bounded(by, 0, out, |buffer, with_params, fits| {
             let clients = room.members.iter().filter_map(|&conn| self.sessions.find(conn));
             let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
             write::room_info(
@@ -44,8 +44,10 @@ impl Hub {
                 clients.map(|session| &*session.nick),
                 children.map(|room| &*room.name),
                 info,
+                fits,
             );
         });
+        self.charge_asked(by, bytes);
     }
 
     /// `<shutdown />`.
@@ -74,6 +76,8 @@ impl Hub {
         }
         self.rooms.clear();
         self.params_total_bytes = 0;
+        self.readers_behind = 0;
         self.pending.clear();
+        self.later.clear();
     }
 }

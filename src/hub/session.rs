@@ -7,12 +7,12 @@ use smallvec::SmallVec;
 
 use super::hash::{KeyedState, Table};
 use super::nick::with_comparison_key;
-use super::rate::{Bucket, Rate};
+use super::rate::{Bucket, ByteRate, Rate};
 use super::reason::CloseReason;
 use super::room::{Params, RoomKey};
 use super::types::{ConnId, Door, HashKey, Time};
 use crate::limits::{
-    ADDRESSES_REMEMBERED_MAX, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
+    ADDRESSES_REMEMBERED_MAX, LIST_BURST_S, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
 };
 use crate::networks::household;
 
@@ -63,6 +63,48 @@ pub(super) struct Session {
     opened_at: Time,
     stanzas: Bucket,
     excess: Option<Box<Excess>>,
+    /// What it may still send, in bytes.
+    pub(super) bytes: Bucket,
+    /// What it may still ask for in lists, in bytes.
+    pub(super) asked: Bucket,
+    /// What holds its stream up; few sessions are ever held up.
+    flow: Option<Box<Flow>>,
+}
+
+/// What holds the stream of a session up, in either direction.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    pub(super) reader: Reader,
+    /// It is on the list of those of whom it is looked whether they are waited for too long.
+    pub(super) reader_watched: bool,
+    /// It waits until those who are to receive what it says keep up.
+    pub(super) held_back: Option<HeldBack>,
+    /// Params of it that are still to be told to some of its rooms.
+    pub(super) untold: Untold,
+    /// When it was last over its rate of bytes; it is told so once.
+    bytes_excess_at: Option<Time>,
+}
+
+/// Names of params, each with the rooms that have not been told of it yet.
+pub(super) type Untold = VecDeque<(Box<str>, Box<[RoomKey]>)>;
+
+/// How the reader of a session takes what it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reader {
+    #[default]
+    KeepsUp,
+    /// It does not keep up since then, and those who talk to it wait.
+    Behind(Time),
+    /// It does not keep up, and has been waited for long enough.
+    GivenUp,
+}
+
+/// A stanza that waits until most of those who are to receive it keep up with reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldBack {
+    pub(super) room: RoomKey,
+    pub(super) serial: u64,
+    pub(super) since: Time,
 }
 
 /// A time during which a session sends more than its rate.
@@ -102,6 +144,64 @@ impl Session {
 
     pub(super) fn logged_in(&self) -> bool {
         self.login == Login::Done
+    }
+
+    /// Whether there is a reason to look whether it has to wait; as a rule there is none.
+    pub(super) fn may_have_to_wait(
+        &self,
+        byte_rate: Option<ByteRate>,
+        list_rate: Option<ByteRate>,
+        now: Time,
+    ) -> bool {
+        let is_free = |bucket: Bucket, rate: Option<ByteRate>| {
+            rate.is_none_or(|rate| bucket.check_bytes(rate, now).is_ok())
+        };
+        self.flow.is_some() || !is_free(self.bytes, byte_rate) || !is_free(self.asked, list_rate)
+    }
+
+    /// Takes note of bytes that it has sent, or has had others told.
+    pub(super) fn charge_bytes(&mut self, rate: Option<ByteRate>, bytes: usize, now: Time) {
+        if let Some(rate) = rate {
+            self.bytes.take_bytes(rate, bytes, now);
+        }
+    }
+
+    /// What holds its stream up, if anything ever has.
+    pub(super) fn flow(&self) -> Option<&Flow> {
+        self.flow.as_deref()
+    }
+
+    /// What holds its stream up.
+    pub(super) fn flow_mut(&mut self) -> &mut Flow {
+        self.flow.get_or_insert_default()
+    }
+
+    /// For which stanza's receivers it waits.
+    pub(super) fn held_back(&self) -> Option<HeldBack> {
+        self.flow()?.held_back
+    }
+
+    /// Whether some of its rooms are still to be told of its params.
+    pub(super) fn has_untold(&self) -> bool {
+        self.flow().is_some_and(|flow| !flow.untold.is_empty())
+    }
+
+    /// Whether those who talk to it wait.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.flow().is_some_and(|flow| matches!(flow.reader, Reader::Behind(_)))
+    }
+
+    /// Whether a time begins in which it sends more bytes than its rate.
+    pub(super) fn begins_byte_excess(&mut self, now: Time) -> bool {
+        let last = self.flow_mut().bytes_excess_at.replace(now);
+        last.is_none_or(|last| last.plus_secs(STANZA_RATE_CALM_S) < now)
+    }
+
+    /// Gives back what [`Session::admit`] has just taken.
+    pub(super) fn take_back(&mut self, rate: Option<Rate>) {
+        if let Some(rate) = rate {
+            self.stanzas.give_back(rate);
+        }
     }
 
     /// Takes a token for one frame at the [`stanza_rate`].
@@ -248,6 +348,9 @@ impl Sessions {
             opened_at: now,
             stanzas: Bucket::default(),
             excess: None,
+            bytes: Bucket::default(),
+            asked: Bucket::default(),
+            flow: None,
         });
         Ok(())
     }
@@ -493,6 +596,16 @@ impl Sessions {
         }
         assert!(by_address.is_empty(), "connections from nowhere: {by_address:?}");
     }
+}
+
+/// How many bytes each session may send; `None` when that is lifted.
+pub(super) const fn byte_rate(limits: &Limits) -> Option<ByteRate> {
+    ByteRate::new(limits.byte_rate_per_s, limits.byte_burst)
+}
+
+/// How many bytes of lists a room may send and a session ask for; `None` when that is lifted.
+pub(super) const fn list_rate(limits: &Limits) -> Option<ByteRate> {
+    ByteRate::with_seconds(limits.list_rate_per_s, LIST_BURST_S)
 }
 
 /// How many stanzas each session may send; `None` when that is lifted.

@@ -118,6 +118,15 @@ pub enum Input<'a> {
         /// Why.
         reason: CloseReason,
     },
+    /// A connection's reader does not keep up, or does again: while most members of a room do
+    /// not, those who talk in it are held back. A reader that does not for five seconds is waited
+    /// for no longer.
+    Behind {
+        /// Whose reader.
+        conn: ConnId,
+        /// Whether it does not keep up.
+        behind: bool,
+    },
     /// The connection of a session that was ended or closed is closed itself: until then it
     /// counts for `limits.sessions` and `limits.sessionsperaddress`, because it still holds what
     /// a connection holds.
@@ -171,6 +180,14 @@ pub struct Span {
     pub end: usize,
 }
 
+impl Span {
+    /// How many bytes it has, its NUL among them.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        self.end - self.start
+    }
+}
+
 /// The members of a room, as they are at the moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Roster<'a> {
@@ -202,6 +219,19 @@ pub trait Outlet {
                 self.push(conn, message);
             }
         }
+    }
+
+    /// Queues an encoded stanza for some of a room's members.
+    fn push_some(&mut self, to: &[ConnId], message: Span) {
+        for &conn in to {
+            self.push(conn, message);
+        }
+    }
+
+    /// Whether so much is to be done by now that what can wait is better left for another time.
+    /// What is asked of the hub is done all the same.
+    fn has_enough(&self) -> bool {
+        false
     }
 
     /// Closes a connection once what is queued for it has been sent. The hub has forgotten it.
@@ -348,7 +378,7 @@ pub enum Note<'a> {
         /// Its name.
         room: &'a str,
     },
-    /// A list for a room's members would have been larger than `limits.backlog`; they got it
+    /// A list for a room's members would have been larger than `limits.listbytes`; they got it
     /// without params or, when that did not help, an error.
     ListTooLarge {
         /// The room.

@@ -46,6 +46,8 @@ pub(super) struct Connection<S> {
     pub(super) outbox: Outbox,
     pub(super) state: State,
     pub(super) hold: Hold,
+    /// So much waits for its reader that those who talk to it are held back.
+    pub(super) behind: bool,
     /// Since when more than `limits.backlogsoft` has been waiting.
     pub(super) slow_since: Option<Time>,
     /// Cleared by `WouldBlock`, by a read that came up short and by the end.
@@ -86,6 +88,7 @@ impl<S> Connection<S> {
             outbox: Outbox::default(),
             state: State::Open,
             hold: Hold::Nothing,
+            behind: false,
             slow_since: None,
             readable: false,
             writable: true,

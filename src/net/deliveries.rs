@@ -320,7 +320,7 @@ impl Deliveries {
 
     /// Counts a stanza for so many, for one of whom there are so many bytes by now.
     const fn count(&mut self, open: usize, span: Span, share_bytes: usize) {
-        self.delivered_bytes += open * (span.end - span.start);
+        self.delivered_bytes += open * span.bytes();
         self.is_overfull |= share_bytes > self.share_bytes_max;
     }
 
@@ -352,7 +352,7 @@ impl Deliveries {
             return None;
         }
         *end = span.end;
-        last.share_bytes += span.end - span.start;
+        last.share_bytes += span.bytes();
         let (open, share_bytes) = (last.open, last.share_bytes);
         self.count(open, span, share_bytes);
         Some(open)

@@ -288,6 +288,14 @@ impl<S> Outlet for Desk<S> {
         self.metrics.deliveries += self.deliveries.push_all(to, except, message) as u64;
     }
 
+    fn push_some(&mut self, to: &[ConnId], message: Span) {
+        self.metrics.deliveries += self.deliveries.push_some(to, message) as u64;
+    }
+
+    fn has_enough(&self) -> bool {
+        Self::has_enough(self)
+    }
+
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.drain(conn, reason);
     }
@@ -342,7 +350,7 @@ impl<S> Outlet for Desk<S> {
             }
             Note::RoomRemoved { room } => debug!("room \"{}\" removed", Escaped(room)),
             Note::ListTooLarge { room } => {
-                debug!("the list for room \"{}\" is over limits.backlog", Escaped(room));
+                debug!("the list for room \"{}\" is over limits.listbytes", Escaped(room));
             }
             Note::Kicked { by, conn, nick } => match by {
                 Some(by) => {

@@ -21,6 +21,7 @@ mod plugins;
 mod reading;
 mod transports;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub struct Server<W: World> {
     /// The work of this turn when the present go began, in nanoseconds.
     go_began_ns: u64,
     /// Connections that were given up while they were flushed; the hub is told in the next turn.
-    given_up: Vec<(ConnId, CloseReason)>,
+    given_up: VecDeque<(ConnId, CloseReason)>,
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
@@ -122,7 +123,7 @@ impl<W: World> Server<W> {
             desk,
             ready: Ready::default(),
             go_began_ns: 0,
-            given_up: Vec::new(),
+            given_up: VecDeque::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             front: Front::default(),

@@ -266,6 +266,9 @@ pub fn roster_end(buffer: &mut Vec<u8>) {
     put!(buffer, b"\n</clients>");
 }
 
+/// What any entry of a list has at least besides its name, in bytes.
+pub const LISTED_BYTES_LEAST: usize = "\n  <client name='' />".len();
+
 /// `<room …>` with the params given.
 pub fn room<'a>(
     buffer: &mut Vec<u8>,
@@ -321,7 +324,7 @@ pub struct RoomInfo {
     pub messages: u64,
 }
 
-/// `<roominfo …>`.
+/// `<roominfo …>`; ends within it once the check of what is written says that no more fits.
 pub fn room_info<'a>(
     buffer: &mut Vec<u8>,
     name: &str,
@@ -329,16 +332,23 @@ pub fn room_info<'a>(
     clients: impl Iterator<Item = &'a str>,
     children: impl Iterator<Item = &'a str>,
     info: RoomInfo,
+    fits: impl Fn(&Vec<u8>) -> bool,
 ) {
     put!(buffer, b"<roominfo name='", name, b"'><params>");
     param_lines(buffer, params);
     put!(buffer, b"</params><clients >");
     for nick in clients {
         put!(buffer, b"\n <client name='", nick, b"' />");
+        if !fits(buffer) {
+            return;
+        }
     }
     put!(buffer, b"\n</clients><childrooms >");
     for child in children {
         put!(buffer, b"\n <room name='", child, b"' />");
+        if !fits(buffer) {
+            return;
+        }
     }
     put!(buffer, b"\n</childrooms><infos><info name='createdtime' value='");
     created_time(buffer, info.created_unix_us);

@@ -298,7 +298,7 @@ fn a_reader_over_tls_that_is_slow_is_cut_off() {
     deaf.settle(&mut house);
     let a = house.member("A", ROOM);
     for _ in 0..6 {
-        a.send(&format!("<m r='R'>{}</m>", "z".repeat(5_000)));
+        a.send(&format!("<m c='Deaf'>{}</m>", "z".repeat(5_000)));
         house.settle();
     }
     assert_eq!(logged("\"Deaf\" from 10.0.0.1 closed: slow reader").len(), 1);

@@ -162,8 +162,9 @@ impl Run {
             280..320 => self.order(),
             320..330 => self.ask(),
             220..260 => self.let_time_pass(),
-            260..270 => self.offer_early(),
-            270..280 => self.tick(),
+            260..268 => self.offer_early(),
+            268..272 => self.readers_change(),
+            272..280 => self.tick(),
             _ if self.random.chance(1, self.shape.turn + 1) => self.turn_end(),
             _ => self.frame(),
         }
@@ -273,7 +274,7 @@ impl Run {
         self.note(|| format!("Frame {conn} {:?}", String::from_utf8_lossy(&written)));
         let input = Input::Frame { conn, frame: &written };
         let got = self.hub.handle(input, self.now, &mut self.recorder);
-        let expected = self.model.frame(conn, &frame);
+        let expected = self.model.frame(conn, &frame, written.len());
         if got != expected {
             self.fail(conn, &format!("{expected:?}"), &format!("{got:?}"));
         }
@@ -438,6 +439,11 @@ impl Run {
         settings.limits.stanza_rate_per_s = old.stanza_rate_per_s;
         settings.limits.stanza_burst = old.stanza_burst;
         settings.limits.failed_logins_per_minute = old.failed_logins_per_minute;
+        settings.limits.byte_rate_per_s = old.byte_rate_per_s;
+        settings.limits.byte_burst = old.byte_burst;
+        settings.limits.list_rate_per_s = old.list_rate_per_s;
+        // A room that was told much in this turn under the old limit is not looked at again.
+        settings.limits.backlog_soft_bytes_max = old.backlog_soft_bytes_max;
         self.note(|| format!("Reload {settings:?}"));
         let input = Input::Reload(Box::new(settings.clone()));
         self.hub.handle(input, self.now, &mut self.recorder);
@@ -454,7 +460,8 @@ impl Run {
         let frame: &[u8] = b"<ping/>";
         let reason = CloseReason::Broken;
         let address = generator::address(&mut self.random);
-        let input = match self.random.below(6) {
+        let input = match self.random.below(7) {
+            6 => Input::Behind { conn, behind: true },
             5 => Input::Gone { conn },
             0 => Input::Frame { conn, frame },
             1 => Input::FrameTooLarge { conn },
@@ -476,6 +483,7 @@ impl Run {
         self.hub.handle(Input::TurnEnd, self.now, &mut self.recorder);
         self.recorder.flush();
         self.model.send_pending();
+        self.model.next_turn();
         self.compare();
     }
 
@@ -488,7 +496,7 @@ impl Run {
         assert!(next.is_none_or(|next| next > self.now), "the hub's timer spins: {next:?}");
     }
 
-    /// A frame that was held back, a moment too early: it still has to wait, as long as before.
+    /// A frame that was held back, a moment too early: as a rule it still has to wait.
     fn offer_early(&mut self) {
         let early = |(_, held): &(&ConnId, &Held)| held.at.is_some_and(|at| at > self.now);
         let Some((conn, held)) = self.held.iter().find(early) else {
@@ -497,9 +505,32 @@ impl Run {
         let (conn, held) = (*conn, held.clone());
         self.held.remove(&conn);
         self.offer(conn, held.frame, held.written);
-        let still = self.held.get(&conn).and_then(|held| held.at);
-        let open = self.recorder.open.contains(&conn);
-        assert!(!open || still == held.at, "seed {}: {conn} waits until then", self.seed);
+    }
+
+    /// Most of a room's members don't keep up with reading, or all do again.
+    fn readers_change(&mut self) {
+        let behind: Vec<ConnId> =
+            self.model.sessions.keys().copied().filter(|conn| self.is_behind(*conn)).collect();
+        let nth = self.random.below(self.model.rooms.len().max(1));
+        let (conns, change) = match self.model.rooms.values().nth(nth) {
+            Some(room) if behind.is_empty() || self.random.chance(1, 3) => {
+                (room.members.clone(), true)
+            }
+            _ => (behind, false),
+        };
+        for conn in conns {
+            if self.random.chance(4, 5) {
+                self.note(|| format!("Behind {conn} {change}"));
+                let input = Input::Behind { conn, behind: change };
+                self.hub.handle(input, self.now, &mut self.recorder);
+                self.model.behind(conn, change);
+                self.compare();
+            }
+        }
+    }
+
+    fn is_behind(&self, conn: ConnId) -> bool {
+        self.model.sessions[&conn].behind
     }
 
     // Time.
@@ -519,6 +550,10 @@ impl Run {
         }
         let until = Time(self.now.0 + by_ms * 1_000_000 + self.random.next() % 3);
         while let Some((at, whose)) = self.next_due().filter(|(at, _)| *at <= until) {
+            // What waits for the next turn is there in no time.
+            if at <= self.now || self.random.chance(1, 4) {
+                self.turn_end();
+            }
             self.set_time(at.max(self.now));
             match whose.and_then(|conn| Some((conn, self.held.remove(&conn)?))) {
                 Some((conn, held)) => {
@@ -546,10 +581,12 @@ impl Run {
     /// What falls due next: a frame that was held back, or the hub's timer.
     fn next_due(&self) -> Option<(Time, Option<ConnId>)> {
         let timer = self.hub.poll_timeout();
-        let login = self.model.login_deadline();
+        let (login, late) = (self.model.login_deadline(), self.model.next_late());
+        let due = [login, late].into_iter().flatten().min();
         assert!(
-            login.is_none_or(|login| timer.is_some_and(|timer| timer <= login)),
-            "seed {} step {}: the hub sleeps until {timer:?}, a login times out at {login:?}",
+            due.is_none_or(|due| timer.is_some_and(|timer| timer <= due)),
+            "seed {} step {}: the hub sleeps until {timer:?}, but a login times out at {login:?} \
+             and something is to be told at {late:?}",
             self.seed,
             self.step
         );

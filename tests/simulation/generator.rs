@@ -161,6 +161,16 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
     let usual = Limits::default();
     let (stanza_rate_per_s, stanza_burst) =
         random.one_of(&[(0, 10), (1, 3), (2, 1), (5, 20), (8, 40), (200, 1_000), (200, 1_000)]);
+    // Bytes at rates whose times are whole nanoseconds.
+    let (byte_rate_per_s, byte_burst) = random.one_of(&[
+        (0, 1),
+        (1_000, 0),
+        (200, 1_000),
+        (1_000, 3_000),
+        (usual.byte_rate_per_s, usual.byte_burst),
+        (usual.byte_rate_per_s, usual.byte_burst),
+    ]);
+    let list_rate_per_s = random.one_of(&[0, 200, 1_000, 4_000, usual.list_rate_per_s]);
     // In a crowd a low limit leaves nobody to look at, so there are few of them.
     let (part, whole) = if shape.clients >= 100 { (1, 12) } else { (2, 3) };
     let mut low = |usual: usize, low: &[usize]| {
@@ -177,11 +187,16 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         room_depth_max: low(usual.room_depth_max, &[0, 1, 2]),
         sessions_max: low(0, &[shape.clients / 2 + 1, shape.clients - 1]),
         sessions_per_address_max: low(256, &[0, 1, shape.clients / 8 + 1]),
-        backlog_bytes_max: low(usual.backlog_bytes_max, &[400, 1_500, 1_048_576]),
+        list_bytes_max: low(usual.list_bytes_max, &[400, 1_500, usual.list_bytes_max]),
+        params_total_bytes_max: low(usual.params_total_bytes_max, &[0, 600, 3_000]),
+        backlog_soft_bytes_max: low(usual.backlog_soft_bytes_max, &[200, 1_000]),
         login_time_s: if low(300, &[0, 1, 5]) == 1 { 1 } else { random.one_of(&[0, 5, 300]) },
         failed_logins_per_minute: random.one_of(&[0, 1, 2, 5, 20]),
         stanza_rate_per_s,
         stanza_burst,
+        byte_rate_per_s,
+        byte_burst,
+        list_rate_per_s,
         ..usual
     };
     let domains: &[&str] = random.one_of(&[&[], &["*"], &["a.example", "b'&\".example"]]);

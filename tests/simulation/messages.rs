@@ -44,6 +44,9 @@ fn delivered(name: &str, stanza: &Stanza, nick: &str, room: Option<&str>) -> Str
 
 impl Model {
     pub(crate) fn message(&mut self, conn: ConnId, stanza: &Stanza) {
+        if self.waits_to_talk(conn, stanza) {
+            return;
+        }
         self.relay("m", conn, stanza, true);
     }
 
@@ -58,6 +61,15 @@ impl Model {
         } else {
             self.relay(name, conn, stanza, false);
         }
+    }
+
+    /// Whether what is said to a room waits until its members keep up.
+    pub(crate) fn waits_to_talk(&mut self, conn: ConnId, stanza: &Stanza) -> bool {
+        let client = stanza.attribute("toclient").or(stanza.attribute("c"));
+        let room = stanza.attribute("toroom").or(stanza.attribute("r"));
+        let room = room.filter(|_| client.is_none());
+        let room = room.and_then(|room| self.room_inside(conn, room));
+        room.is_some_and(|room| self.is_held_back(conn, &[room]))
     }
 
     fn relay(&mut self, name: &str, conn: ConnId, stanza: &Stanza, may_broadcast: bool) {
@@ -95,6 +107,7 @@ impl Model {
         self.room(id).messages += 1;
         let what = delivered(name, stanza, &sender, Some(room));
         self.say_to_room(id, (!back).then_some(conn), &what);
+        self.said_in(id, what.len() + 1);
         self.tell_of_message(conn, To::Room(room.to_owned()), what);
     }
 

@@ -4,12 +4,13 @@
 //! sender means them, keeps everything in strings, lists and ordered maps, and says what each
 //! connection must receive. It knows no bytes to parse and no speed to keep.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use palabre::hub::{CloseReason, ConnId, Door, Progress, Registered, Settings, Time, Verdict};
 
 use super::nicks;
+use super::rates::{Allowance, Late};
 use super::recorder::{Asked, Done, Hook};
 use super::rooms::{Pending, Room};
 use super::stanza::Stanza;
@@ -51,6 +52,19 @@ pub(crate) struct Session {
     stanzas: Bucket,
     /// Since when it has been over `stanzarate`, and when it was so last.
     over: Option<(Time, Time)>,
+    /// What it may still send, and when it was last told that this is too much.
+    pub(crate) bytes: Allowance,
+    pub(crate) bytes_over: Option<Time>,
+    /// What it may still ask for.
+    pub(crate) asked: Allowance,
+    /// Its reader does not keep up, since when, and whether those who talk wait for it.
+    pub(crate) behind: bool,
+    pub(crate) behind_since: Time,
+    pub(crate) waited_for: bool,
+    /// For which room what it says waits, and since when.
+    pub(crate) held: Option<(u64, Time)>,
+    /// Params that are still to be told to some of its rooms.
+    pub(crate) untold: Option<VecDeque<(String, VecDeque<u64>)>>,
 }
 
 /// A token bucket in whole numbers: a token is as many parts as the bucket's period has
@@ -93,6 +107,14 @@ pub(crate) struct Model {
     pub(crate) rooms_created: u64,
     /// What is shared and not sent yet, in its order.
     pub(crate) pending: Vec<Pending>,
+    /// What is told later, by its time and in the order in which it was put there; what is behind
+    /// that keeps readers apart.
+    pub(crate) later: BTreeMap<(Time, u64, u32), Late>,
+    pub(crate) lates: u64,
+    /// Bytes that the request at hand has had others told, each message counted once.
+    pub(crate) caused_bytes: usize,
+    /// The request at hand has done nothing yet and is to come again then.
+    pub(crate) held_until: Option<Time>,
     /// Who put something in there.
     pub(crate) causers: BTreeSet<ConnId>,
     pub(crate) now: Time,
@@ -129,6 +151,10 @@ impl Model {
             rooms: BTreeMap::new(),
             rooms_created: 0,
             pending: Vec::new(),
+            later: BTreeMap::new(),
+            lates: 0,
+            caused_bytes: 0,
+            held_until: None,
             causers: BTreeSet::new(),
             now: Time(0),
             unix_start_us,
@@ -228,6 +254,14 @@ impl Model {
             opened: self.now,
             stanzas: Bucket::full(limits.stanza_burst, SECOND_NS, self.now),
             over: None,
+            bytes: self.byte_allowance(),
+            bytes_over: None,
+            asked: self.list_allowance(),
+            behind: false,
+            behind_since: self.now,
+            waited_for: false,
+            held: None,
+            untold: None,
         };
         assert!(self.sessions.insert(conn, session).is_none(), "{conn} opened twice");
     }
@@ -272,39 +306,34 @@ impl Model {
         }
     }
 
-    pub(crate) fn frame(&mut self, conn: ConnId, frame: &Frame) -> Progress {
+    pub(crate) fn frame(&mut self, conn: ConnId, frame: &Frame, bytes: usize) -> Progress {
         let Some(session) = self.sessions.get(&conn) else {
             return Progress::Done;
         };
         if matches!(session.login, Login::Asked(_)) {
             return Progress::Wait;
         }
-        let door = session.door;
-        if let Some(progress) = self.too_fast(conn) {
+        let waits = self.has_to_wait(conn).or_else(|| self.too_fast(conn));
+        if let Some(progress) = waits {
             return progress;
         }
         self.send_pending_before(conn);
-        let stanza = match frame {
-            Frame::Invalid if door == Door::Main => {
-                self.refuse(conn, "This is not a valid XML string");
-                return Progress::Done;
+        self.caused_bytes = 0;
+        self.handle(conn, frame);
+        self.frame_done(conn, bytes)
+    }
+
+    fn handle(&mut self, conn: ConnId, frame: &Frame) {
+        let session = &self.sessions[&conn];
+        match frame {
+            Frame::Stanza(stanza) if is_policy_request(stanza) => self.policy(conn),
+            _ if session.door == Door::Policy => self.close(conn, CloseReason::PolicyOnly),
+            Frame::Invalid => self.refuse(conn, "This is not a valid XML string"),
+            Frame::Stanza(stanza) if session.login == Login::New => {
+                self.before_login(conn, stanza);
             }
-            Frame::Stanza(stanza) if is_policy_request(stanza) => {
-                self.policy(conn);
-                return Progress::Done;
-            }
-            Frame::Stanza(stanza) if door == Door::Main => stanza,
-            Frame::Invalid | Frame::Stanza(_) => {
-                self.close(conn, CloseReason::PolicyOnly);
-                return Progress::Done;
-            }
-        };
-        if self.sessions[&conn].login == Login::New {
-            self.before_login(conn, stanza);
-        } else {
-            self.after_login(conn, stanza);
+            Frame::Stanza(stanza) => self.after_login(conn, stanza),
         }
-        Progress::Done
     }
 
     pub(crate) fn frame_too_large(&mut self, conn: ConnId) {
@@ -344,6 +373,11 @@ impl Model {
     }
 
     pub(crate) fn tick(&mut self) {
+        self.close_late_logins();
+        self.tell_later();
+    }
+
+    fn close_late_logins(&mut self) {
         let limit = self.settings.limits.login_time_s;
         if limit == 0 {
             return;
@@ -377,6 +411,7 @@ impl Model {
         self.closing.clear();
         self.rooms.clear();
         self.pending.clear();
+        self.later.clear();
         self.causers.clear();
     }
 
@@ -509,6 +544,9 @@ impl Model {
 
     /// A stanza whose name is no request: a plugin's, a custom message, or nothing known.
     fn other_name(&mut self, conn: ConnId, stanza: &Stanza) {
+        if self.waits_to_talk(conn, stanza) {
+            return;
+        }
         let registered = self.registered.names.contains(&stanza.name);
         let carries = ["toclient", "c", "toroom", "r"];
         let carries = carries.iter().any(|name| stanza.attribute(name).is_some());
@@ -579,6 +617,13 @@ impl Model {
 
     pub(crate) fn session(&mut self, conn: ConnId) -> &mut Session {
         self.sessions.get_mut(&conn).expect("the caller knows it")
+    }
+
+    /// Gives a session back what the request at hand has taken of its `stanzarate`.
+    pub(crate) fn give_token_back(&mut self, conn: ConnId) {
+        if self.settings.limits.stanza_rate_per_s != 0 {
+            self.session(conn).stanzas.parts += u128::from(SECOND_NS);
+        }
     }
 
     /// What `stanzarate` makes of the next frame of a session; `None` when it may be handled.

@@ -232,6 +232,7 @@ impl Model {
                 let room = self.room_that_is_told(name)?;
                 self.room(room).messages += 1;
                 self.say_to_room(room, except, element);
+                self.said_in(room, element.len() + 1);
             }
             Receivers::Everybody { except } => {
                 self.send_pending();
@@ -335,7 +336,7 @@ impl Model {
             return Err(why);
         }
         set(&mut self.session(conn).params, name, content);
-        self.tell_client_param(conn, name, content);
+        self.tell_client_param(conn, name);
         Ok(())
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Recorder {
     pub(crate) rooms: BTreeSet<String>,
     /// Errors that the notes say were limits, since the last [`Recorder::take`].
     pub(crate) limits_named: Vec<(ConnId, String)>,
+    /// The turn has enough to do.
+    pub(crate) is_full: bool,
 }
 
 impl Recorder {
@@ -107,6 +109,10 @@ impl Outlet for Recorder {
         self.assert_open(to, "told something to");
         let text = self.text(message);
         self.done.push((to, Done::Text(text)));
+    }
+
+    fn has_enough(&self) -> bool {
+        self.is_full
     }
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {

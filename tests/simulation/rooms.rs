@@ -3,6 +3,7 @@
 use palabre::hub::{ConnId, Time};
 
 use super::model::Model;
+use super::rates::{Allowance, List, Pass, Told};
 use super::recorder::Hook;
 use super::stanza::Stanza;
 use super::text;
@@ -22,6 +23,12 @@ pub(crate) struct Room {
     pub(crate) parent: Option<u64>,
     pub(crate) created: Time,
     pub(crate) messages: u64,
+    /// What its lists may still cost.
+    pub(crate) lists: Allowance,
+    pub(crate) clients_pass: Option<Pass>,
+    pub(crate) children_pass: Option<Pass>,
+    /// Bytes that it has been told in this turn, each message counted once.
+    pub(crate) turn_bytes: usize,
 }
 
 /// A list that several changes share.
@@ -83,7 +90,7 @@ impl Model {
         if with_params { self.full_room_text(id) } else { self.room_text(id, &[]) }
     }
 
-    fn child_rooms_text(&self, id: u64) -> String {
+    pub(crate) fn child_rooms_told(&self, id: u64) -> Told {
         let room = &self.rooms[&id];
         self.bounded(|with_params| {
             let text = |child: &u64| self.listed_room_text(*child, with_params);
@@ -92,7 +99,7 @@ impl Model {
         })
     }
 
-    fn client_list_text(&self, id: u64) -> String {
+    pub(crate) fn client_list_told(&self, id: u64) -> Told {
         let room = &self.rooms[&id];
         self.bounded(|with_params| {
             let client = |member| {
@@ -133,24 +140,10 @@ impl Model {
     pub(crate) fn send_pending(&mut self) {
         self.causers.clear();
         for entry in std::mem::take(&mut self.pending) {
-            let Some(room) = self.rooms.get(&entry.room()) else {
-                continue;
-            };
             match entry {
-                Pending::ChildRooms(id) => {
-                    let what = self.child_rooms_text(id);
-                    self.say_to_room(id, None, &what);
-                }
-                Pending::Roster(id, joined) => {
-                    let all = room.members.len() <= self.settings.full_roster_members;
-                    let members = room.members.clone();
-                    let what = self.client_list_text(id);
-                    for member in members {
-                        if all || joined.contains(&member) {
-                            self.say(member, what.clone());
-                        }
-                    }
-                }
+                _ if !self.rooms.contains_key(&entry.room()) => {}
+                Pending::ChildRooms(id) => self.tell_list(id, List::ChildRooms, &[]),
+                Pending::Roster(id, joined) => self.tell_list(id, List::Clients, &joined),
             }
         }
     }
@@ -219,8 +212,10 @@ impl Model {
         self.room(room).members.push(conn);
         self.session(conn).rooms.push(room);
         self.say(conn, format!("<joined room='{shown}' />"));
-        self.say(conn, self.child_rooms_text(room));
-        self.say(conn, self.full_room_text(room));
+        let children = self.child_rooms_told(room);
+        self.answer_with(conn, children);
+        let itself = Told { text: self.full_room_text(room), vain_bytes: 0 };
+        self.answer_with(conn, itself);
         if self.registered.joins {
             let nick = self.sessions[&conn].nick.clone();
             self.hook(conn, Hook::Joined(nick, name.to_owned()));
@@ -250,6 +245,10 @@ impl Model {
             parent,
             created: self.now,
             messages: 0,
+            lists: self.list_allowance(),
+            clients_pass: None,
+            children_pass: None,
+            turn_bytes: 0,
         };
         self.rooms_created += 1;
         self.rooms.insert(self.rooms_created, room);
@@ -354,6 +353,7 @@ impl Model {
     /// A member is gone from a room; the others learn of it.
     pub(crate) fn go_out(&mut self, conn: ConnId, id: u64) {
         self.tell_of_leave(conn, id);
+        self.member_goes(id, conn);
         let nick = text::value(&self.sessions[&conn].nick);
         let room = self.room(id);
         room.members.retain(|member| *member != conn);
@@ -430,6 +430,9 @@ impl Model {
         if !operator && (!self.is_open(room) || name == "openParams") {
             return self.refuse(conn, "You must be an operator of this room");
         }
+        if self.is_held_back(conn, &[room]) {
+            return;
+        }
         if let Err(why) = self.change_param(room, name, content) {
             self.refuse(conn, &why);
         }
@@ -447,6 +450,8 @@ impl Model {
         }
         set(&mut self.room(room).params, name, content);
         let what = self.room_text(room, &[(name.to_owned(), content.to_owned())]);
+        self.caused_bytes += what.len() + 1;
+        self.said_in(room, what.len() + 1);
         self.say_to_room(room, None, &what);
         self.tell_parent(room);
         Ok(())
@@ -466,6 +471,9 @@ impl Model {
         if !operator && (!self.is_open(room) || name == "openParams") {
             return self.refuse(conn, "You must be an operator of this room");
         }
+        if self.is_held_back(conn, &[room]) {
+            return;
+        }
         if let Err(why) = self.drop_param(room, name) {
             self.refuse(conn, &why);
         }
@@ -478,6 +486,8 @@ impl Model {
         }
         self.room(room).params.retain(|(there, _)| there != name);
         let what = self.full_room_text(room);
+        self.caused_bytes += what.len() + 1;
+        self.said_in(room, what.len() + 1);
         self.say_to_room(room, None, &what);
         self.tell_parent(room);
         Ok(())
@@ -486,8 +496,7 @@ impl Model {
     /// A param has changed: members of the parent get its child rooms at once.
     fn tell_parent(&mut self, room: u64) {
         if let Some(parent) = self.rooms[&room].parent {
-            let what = self.child_rooms_text(parent);
-            self.say_to_room(parent, None, &what);
+            self.tell_list(parent, List::ChildRooms, &[]);
         }
     }
 
@@ -495,32 +504,42 @@ impl Model {
         let Some(name) = filled(stanza, "name") else {
             return self.refuse(conn, "No name specified");
         };
-        let known = self.sessions[&conn].params.iter().find(|(there, _)| there == name);
-        let told = match (stanza.attribute("value"), known.cloned()) {
-            (Some(content), _) => self.change_client_param(conn, name, content),
-            (None, Some((_, content))) => {
-                self.tell_client_param(conn, name, &content);
+        if self.is_held_back(conn, &self.sessions[&conn].rooms.clone()) {
+            return;
+        }
+        let known = self.sessions[&conn].params.iter().any(|(there, _)| there == name);
+        let told = match stanza.attribute("value") {
+            Some(content) => self.change_client_param(conn, name, content),
+            None if known => {
+                self.tell_client_param(conn, name);
                 Ok(())
             }
-            (None, None) => Err("No value specified".to_owned()),
+            None => Err("No value specified".to_owned()),
         };
         if let Err(why) = told {
             self.refuse(conn, &why);
         }
     }
 
-    pub(crate) fn tell_client_param(&mut self, conn: ConnId, name: &str, content: &str) {
-        let nick = text::value(&self.sessions[&conn].nick);
-        for room in self.sessions[&conn].rooms.clone() {
-            let what = format!(
-                "<clientparam name=\"{}\" value=\"{}\" f=\"{nick}\" r=\"{}\"></clientparam>",
-                text::value(name),
-                text::value(content),
-                text::value(&self.rooms[&room].name),
-            );
-            self.room(room).messages += 1;
-            self.say_to_room(room, None, &what);
-        }
+    /// Tells a room what a param of a client is by now, if both are still there; gives how many
+    /// bytes it is told.
+    pub(crate) fn tell_param_in_one(&mut self, conn: ConnId, name: &str, room: u64) -> usize {
+        let session = &self.sessions[&conn];
+        let content = session.params.iter().find(|(there, _)| there == name);
+        let Some((_, content)) = content.filter(|_| session.rooms.contains(&room)) else {
+            return 0;
+        };
+        let what = format!(
+            "<clientparam name=\"{}\" value=\"{}\" f=\"{}\" r=\"{}\"></clientparam>",
+            text::value(name),
+            text::value(content),
+            text::value(&session.nick),
+            text::value(&self.rooms[&room].name),
+        );
+        self.room(room).messages += 1;
+        self.say_to_room(room, None, &what);
+        self.said_in(room, what.len() + 1);
+        what.len() + 1
     }
 
     pub(crate) fn why_no_param(
@@ -545,19 +564,46 @@ impl Model {
         let others = there.iter().filter(|(other, _)| other != name);
         let together = others.map(|(other, old)| written(other, old)).sum::<usize>();
         let together_max = limits.stanza_bytes_max;
-        (together + written(name, content) > together_max)
-            .then(|| format!("Params too long together (limit {together_max} bytes)"))
+        if together + written(name, content) > together_max {
+            return Some(format!("Params too long together (limit {together_max} bytes)"));
+        }
+        // Those of everybody are held to a limit as well, as long as they become more.
+        let before = there.iter().find(|(other, _)| other == name);
+        let before = before.map_or(0, |(other, old)| written(other, old) + 96);
+        let more = written(name, content) + 96;
+        let all_max = limits.params_total_bytes_max;
+        (more > before && self.params_count() - before + more > all_max)
+            .then(|| format!("Too many params on this server (limit {all_max} bytes)"))
     }
 
-    /// A list, without its params if it would else be too large, or what stands for one that
-    /// with its NUL its reader's backlog would not hold.
-    fn bounded(&self, what: impl Fn(bool) -> String) -> String {
-        let bytes_max = self.settings.limits.backlog_bytes_max;
-        let fits = |what: &String| what.len() < bytes_max;
-        [what(true), what(false)]
-            .into_iter()
-            .find(fits)
-            .unwrap_or_else(|| text::error(&format!("Answer too large (limit {bytes_max} bytes)")))
+    /// What all params count for: as they are written, and 96 bytes each.
+    fn params_count(&self) -> usize {
+        let of_rooms = self.rooms.values().flat_map(|room| &room.params);
+        let of_sessions = self.sessions.values().flat_map(|session| &session.params);
+        let counted = |(name, content): &(String, String)| {
+            text::value(name).len() + text::value(content).len() + 96
+        };
+        of_rooms.chain(of_sessions).map(counted).sum()
+    }
+
+    /// A list, without its params if it would with its NUL else be too large, or what stands for
+    /// one that is too large without them as well.
+    fn bounded(&self, what: impl Fn(bool) -> String) -> Told {
+        let bytes_max = self.settings.limits.list_bytes_max;
+        for (vain_bytes, with_params) in [(0, true), (bytes_max, false)] {
+            let text = what(with_params);
+            if text.len() < bytes_max {
+                return Told { text, vain_bytes };
+            }
+        }
+        let text = text::error(&format!("Answer too large (limit {bytes_max} bytes)"));
+        Told { text, vain_bytes: 2 * bytes_max }
+    }
+
+    /// Tells somebody a list that it has asked for.
+    fn answer_with(&mut self, conn: ConnId, told: Told) {
+        self.charge_asked(conn, told.text.len() + 1 + told.vain_bytes);
+        self.say(conn, told.text);
     }
 
     pub(crate) fn get_rooms(&mut self, conn: ConnId) {
@@ -566,7 +612,7 @@ impl Model {
             let rooms: Vec<String> = self.rooms.keys().map(text).collect();
             text::rooms(&rooms)
         });
-        self.say(conn, what);
+        self.answer_with(conn, what);
     }
 
     pub(crate) fn get_info(&mut self, conn: ConnId, stanza: &Stanza) {
@@ -586,7 +632,7 @@ impl Model {
             let params = if with_params { &room.params[..] } else { &[] };
             text::room_info(name, params, &nicks, &children, &created, room.messages)
         });
-        self.say(conn, what);
+        self.answer_with(conn, what);
     }
 }
 

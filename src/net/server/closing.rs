@@ -48,7 +48,11 @@ impl<W: World> Server<W> {
 
     /// Tells the hub of the connections that the last flush gave up.
     pub(super) fn tell_given_up(&mut self) {
-        for (id, reason) in std::mem::take(&mut self.given_up) {
+        while let Some(&(id, reason)) = self.given_up.front() {
+            if self.desk.has_enough() {
+                break;
+            }
+            self.given_up.pop_front();
             if self.desk.find(id).is_some() {
                 self.cut_off(id, reason);
             }

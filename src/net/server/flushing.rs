@@ -7,7 +7,7 @@ use log::debug;
 
 use super::Server;
 use super::closing::reason_of;
-use crate::hub::{CloseReason, ConnId};
+use crate::hub::{CloseReason, ConnId, Input};
 use crate::net::connection::State;
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
@@ -85,8 +85,23 @@ impl<W: World> Server<W> {
             Flush::Broken(error) => return self.stop_writing(id, &error),
         }
         self.watch_slowness(slot);
+        self.watch_keeping_up(slot);
         self.read_again(slot);
         self.go_on_closing(slot);
+    }
+
+    /// Tells the hub when a reader does not keep up any more, and when it does again.
+    fn watch_keeping_up(&mut self, slot: usize) {
+        let (behind_bytes, keeps_up_bytes) = self.hub.settings().limits.behind_bytes();
+        let Some(connection) = self.desk.connections.get_mut(slot) else {
+            return;
+        };
+        let waiting = connection.outbox.backlog_bytes();
+        let behind = waiting > if connection.behind { keeps_up_bytes } else { behind_bytes };
+        if std::mem::replace(&mut connection.behind, behind) != behind {
+            let (conn, now) = (connection.id, self.desk.now);
+            self.hub.handle(Input::Behind { conn, behind }, now, &mut self.desk);
+        }
     }
 
     /// A connection for whose reading too much waited is read again when that has become less.
@@ -123,7 +138,7 @@ impl<W: World> Server<W> {
     /// come too late for this flush.
     fn give_up(&mut self, id: ConnId, reason: CloseReason) {
         self.desk.empty_outbox(id.slot as usize);
-        self.given_up.push((id, reason));
+        self.given_up.push_back((id, reason));
     }
 
     /// Starts or stops the time that a reader may stay above `limits.backlogsoft`.
