@@ -155,6 +155,7 @@ impl Config {
             limits: values.limits.clone(),
             root_password: Some(password.clone()).filter(|password| !password.is_empty()),
             root_password_hashed: password.starts_with(hash::PREFIX),
+            logins_checked: accounts.asks_logins(),
             trusted_proxies: values.trusted_proxies.clone(),
             domains: values.domains.clone(),
             policy_ports: policy_ports(&ports),

@@ -24,6 +24,7 @@ mod orders;
 mod param;
 mod pending;
 mod plugin;
+mod questions;
 mod rate;
 mod reason;
 mod room;
@@ -41,6 +42,7 @@ use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
 };
+use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
 use self::reason::Refused;
 pub use self::reason::{CloseReason, RefusalReason};
@@ -59,8 +61,7 @@ use crate::wire::write;
 pub struct Hub {
     settings: Settings,
     registered: Registered,
-    /// How many logins were asked about.
-    asks: u64,
+    questions: Questions,
     /// What the settings allow each session; found out once, for it takes a division.
     stanza_rate: Option<Rate>,
     byte_rate: Option<ByteRate>,
@@ -102,7 +103,7 @@ impl Hub {
             list_rate: list_rate(&settings.limits),
             settings,
             registered: Registered::default(),
-            asks: 0,
+            questions: Questions::new(hash_key),
             parser: Some(Box::default()),
             sessions,
             rooms: Rooms::new(hash_key),
@@ -278,10 +279,15 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
         };
-        if matches!(session.login, Login::Waiting { .. }) {
-            return Progress::Wait;
-        }
-        if session.may_have_to_wait(self.byte_rate, self.list_rate, self.now)
+        // Whose turn has come was admitted when it stood in line.
+        let (before_login, called) = match session.login {
+            Login::InLine(_) | Login::Asked(_) => return Progress::Wait,
+            Login::New => (true, false),
+            Login::Called => (true, true),
+            Login::Done => (false, false),
+        };
+        if !called
+            && session.may_have_to_wait(self.byte_rate, self.list_rate, self.now)
             && let Some(time) = self.held_back_until(conn, out)
         {
             return Progress::Later(time);
@@ -289,7 +295,9 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
         };
-        match session.admit(self.stanza_rate, self.now) {
+        let admission =
+            if called { Admission::Now } else { session.admit(self.stanza_rate, self.now) };
+        match admission {
             Admission::Now => {}
             Admission::Later(time) => return Progress::Later(time),
             Admission::LaterFrom(time) => {
@@ -305,7 +313,9 @@ impl Hub {
         }
         let policy_only = session.door == Door::Policy;
         let (before, has_waited) = (session.bytes, session.held_back().is_some());
-        session.charge_bytes(self.byte_rate, frame.len() + 1, self.now);
+        if !called {
+            session.charge_bytes(self.byte_rate, frame.len() + 1, self.now);
+        }
         self.send_due_before(conn, out);
         self.caused_bytes = 0;
         // The stanza borrows the parser while the hub changes.
@@ -325,24 +335,20 @@ impl Hub {
             Ok(_) | Err(_) => self.close(conn, CloseReason::PolicyOnly, out),
         }
         self.parser = Some(parser);
-        match self.held_until.take() {
-            Some(time) => {
-                if let Some(session) = self.sessions.find_mut(conn) {
-                    session.take_back(self.stanza_rate);
-                    session.bytes = before;
-                }
-                Progress::Later(time)
+        if let Some(time) = self.held_until.take() {
+            if let Some(session) = self.sessions.find_mut(conn) {
+                session.take_back(self.stanza_rate);
+                session.bytes = before;
             }
-            None => {
-                if self.caused_bytes > frame.len() {
-                    self.charge_bytes(conn, self.caused_bytes - frame.len() - 1);
-                }
-                if has_waited && let Some(session) = self.sessions.find_mut(conn) {
-                    session.flow_mut().held_back = None;
-                }
-                Progress::Done
-            }
+            return Progress::Later(time);
         }
+        if self.caused_bytes > frame.len() {
+            self.charge_bytes(conn, self.caused_bytes - frame.len() - 1);
+        }
+        if has_waited && let Some(session) = self.sessions.find_mut(conn) {
+            session.flow_mut().held_back = None;
+        }
+        if before_login { self.progress_of_login(conn, called, out) } else { Progress::Done }
     }
 
     fn is_policy_only(&self, conn: ConnId) -> bool {
@@ -423,6 +429,7 @@ impl Hub {
         if session.login == Login::Done {
             out.note(Note::LoggedOut { conn, nick: &session.nick });
         }
+        self.forget_login(&session, out);
     }
 
     /// Checks every invariant of the hub's own tables.
@@ -431,6 +438,7 @@ impl Hub {
     /// When one does not hold, which is a bug in the hub.
     pub fn check_invariants(&self) {
         self.sessions.check_invariants();
+        self.check_questions();
         self.rooms.check_invariants();
         let mut memberships = 0;
         for room in self.rooms.iter() {

@@ -11,6 +11,7 @@
 //!
 //! - [`limits`]: every bound, with its unit, its default and where the number comes from.
 //! - [`networks`]: lists of IP networks, and whether an address is in one.
+//! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
 //!   ([`wire::stanza`]) and answers become bytes ([`wire::write`]).
 //! - [`hub`]: the whole behaviour of the server, without a socket, a clock or a thread:
@@ -59,6 +60,8 @@
 pub mod limits;
 
 pub mod networks;
+
+pub mod secret;
 
 pub mod wire;
 

@@ -67,6 +67,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        Self::usual()
+    }
+}
+
+impl Limits {
+    /// The default of each.
+    #[must_use]
+    pub const fn usual() -> Self {
         Self {
             stanza_bytes_max: 65_536,
             depth_max: 64,
@@ -266,6 +274,46 @@ pub const HASH_THREADS_MAX: usize = 4;
 /// Passwords that may wait for a thread, for each thread: what it can hash, at 40 ms each, before
 /// [`ASK_TIME_S`] is over.
 pub const HASH_QUEUE_PER_THREAD: usize = 128;
+
+/// Logins that are asked about at the same time, of one address (IPv6 by its /64) where
+/// `limits.failedlogins` leaves it so many; others of it wait their turn. More would be of no use:
+/// so many passwords take 64 times 20 to 40 ms of a core.
+pub const LOGINS_ASKED_PER_ADDRESS_MAX: usize = 64;
+
+/// The same of all addresses together: 16 of them with as many as one may have. Beyond that
+/// addresses have their turns in a round.
+pub const LOGINS_ASKED_MAX: usize = 1_024;
+
+/// Bytes of the `connect` elements that are asked about at the same time, of one address; one may
+/// be longer. A `connect` has some 100 bytes, 7 KB with the longest nick and password.
+pub const LOGIN_BYTES_PER_ADDRESS_MAX: usize = 131_072;
+
+/// The same of all addresses together. Each is kept once, whomever it is put to.
+pub const LOGIN_BYTES_MAX: usize = 4 * 1_048_576;
+
+/// How often a question about a login is put to a plugin whose process ends with it: a second one
+/// that ends with the same question has its fault in it.
+pub const ASK_TRIES_MAX: u8 = 2;
+
+/// How long the worker may be silent while it is asked something before it is ended and started
+/// anew: several times what the dearest hash and a database that hangs take.
+pub const WORKER_SILENCE_S: u64 = 20;
+
+/// How long a worker that another one has taken the place of has for what it was asked.
+pub const WORKER_RETIRE_TIME_S: u64 = 30;
+
+/// Workers that others have taken the place of and that still have something to answer; when there
+/// is one more, the oldest is ended.
+pub const WORKERS_RETIRED_MAX: usize = 4;
+
+/// Stanza names that one plugin may register.
+pub const PLUGIN_NAMES_MAX: usize = 256;
+
+/// Bytes of such a name, and of the name of a timer.
+pub const PLUGIN_NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of one stanza of a plugin, where `limits.stanzabytes` is less: that is for clients.
+pub const PLUGIN_STANZA_BYTES_MIN: usize = 65_536;
 
 /// How long whoever asks about a login waits for the answer: the default `timeout` of a plugin.
 pub const ASK_TIME_S: u64 = 5;

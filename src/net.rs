@@ -38,6 +38,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{info, warn};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::accounts;
 use crate::config::{Config, Listen, Module, WORKER, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
 use crate::limits::{ASK_TIME_S, DESCRIPTORS_RESERVED};
@@ -90,7 +91,18 @@ pub struct Listening {
     descriptors: usize,
     settings: Settings,
     modules: Vec<Module>,
+    worker: Option<Module>,
+    /// What the worker goes by.
+    judged_by: JudgedBy,
     signals: Signals,
+}
+
+/// What the worker reads of a configuration: it is started anew when that has changed.
+type JudgedBy = (accounts::Settings, usize, usize);
+
+fn judged_by(config: &Config) -> JudgedBy {
+    let limits = &config.settings.limits;
+    (config.accounts.clone(), limits.stanza_bytes_max, limits.nick_bytes_max)
 }
 
 impl fmt::Debug for Listening {
@@ -117,7 +129,9 @@ pub fn bind(config: &Config) -> Result<Listening, Error> {
         policy_addresses: Vec::new(),
         descriptors,
         settings: config.settings.clone(),
-        modules: config.modules.iter().cloned().chain(worker(config)?).collect(),
+        modules: config.modules.clone(),
+        worker: worker(config)?,
+        judged_by: judged_by(config),
         signals: os::signals().map_err(|source| Error::System { what: "take signals", source })?,
     };
     listening.addresses = listening.open(&config.listen, Door::Main)?;
@@ -171,19 +185,19 @@ impl Listening {
 
     /// Serves until a signal or root stops it. `front` is what the listeners take. `reload` is
     /// called on SIGHUP: it reads the configuration again, reopens the log and gives the new
-    /// settings, or `None` when the old ones stay in force.
+    /// one, or `None` when the old one stays in force.
     ///
     /// # Errors
     /// [`Error::System`] when the poll can't be set up or fails.
     pub fn serve(
         self,
         front: Front,
-        reload: &mut dyn FnMut() -> Option<(Settings, Front)>,
+        reload: &mut dyn FnMut() -> Option<(Config, Front)>,
     ) -> Result<(), Error> {
-        let Self { listeners, doors, addresses, descriptors, settings, modules, signals, .. } =
-            self;
-        let sockets = listeners.len();
-        let world = os::Os::new(listeners, signals, modules.len())
+        let Self { listeners, doors, addresses, descriptors, settings, modules, .. } = self;
+        let (sockets, mut judged_before) = (listeners.len(), self.judged_by);
+        // The worker may be wanted later.
+        let world = os::Os::new(listeners, self.signals, modules.len() + 1)
             .map_err(|source| Error::System { what: "set up the poll", source })?;
         let complete =
             |settings| completed(settings, &addresses, descriptors.saturating_sub(sockets));
@@ -192,16 +206,23 @@ impl Listening {
         let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
         server.set_front(front);
         server.set_plugins(modules);
+        server.set_worker(self.worker, false);
         logging::hold();
         let served = loop {
             match server.turn() {
                 Err(source) => break Err(Error::System { what: "poll", source }),
                 Ok(Turn::Again) => {}
                 Ok(Turn::Reload) => {
-                    if let Some((settings, front)) = reload() {
+                    if let Some((config, front)) = reload() {
                         server.set_front(front);
-                        server.reload(complete(settings));
-                        server.restart_plugin(WORKER);
+                        server.reload(complete(config.settings.clone()));
+                        let judged = judged_by(&config);
+                        match worker(&config) {
+                            Ok(worker) => server.set_worker(worker, judged != judged_before),
+                            // Nobody is let in who would have to be asked about.
+                            Err(error) => log::error!("{error}"),
+                        }
+                        judged_before = judged;
                     }
                 }
                 Ok(Turn::Stop) => break Ok(()),

@@ -11,7 +11,10 @@ use std::net::IpAddr;
 use palabre::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Registered, Settings, Time, Verdict,
 };
-use palabre::limits::Limits;
+use palabre::limits::{
+    LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
+    Limits,
+};
 
 use recorder::{Done, Recorder};
 
@@ -94,7 +97,12 @@ impl Server {
         assert_eq!(self.offer(conn, stanza), Progress::Done, "{stanza}");
         let text = |done| match done {
             Done::Text(text) => Some(text),
-            Done::Closed(_) | Done::Asked(_) | Done::Registered(..) | Done::Hook(_) => None,
+            Done::Closed(_)
+            | Done::Asked(_)
+            | Done::Cancelled(_)
+            | Done::Called
+            | Done::Registered(..)
+            | Done::Hook(_) => None,
         };
         self.told(conn).into_iter().filter_map(text).collect()
     }
@@ -432,11 +440,14 @@ fn login_time_runs_while_somebody_decides() {
     let mut server = Server::new(Limits::default());
     server.ask_about_logins();
     let conn = server.open();
-    server.send(conn, "<connect nickname='a'/>");
+    assert_eq!(server.offer(conn, "<connect nickname='a'/>"), Progress::Asked);
+    server.told(conn);
     server.pass_seconds(300);
     server.handle(Input::Tick);
     let error = "Login timed out (limit 300 s)";
-    assert_eq!(server.told(conn), error_and_close(error, CloseReason::LoginTimeout));
+    let mut closed = error_and_close(error, CloseReason::LoginTimeout);
+    closed.insert(1, Done::Cancelled(1));
+    assert_eq!(server.told(conn), closed);
     server.handle(Input::Verdict { conn, ask: 1, verdict: Verdict::Allowed });
     assert_eq!(server.told(conn), [], "the verdict comes too late");
 }
@@ -600,13 +611,171 @@ fn refused_authentications_are_failed_logins() {
     server.ask_about_logins();
     let conn = server.open();
     for ask in 1..=2 {
-        server.send(conn, "<connect nickname='a'/>");
+        assert_eq!(server.offer(conn, "<connect nickname='a'/>"), Progress::Asked);
+        server.told(conn);
         server.handle(Input::Verdict { conn, ask, verdict: Verdict::Refused });
         assert_eq!(server.told(conn)[1], Done::Text("<error>Authentication Error</error>".into()));
     }
     server.offer(conn, "<connect nickname='a'/>");
     let error = "Too many failed logins (limit 2 per minute)";
     assert_eq!(server.told(conn), error_and_close(error, CloseReason::FailedLogins));
+}
+
+/// A server that asks about logins and counts no failed ones.
+fn asking() -> Server {
+    let limits =
+        Limits { failed_logins_per_minute: 0, sessions_per_address_max: 0, ..Limits::default() };
+    let mut server = Server::new(limits);
+    server.ask_about_logins();
+    server
+}
+
+impl Server {
+    /// A login from an address, of so many bytes: whether it is asked about at once.
+    fn log_in_from(&mut self, address: &str, bytes: usize) -> (ConnId, bool) {
+        let (conn, _) = self.open_from(address);
+        let (asked, _) = self.try_again(conn, bytes);
+        (conn, asked)
+    }
+
+    /// Offers it; whether it is asked about, and who has his turn because of it.
+    fn try_again(&mut self, conn: ConnId, bytes: usize) -> (bool, Vec<ConnId>) {
+        let begin = format!("<connect nickname='u{}' x='", conn.slot);
+        let rest = bytes.saturating_sub(begin.len() + "'/>".len());
+        let progress = self.offer(conn, &format!("{begin}{}'/>", "x".repeat(rest)));
+        assert!(matches!(progress, Progress::Asked | Progress::Wait), "{progress:?}");
+        (progress == Progress::Asked, self.called())
+    }
+
+    /// Who has his turn by what has happened.
+    fn called(&mut self) -> Vec<ConnId> {
+        let done = self.recorder.take();
+        done.into_iter().filter(|(_, done)| *done == Done::Called).map(|(conn, _)| conn).collect()
+    }
+
+    /// Answers a question; who has his turn because of it.
+    fn allow(&mut self, conn: ConnId, ask: u64) -> Vec<ConnId> {
+        self.handle(Input::Verdict { conn, ask, verdict: Verdict::Allowed });
+        self.called()
+    }
+}
+
+#[test]
+fn logins_of_one_address_that_are_asked_about() {
+    let mut server = asking();
+    let first = server.log_in_from("10.0.0.1", 0).0;
+    for _ in 1..LOGINS_ASKED_PER_ADDRESS_MAX {
+        assert!(server.log_in_from("10.0.0.1", 0).1);
+    }
+    let (late, asked) = server.log_in_from("10.0.0.1", 0);
+    assert!(!asked, "one more waits");
+    assert!(server.log_in_from("10.0.0.2", 0).1, "another address does not");
+    let (later, _) = server.log_in_from("10.0.0.1", 0);
+    assert_eq!(server.allow(first, 1), [late]);
+    let (latest, asked) = server.log_in_from("10.0.0.1", 0);
+    assert!(!asked, "who was called before comes first");
+    assert_eq!(server.try_again(late, 0), (true, vec![]));
+    server.hub.check_invariants();
+    // One that goes makes room when nobody needs its answer any more: when that has come.
+    server.handle(Input::Ended { conn: late, reason: CloseReason::PeerClosed });
+    assert_eq!(server.called(), []);
+    let ask = LOGINS_ASKED_PER_ADDRESS_MAX as u64 + 2;
+    assert_eq!(server.allow(late, ask), [later]);
+    // One that was called and goes makes room at once.
+    server.handle(Input::Ended { conn: later, reason: CloseReason::PeerClosed });
+    assert_eq!(server.called(), [latest]);
+    server.hub.check_invariants();
+}
+
+#[test]
+fn logins_of_all_addresses_that_are_asked_about() {
+    let mut server = asking();
+    let addresses = LOGINS_ASKED_MAX / 16;
+    let mut asked = Vec::new();
+    for number in 0..LOGINS_ASKED_MAX {
+        let (conn, is_asked) = server.log_in_from(&format!("10.0.1.{}", number % addresses), 0);
+        assert!(is_asked, "{number}");
+        asked.push(conn);
+    }
+    // Those that wait have their turns in a round, each address one.
+    let wait = |server: &mut Server, address| {
+        let (conn, asked) = server.log_in_from(address, 0);
+        assert!(!asked);
+        conn
+    };
+    let many: Vec<ConnId> = (0..3).map(|_| wait(&mut server, "10.0.2.1")).collect();
+    let one = wait(&mut server, "10.0.2.2");
+    for (ask, next) in [(1, many[0]), (2, one), (3, many[1]), (4, many[2])] {
+        let conn = asked[ask as usize - 1];
+        assert_eq!(server.allow(conn, ask), [next]);
+        assert_eq!(server.try_again(next, 0), (true, vec![]));
+    }
+    assert_eq!(server.allow(asked[4], 5), []);
+    server.hub.check_invariants();
+}
+
+#[test]
+fn bytes_of_logins_that_are_asked_about() {
+    let mut server = asking();
+    let quarter = LOGIN_BYTES_PER_ADDRESS_MAX / 4;
+    let conns: Vec<_> = (0..5).map(|_| server.log_in_from("10.0.0.1", quarter)).collect();
+    assert_eq!(conns.iter().filter(|(_, asked)| *asked).count(), 4, "of one address");
+    assert_eq!(server.allow(conns[0].0, 1), [conns[4].0]);
+    assert_eq!(server.try_again(conns[4].0, quarter), (true, vec![]));
+
+    let mut server = asking();
+    let households = LOGIN_BYTES_MAX / LOGIN_BYTES_PER_ADDRESS_MAX;
+    let mut first = None;
+    for household in 0..households {
+        for _ in 0..4 {
+            let (conn, asked) = server.log_in_from(&format!("10.0.0.{household}"), quarter);
+            assert!(asked);
+            first.get_or_insert(conn);
+        }
+    }
+    let (late, asked) = server.log_in_from("10.0.1.1", 100);
+    assert!(!asked, "of all");
+    assert_eq!(server.allow(first.expect("there are some"), 1), [late]);
+    server.hub.check_invariants();
+}
+
+#[test]
+fn one_login_is_asked_about_however_long_it_is() {
+    let limits = Limits { stanza_bytes_max: 8 * LOGIN_BYTES_MAX, ..Limits::default() };
+    let mut server = Server::new(limits);
+    server.ask_about_logins();
+    assert!(server.log_in_from("10.0.0.1", 2 * LOGIN_BYTES_MAX).1);
+    assert!(!server.log_in_from("10.0.0.1", 100).1);
+    assert!(!server.log_in_from("10.0.0.2", 100).1);
+}
+
+#[test]
+fn guesses_in_flight_are_failed_until_they_are_answered() {
+    let mut server = Server::new(Limits { failed_logins_per_minute: 3, ..Limits::default() });
+    server.ask_about_logins();
+    let conns: Vec<_> = (0..5).map(|_| server.log_in_from("10.0.0.1", 0)).collect();
+    let asked: Vec<bool> = conns.iter().map(|(_, asked)| *asked).collect();
+    assert_eq!(asked, [true, true, true, false, false]);
+    // A root password that the hub compares itself is a guess as any other.
+    let (root, _) = server.open_from("10.0.0.1");
+    let stanza = format!("<connect nickname='root' rootpass='{ROOT_PASSWORD}'/>");
+    assert_eq!(server.offer(root, &stanza), Progress::Wait);
+    let conn = conns[0].0;
+    server.handle(Input::Verdict { conn, ask: 1, verdict: Verdict::Refused });
+    assert_eq!(server.called(), [], "it was one");
+    assert_eq!(server.allow(conns[1].0, 2), [conns[3].0]);
+    let (conn, verdict) =
+        (conns[2].0, Verdict::Undecided { root_refused: false, login_refused: false });
+    server.handle(Input::Verdict { conn, ask: 3, verdict });
+    assert_eq!(server.called(), [conns[4].0], "that was none");
+    assert_eq!(server.try_again(conns[3].0, 0), (true, vec![]));
+    assert_eq!(server.try_again(conns[4].0, 0), (true, vec![]));
+    // It may come to two: its login is asked about when it is wrong.
+    assert_eq!(server.allow(conns[3].0, 4), []);
+    assert_eq!(server.allow(conns[4].0, 5), [root]);
+    server.told(root);
+    assert_eq!(server.offer(root, &stanza), Progress::Done);
+    assert!(matches!(&server.told(root)[..], [Done::Text(text)] if text.contains("isok='1'")));
 }
 
 #[test]

@@ -38,5 +38,7 @@ mod speech;
 mod tls;
 #[path = "loop/transports.rs"]
 mod transports;
+#[path = "loop/worker.rs"]
+mod worker;
 #[path = "loop/world.rs"]
 mod world;

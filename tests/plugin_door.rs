@@ -11,6 +11,8 @@ use palabre::hub::{
     Question, Receivers, Registered, Settings, Span, Time, Verdict, Who, is_reserved_name,
 };
 
+use palabre::limits::Limits;
+
 use recorder::{Asked, Done, Hook, Recorder, To};
 
 const A: ConnId = ConnId { slot: 0, generation: 1 };
@@ -89,9 +91,37 @@ fn a_question_shows_the_element_alone_with_all_its_attributes() {
         "<?xml version='1.0'?><!-- n --> <connect nickname='N' password='p&amp;' x = '1'>y</connect >\r\n",
     );
     let element = "<connect nickname='N' password='p&amp;' x = '1'>y</connect >".to_owned();
-    let expected =
-        Asked { ask: 1, nick: "N".to_owned(), element, login: true, root_password: None };
+    let expected = Asked {
+        ask: 1,
+        nick: "N".to_owned(),
+        element,
+        login: true,
+        checked: false,
+        root_password: None,
+    };
     assert_eq!(asked, expected);
+}
+
+#[test]
+fn a_question_does_not_show_the_root_password_that_was_given() {
+    // The root password is a hash, and then one that the hub compares itself.
+    for hashed in [true, false] {
+        let root_password = Some("sesame".to_owned());
+        let settings =
+            Settings { root_password, root_password_hashed: hashed, ..Settings::default() };
+        let mut server =
+            Server { hub: Hub::new(settings, HashKey(3, 4), 0), recorder: Recorder::default() };
+        let registered = Registered { logins: true, ..Registered::default() };
+        server.tell(Input::Registered(Box::new(registered)));
+        server.open(A);
+        let asked = server.ask(
+            A,
+            "<connect\n rootpass = 'guess' nickname='N' password='p' x:rootpass='y' xmlns:x='z'/>",
+        );
+        let shown = "<connect nickname='N' password='p' x:rootpass='y' xmlns:x='z'/>";
+        assert_eq!(asked.element, shown);
+        assert_eq!(asked.root_password.as_deref(), hashed.then_some("guess"));
+    }
 }
 
 #[test]
@@ -114,8 +144,9 @@ fn a_question_keeps_its_passwords_out_of_what_is_logged() {
         ask: 1,
         conn: A,
         nick: "N",
-        element: "<connect nickname='N' password='secret'/>",
+        element: ["<connect nickname='N' password='secret'", "/>"],
         login: true,
+        checked: false,
         root_password: Some("secret"),
     };
     let shown = format!("{question:?}");
@@ -168,6 +199,55 @@ fn a_verdict_for_a_session_that_is_gone_does_nothing_to_its_successor() {
 }
 
 #[test]
+fn a_session_that_is_over_need_not_be_asked_about_but_is_answered_all_the_same() {
+    let limits = Limits { failed_logins_per_minute: 1, ..Limits::default() };
+    let mut server = Server {
+        hub: Hub::new(Settings { limits, ..Settings::default() }, HashKey(3, 4), 0),
+        recorder: Recorder::default(),
+    };
+    let registered = Registered { logins: true, ..Registered::default() };
+    server.tell(Input::Registered(Box::new(registered)));
+    server.open(A);
+    let ask = server.ask(A, "<connect nickname='N' password='guess'/>").ask;
+    let done = server.tell(Input::Ended { conn: A, reason: CloseReason::PeerClosed });
+    assert_eq!(done, [(A, Done::Cancelled(ask))]);
+    server.recorder.open.remove(&A);
+    // The guess counts until it is answered, and when it was wrong.
+    server.open(B);
+    assert_eq!(server.send(B, "<connect nickname='N' password='guess'/>"), []);
+    let error = "<error>Too many failed logins (limit 1 per minute)</error>".to_owned();
+    let closed = [(B, Done::Text(error)), (B, Done::Closed(CloseReason::FailedLogins))];
+    assert_eq!(server.answer(A, ask, Verdict::Refused), closed);
+}
+
+#[test]
+fn what_nobody_could_find_out_is_no_failed_login_unless_somebody_said_no() {
+    for (root_refused, login_refused) in [(false, false), (false, true), (true, false)] {
+        let limits = Limits { failed_logins_per_minute: 2, ..Limits::default() };
+        let root_password = Some("a hash".to_owned());
+        let settings = Settings {
+            limits,
+            root_password,
+            root_password_hashed: true,
+            logins_checked: true,
+            ..Settings::default()
+        };
+        let mut server =
+            Server { hub: Hub::new(settings, HashKey(3, 4), 0), recorder: Recorder::default() };
+        server.open(A);
+        for _ in 0..2 {
+            let ask = server.ask(A, "<connect nickname='N' rootpass='guess'/>").ask;
+            let done = server.answer(A, ask, Verdict::Undecided { root_refused, login_refused });
+            let told = "<error>Login not possible right now, please try again</error>".to_owned();
+            assert_eq!(done[1..], [(A, Done::Text(told))]);
+        }
+        let done = server.send(A, "<connect nickname='N'/>");
+        let counted = root_refused || login_refused;
+        assert_eq!(done.contains(&(A, Done::Closed(CloseReason::FailedLogins))), counted);
+    }
+}
+
+#[test]
 fn logins_that_wait_need_their_verdict_when_nobody_is_asked_any_more() {
     let mut server = Server::asking();
     server.open(A);
@@ -205,7 +285,12 @@ fn hooks_are_told_only_while_they_are_registered() {
     let heard = |done: Vec<(ConnId, Done)>| -> Vec<(ConnId, Hook)> {
         let hook = |(conn, done)| match done {
             Done::Hook(hook) => Some((conn, hook)),
-            Done::Text(_) | Done::Closed(_) | Done::Asked(_) | Done::Registered(..) => None,
+            Done::Text(_)
+            | Done::Closed(_)
+            | Done::Asked(_)
+            | Done::Cancelled(_)
+            | Done::Called
+            | Done::Registered(..) => None,
         };
         done.into_iter().filter_map(hook).collect()
     };
@@ -299,7 +384,12 @@ fn notes_say_why_a_login_came_to_nothing_and_who_removed_whom() {
     let connect = b"<connect nickname='N' rootpass='x'/>";
     let refused = send(connect, Some((1, Verdict::Refused)));
     assert_noted(&refused, &["RootRefused", "why: Unauthorised"]);
-    let allowed = send(connect, Some((2, Verdict::Allowed)));
+    let undecided = |root_refused| Verdict::Undecided { root_refused, login_refused: false };
+    let nobody_knows = send(connect, Some((2, undecided(false))));
+    assert_noted(&nobody_knows, &["why: Undecided"]);
+    let nobody_knows = send(connect, Some((3, undecided(true))));
+    assert_noted(&nobody_knows, &["RootRefused", "why: Undecided"]);
+    let allowed = send(connect, Some((4, Verdict::Allowed)));
     assert_noted(&allowed, &["RootRefused", "root: false"]);
     let kick = Order::Kick { who: Who::Nick("n"), reason: None };
     assert_eq!(hub.order(kick, Time(0), &mut out), Ok(()));

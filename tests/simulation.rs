@@ -67,6 +67,7 @@ const MET: &[&str] = &[
     "Answer too large (limit  bytes)",
     "Authentication Error",
     "Child rooms nested too deep (limit )",
+    "Login not possible right now, please try again",
     "Login timed out (limit  s)",
     "Nickname empty or already taken",
     "Nickname empty or already taken (limit  bytes)",
@@ -102,6 +103,8 @@ const MET: &[&str] = &[
     "You must login first",
     "asked",
     "asked about root",
+    "called",
+    "cancelled",
     "closed: FailedLogins",
     "closed: Kicked",
     "closed: LoginTimeout",
@@ -148,6 +151,7 @@ const MET: &[&str] = &[
     "plugin: set a client's param",
     "plugin: set a room's param",
     "registered",
+    "waits for a verdict",
 ];
 
 /// The seeds that are asked for, if any are.

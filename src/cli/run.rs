@@ -11,7 +11,6 @@ use super::pid_file::{self, PidFile};
 use super::start::READY;
 use super::{Exit, Failure, VERSION, check_accounts, complain, say};
 use crate::config::{self, Arguments, Config, LOOKED_FOR};
-use crate::hub::Settings;
 use crate::net::transport::Front;
 use crate::{logging, net};
 
@@ -237,7 +236,7 @@ fn reloader(
     arguments: Arguments,
     running: Config,
     detached: bool,
-) -> impl FnMut() -> Option<(Settings, Front)> {
+) -> impl FnMut() -> Option<(Config, Front)> {
     let mut in_force = running.clone();
     move || {
         let loaded = config::load(&arguments).map_err(Failure::from);
@@ -265,7 +264,7 @@ fn reloader(
         }
         log::info!("configuration read again");
         in_force = config;
-        Some((in_force.settings.clone(), front))
+        Some((in_force.clone(), front))
     }
 }
 

@@ -1,60 +1,199 @@
 //! From the first stanza to the last: login, policy, help, quit (PROTOCOL.md sections 3 and 10).
 
+use std::borrow::Cow;
+
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
 use super::Hub;
 use super::command::{Request, help_lines};
 use super::nick::comparison_key;
 use super::plugin::{Question, Verdict};
+use super::questions::{Asked, Share, Turn};
 use super::reason::CloseReason;
-use super::session::Login;
-use super::types::{ConnId, LoginRefusal, Note, Outlet, Time};
+use super::session::{Login, Session};
+use super::types::{ConnId, LoginRefusal, Note, Outlet, Progress, Time};
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";
 
+/// What a login is told that nobody could decide on.
+const NOT_NOW: &str = "Login not possible right now, please try again";
+
+/// A `connect` that may be answered, as far as it concerns who decides on it.
+struct Attempt<'a> {
+    conn: ConnId,
+    nick: &'a str,
+    /// What the nick has in common with its equals.
+    key: Box<str>,
+    /// The root password that was given.
+    root_password: Option<&'a str>,
+    /// The element without the root password.
+    element: [&'a str; 2],
+    capabilities: bool,
+}
+
 impl Hub {
     /// `<connect nickname="N" [password="P"] [rootpass="R"] />`.
     pub(super) fn connect(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let conn = request.conn;
-        let nick = request.attribute(0);
+        let (conn, nick, stanza) = (request.conn, request.attribute(0), request.stanza);
+        let called = self.take_turn(conn);
         // Forms of old movies send the field when it is empty, too.
-        let root_password =
-            request.stanza.value("rootpass").filter(|password| !password.is_empty());
-        if (root_password.is_some() || self.registered.logins) && self.may_not_try(conn, out) {
-            return;
+        let root_password = stanza
+            .value("rootpass")
+            .map(|value| Zeroizing::new(value.into_owned()))
+            .filter(|password| !password.is_empty());
+        let guesses = u64::from(root_password.is_some()) + u64::from(self.asks_logins());
+        if guesses > 0 && self.may_not_try(conn, out) {
+            return self.call_next(out);
         }
-        let key = match self.nick_key(nick) {
+        let key = match self.free_nick_key(nick) {
             Ok(key) => key,
             Err(reason) => {
-                return self.refuse_login(conn, nick, &reason, LoginRefusal::BadNick, out);
+                self.refuse_login(conn, nick, &reason, LoginRefusal::BadNick, out);
+                return self.call_next(out);
             }
         };
-        if !self.sessions.take_nick(conn, key, nick) {
-            return self.refuse_login(conn, nick, NICK_REFUSED, LoginRefusal::BadNick, out);
+        let element = stanza.element_without("rootpass");
+        if guesses > 0 && !self.may_ask(conn, guesses, stanza.element().len(), called) {
+            return self.call_next(out);
         }
-        if request.stanza.value("caps").is_some() {
-            self.sessions.ask_capabilities(conn);
-        }
+        let attempt = Attempt {
+            conn,
+            nick,
+            key,
+            root_password: root_password.as_ref().map(|password| password.as_str()),
+            element,
+            capabilities: stanza.value("caps").is_some(),
+        };
+        self.try_login(attempt, stanza.element().len(), out);
+        self.call_next(out);
+    }
+
+    /// Whether each login needs somebody's leave.
+    const fn asks_logins(&self) -> bool {
+        self.registered.logins || self.settings.logins_checked
+    }
+
+    /// Logs in who needs nobody's leave, and asks about everybody else.
+    fn try_login(&mut self, attempt: Attempt<'_>, bytes: usize, out: &mut impl Outlet) {
+        let Attempt { conn, nick, key, root_password, element, capabilities } = attempt;
         let settings = &self.settings;
         let hashed = settings.root_password_hashed && settings.root_password.is_some();
         let (for_others, for_us) =
             if hashed { (root_password, None) } else { (None, root_password) };
-        let root = for_us.is_some_and(|password| self.is_root(conn, nick, &password, out));
-        if root || !(self.registered.logins || for_others.is_some()) {
-            return self.log_in(conn, root, out);
+        let root = for_us.is_some_and(|password| self.is_root(conn, nick, password, out));
+        let login = self.asks_logins();
+        if root || !(login || for_others.is_some()) {
+            self.sessions.ask_capabilities(conn, capabilities);
+            return self.log_in(conn, key, nick, root, out);
         }
-        self.asks += 1;
-        self.sessions.wait(conn, self.asks, for_others.is_some());
+        let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
+            return;
+        };
+        let guesses = u64::from(login) + u64::from(for_others.is_some());
+        let share = Share { household, guesses, bytes };
+        let ask = self.questions.open(conn, share, for_others.is_some());
+        self.sessions.ask(conn, ask, nick, capabilities);
         out.ask(Question {
-            ask: self.asks,
+            ask,
             conn,
             nick,
-            element: request.stanza.element(),
-            login: self.registered.logins,
-            root_password: for_others.as_deref(),
+            element,
+            login,
+            checked: self.settings.logins_checked,
+            root_password: for_others,
         });
     }
 
-    /// Somebody decided on a login that waits for this very answer; any other is ignored.
+    /// Whether it was this login's turn; what was kept for it is free again.
+    fn take_turn(&mut self, conn: ConnId) -> bool {
+        let called = self.questions.came(conn).is_some();
+        if called {
+            self.sessions.set_login(conn, Login::New);
+        }
+        called
+    }
+
+    /// Whether a login with so many passwords may be asked about now; otherwise it stands in line.
+    fn may_ask(&mut self, conn: ConnId, guesses: u64, bytes: usize, called: bool) -> bool {
+        let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
+            return false;
+        };
+        let share = Share { household, guesses, bytes };
+        let left = self.sessions.guesses_left(household, &self.settings.limits, self.now);
+        if self.questions.may_ask(share, left, called) {
+            return true;
+        }
+        let place = self.questions.line_up(conn, share);
+        self.sessions.set_login(conn, Login::InLine(place));
+        false
+    }
+
+    /// What became of a frame of a session that had not logged in before it.
+    pub(super) fn progress_of_login(
+        &mut self,
+        conn: ConnId,
+        called: bool,
+        out: &mut impl Outlet,
+    ) -> Progress {
+        let login = self.sessions.find(conn).map(|session| session.login);
+        match login {
+            // The frame that it was called for is no login any more.
+            Some(Login::Called) if called => {
+                self.take_turn(conn);
+                self.call_next(out);
+                Progress::Done
+            }
+            Some(Login::InLine(_) | Login::Called) => Progress::Wait,
+            Some(Login::Asked(_)) => Progress::Asked,
+            Some(Login::New | Login::Done) | None => Progress::Done,
+        }
+    }
+
+    /// Checks that each session that waits is known where it waits.
+    pub(super) fn check_questions(&self) {
+        self.questions.check_invariants();
+        for session in self.sessions.iter() {
+            let (conn, questions) = (session.conn, &self.questions);
+            let known = match session.login {
+                Login::New | Login::Done => true,
+                Login::InLine(place) => questions.is_in_line(place, conn),
+                Login::Called => questions.is_called(conn),
+                Login::Asked(ask) => questions.is_open(ask, conn),
+            };
+            assert!(known, "{conn} waits for nothing: {:?}", session.login);
+        }
+    }
+
+    /// Calls the logins whose turn has come, and closes those whose turn will not.
+    pub(super) fn call_next(&mut self, out: &mut impl Outlet) {
+        loop {
+            let (sessions, limits, now) = (&self.sessions, &self.settings.limits, self.now);
+            let left = |household| sessions.guesses_left(household, limits, now);
+            match self.questions.next_turn(left) {
+                None => return,
+                Some(Turn::Call(conn)) => {
+                    self.sessions.set_login(conn, Login::Called);
+                    out.go_on(conn);
+                }
+                Some(Turn::TooMany(household, line)) => {
+                    // They came together with as many wrong ones as may be, before these were
+                    // answered: whoever guesses so is not to have that for nothing.
+                    let count = line.len() as u64;
+                    let limits = &self.settings.limits;
+                    self.sessions.count_unasked(household, count, limits, self.now);
+                    for conn in line {
+                        self.sessions.set_login(conn, Login::New);
+                        self.close_for_failures(conn, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Somebody decided on a login that waits for this very answer; any other is ignored. A guess
+    /// counts whether or not its session is still there to hear of it.
     pub(super) fn decide(
         &mut self,
         conn: ConnId,
@@ -62,28 +201,58 @@ impl Hub {
         verdict: Verdict,
         out: &mut impl Outlet,
     ) {
-        let Some(session) = self.sessions.find(conn) else {
+        let Some(asked) = self.questions.answered(ask, conn) else {
             return;
         };
-        let asked_for_root = match session.login {
-            Login::Waiting { ask: own, root } if own == ask => root,
-            Login::New | Login::Waiting { .. } | Login::Done => return,
-        };
-        let nick = session.nick.clone();
-        if asked_for_root && verdict != Verdict::Root {
-            self.count_failure(conn);
-            out.note(Note::RootRefused { conn, nick: &nick });
-        }
-        match verdict {
-            Verdict::Allowed => self.log_in(conn, false, out),
-            Verdict::Root if asked_for_root => self.log_in(conn, true, out),
-            Verdict::Root | Verdict::Refused => {
-                self.sessions.refuse(conn);
-                self.count_failure(conn);
-                let why = LoginRefusal::Unauthorised;
-                self.refuse_login(conn, &nick, "Authentication Error", why, out);
+        let Asked { share: Share { household, .. }, root: asked_for_root, .. } = asked;
+        let verdict =
+            if verdict == Verdict::Root && !asked_for_root { Verdict::Refused } else { verdict };
+        let (root_refused, login_refused) = match verdict {
+            Verdict::Root => (false, false),
+            Verdict::Allowed => (asked_for_root, false),
+            Verdict::Refused => (asked_for_root, true),
+            Verdict::Undecided { root_refused, login_refused } => {
+                (root_refused && asked_for_root, login_refused)
             }
+        };
+        for _ in 0..u64::from(root_refused) + u64::from(login_refused) {
+            self.sessions.count_failure(household, &self.settings.limits, self.now);
         }
+        let nick = self.sessions.find(conn).filter(|session| session.login == Login::Asked(ask));
+        if let Some(nick) = nick.map(|session| session.nick.clone()) {
+            if root_refused {
+                out.note(Note::RootRefused { conn, nick: &nick });
+            }
+            self.tell_verdict(conn, &nick, verdict, out);
+        }
+        self.call_next(out);
+    }
+
+    /// Does what a verdict says about the session that has waited for it.
+    fn tell_verdict(&mut self, conn: ConnId, nick: &str, verdict: Verdict, out: &mut impl Outlet) {
+        let (reason, why) = match verdict {
+            Verdict::Allowed | Verdict::Root => match self.free_nick_key(nick) {
+                Ok(key) => return self.log_in(conn, key, nick, verdict == Verdict::Root, out),
+                // Another one was let in first.
+                Err(reason) => (Cow::Owned(reason), LoginRefusal::BadNick),
+            },
+            Verdict::Refused => (Cow::Borrowed("Authentication Error"), LoginRefusal::Unauthorised),
+            Verdict::Undecided { .. } => (Cow::Borrowed(NOT_NOW), LoginRefusal::Undecided),
+        };
+        self.sessions.refuse(conn);
+        self.refuse_login(conn, nick, &reason, why, out);
+    }
+
+    /// A session is over: what its login holds is free, and what nobody needs to answer any more
+    /// need not be asked.
+    pub(super) fn forget_login(&mut self, session: &Session, out: &mut impl Outlet) {
+        match session.login {
+            Login::New | Login::Done => return,
+            Login::InLine(place) => self.questions.leave(place),
+            Login::Called => _ = self.questions.came(session.conn),
+            Login::Asked(ask) => out.cancel(ask),
+        }
+        self.call_next(out);
     }
 
     /// Answers a refused login twice, as the documentation and as the old server had it.
@@ -153,8 +322,18 @@ impl Hub {
         Some(opened_at.plus_secs(max))
     }
 
-    fn log_in(&mut self, conn: ConnId, root: bool, out: &mut impl Outlet) {
-        self.sessions.log_in(conn, root);
+    /// Logs a session in under a nick that is free.
+    fn log_in(
+        &mut self,
+        conn: ConnId,
+        key: Box<str>,
+        nick: &str,
+        root: bool,
+        out: &mut impl Outlet,
+    ) {
+        if !self.sessions.log_in(conn, key, nick, root) {
+            return;
+        }
         if let Some(session) = self.sessions.find(conn) {
             // There is no capability to grant in this version; who asks is told so.
             let granted = session.asked_capabilities.then_some("");
@@ -163,37 +342,43 @@ impl Hub {
         }
     }
 
-    fn nick_key(&self, nick: &str) -> Result<Box<str>, String> {
+    /// What a nick has in common with its equals, when somebody may have it who has none.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn free_nick_key(&self, nick: &str) -> Result<Box<str>, String> {
         let max = self.settings.limits.nick_bytes_max;
         if nick.len() > max {
             return Err(format!("{NICK_REFUSED} (limit {max} bytes)"));
         }
-        comparison_key(nick).ok_or_else(|| NICK_REFUSED.to_owned())
+        comparison_key(nick)
+            .filter(|key| !self.sessions.is_taken(key))
+            .ok_or_else(|| NICK_REFUSED.to_owned())
     }
 
-    /// Closes a session whose address has failed too often, before anything is compared.
+    /// Closes a session whose household has failed too often, before anything is compared.
     fn may_not_try(&mut self, conn: ConnId, out: &mut impl Outlet) -> bool {
         let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
             return true;
         };
-        let limits = &self.settings.limits;
-        let too_often = self.sessions.failed_too_often(household, limits, self.now);
+        let too_often = self.sessions.guesses_left(household, &self.settings.limits, self.now) == 0;
         if too_often {
-            let max = limits.failed_logins_per_minute;
-            self.error_and_close(
-                conn,
-                &format!("Too many failed logins (limit {max} per minute)"),
-                CloseReason::FailedLogins,
-                out,
-            );
+            self.close_for_failures(conn, out);
         }
         too_often
+    }
+
+    fn close_for_failures(&mut self, conn: ConnId, out: &mut impl Outlet) {
+        let max = self.settings.limits.failed_logins_per_minute;
+        let error = format!("Too many failed logins (limit {max} per minute)");
+        self.error_and_close(conn, &error, CloseReason::FailedLogins, out);
     }
 
     /// Whether this is root's password. A wrong one is counted and noted; the login goes on.
     fn is_root(&mut self, conn: ConnId, nick: &str, password: &str, out: &mut impl Outlet) -> bool {
         let own = self.settings.root_password.as_deref().filter(|own| !own.is_empty());
-        let right = own.is_some_and(|own| same_secret(own.as_bytes(), password.as_bytes()));
+        // It takes the same time whatever the difference is, but for that of the lengths.
+        let right = own.is_some_and(|own| own.as_bytes().ct_eq(password.as_bytes()).into());
         if !right {
             self.count_failure(conn);
             out.note(Note::RootRefused { conn, nick });
@@ -207,11 +392,4 @@ impl Hub {
             self.sessions.count_failure(household, &self.settings.limits, self.now);
         }
     }
-}
-
-/// Compares without stopping at the first difference, so that the time taken tells nothing of
-/// how much of a guess was right.
-fn same_secret(one: &[u8], other: &[u8]) -> bool {
-    let differences = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
-    one.len() == other.len() && std::hint::black_box(differences) == 0
 }

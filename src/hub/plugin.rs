@@ -50,16 +50,21 @@ pub struct Question<'a> {
     pub ask: u64,
     /// Whose login.
     pub conn: ConnId,
-    /// The nick it asked for, which is kept for it meanwhile.
+    /// The nick it asked for. It is nobody's before the verdict: others may ask for it meanwhile,
+    /// and whoever is let in first has it.
     pub nick: &'a str,
-    /// The `connect` element as it was written, passwords too, without what stood around it.
-    pub element: &'a str,
+    /// The `connect` element as it was written, its password too, without what stood around it and
+    /// without its `rootpass`: what stands before that, and what stands behind it.
+    pub element: [&'a str; 2],
     /// Whether the login itself is asked about. If it isn't, [`Verdict::Allowed`] is all that a
     /// wrong root password can come to.
     pub login: bool,
+    /// Whether it needs somebody's leave even where nobody has registered to give it
+    /// ([`Settings::logins_checked`](super::Settings::logins_checked)).
+    pub checked: bool,
     /// The root password that it gave, when
     /// [`Settings::root_password_hashed`](super::Settings::root_password_hashed) says that the
-    /// hub can't compare it.
+    /// hub can't compare it. It is for the server's own worker alone.
     pub root_password: Option<&'a str>,
 }
 
@@ -87,6 +92,15 @@ pub enum Verdict {
     /// The root password was right: it logs in as root, which needs no other leave. Where no
     /// root password was asked about it is a [`Verdict::Refused`].
     Root,
+    /// Nobody could find out: it does not log in, may try again, and has failed only where it says
+    /// so here.
+    Undecided {
+        /// The root password was found to be wrong all the same; that is a failed login.
+        root_refused: bool,
+        /// Somebody, not all, has said no to the login; that is a failed login, too. Otherwise
+        /// whoever guesses had as many guesses as he likes while one of two is out of order.
+        login_refused: bool,
+    },
 }
 
 /// Whom an order or a query is about.

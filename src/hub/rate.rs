@@ -99,6 +99,26 @@ impl Bucket {
         if there_at <= now.0 { Ok(()) } else { Err(Time(there_at)) }
     }
 
+    /// How many tokens there are.
+    pub(super) const fn left(self, rate: Rate, now: Time) -> u64 {
+        let all_ns = rate.tolerance_ns.saturating_add(rate.interval_ns);
+        let missing_ns = self.full_at.0.saturating_sub(now.0);
+        // An interval of nothing is that of more tokens than there are nanoseconds.
+        match all_ns.saturating_sub(missing_ns).checked_div(rate.interval_ns) {
+            Some(tokens) => tokens,
+            None => u64::MAX,
+        }
+    }
+
+    /// Takes so many tokens whether they are there or not: those that are missing are owed, at most
+    /// a bucket of them.
+    pub(super) fn owe(&mut self, rate: Rate, tokens: u64, now: Time) {
+        let all_ns = rate.tolerance_ns.saturating_add(rate.interval_ns);
+        let most = now.0.saturating_add(all_ns.saturating_mul(2));
+        let more_ns = rate.interval_ns.saturating_mul(tokens);
+        self.full_at = Time(self.full_at.0.max(now.0).saturating_add(more_ns).min(most));
+    }
+
     /// When the bucket is as good as new.
     pub(super) const fn full_at(self) -> Time {
         self.full_at
@@ -122,6 +142,25 @@ mod tests {
         assert_eq!(bucket.take(rate, Time(next.0 - 1)), Err(next));
         assert_eq!(bucket.take(rate, next), Ok(()));
         assert_eq!(bucket.take(rate, next), Err(Time(next.0 + 5_000_000)));
+    }
+
+    #[test]
+    fn tokens_are_counted_and_owed() {
+        let rate = Rate::new(20, 60, 20).unwrap();
+        let mut bucket = Bucket::default();
+        let now = Time::from_secs(7);
+        for left in (0..20).rev() {
+            bucket.take(rate, now).unwrap();
+            assert_eq!(bucket.left(rate, now), left);
+        }
+        assert_eq!(bucket.left(rate, Time(now.plus_secs(3).0 - 1)), 0);
+        assert_eq!(bucket.left(rate, now.plus_secs(3)), 1);
+        assert_eq!(bucket.left(rate, now.plus_secs(600)), 20);
+        bucket.owe(rate, 2, now);
+        assert_eq!(bucket.check(rate, now), Err(now.plus_secs(9)));
+        bucket.owe(rate, 1_000, now);
+        assert_eq!(bucket.check(rate, now), Err(now.plus_secs(63)), "at most a bucket");
+        assert_eq!(bucket.left(rate, now.plus_secs(63)), 1);
     }
 
     #[test]

@@ -101,6 +101,8 @@ labelled! {
         NotLoggedIn = "not_logged_in",
         /// It is a login that came to nothing.
         Login = "login",
+        /// It is a login that nobody could decide on.
+        LoginUndecided = "login_undecided",
         /// It lacks an attribute, or says nobody to whom.
         Incomplete = "incomplete",
         /// It is not its sender's to ask, or nobody's.

@@ -74,6 +74,7 @@ impl Hub {
             }
             out.close(session.conn, CloseReason::Shutdown);
         }
+        self.questions.clear();
         self.rooms.clear();
         self.params_total_bytes = 0;
         self.readers_behind = 0;

@@ -22,21 +22,17 @@ const SLOTS_KEPT: usize = 1_024;
 /// Rooms of one session that need no memory of their own; few are in more.
 const ROOMS_INLINE: usize = 4;
 
-/// No question has this number.
-const NO_QUESTION: u64 = 0;
-
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Login {
     /// It has no nick yet.
     New,
-    /// Its nick is reserved while somebody decides.
-    Waiting {
-        /// The number of the question.
-        ask: u64,
-        /// Whether a root password was asked about.
-        root: bool,
-    },
+    /// Its `connect` waits for its turn, at this place of its household's line.
+    InLine(u64),
+    /// Its turn has come: its `connect` is offered again.
+    Called,
+    /// This question about it is open. The nick that it asked for is nobody's by that.
+    Asked(u64),
     /// It has logged in.
     Done,
 }
@@ -53,7 +49,7 @@ pub(super) struct Session {
     pub(super) root: bool,
     /// Its `connect` asked for capabilities (PROTOCOL.md section 13).
     pub(super) asked_capabilities: bool,
-    /// As it was given; empty while [`Login::New`].
+    /// As it was given; the one that it asked for while [`Login::Asked`], empty before.
     pub(super) nick: Box<str>,
     /// The rooms it is in, in the order in which it joined them.
     pub(super) rooms: SmallVec<[RoomKey; ROOMS_INLINE]>,
@@ -237,7 +233,7 @@ pub(super) struct Sessions {
     /// Connections whose session is over and which are not closed yet, and what their addresses
     /// are counted as.
     closing: Table<ConnId, IpAddr>,
-    /// Comparison key → session. Reserved nicks are here as well.
+    /// Comparison key → session that has logged in.
     nicks: Table<Box<str>, ConnId>,
     /// The largest `limits.nickbytes` that has been in force: a longer nick is nobody's, unread.
     nick_bytes_max: usize,
@@ -413,7 +409,7 @@ impl Sessions {
         self.count -= 1;
         self.give_back_slots();
         self.logging_in.remove(&(session.opened_at, conn));
-        if session.login != Login::New {
+        if session.logged_in() {
             self.free_nick(&session.nick);
         }
         self.closing.insert(conn, session.household);
@@ -433,52 +429,57 @@ impl Sessions {
         }
     }
 
-    /// Gives a nick to a session that has none, whose login is then decided on; `false` when an
-    /// equal one is taken.
-    pub(super) fn take_nick(&mut self, conn: ConnId, key: Box<str>, nick: &str) -> bool {
-        if self.nicks.contains_key(&key) {
+    /// Whether an equal nick is taken.
+    pub(super) fn is_taken(&self, key: &str) -> bool {
+        self.nicks.contains_key(key)
+    }
+
+    /// A session's login comes to this, without a decision.
+    pub(super) fn set_login(&mut self, conn: ConnId, login: Login) {
+        if let Some(session) = self.find_mut(conn) {
+            session.login = login;
+        }
+    }
+
+    /// Somebody else is asked about a login under this nick.
+    pub(super) fn ask(&mut self, conn: ConnId, ask: u64, nick: &str, capabilities: bool) {
+        if let Some(session) = self.find_mut(conn) {
+            session.login = Login::Asked(ask);
+            session.nick = nick.into();
+            session.asked_capabilities = capabilities;
+        }
+    }
+
+    /// A session logs in under a nick that is free; `false` when an equal one is taken.
+    pub(super) fn log_in(&mut self, conn: ConnId, key: Box<str>, nick: &str, root: bool) -> bool {
+        if self.is_taken(&key) {
             return false;
         }
         let Some(session) = self.find_mut(conn) else {
             return false;
         };
+        session.login = Login::Done;
         session.nick = nick.into();
-        session.login = Login::Waiting { ask: NO_QUESTION, root: false };
+        session.root = root;
+        let opened_at = session.opened_at;
+        self.logging_in.remove(&(opened_at, conn));
         self.nicks.insert(key, conn);
         true
     }
 
-    /// Somebody else is asked about a login.
-    pub(super) fn wait(&mut self, conn: ConnId, ask: u64, root: bool) {
+    /// Notes whether a login asks for capabilities.
+    pub(super) fn ask_capabilities(&mut self, conn: ConnId, asked: bool) {
         if let Some(session) = self.find_mut(conn) {
-            session.login = Login::Waiting { ask, root };
+            session.asked_capabilities = asked;
         }
     }
 
-    /// A reserved nick becomes the session's own.
-    pub(super) fn log_in(&mut self, conn: ConnId, root: bool) {
-        if let Some(session) = self.find_mut(conn) {
-            session.login = Login::Done;
-            session.root = root;
-            let opened_at = session.opened_at;
-            self.logging_in.remove(&(opened_at, conn));
-        }
-    }
-
-    /// Notes that the login asked for capabilities.
-    pub(super) fn ask_capabilities(&mut self, conn: ConnId) {
-        if let Some(session) = self.find_mut(conn) {
-            session.asked_capabilities = true;
-        }
-    }
-
-    /// A reserved nick is given back.
+    /// A login that was asked about came to nothing: the session may try again.
     pub(super) fn refuse(&mut self, conn: ConnId) {
         if let Some(session) = self.find_mut(conn) {
             session.login = Login::New;
             session.asked_capabilities = false;
-            let nick = std::mem::take(&mut session.nick);
-            self.free_nick(&nick);
+            session.nick = Box::default();
         }
     }
 
@@ -486,13 +487,13 @@ impl Sessions {
         with_comparison_key(nick, |key| self.nicks.remove(key));
     }
 
-    /// Whether this household has failed too often to be listened to.
-    pub(super) fn failed_too_often(&self, household: IpAddr, limits: &Limits, now: Time) -> bool {
+    /// How many failed logins this household has left before it is not listened to.
+    pub(super) fn guesses_left(&self, household: IpAddr, limits: &Limits, now: Time) -> u64 {
         let Some(rate) = failure_rate(limits) else {
-            return false;
+            return u64::MAX;
         };
-        let entry = self.addresses.get(&household);
-        entry.is_some_and(|entry| entry.failures.check(rate, now).is_err())
+        let failures = self.addresses.get(&household).map(|entry| entry.failures);
+        failures.unwrap_or_default().left(rate, now)
     }
 
     /// Counts a failed login of this household.
@@ -503,7 +504,28 @@ impl Sessions {
         let entry = self.addresses.entry(household).or_default();
         // With the bucket empty nothing is listened to, so there is nothing to take.
         let _ = entry.failures.take(rate, now);
-        self.failed.push_back((entry.failures.full_at(), household));
+        self.remember_failures(household);
+    }
+
+    /// Counts so many passwords that were sent together with wrong ones, enough of those that
+    /// nobody has asked about these: they may cost as much again.
+    pub(super) fn count_unasked(
+        &mut self,
+        household: IpAddr,
+        count: u64,
+        limits: &Limits,
+        now: Time,
+    ) {
+        if let Some(rate) = failure_rate(limits) {
+            self.addresses.entry(household).or_default().failures.owe(rate, count, now);
+            self.remember_failures(household);
+        }
+    }
+
+    /// A household's failures are remembered until they are forgiven, or too many others have some.
+    fn remember_failures(&mut self, household: IpAddr) {
+        let failures = self.addresses.get(&household).map(|entry| entry.failures);
+        self.failed.push_back((failures.unwrap_or_default().full_at(), household));
         if self.failed.len() > ADDRESSES_REMEMBERED_MAX
             && let Some((full_at, oldest)) = self.failed.pop_front()
         {
@@ -568,8 +590,11 @@ impl Sessions {
                 session.conn
             );
             match session.login {
-                Login::New => assert!(session.nick.is_empty() && session.rooms.is_empty()),
-                Login::Waiting { .. } | Login::Done => {
+                Login::New | Login::InLine(_) | Login::Called => {
+                    assert!(session.nick.is_empty() && session.rooms.is_empty());
+                }
+                Login::Asked(_) => assert!(session.rooms.is_empty() && !session.root),
+                Login::Done => {
                     let key = super::nick::comparison_key(&session.nick);
                     let owner = key.and_then(|key| self.nicks.get(&key));
                     assert_eq!(owner, Some(&session.conn), "nick of {}", session.conn);
@@ -577,7 +602,7 @@ impl Sessions {
             }
         }
         assert_eq!(seen, self.count, "session count");
-        let named = self.iter().filter(|session| session.login != Login::New).count();
+        let named = self.iter().filter(|session| session.logged_in()).count();
         assert_eq!(named, self.nicks.len(), "nick count");
         let mut by_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for session in self.iter() {

@@ -164,8 +164,11 @@ pub enum Progress {
     /// The frame was not taken, its sender is over `limits.stanzarate`: offer it again at the
     /// time given, and read no more of this sender until then.
     Later(Time),
-    /// The frame was not taken, its sender's login is being decided: offer it again after the
+    /// The frame was taken, and its sender's login is being decided: offer no other before the
     /// [`Input::Verdict`].
+    Asked,
+    /// The frame was not taken, its sender's login is being decided or has to wait for its turn:
+    /// offer it again after the [`Input::Verdict`], or after [`Outlet::go_on`].
     Wait,
 }
 
@@ -248,11 +251,23 @@ pub trait Outlet {
     }
 
     /// Asks whether a login may happen; each question needs its [`Input::Verdict`], once the
-    /// hub has come back, now or late. The session's frames wait for it, and its login timeout
-    /// runs on. Only asked when [`Registered::logins`] or [`Settings::root_password_hashed`] says
-    /// so.
+    /// hub has come back, now or late, and when its session is over as well. The session's frames
+    /// wait for it, and its login timeout runs on. Only asked when [`Registered::logins`],
+    /// [`Settings::logins_checked`] or [`Settings::root_password_hashed`] says so.
     fn ask(&mut self, question: Question<'_>) {
         let _ = question;
+    }
+
+    /// The session of this question is over. Whom it was not put to yet need not hear of it; the
+    /// verdict is still wanted.
+    fn cancel(&mut self, ask: u64) {
+        let _ = ask;
+    }
+
+    /// The turn of a login that was told to [`Progress::Wait`] has come: its frame is to be offered
+    /// again, once the hub has come back. This may be told before that [`Progress::Wait`] is.
+    fn go_on(&mut self, conn: ConnId) {
+        let _ = conn;
     }
 
     /// Hands out a stanza whose name is in [`Registered::names`]: who sent it and its nick, the
@@ -283,6 +298,9 @@ pub struct Settings {
     /// Whether the root password is a hash, which the hub can't compare with what is given: it
     /// asks through [`Outlet::ask`], if there is one at all.
     pub root_password_hashed: bool,
+    /// Whether the configuration says that logins are checked: where nobody does it, nobody but
+    /// root is let in.
+    pub logins_checked: bool,
     /// `[daemon] trustedproxies`: their sessions are as many as they like, until each is told
     /// its client's address.
     pub trusted_proxies: Vec<IpNet>,
@@ -301,6 +319,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("limits", &self.limits)
+            .field("logins_checked", &self.logins_checked)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("domains", &self.domains)
             .field("policy_ports", &self.policy_ports)
@@ -316,6 +335,7 @@ impl Default for Settings {
             limits: Limits::default(),
             root_password: None,
             root_password_hashed: false,
+            logins_checked: false,
             trusted_proxies: Vec::new(),
             domains: Vec::new(),
             policy_ports: "2468".to_owned(),
@@ -471,4 +491,6 @@ pub enum LoginRefusal {
     BadNick,
     /// It was asked about, and the answer was no.
     Unauthorised,
+    /// It was asked about, and nobody could find out.
+    Undecided,
 }

@@ -58,6 +58,8 @@ pub(super) struct Connection<S> {
     pub(super) read_closed: bool,
     /// The end of the peer's stream has been read.
     pub(super) ended: bool,
+    /// The system says that it is broken.
+    pub(super) failed: bool,
     /// Nothing more can be written, for this reason; it ends when what it sent is handled.
     pub(super) broken: Option<CloseReason>,
     /// The framer may hold frames that nobody has taken.
@@ -94,6 +96,7 @@ impl<S> Connection<S> {
             writable: true,
             read_closed: false,
             ended: false,
+            failed: false,
             broken: None,
             frames_held: false,
             shut: false,
@@ -128,13 +131,19 @@ impl<S> Connection<S> {
         self.broken.or(by_itself).or(self.ended.then_some(CloseReason::PeerClosed))
     }
 
+    /// Whether it is broken while its login is decided: there is nobody to let in. An end of the
+    /// peer's side alone is none of that, the answer may still be read.
+    pub(super) fn waits_for_nobody(&self) -> bool {
+        self.failed && self.hold == Hold::Verdict
+    }
+
     /// Whether serving it could get anything done.
     pub(super) fn has_work(&self) -> bool {
         match self.state {
             State::Open => {
                 let over = self.over().is_some();
                 let free = self.hold == Hold::Nothing && !self.stuffed;
-                free && (self.frames_held || self.readable || over)
+                free && (self.frames_held || self.readable || over) || self.waits_for_nobody()
             }
             State::Draining { .. } => self.readable,
             State::Gone => false,

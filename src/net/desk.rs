@@ -13,7 +13,9 @@ use super::connection::{Connection, Hold, State};
 use super::deliveries::Deliveries;
 use super::plugins::{Hook, Plugins};
 use super::timers::{Kind, Timers};
-use crate::hub::{CloseReason, ConnId, Note, Outlet, Question, RefusalReason, Roster, Span, Time};
+use crate::hub::{
+    CloseReason, ConnId, LoginRefusal, Note, Outlet, Question, RefusalReason, Roster, Span, Time,
+};
 use crate::limits::{
     DRAIN_TIME_S, RECEIVER_WORK_NS, REFUSED_DRAIN_TIME_S, REFUSED_DRAINING_MAX,
     STANZA_BYTE_WORK_NS, STANZA_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
@@ -48,6 +50,8 @@ pub(super) struct Desk<S> {
     pub(super) backlog: Backlog,
     /// Root asked for the end.
     pub(super) shutdown_asked: bool,
+    /// Whose login has its turn now.
+    pub(super) called: Vec<ConnId>,
     /// Connections that were refused because there are too many, and that are not closed yet.
     refused_draining: usize,
     /// Who has just been logged out, for the line that tells of the close.
@@ -68,6 +72,7 @@ impl<S> Desk<S> {
             now: Time::default(),
             backlog: Backlog::default(),
             shutdown_asked: false,
+            called: Vec::new(),
             refused_draining: 0,
             last_nick: None,
             generation: 0,
@@ -304,6 +309,14 @@ impl<S> Outlet for Desk<S> {
         self.ask_plugins(question);
     }
 
+    fn cancel(&mut self, ask: u64) {
+        self.plugins.cancel(ask);
+    }
+
+    fn go_on(&mut self, conn: ConnId) {
+        self.called.push(conn);
+    }
+
     fn registered(&mut self, conn: ConnId, nick: &str, name: &str, element: &str) {
         let session = self.as_plugins_know(conn, nick);
         self.plugins.tell_registered(name, |buffer| plugin::stanza(buffer, session, element));
@@ -319,8 +332,13 @@ impl<S> Outlet for Desk<S> {
                 let as_root = if root { " as root" } else { "" };
                 info!("{} logged in{as_root}", self.who(conn, nick));
             }
-            Note::LoginRefused { conn, nick, reason, why: _ } => {
-                self.metrics.refuse(RefusalReason::Login);
+            Note::LoginRefused { conn, nick, reason, why } => {
+                self.metrics.refuse(match why {
+                    LoginRefusal::Undecided => RefusalReason::LoginUndecided,
+                    LoginRefusal::NoNick | LoginRefusal::BadNick | LoginRefusal::Unauthorised => {
+                        RefusalReason::Login
+                    }
+                });
                 // A nick is as long as a stanza when it is refused for its length.
                 let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
                 while !nick.is_char_boundary(end) {

@@ -140,6 +140,7 @@ fn ready(event: &MioEvent, slot: usize) -> Event {
         readable: event.is_readable() || read_closed,
         writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         read_closed,
+        failed: event.is_error(),
     }
 }
 

@@ -162,6 +162,7 @@ impl<W: World> Server<W> {
         self.serve_plugins();
         self.tell_given_up();
         self.hub.handle(Input::TurnEnd, self.desk.now, &mut self.desk);
+        self.let_the_called_go_on();
         if self.desk.shutdown_asked {
             self.begin_stopping();
         }
@@ -210,12 +211,24 @@ impl<W: World> Server<W> {
         for id in checked {
             self.check_later(id);
         }
+        self.let_the_called_go_on();
     }
 
     /// Tells the hub what was decided about a login, now or late; the session goes on.
     pub fn decide(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
         let now = self.desk.now;
         self.hub.handle(Input::Verdict { conn, ask, verdict }, now, &mut self.desk);
+        self.go_on_with_login(conn);
+    }
+
+    /// The logins whose turn has come are offered to the hub again.
+    fn let_the_called_go_on(&mut self) {
+        for conn in std::mem::take(&mut self.desk.called) {
+            self.go_on_with_login(conn);
+        }
+    }
+
+    fn go_on_with_login(&mut self, conn: ConnId) {
         if let Some(connection) = self.desk.find(conn)
             && connection.hold == Hold::Verdict
         {
@@ -332,12 +345,13 @@ impl<W: World> Server<W> {
                         listener.acceptable = true;
                     }
                 }
-                Event::Ready { slot, readable, writable, read_closed } => {
+                Event::Ready { slot, readable, writable, read_closed, failed } => {
                     let Some(connection) = self.desk.connections.get_mut(slot) else {
                         continue;
                     };
                     connection.readable |= readable;
                     connection.read_closed |= read_closed;
+                    connection.failed |= failed;
                     if writable && !connection.writable {
                         connection.writable = true;
                         self.desk.mark_dirty(slot);

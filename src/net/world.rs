@@ -70,6 +70,8 @@ pub enum Event {
         writable: bool,
         /// The peer has ended its side; a short read does not prove that all was read.
         read_closed: bool,
+        /// The connection is broken, not only at its end: nothing can be sent to its peer.
+        failed: bool,
     },
     /// A process can be read, on either of its outputs, or written to.
     ProcessReady {

@@ -428,6 +428,32 @@ impl<'a> Stanza<'a> {
     pub fn element(&self) -> &'a str {
         self.parser.root.element.text(self.frame)
     }
+
+    /// [`Stanza::element`] without the root element's attribute `name` and the white space before
+    /// it: what stands before the attribute, and what stands behind it.
+    ///
+    /// ```
+    /// use palabre::limits::Limits;
+    /// use palabre::wire::stanza::Parser;
+    /// let mut parser = Parser::new();
+    /// let stanza = parser.parse(b" <a b='1' \n c = '2'>x</a>", &Limits::default()).unwrap();
+    /// assert_eq!(stanza.element_without("c"), ["<a b='1'", ">x</a>"]);
+    /// assert_eq!(stanza.element_without("b"), ["<a", " \n c = '2'>x</a>"]);
+    /// assert_eq!(stanza.element_without("d"), ["<a b='1' \n c = '2'>x</a>", ""]);
+    /// ```
+    #[must_use]
+    pub fn element_without(&self, name: &str) -> [&'a str; 2] {
+        let element = self.parser.root.element;
+        let place = self.attribute_names().position(|own| own == name.as_bytes());
+        let Some(spans) = place.and_then(|place| self.parser.attributes.get(place)) else {
+            return [element.text(self.frame), ""];
+        };
+        // The quote behind the value goes with it.
+        let before = Span { start: element.start, end: spans.name.start };
+        let behind = Span { start: spans.value.end + 1, end: element.end };
+        let spaces = [' ', '\t', '\r', '\n'];
+        [before.text(self.frame).trim_end_matches(spaces), behind.text(self.frame)]
+    }
 }
 
 impl AttributeSpan {

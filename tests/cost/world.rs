@@ -57,6 +57,7 @@ impl World for Calm {
             readable: true,
             writable: false,
             read_closed: false,
+            failed: false,
         }));
         Ok(())
     }

@@ -334,7 +334,9 @@ impl Pipe {
         let read_closed = self.ended || self.dead;
         let readable = !self.arrived.is_empty() || read_closed;
         let writable = self.is_writable();
-        (readable || writable).then_some(Event::Ready { slot, readable, writable, read_closed })
+        let failed = self.dead;
+        let event = Event::Ready { slot, readable, writable, read_closed, failed };
+        (readable || writable).then_some(event)
     }
 
     /// It is being watched now: what is already there makes an edge.

@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use palabre::config::Module;
 use palabre::hub::Time;
-use palabre::limits::Limits;
+use palabre::limits::{Limits, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX};
 
 use crate::house::{House, Peer, ROOM, logged};
+use crate::pipe::Received;
 use crate::process::Handle;
 
-fn module(name: &str) -> Module {
+pub(crate) fn module(name: &str) -> Module {
     Module {
         name: name.to_owned(),
         program: "/nowhere".into(),
@@ -35,20 +36,20 @@ fn house_with_limits(names: &[&str], limits: Limits) -> House {
 
 impl House {
     /// The process that was started last under this index.
-    fn process(&mut self, index: usize) -> Handle {
+    pub(crate) fn process(&mut self, index: usize) -> Handle {
         let processes = &self.world().processes;
         let (_, found) = processes.iter().rev().find(|(own, _)| *own == index).expect("it runs");
         Rc::clone(found)
     }
 
     /// A plugin says something; what it then has heard.
-    fn told(&mut self, plugin: &Handle, stanzas: &[&str]) -> Vec<String> {
+    pub(crate) fn told(&mut self, plugin: &Handle, stanzas: &[&str]) -> Vec<String> {
         plugin.borrow_mut().say(stanzas);
         self.settle();
         plugin.borrow_mut().heard()
     }
 
-    fn try_login(&mut self, nick: &str) -> Peer {
+    pub(crate) fn try_login(&mut self, nick: &str) -> Peer {
         let peer = self.connect();
         peer.send(&format!("<connect nickname='{nick}' password='p&amp;q'/>"));
         self.settle();
@@ -57,15 +58,19 @@ impl House {
 }
 
 const GREETING: &str = "<palabre version='1.0.0' plugins='1' name='one' />";
-const REFUSED: [&str; 2] =
+pub(crate) const REFUSED: [&str; 2] =
     ["<connect isok='0' msg='Authentication Error'/>", "<error>Authentication Error</error>"];
+pub(crate) const NOT_NOW: [&str; 2] = [
+    "<connect isok='0' msg='Login not possible right now, please try again'/>",
+    "<error>Login not possible right now, please try again</error>",
+];
 
-fn connected(nick: &str) -> String {
+pub(crate) fn connected(nick: &str) -> String {
     format!("<connect isok='1' msg='Your nickname is now : {nick}'/>")
 }
 
 /// A question for a login that waits, and the number in it.
-fn asked(heard: &[String]) -> u64 {
+pub(crate) fn asked(heard: &[String]) -> u64 {
     let [ask] = heard else { panic!("one question: {heard:?}") };
     let number = ask.strip_prefix("<ask ask='").and_then(|rest| rest.split('\'').next());
     number.and_then(|number| number.parse().ok()).expect("a number")
@@ -249,7 +254,123 @@ fn the_first_yes_lets_in_and_no_needs_all() {
 }
 
 #[test]
-fn no_answer_in_time_is_a_no_and_a_late_one_does_nothing() {
+fn what_a_plugin_could_not_find_out_is_no_answer() {
+    let mut house = house_with(&["one", "two"]);
+    let plugins = [0, 1].map(|index| house.process(index));
+    for plugin in &plugins {
+        plugin.borrow_mut().heard();
+        house.told(plugin, &["<register hooks='isAuthorized' />"]);
+    }
+    let (yes, no) = ("allowed='1'", "allowed='0'");
+    let (error, both) = ("error='the &lt;line&gt; is down'", "allowed='no' error='x'");
+    for (nick, one, two, expected) in [
+        ("A", error, yes, vec![connected("A")]),
+        ("B", error, no, NOT_NOW.map(str::to_owned).to_vec()),
+        ("C", no, error, NOT_NOW.map(str::to_owned).to_vec()),
+        ("D", error, error, NOT_NOW.map(str::to_owned).to_vec()),
+        ("E", both, no, NOT_NOW.map(str::to_owned).to_vec()),
+        ("F", no, no, REFUSED.map(str::to_owned).to_vec()),
+    ] {
+        let mut peer = house.try_login(nick);
+        let asks = [0, 1].map(|index| asked(&plugins[index].borrow_mut().heard()));
+        for (index, answer) in [one, two].into_iter().enumerate() {
+            assert_eq!(peer.frames(), Vec::<String>::new(), "{nick}");
+            let verdict = format!("<verdict ask='{}' {answer} />", asks[index]);
+            assert_eq!(house.told(&plugins[index], &[&verdict]), Vec::<String>::new());
+        }
+        assert_eq!(peer.frames(), expected, "{nick}: {one}, {two}");
+    }
+    // The log has it once in a while.
+    let told = logged("plugin one: a login can't be decided on: the <line> is down");
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn a_login_that_is_over_before_it_is_put_to_a_plugin_is_not() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    let gone = house.try_login("Gone");
+    let mut there = house.try_login("There");
+    gone.pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+    house.settle();
+    let heard = house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+    let [ask] = &heard[..] else { panic!("one question: {heard:?}") };
+    assert!(ask.contains("nick='There'"), "{ask}");
+    house.told(&plugin, &[&format!("<verdict ask='{}' allowed='1' />", asked(&heard))]);
+    assert_eq!(there.frames(), [connected("There")]);
+    // One that it has not read yet is taken back as well.
+    plugin.borrow_mut().room = 10;
+    let first = house.try_login("First");
+    let gone = house.try_login("Gone");
+    gone.pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+    house.settle();
+    plugin.borrow_mut().room = usize::MAX;
+    plugin.borrow_mut().woken = true;
+    house.settle();
+    assert!(asked(&plugin.borrow_mut().heard()) > 0, "of First alone");
+    drop(first);
+}
+
+#[test]
+fn a_plugin_has_so_many_names_and_no_longer_ones() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    let names = |range: std::ops::Range<usize>| {
+        let names: Vec<String> = range.map(|number| format!("n{number}")).collect();
+        format!("<register names='{}' />", names.join(" "))
+    };
+    assert_eq!(house.told(&plugin, &[&names(0..PLUGIN_NAMES_MAX)]), Vec::<String>::new());
+    let error = format!("<error>too many names (limit {PLUGIN_NAMES_MAX})</error>");
+    let one_more = names(PLUGIN_NAMES_MAX - 1..PLUGIN_NAMES_MAX + 1);
+    assert_eq!(house.told(&plugin, &[&one_more]), [error]);
+    let mut a = house.member("A", ROOM);
+    for (number, answers) in [(PLUGIN_NAMES_MAX - 1, 0), (PLUGIN_NAMES_MAX, 1)] {
+        a.send(&format!("<n{number}/>"));
+        house.settle();
+        assert_eq!(a.said().len(), answers, "{number}");
+    }
+    plugin.borrow_mut().heard();
+    let long = "x".repeat(PLUGIN_NAME_BYTES_MAX + 1);
+    let error = format!("<error>too long a name (limit {PLUGIN_NAME_BYTES_MAX} bytes)</error>");
+    for stanza in
+        [format!("<register names='{long}' />"), format!("<timer name='{long}' after='1' />")]
+    {
+        assert_eq!(house.told(&plugin, &[&stanza]), std::slice::from_ref(&error));
+    }
+}
+
+#[test]
+fn what_clients_are_held_to_keeps_no_plugin_from_speaking() {
+    let limits = Limits {
+        stanza_bytes_max: 64,
+        attributes_max: 1,
+        depth_max: 1,
+        login_time_s: 0,
+        ..Limits::default()
+    };
+    let mut house = house_with_limits(&["one"], limits);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    let register = format!("<register names='tea' hooks='isAuthorized{}' />", " ".repeat(100));
+    assert_eq!(house.told(&plugin, &[&register]), Vec::<String>::new());
+    let mut a = house.connect();
+    a.send("<connect nickname='A'/>");
+    house.settle();
+    let ask = asked(&plugin.borrow_mut().heard());
+    house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    assert_eq!(a.frames(), [connected("A")]);
+    house.told(&plugin, &["<send nick='A' x='y'><hi a='1'/></send>"]);
+    assert_eq!(a.frames(), ["<hi a='1'/>"]);
+    let error = "<error>&lt;send&gt; needs exactly one element in it</error>";
+    for held in ["<hi a='1' b='2'/>", "<hi><you/></hi>"] {
+        assert_eq!(house.told(&plugin, &[&format!("<send nick='A'>{held}</send>")]), [error]);
+    }
+}
+
+#[test]
+fn no_answer_in_time_decides_nothing_and_a_late_one_does_nothing() {
     let mut house = house_with(&["one"]);
     let plugin = house.process(0);
     plugin.borrow_mut().heard();
@@ -260,7 +381,8 @@ fn no_answer_in_time_is_a_no_and_a_late_one_does_nothing() {
     house.run_until(Time(start.plus_secs(5).0 - 1));
     assert_eq!(a.frames(), Vec::<String>::new());
     house.run_until(start.plus_secs(5));
-    assert_eq!(a.frames(), REFUSED);
+    assert_eq!(a.frames(), NOT_NOW);
+    assert_eq!(logged("plugin one: a login can't be decided on: it has not answered").len(), 1);
     // The slot has another session by the time the answer comes.
     let gone = house.try_login("B");
     let gone_ask = asked(&plugin.borrow_mut().heard());
@@ -289,22 +411,62 @@ fn nobody_is_let_in_while_the_plugin_that_decides_is_away_or_not_ready() {
     house.told(&plugin, &[&format!("<verdict ask='{}' allowed='1' />", asked(&heard))]);
     assert_eq!(early.frames(), [connected("Early")]);
 
+    // It dies with a question: that and what comes meanwhile wait for the next one.
     let mut waiting = house.try_login("Waiting");
+    let first = asked(&plugin.borrow_mut().heard());
     plugin.borrow_mut().end("signal 11 ended it");
     house.settle();
-    assert_eq!(waiting.frames(), REFUSED, "it died with the question");
-    assert_eq!(house.try_login("Down").frames(), REFUSED);
+    let mut down = house.try_login("Down");
     assert_eq!(logged("plugin one: signal 11 ended it").len(), 1);
-
     let back = house.now().plus_secs(1);
     house.run_until(back);
     let again = house.process(0);
     assert!(!Rc::ptr_eq(&again, &plugin), "it is started again");
-    let mut patient = house.try_login("Patient");
+    assert_eq!((waiting.frames().len(), down.frames().len()), (0, 0));
     again.borrow_mut().heard();
     let heard = house.told(&again, &["<register hooks='isAuthorized' />"]);
-    house.told(&again, &[&format!("<verdict ask='{}' allowed='1' />", asked(&heard))]);
-    assert_eq!(patient.frames(), [connected("Patient")]);
+    let [one, two] = &heard[..] else { panic!("two questions: {heard:?}") };
+    assert_eq!(asked(std::slice::from_ref(one)), first, "the same question");
+    for ask in [one, two].map(|heard| asked(std::slice::from_ref(heard))) {
+        house.told(&again, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    }
+    assert_eq!(waiting.frames(), [connected("Waiting")]);
+    assert_eq!(down.frames(), [connected("Down")]);
+}
+
+#[test]
+fn a_question_that_ends_two_processes_is_not_put_to_a_third() {
+    let mut house = house_with(&["one"]);
+    let mut a = house.try_login("A");
+    for wait_s in [1, 2] {
+        let plugin = house.process(0);
+        assert_eq!(a.frames(), Vec::<String>::new());
+        house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+        plugin.borrow_mut().end("signal 11 ended it");
+        house.settle();
+        let later = house.now().plus_secs(wait_s);
+        house.run_until(later);
+    }
+    assert_eq!(a.frames(), NOT_NOW);
+}
+
+#[test]
+fn nobody_waits_for_a_plugin_that_is_not_back_in_time() {
+    let mut house = House::with_limits(Limits::default());
+    house.world().no_processes = true;
+    house.server.set_plugins(vec![Module { restart: false, ..module("one") }]);
+    house.settle();
+    assert_eq!(house.try_login("Never").frames(), NOT_NOW, "it is not started again");
+    house.server.set_plugins(vec![module("one")]);
+    house.settle();
+    let start = house.now();
+    let mut early = house.try_login("Early");
+    assert_eq!(early.frames(), Vec::<String>::new());
+    house.run_until(start.plus_secs(5));
+    assert_eq!(early.frames(), NOT_NOW);
+    // It is tried again after 1 s, 2 s, 4 s and then 8 s.
+    house.run_until(start.plus_secs(8));
+    assert_eq!(house.try_login("Late").frames(), NOT_NOW, "at once");
 }
 
 #[test]
@@ -316,9 +478,10 @@ fn a_plugin_that_never_registers_shuts_the_door_and_one_that_only_listens_does_n
     assert_eq!(a.frames(), Vec::<String>::new());
     let start = house.now();
     house.run_until(start.plus_secs(5));
-    assert_eq!(a.frames(), REFUSED);
-    assert_eq!(house.try_login("B").frames(), REFUSED);
+    assert_eq!(a.frames(), NOT_NOW);
+    assert_eq!(house.try_login("B").frames(), NOT_NOW);
     assert_eq!(logged("it has not registered anything within 5 s").len(), 1);
+    assert_eq!(logged("a login can't be decided on: it has not registered").len(), 1);
     let late = house.process(0);
     house.told(&late, &["<register names='tea'/>"]);
     assert_eq!(house.try_login("C").frames(), [connected("C")]);
@@ -330,7 +493,6 @@ fn a_plugin_that_can_not_be_started_is_tried_again_and_shuts_the_door() {
     house.world().no_processes = true;
     house.server.set_plugins(vec![module("one")]);
     house.settle();
-    assert_eq!(house.try_login("A").frames(), REFUSED);
     for (wait_s, count) in [(1, 2), (2, 3), (4, 4)] {
         let later = house.now().plus_secs(wait_s);
         house.run_until(later);
@@ -366,8 +528,8 @@ fn what_a_plugin_does_not_read_is_dropped_and_counted() {
         a.send("<tick/>");
         house.settle();
     }
-    // Questions can't be put to it either: no is the answer.
-    assert_eq!(house.try_login("B").frames(), REFUSED);
+    // A question is put to it all the same, before what it has not read.
+    let mut b = house.try_login("B");
     let mut heard = Vec::new();
     while plugin.borrow().unread() > 0 {
         // As much as its pipe holds, stanzas cut anywhere.
@@ -380,11 +542,16 @@ fn what_a_plugin_does_not_read_is_dropped_and_counted() {
             .for_each(|stanza| heard.push(stanza));
         house.settle();
     }
+    let place = |part: &str| heard.iter().position(|stanza| stanza.contains(part));
+    assert!(place("<ask ") < place("<dropped "), "{heard:#?}");
+    let ask = asked(&heard[place("<ask ").expect("it is asked")..][..1]);
+    house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    assert_eq!(b.frames(), [connected("B")]);
     let ticks = heard.iter().filter(|stanza| stanza.contains("<tick/>")).count();
     let dropped = heard.iter().find_map(|stanza| {
         stanza.strip_prefix("<dropped count='")?.strip_suffix("' />")?.parse::<usize>().ok()
     });
-    assert_eq!(dropped.map(|count| count + ticks), Some(201), "{} heard", heard.len());
+    assert_eq!(dropped.map(|count| count + ticks), Some(200), "{} heard", heard.len());
 }
 
 #[test]
@@ -519,6 +686,56 @@ fn at_the_end_plugins_are_told_then_their_input_ends_and_later_they_are() {
     assert!(!house.stopped && stubborn.borrow().input_ended);
     house.run_until(start.plus_secs(6));
     assert!(house.stopped && stubborn.borrow().killed);
+}
+
+#[test]
+fn a_login_whose_client_has_ended_its_side_is_decided_and_answered() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register hooks='isAuthorized'/>"]);
+    let mut b = house.try_login("B");
+    let ask = asked(&plugin.borrow_mut().heard());
+    house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    b.frames();
+    // The end comes with the login, with something behind it, and later.
+    let behind = "<m c='B'>hello</m>\0<ping/>\0";
+    for (nick, more, later) in [("A", "", false), ("C", behind, false), ("D", behind, true)] {
+        let mut a = house.connect();
+        a.send_bytes(format!("<connect nickname='{nick}'/>\0{more}").as_bytes());
+        if later {
+            house.settle();
+        }
+        a.pipe.borrow_mut().half_close();
+        house.settle();
+        assert_eq!(a.frames(), Vec::<String>::new(), "nothing is decided");
+        let ask = asked(&plugin.borrow_mut().heard());
+        house.told(&plugin, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+        let mut expected = vec![connected(nick)];
+        if !more.is_empty() {
+            expected.push("<pong />".to_owned());
+            assert_eq!(b.frames(), [format!("<m f=\"{nick}\">hello</m>")]);
+        }
+        assert_eq!(a.frames(), expected, "{nick}");
+        a.assert_then(Received::End);
+        a.pipe.borrow_mut().close();
+        house.settle();
+    }
+    assert_eq!(house.server.connections(), 1);
+}
+
+#[test]
+fn a_login_whose_connection_breaks_is_over_at_once() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register hooks='isAuthorized'/>"]);
+    let a = house.try_login("A");
+    a.send("<m c='A'>behind</m>");
+    house.settle();
+    a.pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+    house.settle();
+    assert_eq!(house.server.connections(), 0);
 }
 
 #[test]

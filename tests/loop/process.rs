@@ -81,6 +81,10 @@ impl Pipes {
             .collect()
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        self.ended.is_none()
+    }
+
     pub(crate) fn unread(&self) -> usize {
         self.input.len()
     }

@@ -147,6 +147,7 @@ impl Network {
                 readable: self.rng.chance(50),
                 writable: self.rng.chance(50),
                 read_closed: false,
+                failed: false,
             });
         }
     }

@@ -38,6 +38,8 @@ pub(crate) struct Run {
     /// Connections that are over, so that late inputs can name them.
     gone: VecDeque<ConnId>,
     held: BTreeMap<ConnId, Held>,
+    /// Whose turn to log in has come.
+    called: VecDeque<ConnId>,
     /// Connections that send as fast as they are read.
     hasty: BTreeSet<ConnId>,
     inputs: VecDeque<String>,
@@ -80,6 +82,8 @@ fn kind(done: &Done) -> String {
         Done::Closed(reason) => format!("closed: {reason:?}"),
         Done::Asked(asked) if asked.root_password.is_some() => "asked about root".to_owned(),
         Done::Asked(_) => "asked".to_owned(),
+        Done::Cancelled(_) => "cancelled".to_owned(),
+        Done::Called => "called".to_owned(),
         Done::Hook(Hook::Joined(..)) => "hook: joined".to_owned(),
         Done::Hook(Hook::Left(..)) => "hook: left".to_owned(),
         Done::Hook(Hook::Message(_, To::Room(_), _)) => "hook: to a room".to_owned(),
@@ -127,6 +131,7 @@ pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, keep_lines: boo
         generations: vec![0; shape.clients],
         gone: VecDeque::new(),
         held: BTreeMap::new(),
+        called: VecDeque::new(),
         hasty: BTreeSet::new(),
         inputs: VecDeque::new(),
         record: Record::default(),
@@ -146,6 +151,10 @@ pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, keep_lines: boo
 
 impl Run {
     fn step(&mut self) {
+        // As a rule at once, but much may happen before.
+        if self.random.chance(3, 4) {
+            self.offer_the_called();
+        }
         let open = self.model.sessions.len();
         match self.random.below(1_000) {
             0..40 => self.open(),
@@ -161,6 +170,7 @@ impl Run {
             206..220 => self.speak_for_the_gone(),
             280..320 => self.order(),
             320..330 => self.ask(),
+            330..336 => self.let_many_try_one_nick(),
             220..260 => self.let_time_pass(),
             260..268 => self.offer_early(),
             268..272 => self.readers_change(),
@@ -255,6 +265,27 @@ impl Run {
         }
     }
 
+    /// Some that have not logged in ask for one nick.
+    fn let_many_try_one_nick(&mut self) {
+        let new = |conn: &ConnId| self.model.sessions[conn].login == Login::New;
+        let new: Vec<ConnId> = self.model.sessions.keys().copied().filter(new).collect();
+        if new.is_empty() {
+            return;
+        }
+        let nick = self.random.pick(&["Anna", "bob", "ANNA"]);
+        for _ in 0..6 {
+            let conn = self.random.one_of(&new);
+            let there = self.model.sessions.contains_key(&conn);
+            if there && !self.held.contains_key(&conn) {
+                let random = &mut self.random;
+                let mut generator =
+                    Generator { shape: self.shape, model: &self.model, conn, random };
+                let (frame, written) = generator.login_as(nick);
+                self.offer(conn, frame, written);
+            }
+        }
+    }
+
     fn frame_of(&mut self, conn: ConnId) {
         if self.held.contains_key(&conn) {
             return;
@@ -282,6 +313,9 @@ impl Run {
             Progress::Done => {}
             Progress::Later(at) => {
                 self.held.insert(conn, Held { frame, written, at: Some(at) });
+            }
+            Progress::Asked => {
+                *self.record.met.entry("waits for a verdict".to_owned()).or_default() += 1
             }
             Progress::Wait => {
                 self.held.insert(conn, Held { frame, written, at: None });
@@ -316,17 +350,31 @@ impl Run {
         self.compare();
     }
 
-    /// A verdict: for one who waits for it, or for anybody.
+    /// A verdict: for one who waits for it, or for anybody; sometimes for many, one after another.
     fn verdict(&mut self) {
-        let waits = |conn: &ConnId| matches!(self.model.sessions[conn].login, Login::Asked(_));
-        let asked: Vec<ConnId> = self.model.sessions.keys().copied().filter(waits).collect();
-        let conn = if asked.is_empty() || self.random.chance(1, 8) {
-            self.anybody()
-        } else {
-            Some(self.random.one_of(&asked))
-        };
-        let Some(conn) = conn else { return };
-        self.give_verdict(conn);
+        for _ in 0..self.random.one_of(&[1, 1, 1, 4]) {
+            let waits = |conn: &ConnId| matches!(self.model.sessions[conn].login, Login::Asked(_));
+            let asked: Vec<ConnId> = self.model.sessions.keys().copied().filter(waits).collect();
+            let conn = if asked.is_empty() || self.random.chance(1, 8) {
+                self.anybody()
+            } else {
+                Some(self.random.one_of(&asked))
+            };
+            let Some(conn) = conn else { return };
+            self.give_verdict(conn);
+            self.offer_after_the_verdict(conn);
+        }
+        self.verdict_for_the_gone();
+    }
+
+    /// What stood behind a login goes on when it is decided.
+    fn offer_after_the_verdict(&mut self, conn: ConnId) {
+        let waits = self.model.sessions.get(&conn).is_some_and(|session| {
+            matches!(session.login, Login::Asked(_) | Login::InLine | Login::Called)
+        });
+        if waits {
+            return;
+        }
         if let Some(held) = self.held.remove(&conn) {
             match held.at {
                 Some(_) => {
@@ -339,24 +387,57 @@ impl Run {
 
     /// An answer to what the session was asked, or to another question.
     fn give_verdict(&mut self, conn: ConnId) {
-        let verdict = self.random.one_of(&[
-            Verdict::Allowed,
-            Verdict::Allowed,
-            Verdict::Refused,
-            Verdict::Root,
-        ]);
+        let verdict = self.random_verdict();
         let own = match &self.model.sessions[&conn].login {
             Login::Asked(asked) if !self.random.chance(1, 8) => Some(asked.ask),
-            Login::Asked(_) | Login::New | Login::Done => None,
+            Login::Asked(_) | Login::InLine | Login::Called | Login::New | Login::Done => None,
         };
         let ask = own.unwrap_or_else(|| self.random.next() % 8);
         // Whoever answers may do so twice.
         for _ in 0..=self.random.below(2) {
-            self.note(|| format!("Verdict {conn} {ask} {verdict:?}"));
-            let input = Input::Verdict { conn, ask, verdict };
-            self.hub.handle(input, self.now, &mut self.recorder);
-            self.model.verdict(conn, ask, verdict);
-            self.compare();
+            self.tell_verdict(conn, ask, verdict);
+        }
+    }
+
+    fn random_verdict(&mut self) -> Verdict {
+        self.random.one_of(&[
+            Verdict::Allowed,
+            Verdict::Allowed,
+            Verdict::Allowed,
+            Verdict::Refused,
+            Verdict::Root,
+            Verdict::Undecided { root_refused: false, login_refused: false },
+            Verdict::Undecided { root_refused: true, login_refused: false },
+            Verdict::Undecided { root_refused: false, login_refused: true },
+        ])
+    }
+
+    fn tell_verdict(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
+        self.note(|| format!("Verdict {conn} {ask} {verdict:?}"));
+        let input = Input::Verdict { conn, ask, verdict };
+        self.hub.handle(input, self.now, &mut self.recorder);
+        self.model.verdict(conn, ask, verdict);
+        self.compare();
+    }
+
+    /// Whoever was asked about a session that is over answers by and by.
+    fn verdict_for_the_gone(&mut self) {
+        let gone = self.model.asked_and_gone();
+        if !gone.is_empty() && self.random.chance(1, 2) {
+            let (ask, conn) = self.random.one_of(&gone);
+            let verdict = self.random_verdict();
+            self.tell_verdict(conn, ask, verdict);
+        }
+    }
+
+    /// Those whose turn has come offer their frames again.
+    fn offer_the_called(&mut self) {
+        while let Some(conn) = self.called.pop_front() {
+            let called = |login: &Login| *login == Login::Called;
+            if self.model.sessions.get(&conn).is_some_and(|session| called(&session.login)) {
+                let held = self.held.remove(&conn).expect("whoever is called waits");
+                self.offer(conn, held.frame, held.written);
+            }
         }
     }
 
@@ -608,6 +689,9 @@ impl Run {
         for (conn, done) in &got {
             for done in done {
                 self.record.add(done);
+                if *done == Done::Called {
+                    self.called.push_back(*conn);
+                }
                 if self.keep_lines {
                     let _ = writeln!(self.record.lines, "  {conn} {done:?}");
                 }

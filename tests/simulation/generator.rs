@@ -206,6 +206,7 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         limits,
         root_password: (!random.chance(1, 8)).then(|| ROOT_PASSWORD.to_owned()),
         root_password_hashed: random.chance(1, 4),
+        logins_checked: random.chance(1, 12),
         trusted_proxies: proxies
             .iter()
             .map(|network| network.parse().expect("those above are networks"))
@@ -222,7 +223,7 @@ pub(crate) fn registered(random: &mut Random) -> Registered {
     let names: &[&str] = random.one_of(&[&[], &["hello", "quote"], &["hello", "error", "ping"]]);
     Registered {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
-        logins: random.chance(1, 4),
+        logins: random.chance(1, 3),
         joins: random.chance(1, 2),
         leaves: random.chance(1, 2),
         messages: random.chance(1, 2),
@@ -246,6 +247,15 @@ impl Generator<'_> {
         let new = self.model.sessions[&self.conn].login == Login::New;
         let mut stanza =
             if new && self.random.chance(4, 5) { self.connect() } else { self.request() };
+        let written = stanza.render(self.random).into_bytes();
+        (Frame::Stanza(stanza), written)
+    }
+
+    /// A login under this nick.
+    pub(crate) fn login_as(&mut self, nick: &str) -> (Frame, Vec<u8>) {
+        let mut stanza = Stanza::new("connect");
+        stanza.put("nickname", nick, self.random);
+        stanza.put("password", "secret", self.random);
         let written = stanza.render(self.random).into_bytes();
         (Frame::Stanza(stanza), written)
     }

@@ -28,7 +28,11 @@ pub(crate) enum Frame {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Login {
     New,
-    /// Somebody else decides whether this nick may log in.
+    /// It waits for its turn to be asked about.
+    InLine,
+    /// It has its turn.
+    Called,
+    /// Somebody else decides whether it may log in, under a nick that is still everybody's.
     Asked(Asked),
     Done,
 }
@@ -71,24 +75,41 @@ pub(crate) struct Session {
 /// nanoseconds, so that each nanosecond adds as many parts as a period adds tokens.
 #[derive(Clone, Debug)]
 struct Bucket {
-    parts: u128,
+    /// Less than nothing when tokens are owed.
+    parts: i128,
     at: Time,
 }
 
 impl Bucket {
     const fn full(tokens: u64, period_ns: u64, now: Time) -> Self {
-        Self { parts: tokens as u128 * period_ns as u128, at: now }
+        Self { parts: tokens as i128 * period_ns as i128, at: now }
     }
 
     fn refill(&mut self, rate: u64, tokens_max: u64, period_ns: u64, now: Time) {
-        let more = now.since(self.at).as_nanos() * u128::from(rate);
-        self.parts = (self.parts + more).min(u128::from(tokens_max) * u128::from(period_ns));
+        let elapsed = i128::try_from(now.since(self.at).as_nanos()).expect("no eternity");
+        let more = elapsed * i128::from(rate);
+        self.parts = (self.parts + more).min(i128::from(tokens_max) * i128::from(period_ns));
         self.at = now;
     }
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
+
+/// Logins of one address that are asked about at a time, and the bytes of their stanzas.
+const ASKED_MAX: usize = 64;
+const ASKED_BYTES_MAX: usize = 131_072;
+
+/// A login that may turn out to be a failed one.
+#[derive(Clone, Debug)]
+struct Try {
+    conn: ConnId,
+    /// What its address is counted as.
+    counted: String,
+    /// The passwords in it.
+    guesses: u64,
+    bytes: usize,
+}
 
 /// The server as its protocol describes it.
 #[derive(Debug)]
@@ -121,6 +142,14 @@ pub(crate) struct Model {
     pub(crate) unix_start_us: u64,
     /// By what an address is counted as.
     failed_logins: BTreeMap<String, Bucket>,
+    /// Logins that are asked about, by the number of the question; their sessions may be over.
+    asked: BTreeMap<u64, Try>,
+    /// Which of them are about root's password, too.
+    asked_about_root: BTreeSet<u64>,
+    /// Those that have their turn and have not come back yet.
+    called: BTreeMap<ConnId, Try>,
+    /// Those that wait for their turn, each address's in their order.
+    lines: BTreeMap<String, Vec<Try>>,
     said: Vec<(ConnId, Done)>,
 }
 
@@ -159,6 +188,10 @@ impl Model {
             now: Time(0),
             unix_start_us,
             failed_logins: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            called: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            asked_about_root: BTreeSet::new(),
             said: Vec::new(),
         }
     }
@@ -189,6 +222,13 @@ impl Model {
         self.settings = settings;
     }
 
+    /// Questions about sessions that are over.
+    pub(crate) fn asked_and_gone(&self) -> Vec<(u64, ConnId)> {
+        let gone = |asked: &&Try| !self.sessions.contains_key(&asked.conn);
+        let asked = self.asked.iter().filter(|(_, asked)| gone(asked));
+        asked.map(|(ask, asked)| (*ask, asked.conn)).collect()
+    }
+
     /// Who is logged in, with the nick.
     pub(crate) fn logged_in(&self) -> BTreeMap<ConnId, String> {
         let inside = self.sessions.iter().filter(|(_, session)| session.login == Login::Done);
@@ -212,10 +252,10 @@ impl Model {
         inside.find(|(_, session)| session.identity == wanted).map(|(conn, _)| *conn)
     }
 
-    /// Whether a session has such a nick, or waits for leave to have it.
+    /// Whether a session has such a nick. One that waits for leave to have it has not.
     fn is_taken(&self, nick: &str) -> bool {
         let wanted = nicks::identity(nick);
-        let mut named = self.sessions.values().filter(|session| session.login != Login::New);
+        let mut named = self.sessions.values().filter(|session| session.login == Login::Done);
         named.any(|session| Some(&session.identity) == wanted.as_ref())
     }
 
@@ -310,17 +350,25 @@ impl Model {
         let Some(session) = self.sessions.get(&conn) else {
             return Progress::Done;
         };
-        if matches!(session.login, Login::Asked(_)) {
+        if matches!(session.login, Login::Asked(_) | Login::InLine) {
             return Progress::Wait;
         }
-        let waits = self.has_to_wait(conn).or_else(|| self.too_fast(conn));
-        if let Some(progress) = waits {
+        // What is offered again was counted when it was offered first.
+        let called = session.login == Login::Called;
+        let before_login = session.login != Login::Done;
+        if !called && let Some(progress) = self.has_to_wait(conn).or_else(|| self.too_fast(conn)) {
             return progress;
         }
         self.send_pending_before(conn);
         self.caused_bytes = 0;
         self.handle(conn, frame);
-        self.frame_done(conn, bytes)
+        let progress = self.frame_done(conn, (!called).then_some(bytes));
+        let login = self.sessions.get(&conn).map(|session| &session.login);
+        match login.filter(|_| before_login) {
+            Some(Login::InLine | Login::Called) => Progress::Wait,
+            Some(Login::Asked(_)) => Progress::Asked,
+            Some(Login::New | Login::Done) | None => progress,
+        }
     }
 
     fn handle(&mut self, conn: ConnId, frame: &Frame) {
@@ -329,10 +377,10 @@ impl Model {
             Frame::Stanza(stanza) if is_policy_request(stanza) => self.policy(conn),
             _ if session.door == Door::Policy => self.close(conn, CloseReason::PolicyOnly),
             Frame::Invalid => self.refuse(conn, "This is not a valid XML string"),
-            Frame::Stanza(stanza) if session.login == Login::New => {
-                self.before_login(conn, stanza);
+            Frame::Stanza(stanza) if session.login == Login::Done => {
+                self.after_login(conn, stanza);
             }
-            Frame::Stanza(stanza) => self.after_login(conn, stanza),
+            Frame::Stanza(stanza) => self.before_login(conn, stanza),
         }
     }
 
@@ -352,24 +400,43 @@ impl Model {
     }
 
     pub(crate) fn verdict(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
-        let Some(session) = self.sessions.get_mut(&conn) else {
+        if self.asked.get(&ask).is_none_or(|asked| asked.conn != conn) {
             return;
-        };
-        let asked = match &session.login {
-            Login::Asked(asked) if asked.ask == ask => asked.clone(),
-            Login::Asked(_) | Login::New | Login::Done => return,
-        };
-        session.login = Login::New;
-        let root = verdict == Verdict::Root && asked.root_password.is_some();
-        if asked.root_password.is_some() && !root {
-            self.count_failed_login(conn);
         }
-        if root || verdict == Verdict::Allowed {
-            self.log_in(conn, &asked.nick, root);
-        } else {
-            self.count_failed_login(conn);
-            self.refuse_login(conn, "Authentication Error");
+        let asked = self.asked.remove(&ask).expect("just seen");
+        let about_root = self.asked_about_root.remove(&ask);
+        // Whether root's password was found to be wrong, and whether the login was refused.
+        let (root, login) = match verdict {
+            Verdict::Root if about_root => (false, false),
+            Verdict::Root | Verdict::Refused => (about_root, true),
+            Verdict::Allowed => (about_root, false),
+            Verdict::Undecided { root_refused, login_refused } => {
+                (root_refused && about_root, login_refused)
+            }
+        };
+        for _ in 0..u8::from(root) + u8::from(login) {
+            self.count_failed_login(&asked.counted);
         }
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            let Login::Asked(own) = std::mem::replace(&mut session.login, Login::New) else {
+                panic!("{conn} does not wait for {ask}");
+            };
+            let allowed = verdict == Verdict::Allowed || verdict == Verdict::Root && about_root;
+            let bytes_max = self.settings.limits.nick_bytes_max;
+            if let Verdict::Undecided { .. } = verdict {
+                self.refuse_login(conn, "Login not possible right now, please try again");
+            } else if !allowed {
+                self.refuse_login(conn, "Authentication Error");
+            } else if own.nick.len() > bytes_max {
+                let why = format!("Nickname empty or already taken (limit {bytes_max} bytes)");
+                self.refuse_login(conn, &why);
+            } else if self.is_taken(&own.nick) {
+                self.refuse_login(conn, "Nickname empty or already taken");
+            } else {
+                self.log_in(conn, &own.nick, verdict == Verdict::Root);
+            }
+        }
+        self.call_next(&asked.counted);
     }
 
     pub(crate) fn tick(&mut self) {
@@ -427,17 +494,32 @@ impl Model {
     }
 
     fn connect(&mut self, conn: ConnId, stanza: &Stanza) {
+        let counted = counted_as(self.sessions[&conn].address);
+        let called = self.called.remove(&conn);
+        if called.is_some() {
+            self.session(conn).login = Login::New;
+        }
+        self.try_login(conn, stanza, &counted, called.is_some());
+        let waits = self.sessions.get(&conn).is_some_and(|session| session.login == Login::InLine);
+        if waits {
+            self.call_next(&counted);
+        }
+        if let Some(called) = called {
+            self.call_next(&called.counted);
+        }
+    }
+
+    fn try_login(&mut self, conn: ConnId, stanza: &Stanza, counted: &str, called: bool) {
         let Some(nick) = stanza.attribute("nickname") else {
             self.refuse_login(conn, "No NickName Attribute");
             return;
         };
         // Old movies send the field of their form when it is empty, too.
         let password = stanza.attribute("rootpass").filter(|password| !password.is_empty());
-        let limit = self.settings.limits.failed_logins_per_minute;
-        let guarded = password.is_some() || self.registered.logins;
-        if guarded && self.failed_logins_left(conn) == Some(0) {
-            self.refuse(conn, &format!("Too many failed logins (limit {limit} per minute)"));
-            self.close(conn, CloseReason::FailedLogins);
+        let login = self.registered.logins || self.settings.logins_checked;
+        let guesses = u64::from(password.is_some()) + u64::from(login);
+        if guesses > 0 && self.failed_logins_left(counted) == 0 {
+            self.close_for_failures(conn);
             return;
         }
         let bytes_max = self.settings.limits.nick_bytes_max;
@@ -451,30 +533,85 @@ impl Model {
             self.refuse_login(conn, "Nickname empty or already taken");
             return;
         }
-        self.session(conn).asked_capabilities = stanza.attribute("caps").is_some();
+        let bytes = stanza.element.len();
+        let attempt = Try { conn, counted: counted.to_owned(), guesses, bytes };
+        let others = self.lines.get(counted).is_some_and(|line| !line.is_empty());
+        if guesses > 0 && (others && !called || !self.has_room(&attempt)) {
+            self.lines.entry(counted.to_owned()).or_default().push(attempt);
+            self.session(conn).login = Login::InLine;
+            return;
+        }
         let hashed = self.settings.root_password_hashed && self.settings.root_password.is_some();
         let root =
             !hashed && password.is_some() && password == self.settings.root_password.as_deref();
         if password.is_some() && !root && !hashed {
-            self.count_failed_login(conn);
+            self.count_failed_login(counted);
         }
-        if !root && (self.registered.logins || hashed && password.is_some()) {
-            self.asks += 1;
-            let asked = Asked {
-                ask: self.asks,
-                nick: nick.to_owned(),
-                element: stanza.element.clone(),
-                login: self.registered.logins,
-                root_password: password.filter(|_| hashed).map(str::to_owned),
-            };
-            self.said.push((conn, Done::Asked(asked.clone())));
-            let identity = nicks::identity(nick).expect("it is not odd");
-            let session = self.session(conn);
-            session.login = Login::Asked(asked);
-            session.identity = identity;
-        } else {
+        self.session(conn).asked_capabilities = stanza.attribute("caps").is_some();
+        let about_root = hashed && password.is_some();
+        if root || !(login || about_root) {
             self.log_in(conn, nick, root);
+            return;
         }
+        self.asks += 1;
+        let asked = Asked {
+            ask: self.asks,
+            nick: nick.to_owned(),
+            element: stanza.element_without_root_password.clone(),
+            login,
+            checked: self.settings.logins_checked,
+            root_password: password.filter(|_| hashed).map(str::to_owned),
+        };
+        let guesses = u64::from(login) + u64::from(about_root);
+        self.asked.insert(self.asks, Try { guesses, ..attempt });
+        if about_root {
+            self.asked_about_root.insert(self.asks);
+        }
+        self.said.push((conn, Done::Asked(asked.clone())));
+        self.session(conn).login = Login::Asked(asked);
+    }
+
+    /// Whether one more login of its address may be asked about. One may in any case.
+    fn has_room(&mut self, attempt: &Try) -> bool {
+        let left = self.failed_logins_left(&attempt.counted);
+        let others = self.asked.values().chain(self.called.values());
+        let others: Vec<Try> =
+            others.filter(|other| other.counted == attempt.counted).cloned().collect();
+        let guesses = others.iter().map(|other| other.guesses).sum::<u64>() + attempt.guesses;
+        let bytes = others.iter().map(|other| other.bytes).sum::<usize>() + attempt.bytes;
+        let few = others.len() < ASKED_MAX && bytes <= ASKED_BYTES_MAX;
+        left > 0 && (others.is_empty() || few && guesses <= left)
+    }
+
+    /// Who waits has its turn, as far as may be; or never, when all that were asked about before
+    /// were wrong.
+    fn call_next(&mut self, counted: &str) {
+        while let Some(first) = self.lines.get(counted).and_then(|line| line.first()).cloned() {
+            let mut others = self.asked.values().chain(self.called.values());
+            let alone = !others.any(|other| other.counted == counted);
+            if alone && self.failed_logins_left(counted) == 0 {
+                let line = self.lines.remove(counted).expect("just seen");
+                self.owe_failed_logins(counted, line.len());
+                for waiting in line {
+                    self.session(waiting.conn).login = Login::New;
+                    self.close_for_failures(waiting.conn);
+                }
+                return;
+            }
+            if !self.has_room(&first) {
+                return;
+            }
+            self.lines.get_mut(counted).expect("just seen").remove(0);
+            self.session(first.conn).login = Login::Called;
+            self.said.push((first.conn, Done::Called));
+            self.called.insert(first.conn, first);
+        }
+    }
+
+    fn close_for_failures(&mut self, conn: ConnId) {
+        let limit = self.settings.limits.failed_logins_per_minute;
+        self.refuse(conn, &format!("Too many failed logins (limit {limit} per minute)"));
+        self.close(conn, CloseReason::FailedLogins);
     }
 
     fn log_in(&mut self, conn: ConnId, nick: &str, root: bool) {
@@ -494,24 +631,32 @@ impl Model {
         self.refuse(conn, why);
     }
 
-    /// How many failed logins the session's address has left; `None` when they are not counted.
-    fn failed_logins_left(&mut self, conn: ConnId) -> Option<u128> {
+    /// How many failed logins an address has left.
+    fn failed_logins_left(&mut self, counted: &str) -> u64 {
         let limit = self.settings.limits.failed_logins_per_minute;
-        let address = self.sessions[&conn].address;
         let now = self.now;
         let full = || Bucket::full(limit, MINUTE_NS, now);
-        let bucket = self.failed_logins.entry(counted_as(address)).or_insert_with(full);
+        let bucket = self.failed_logins.entry(counted.to_owned()).or_insert_with(full);
         bucket.refill(limit, limit, MINUTE_NS, now);
-        (limit != 0).then(|| bucket.parts / u128::from(MINUTE_NS))
+        let tokens = bucket.parts.max(0) / i128::from(MINUTE_NS);
+        if limit == 0 { u64::MAX } else { u64::try_from(tokens).expect("at most the limit") }
     }
 
-    fn count_failed_login(&mut self, conn: ConnId) {
-        let left = self.failed_logins_left(conn);
-        let address = self.sessions[&conn].address;
-        let bucket = self.failed_logins.get_mut(&counted_as(address)).expect("just looked at");
-        if left > Some(0) {
-            bucket.parts -= u128::from(MINUTE_NS);
+    fn count_failed_login(&mut self, counted: &str) {
+        let left = self.failed_logins_left(counted);
+        let bucket = self.failed_logins.get_mut(counted).expect("just looked at");
+        if left > 0 {
+            bucket.parts -= i128::from(MINUTE_NS);
         }
+    }
+
+    /// Counts passwords that nobody has looked at; as many again as the limit can be owed.
+    fn owe_failed_logins(&mut self, counted: &str, count: usize) {
+        let limit = i128::from(self.settings.limits.failed_logins_per_minute);
+        self.failed_logins_left(counted);
+        let bucket = self.failed_logins.get_mut(counted).expect("just looked at");
+        let owed = i128::try_from(count).expect("few") * i128::from(MINUTE_NS);
+        bucket.parts = (bucket.parts - owed).max(-limit * i128::from(MINUTE_NS));
     }
 
     // After the login.
@@ -611,6 +756,19 @@ impl Model {
         let session = self.sessions.remove(&conn).expect("the caller knows it");
         self.closing.insert(conn, session.address);
         self.causers.remove(&conn);
+        match session.login {
+            Login::New | Login::Done => {}
+            Login::InLine => {
+                for line in self.lines.values_mut() {
+                    line.retain(|waiting| waiting.conn != conn);
+                }
+            }
+            Login::Called => {
+                let called = self.called.remove(&conn).expect("it has its turn");
+                self.call_next(&called.counted);
+            }
+            Login::Asked(asked) => self.said.push((conn, Done::Cancelled(asked.ask))),
+        }
     }
 
     // Limits.
@@ -622,7 +780,7 @@ impl Model {
     /// Gives a session back what the request at hand has taken of its `stanzarate`.
     pub(crate) fn give_token_back(&mut self, conn: ConnId) {
         if self.settings.limits.stanza_rate_per_s != 0 {
-            self.session(conn).stanzas.parts += u128::from(SECOND_NS);
+            self.session(conn).stanzas.parts += i128::from(SECOND_NS);
         }
     }
 
@@ -636,12 +794,12 @@ impl Model {
         }
         let session = self.session(conn);
         session.stanzas.refill(rate, burst, SECOND_NS, now);
-        let token = u128::from(SECOND_NS);
+        let token = i128::from(SECOND_NS);
         if session.stanzas.parts >= token {
             session.stanzas.parts -= token;
             return None;
         }
-        let missing = token - session.stanzas.parts;
+        let missing = u128::try_from(token - session.stanzas.parts).expect("some is missing");
         let wait_ns = u64::try_from(missing.div_ceil(u128::from(rate))).expect("about a second");
         // Two seconds of calm end it.
         let since =

@@ -434,7 +434,7 @@ impl Model {
     }
 
     /// What a frame has come to.
-    pub(crate) fn frame_done(&mut self, conn: ConnId, frame_bytes: usize) -> Progress {
+    pub(crate) fn frame_done(&mut self, conn: ConnId, frame_bytes: Option<usize>) -> Progress {
         if let Some(at) = self.held_until.take() {
             self.give_token_back(conn);
             return Progress::Later(at);
@@ -442,7 +442,8 @@ impl Model {
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.held = None;
         }
-        self.charge_bytes(conn, self.caused_bytes.max(frame_bytes + 1));
+        let frame_bytes = frame_bytes.map_or(0, |bytes| bytes + 1);
+        self.charge_bytes(conn, self.caused_bytes.max(frame_bytes));
         Progress::Done
     }
 

@@ -13,6 +13,10 @@ pub(crate) enum Done {
     Closed(CloseReason),
     /// Asked whether it may log in.
     Asked(Asked),
+    /// Need not be asked about any more, under this number.
+    Cancelled(u64),
+    /// Has its turn to log in.
+    Called,
     /// Handed out a stanza of a registered name: the sender's nick, the name and the element.
     Registered(String, String, String),
     /// Noted for plugins that it joined, left or said something.
@@ -41,9 +45,12 @@ pub(crate) enum To {
 pub(crate) struct Asked {
     pub(crate) ask: u64,
     pub(crate) nick: String,
+    /// Without the root password.
     pub(crate) element: String,
     /// Whether the login itself is asked about.
     pub(crate) login: bool,
+    /// Whether it needs somebody's leave in any case.
+    pub(crate) checked: bool,
     pub(crate) root_password: Option<String>,
 }
 
@@ -60,6 +67,8 @@ pub(crate) struct Recorder {
     pub(crate) logged_in: BTreeMap<ConnId, String>,
     /// Which rooms there are, by the hub's notes.
     pub(crate) rooms: BTreeSet<String>,
+    /// Whose login was asked about under which number.
+    asked: BTreeMap<u64, ConnId>,
     /// Errors that the notes say were limits, since the last [`Recorder::take`].
     pub(crate) limits_named: Vec<(ConnId, String)>,
     /// The turn has enough to do.
@@ -171,11 +180,23 @@ impl Outlet for Recorder {
         let asked = Asked {
             ask: question.ask,
             nick: question.nick.to_owned(),
-            element: question.element.to_owned(),
+            element: question.element.concat(),
             login: question.login,
+            checked: question.checked,
             root_password: question.root_password.map(str::to_owned),
         };
+        self.asked.insert(question.ask, question.conn);
         self.done.push((question.conn, Done::Asked(asked)));
+    }
+
+    fn cancel(&mut self, ask: u64) {
+        let conn = self.asked.remove(&ask).expect("only what was asked is cancelled");
+        self.done.push((conn, Done::Cancelled(ask)));
+    }
+
+    fn go_on(&mut self, conn: ConnId) {
+        self.assert_open(conn, "called");
+        self.done.push((conn, Done::Called));
     }
 
     fn registered(&mut self, conn: ConnId, nick: &str, name: &str, element: &str) {

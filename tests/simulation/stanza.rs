@@ -22,6 +22,8 @@ pub(crate) struct Stanza {
     pub(crate) body: String,
     /// All of it as its sender wrote it last, without what stood around it.
     pub(crate) element: String,
+    /// The same without the attribute that holds root's password.
+    pub(crate) element_without_root_password: String,
 }
 
 impl Stanza {
@@ -31,6 +33,7 @@ impl Stanza {
             attributes: Vec::new(),
             body: String::new(),
             element: String::new(),
+            element_without_root_password: String::new(),
         }
     }
 
@@ -57,11 +60,16 @@ impl Stanza {
         let before = around(random).to_owned();
         let mut out = "<".to_owned();
         out += &self.name;
+        let mut root_password = 0..0;
         for attribute in &self.attributes {
+            let start = out.len();
             out += random.pick(&[" ", " ", " ", "  ", "\n\t", "\r\n"]);
             out += &attribute.name;
             out += random.pick(&["=", "=", "=", "= ", " =", "\t=\n"]);
             out += &format!("{0}{1}{0}", attribute.quote, attribute.raw);
+            if attribute.name == "rootpass" {
+                root_password = start..out.len();
+            }
         }
         out += random.pick(&["", "", " ", "\n"]);
         if self.body.is_empty() && random.chance(1, 2) {
@@ -70,6 +78,8 @@ impl Stanza {
             out += &format!(">{}</{}{}>", self.body, self.name, random.pick(&["", "", " ", "\n"]));
         }
         self.element.clone_from(&out);
+        self.element_without_root_password.clone_from(&out);
+        self.element_without_root_password.replace_range(root_password, "");
         let out = before + &out + around(random);
         let declaration = match random.below(48) {
             0 => "<?xml version=\"1.0\"?>",

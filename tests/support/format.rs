@@ -7,7 +7,8 @@
 //! set limits.nickbytes 5   A key of the configuration file, for the transcript or, under a
 //!                          scene's heading, for that scene. `set hub.asklogins yes`,
 //!                          `set hub.registered a b` are what plugins register, and
-//!                          `set hub.hashed yes` what a hashed root password does; hub only.
+//!                          `set hub.hashed yes` what a hashed root password does, and
+//!                          `set hub.checked yes` what accounts do; hub only.
 //!                          `set module dice.timeout 9` is of a section `[module dice]`; the
 //!                          path `modules` leads to tests/plugins; not for the hub.
 //! == Title                 A scene; each begins with a fresh server.
@@ -22,8 +23,8 @@
 //! A+ 10.0.0.1              A connects from this address; without it from loopback, and without
 //!                          the line when A is first named. `A+ policy` uses the policy port.
 //! A-                       A ends its side and still reads.
-//! = allow A                The verdict on A's login, where logins are asked about; or refuse,
-//!                          or grant: it is root.
+//! = allow A                The verdict on A's login, where logins are asked about; or refuse;
+//!                          grant: it is root, or unsure: nobody could find out.
 //! plugin> <kick nick="A" /> An order of a plugin; hub only. `plugin` is no client, and what it
 //!                          gets is the error or the answer. In the first client's words
 //!                          `session="0.1"` is that client, the second is 1.2 and so on.
@@ -268,6 +269,11 @@ impl Parser {
             }
             Some("allow") => self.verdict(number, words.next(), Verdict::Allowed)?,
             Some("refuse") => self.verdict(number, words.next(), Verdict::Refused)?,
+            Some("unsure") => {
+                let (root_refused, login_refused) = (false, false);
+                let verdict = Verdict::Undecided { root_refused, login_refused };
+                self.verdict(number, words.next(), verdict)?
+            }
             Some("grant") => self.verdict(number, words.next(), Verdict::Root)?,
             Some("child") => {
                 let parent = words.next().ok_or("under which room?")?;

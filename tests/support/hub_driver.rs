@@ -39,7 +39,7 @@ struct Client {
     framer: Framer,
     /// When the hub takes this client's next frame, if it is over its rate.
     later: Option<Time>,
-    /// Its login is being decided; until then the hub takes no frame of it.
+    /// Its login is being decided, or waits for its turn; the hub takes no frame of it.
     waiting: bool,
 }
 
@@ -52,6 +52,8 @@ struct Said {
     closed: BTreeMap<ConnId, CloseReason>,
     /// Whose login is being decided, and the number of the question.
     asked: BTreeMap<ConnId, u64>,
+    /// Whose turn to log in has come.
+    called: Vec<ConnId>,
 }
 
 impl Outlet for Said {
@@ -82,6 +84,10 @@ impl Outlet for Said {
         let conn = question.conn;
         let before = self.asked.insert(conn, question.ask);
         assert_eq!(before, None, "{conn} was asked about already");
+    }
+
+    fn go_on(&mut self, conn: ConnId) {
+        self.called.push(conn);
     }
 }
 
@@ -115,6 +121,18 @@ impl HubDriver {
             Act::End { client } => self.end(client),
             Act::Verdict { client, verdict } => self.decide(client, *verdict),
             Act::Wait(time) => self.advance(self.now + *time),
+        }
+        self.offer_the_called();
+    }
+
+    /// Those whose turn has come offer their frames again.
+    fn offer_the_called(&mut self) {
+        while let Some(conn) = self.said.called.pop() {
+            let mut clients = self.clients.iter_mut().filter(|(_, client)| client.conn == conn);
+            let Some((name, client)) = clients.next() else { continue };
+            client.waiting = false;
+            let name = name.clone();
+            self.feed(&name, b"");
         }
     }
 
@@ -215,8 +233,12 @@ impl HubDriver {
                     cut.retract();
                     return;
                 }
-                Progress::Wait => {
+                Progress::Asked => {
                     assert!(self.said.asked.contains_key(&conn), "it waits for nothing");
+                    client.waiting = true;
+                    return;
+                }
+                Progress::Wait => {
                     client.waiting = true;
                     cut.retract();
                     return;
@@ -304,7 +326,8 @@ fn words(reason: CloseReason) -> String {
 }
 
 /// The settings as the server reads them from its configuration file. `hub.asklogins` and
-/// `hub.registered` are what plugins register; `hub.hashed` is what a hashed password will set.
+/// `hub.registered` are what plugins register; `hub.hashed` is what a hashed password sets, and
+/// `hub.checked` what accounts do.
 fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
     let (of_the_hub, of_the_file): (Vec<Setting>, Vec<Setting>) =
         list.iter().cloned().partition(|(key, _)| key.starts_with("hub."));
@@ -322,6 +345,7 @@ fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
         match key.as_str() {
             "hub.asklogins" => registered.logins = value == "yes",
             "hub.hashed" => settings.root_password_hashed = value == "yes",
+            "hub.checked" => settings.logins_checked = value == "yes",
             "hub.registered" => {
                 registered.names = value.split(' ').map(str::to_owned).collect();
             }

@@ -186,7 +186,8 @@ impl World for Network {
                 let read_closed = link.ended || link.broken;
                 let readable = read_closed || !link.up.is_empty();
                 let writable = !link.blocked;
-                events.push(Event::Ready { slot, readable, writable, read_closed });
+                let failed = link.broken;
+                events.push(Event::Ready { slot, readable, writable, read_closed, failed });
             }
         }
         self.wakes = timeout.map(|timeout| self.told + timeout);

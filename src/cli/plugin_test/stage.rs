@@ -106,8 +106,13 @@ impl Stage {
             let mut client = client.borrow_mut();
             if let Some(slot) = client.slot.filter(|_| client.edge) {
                 client.edge = false;
-                let read_closed = client.ended;
-                events.push(Event::Ready { slot, readable: true, writable: true, read_closed });
+                events.push(Event::Ready {
+                    slot,
+                    readable: true,
+                    writable: true,
+                    read_closed: client.ended,
+                    failed: false,
+                });
             }
         }
     }

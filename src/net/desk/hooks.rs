@@ -15,9 +15,13 @@ impl<S> Desk<S> {
         let login = question.login.then_some(Hook::IsAuthorized);
         let hooks: SmallVec<[Hook; 2]> = root.into_iter().chain(login).collect();
         let session = self.as_plugins_know(question.conn, question.nick);
-        self.plugins.ask(question.ask, question.conn, &hooks, self.now, |buffer, ask, hook| {
-            write::ask(buffer, ask, hook.name(), session, question.element);
-        });
+        let Question { ask, conn, element, root_password, checked, .. } = question;
+        let write = |ask, hook: Hook| match (hook, root_password) {
+            // It is all that whoever judges it needs, and for the worker alone.
+            (Hook::IsRoot, Some(password)) => write::ask_root(ask, hook.name(), session, password),
+            _ => write::ask(ask, hook.name(), session, element),
+        };
+        self.plugins.ask(ask, conn, &hooks, checked, self.now, write);
     }
 
     /// A session as plugins know it.
@@ -57,6 +61,8 @@ impl<S> Desk<S> {
                 LoginRefusal::Unauthorised => {
                     self.tell_hook(Hook::ClientUnauthorized, conn, nick, &[]);
                 }
+                // Whom it concerns is no plugin's business: it will try again.
+                LoginRefusal::Undecided => {}
                 LoginRefusal::NoNick | LoginRefusal::BadNick => {
                     let more = [("reason", reason)];
                     self.tell_hook(Hook::ClientBadnick, conn, nick, &more);

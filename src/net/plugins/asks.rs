@@ -1,43 +1,63 @@
-//! The questions that plugins have been asked and have not answered yet.
+//! The questions that plugins are asked and have not answered yet.
 //!
-//! The first yes decides; no is decided when all have said no, or have not answered in time.
+//! The first yes decides. No is decided when all have said no; when somebody could not be asked or
+//! could not find out, and nobody says yes, nothing is.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use super::hook::Hook;
 use crate::hub::Time;
+use crate::secret::Secret;
+
+/// What a plugin says to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum Answer {
+    Yes,
+    No,
+    /// Nobody knows.
+    Unknown {
+        /// Somebody has said no all the same.
+        denied: bool,
+    },
+}
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) struct Decision {
+pub(super) struct Decision {
     /// The hub's question that it is a part of.
-    pub(in crate::net) question: u64,
+    pub(super) question: u64,
     /// What was asked.
-    pub(in crate::net) hook: Hook,
+    pub(super) hook: Hook,
     /// The answer.
-    pub(in crate::net) allowed: bool,
+    pub(super) answer: Answer,
 }
 
 #[derive(Debug)]
 struct Ask {
     question: u64,
     hook: Hook,
+    /// Whether leave is needed even where nobody gives any.
+    checked: bool,
+    /// The question as it is written, once for all; nothing when nobody has to be asked any more.
+    stanza: Option<Rc<Secret>>,
     /// Who has not answered yet.
     open: Vec<Open>,
-    /// Somebody has said no.
     denied: bool,
+    unknown: bool,
 }
 
-#[derive(Debug)]
-struct Open {
-    plugin: usize,
-    deadline: Time,
-    /// The question, while nobody knows whether it is for this plugin.
-    unsaid: Option<Vec<u8>>,
+/// That one plugin has not answered one question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) plugin: usize,
+    /// Until when it has to have been put and answered, if it has.
+    pub(super) deadline: Option<Time>,
+    /// The process that it was put to; `None` while it waits for one.
+    pub(super) process: Option<u64>,
+    /// How many processes it was put to so far.
+    pub(super) tries: u8,
 }
-
-/// A plugin that need not answer any more, until when it might have, and the question.
-type Excused = (usize, Time, u64);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -45,129 +65,187 @@ pub(super) struct Asks {
     by_number: BTreeMap<u64, Ask>,
     /// The number of the last one; they begin with 1.
     last: u64,
-    decided: VecDeque<(Decision, Vec<Excused>)>,
+    decided: VecDeque<Decision>,
+    /// Who need not answer any more, and what.
+    excused: Vec<(u64, Open)>,
 }
 
 impl Asks {
-    pub(super) fn open(&mut self, question: u64, hook: Hook) -> u64 {
+    /// A new question, under the next number.
+    pub(super) fn open(&mut self, question: u64, hook: Hook, checked: bool) -> u64 {
         self.last += 1;
-        self.by_number.insert(self.last, Ask { question, hook, open: Vec::new(), denied: false });
+        let ask = Ask {
+            question,
+            hook,
+            checked,
+            stanza: None,
+            open: Vec::new(),
+            denied: false,
+            unknown: false,
+        };
+        self.by_number.insert(self.last, ask);
         self.last
     }
 
-    pub(super) fn add(&mut self, ask: u64, plugin: usize, deadline: Time, unsaid: Option<Vec<u8>>) {
-        if let Some(ask) = self.by_number.get_mut(&ask) {
-            ask.open.push(Open { plugin, deadline, unsaid });
+    /// How a question is written.
+    pub(super) fn write(&mut self, ask: u64, stanza: Secret) {
+        if let Some(found) = self.by_number.get_mut(&ask) {
+            found.stanza = Some(Rc::new(stanza));
         }
     }
 
-    /// Somebody who can't be asked says no.
-    pub(super) fn deny(&mut self, ask: u64) {
-        if let Some(ask) = self.by_number.get_mut(&ask) {
-            ask.denied = true;
+    /// The question as it is written; nothing when nobody is to be asked any more.
+    pub(super) fn stanza(&self, ask: u64) -> Option<Rc<Secret>> {
+        self.by_number.get(&ask)?.stanza.clone()
+    }
+
+    pub(super) fn hook(&self, ask: u64) -> Option<Hook> {
+        self.by_number.get(&ask).map(|found| found.hook)
+    }
+
+    /// A plugin has to answer, or is waited for.
+    pub(super) fn add(&mut self, ask: u64, open: Open) {
+        if let Some(found) = self.by_number.get_mut(&ask) {
+            found.open.push(open);
+        }
+    }
+
+    /// Somebody who has a say can't be asked.
+    pub(super) fn can_not_ask(&mut self, ask: u64) {
+        if let Some(found) = self.by_number.get_mut(&ask) {
+            found.unknown = true;
         }
     }
 
     /// Whether this plugin has been asked this, however it ended.
     pub(super) fn was_asked(&self, ask: u64, plugin: usize) -> bool {
+        let own = |open: &Open| open.plugin == plugin && open.process.is_some();
         match self.by_number.get(&ask) {
-            Some(found) => {
-                found.denied
-                    || found.open.iter().any(|open| open.plugin == plugin && open.unsaid.is_none())
-            }
+            Some(found) => found.denied || found.unknown || found.open.iter().any(own),
             // It is decided: nobody remembers whom it was asked.
             None => ask > 0 && ask <= self.last,
         }
     }
 
-    /// Takes an answer; gives until when it would have been in time.
-    pub(super) fn answer(&mut self, ask: u64, plugin: usize, allowed: bool) -> Option<Time> {
+    /// Takes a plugin's answer; gives what was open.
+    pub(super) fn answer(&mut self, ask: u64, plugin: usize, answer: Answer) -> Option<Open> {
+        let open = self.take_open(ask, plugin)?;
+        match answer {
+            Answer::Yes => self.decide(ask, Answer::Yes),
+            Answer::No => self.settle(ask, true, false),
+            Answer::Unknown { denied } => self.settle(ask, denied, true),
+        }
+        Some(open)
+    }
+
+    /// A plugin turns out to have no say in this; gives what was open.
+    pub(super) fn excuse(&mut self, ask: u64, plugin: usize) -> Option<Open> {
+        let open = self.take_open(ask, plugin)?;
+        self.settle(ask, false, false);
+        Some(open)
+    }
+
+    /// What a plugin has not answered: its part of it, each with the number.
+    pub(super) fn open_of(&self, plugin: usize) -> Vec<(u64, Open)> {
+        let of_ask = |(&number, ask): (&u64, &Ask)| {
+            let open = ask.open.iter().find(|open| open.plugin == plugin);
+            open.map(|open| (number, *open))
+        };
+        self.by_number.iter().filter_map(of_ask).collect()
+    }
+
+    /// Whether this process of a plugin has been put a question that is open.
+    pub(super) fn is_asked(&self, plugin: usize, process: u64) -> bool {
+        let own = |open: &Open| open.plugin == plugin && open.process == Some(process);
+        self.by_number.values().any(|ask| ask.open.iter().any(own))
+    }
+
+    /// What is open of one plugin, to be changed.
+    pub(super) fn find_open(&mut self, ask: u64, plugin: usize) -> Option<&mut Open> {
+        let found = self.by_number.get_mut(&ask)?;
+        found.open.iter_mut().find(|open| open.plugin == plugin)
+    }
+
+    /// Takes out what is open of one plugin, without an answer.
+    pub(super) fn take_open(&mut self, ask: u64, plugin: usize) -> Option<Open> {
         let found = self.by_number.get_mut(&ask)?;
         let place = found.open.iter().position(|open| open.plugin == plugin)?;
-        let open = found.open.swap_remove(place);
-        if allowed {
-            self.decide(ask, true);
+        Some(found.open.swap_remove(place))
+    }
+
+    /// Nobody needs the answer: it is not put to anybody any more. Those whom it was not put to
+    /// are given; those who have it may answer, and with their answers it is settled.
+    pub(super) fn cancel(&mut self, ask: u64) -> Vec<Open> {
+        let Some(found) = self.by_number.get_mut(&ask) else {
+            return Vec::new();
+        };
+        found.stanza = None;
+        let (put, unput) = found.open.iter().partition(|open| open.process.is_some());
+        found.open = put;
+        unput
+    }
+
+    /// Nobody is interested in a question; gives who has not answered it.
+    pub(super) fn forget(&mut self, ask: u64) -> Vec<(u64, Open)> {
+        let found = self.by_number.remove(&ask);
+        found.into_iter().flat_map(|found| found.open).map(|open| (ask, open)).collect()
+    }
+
+    /// Decides when nobody is left to answer. `denied` and `unknown` tell what somebody has said.
+    pub(super) fn settle(&mut self, ask: u64, denied: bool, unknown: bool) {
+        let Some(found) = self.by_number.get_mut(&ask) else {
+            return;
+        };
+        found.denied |= denied;
+        found.unknown |= unknown;
+        if !found.open.is_empty() {
+            return;
+        }
+        let answer = if found.unknown {
+            Answer::Unknown { denied: found.denied }
+        } else if found.denied {
+            Answer::No
+        } else if found.hook == Hook::IsAuthorized && !found.checked {
+            // Nobody wants to be asked.
+            Answer::Yes
         } else {
-            found.denied = true;
-            self.close_if_settled(ask);
-        }
-        Some(open.deadline)
-    }
-
-    /// A plugin turns out to have no say in this.
-    pub(super) fn excuse(&mut self, ask: u64, plugin: usize) {
-        if let Some(found) = self.by_number.get_mut(&ask) {
-            found.open.retain(|open| open.plugin != plugin);
-            self.close_if_settled(ask);
-        }
-    }
-
-    /// A plugin is gone; what it would have had to answer, and until when.
-    pub(super) fn deny_all_of(&mut self, plugin: usize) -> Vec<(u64, Time)> {
-        let asked = |ask: &Ask| ask.open.iter().any(|open| open.plugin == plugin);
-        let numbers: Vec<u64> = self
-            .by_number
-            .iter()
-            .filter(|(_, ask)| asked(ask))
-            .map(|(number, _)| *number)
-            .collect();
-        let deny = |number| self.answer(number, plugin, false).map(|deadline| (number, deadline));
-        numbers.into_iter().filter_map(deny).collect()
-    }
-
-    /// What was not put to a plugin because nobody knew what it is: number, hook, question and
-    /// until when it would have waited.
-    pub(super) fn waiting_for(&mut self, plugin: usize) -> Vec<(u64, Hook, Vec<u8>, Time)> {
-        let mut waiting = Vec::new();
-        for (&number, ask) in &mut self.by_number {
-            for open in ask.open.iter_mut().filter(|open| open.plugin == plugin) {
-                if let Some(stanza) = open.unsaid.take() {
-                    waiting.push((number, ask.hook, stanza, open.deadline));
-                }
-            }
-        }
-        waiting
-    }
-
-    pub(super) fn set_deadline(&mut self, ask: u64, plugin: usize, deadline: Time) {
-        let asked = self.by_number.get_mut(&ask);
-        if let Some(open) =
-            asked.and_then(|ask| ask.open.iter_mut().find(|open| open.plugin == plugin))
-        {
-            open.deadline = deadline;
-        }
-    }
-
-    /// Nobody is left to answer: it is decided. Whoever is asked by nobody is let in, and not
-    /// as root.
-    pub(super) fn close_if_settled(&mut self, ask: u64) {
-        if let Some(found) = self.by_number.get(&ask)
-            && found.open.is_empty()
-        {
-            let allowed = !found.denied && found.hook == Hook::IsAuthorized;
-            self.decide(ask, allowed);
-        }
+            Answer::Unknown { denied: false }
+        };
+        self.decide(ask, answer);
     }
 
     /// Who still has to answer what, and until when.
-    pub(super) fn open_ones(&self) -> impl Iterator<Item = Excused> {
-        let excused = self.decided.iter().flat_map(|(_, excused)| excused.iter().copied());
-        let open = self.by_number.iter().flat_map(|(&number, ask)| {
-            ask.open.iter().map(move |open| (open.plugin, open.deadline, number))
-        });
-        open.chain(excused)
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = (u64, Open)> {
+        let of_ask = |(&number, ask): (&u64, &Ask)| {
+            ask.open.iter().map(move |open| (number, *open)).collect::<Vec<_>>()
+        };
+        self.by_number.iter().flat_map(of_ask)
     }
 
-    pub(super) fn take_decision(&mut self) -> Option<(Decision, Vec<Excused>)> {
+    /// How many questions there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// The next of those who need not answer any more, and what.
+    pub(super) fn take_excused(&mut self) -> Option<(u64, Open)> {
+        self.excused.pop()
+    }
+
+    pub(super) fn take_decision(&mut self) -> Option<Decision> {
         self.decided.pop_front()
     }
 
-    fn decide(&mut self, number: u64, allowed: bool) {
+    /// Whether something was decided that nobody has taken.
+    pub(super) fn has_decisions(&self) -> bool {
+        !self.decided.is_empty()
+    }
+
+    fn decide(&mut self, number: u64, answer: Answer) {
         if let Some(ask) = self.by_number.remove(&number) {
-            let excused =
-                ask.open.iter().map(|open| (open.plugin, open.deadline, number)).collect();
-            let decision = Decision { question: ask.question, hook: ask.hook, allowed };
-            self.decided.push_back((decision, excused));
+            self.excused.extend(ask.open.iter().map(|open| (number, *open)));
+            let Ask { question, hook, .. } = ask;
+            self.decided.push_back(Decision { question, hook, answer });
         }
     }
 }

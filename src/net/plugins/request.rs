@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::asks::Answer;
 use super::hook::Hook;
 use crate::hub::ConnId;
 use crate::wire::stanza::Stanza;
@@ -49,7 +50,9 @@ pub(in crate::net) enum Request<'a> {
     },
     Verdict {
         ask: u64,
-        allowed: bool,
+        answer: Answer,
+        /// Why the plugin could not find out.
+        error: Option<Cow<'a, str>>,
     },
     Kick {
         who: Who<'a>,
@@ -113,7 +116,9 @@ impl<'a> Request<'a> {
             },
             "send" => Self::Send { to: reader.to()?, inner: stanza.inner() },
             "verdict" => {
-                Self::Verdict { ask: reader.number("ask")?, allowed: reader.flag("allowed")? }
+                let error = stanza.value("error");
+                let answer = reader.answer(error.is_some())?;
+                Self::Verdict { ask: reader.number("ask")?, answer, error }
             }
             "kick" => Self::Kick { who: reader.who()?, reason: stanza.value("reason") },
             "join" => Self::Join { who: reader.who()?, room: reader.need("room")? },
@@ -164,6 +169,18 @@ impl<'a> Reader<'_, 'a> {
             "0" | "no" | "false" => Ok(false),
             other => Err(format!("{name}='{other}' is neither 1 nor 0")),
         }
+    }
+
+    /// With an error that of a plugin that could not find out, which may still have said no.
+    fn answer(&self, error: bool) -> Result<Answer, String> {
+        if error && self.0.value("allowed").is_none() {
+            return Ok(Answer::Unknown { denied: false });
+        }
+        Ok(match (self.flag("allowed")?, error) {
+            (false, true) => Answer::Unknown { denied: true },
+            (false, false) => Answer::No,
+            (true, _) => Answer::Yes,
+        })
     }
 
     fn session(&self, name: &str) -> Result<Option<ConnId>, String> {

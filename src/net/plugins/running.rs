@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use super::Lanes;
 use crate::hub::Time;
-use crate::net::outbox::Outbox;
 use crate::net::world::Process;
 use crate::wire::framer::Framer;
 
@@ -30,12 +30,26 @@ const STEADY_S: u64 = 60;
 /// `palabre bench plugins` had a p90 of 2 ms instead of 0.1 ms.
 const CALM: Duration = Duration::from_millis(1);
 
+/// A process that another one of its plugin has taken the place of.
+#[derive(Debug)]
+pub(in crate::net) struct Retired {
+    /// Its number among the processes of the plugin.
+    pub(in crate::net) number: u64,
+    /// What was still to be written to it.
+    pub(in crate::net) lanes: Lanes,
+    /// Its input is ended: it has answered all that it was asked.
+    pub(in crate::net) dismissed: bool,
+}
+
 /// The process of one plugin, if one runs.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Running {
+    /// Whose it is.
+    pub(in crate::net) plugin: usize,
+    /// It is not the plugin's present one.
+    pub(in crate::net) retired: Option<Box<Retired>>,
     pub(in crate::net) process: Option<Box<dyn Process>>,
     pub(in crate::net) framer: Framer,
-    pub(in crate::net) outbox: Outbox,
     /// There may be something to read.
     pub(in crate::net) readable: bool,
     /// There may be room to write.
@@ -99,9 +113,23 @@ impl Lines {
 }
 
 impl Running {
-    /// Its process is to be started then.
-    pub(in crate::net) fn to_start(at: Time) -> Self {
-        Self { start_at: Some(at), ..Self::default() }
+    /// The process of this plugin is to be started then.
+    pub(in crate::net) fn to_start(plugin: usize, at: Time) -> Self {
+        Self { plugin, start_at: Some(at), ..Self::default() }
+    }
+
+    /// The process has its time to answer what it was asked, while another one takes its place:
+    /// this one is given.
+    pub(in crate::net) fn retire(&mut self, retired: Retired, now: Time, until: Time) -> Self {
+        let next = Self {
+            wait_s: self.wait_s,
+            lines: std::mem::take(&mut self.lines),
+            ..Self::to_start(self.plugin, now)
+        };
+        let mut old = std::mem::replace(self, next);
+        old.retired = Some(Box::new(retired));
+        old.kill_at = Some(until);
+        old
     }
 
     /// A process runs from now on.
@@ -109,6 +137,7 @@ impl Running {
         let wait_s = self.wait_s;
         let lines = std::mem::take(&mut self.lines);
         *self = Self {
+            plugin: self.plugin,
             process: Some(process),
             lines,
             readable: true,
@@ -125,6 +154,7 @@ impl Running {
         let steady = self.started_at.plus_secs(STEADY_S) <= now && self.process.is_some();
         let wait_s = if steady { RESTART_WAIT_S } else { self.wait_s.max(RESTART_WAIT_S) };
         *self = Self {
+            plugin: self.plugin,
             wait_s: (wait_s * 2).min(RESTART_WAIT_MAX_S),
             error_line: std::mem::take(&mut self.error_line),
             lines: std::mem::take(&mut self.lines),

@@ -1,6 +1,7 @@
 //! Plugins in the turn: their processes are started, read, written to and ended here, and what
 //! they say is done.
 
+use std::io;
 use std::time::Duration;
 
 use log::{debug, error, info, warn};
@@ -9,12 +10,13 @@ use super::Server;
 use crate::config::Module;
 use crate::hub;
 use crate::hub::{Input, Order, Query, Receivers, Registered};
-use crate::limits::{DRAIN_TIME_S, STANZAS_PER_TURN};
+use crate::limits::{
+    DRAIN_TIME_S, Limits, PLUGIN_STANZA_BYTES_MIN, STANZAS_PER_TURN, WORKER_RETIRE_TIME_S,
+    WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
+};
 use crate::logging::Escaped;
-use crate::net::deliveries::Pieces;
-use crate::net::outbox::Flush;
-use crate::net::plugins::{Hook, Plugins, Request, Running, To, What, Who};
-use crate::net::world::World;
+use crate::net::plugins::{Fault, Hook, Lanes, Plugins, Request, Retired, Running, To, What, Who};
+use crate::net::world::{Process, World};
 use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
 
@@ -32,26 +34,68 @@ impl<W: World> Server<W> {
         let max = self.hub.settings().limits.backlog_bytes_max;
         self.desk.plugins = Plugins::new(&modules, max);
         let now = self.desk.now;
-        self.running = modules.iter().map(|_| Running::to_start(now)).collect();
+        self.running = (0..modules.len()).map(|plugin| Running::to_start(plugin, now)).collect();
         self.modules = modules;
     }
 
-    /// Starts one anew that has to read its settings again.
-    pub fn restart_plugin(&mut self, name: &str) {
-        for (settings, running) in self.modules.iter().zip(&mut self.running) {
-            if settings.name == name
-                && let Some(process) = &mut running.process
-            {
-                running.planned = true;
-                let _ = process.shutdown_write();
-                running.kill_at = Some(self.desk.now.plus_secs(END_TIME_S));
+    /// Sets the server's own worker, or that there is none: started where it did not run, and with
+    /// `anew` in any case, because it has to read its settings again. Logins that the old one was
+    /// asked about are answered by it.
+    pub fn set_worker(&mut self, worker: Option<Module>, anew: bool) {
+        let place = self.modules.iter().position(Module::is_worker);
+        let now = self.desk.now;
+        match (place, worker) {
+            (None, None) => {}
+            (None, Some(module)) => {
+                let plugin = self.modules.len();
+                self.desk.plugins.add(&module);
+                self.running.insert(plugin, Running::to_start(plugin, now));
+                self.modules.push(module);
+            }
+            (Some(index), Some(module)) => {
+                self.modules[index] = module;
+                let is_there = self.desk.plugins.is_wanted(index);
+                self.desk.plugins.set_wanted(index, true);
+                if anew || !is_there {
+                    self.start_anew(index);
+                }
+            }
+            (Some(index), None) => {
+                self.start_anew(index);
+                self.running[index].start_at = None;
+                self.desk.plugins.set_wanted(index, false);
             }
         }
+        self.tell_hub_of_plugins();
     }
 
-    /// Bytes of a process, or room for some.
+    /// Has another process take the place of a plugin's present one.
+    fn start_anew(&mut self, index: usize) {
+        let now = self.desk.now;
+        let running = &mut self.running[index];
+        if running.process.is_none() {
+            running.start_at = Some(now);
+            return;
+        }
+        if running.ended.is_some() || running.kill_at.is_some() {
+            // It is at its end already.
+            running.planned = true;
+            return;
+        }
+        let (number, lanes) = self.desk.plugins.retire(index, now);
+        let retired = Retired { number, lanes, dismissed: false };
+        let until = now.plus_secs(WORKER_RETIRE_TIME_S);
+        let old = self.running[index].retire(retired, now, until);
+        let first = self.modules.len();
+        if self.running.len() - first == WORKERS_RETIRED_MAX {
+            self.running[first].kill_at = Some(now);
+        }
+        self.running.push(old);
+    }
+
+    /// Bytes of a process of this plugin, or room for some.
     pub(super) fn mark_process_ready(&mut self, index: usize) {
-        if let Some(running) = self.running.get_mut(index) {
+        for running in self.running.iter_mut().filter(|running| running.plugin == index) {
             running.readable = true;
             running.writable = true;
             running.error_readable = true;
@@ -71,10 +115,8 @@ impl<W: World> Server<W> {
 
     /// When something of a plugin is due; at once when there is something to do.
     pub(super) fn plugins_due(&self) -> Option<hub::Time> {
-        if self.running.is_empty() {
-            return None;
-        }
         let work = self.desk.plugins.is_queued()
+            || self.desk.plugins.has_decisions()
             || self.running.iter().any(|running| running.has_work(self.desk.now));
         if work {
             return Some(self.desk.now);
@@ -85,27 +127,41 @@ impl<W: World> Server<W> {
 
     /// Has each plugin its go, after the clients: what they did in this turn is done.
     pub(super) fn serve_plugins(&mut self) {
-        for index in 0..self.running.len() {
-            self.start_if_due(index);
-            let (now, running) = (self.desk.now, &mut self.running[index]);
+        for place in 0..self.running.len() {
+            self.start_if_due(place);
+            let (now, running) = (self.desk.now, &mut self.running[place]);
             if running.is_listened_to(now) {
                 running.calm_until = None;
-                self.read_errors_of(index);
-                self.read_plugin(index);
+                self.read_errors_of(place);
+                self.read_plugin(place);
             }
-            self.end_if_over(index);
+            self.dismiss_if_done(place);
+            self.end_if_over(place);
         }
+        self.running.retain(|running| running.retired.is_none() || running.process.is_some());
         let now = self.desk.now;
-        for index in self.desk.plugins.run_due(now) {
-            let timeout_s = self.modules[index].timeout_s;
-            error!(
-                "plugin {}: it has not registered anything within {timeout_s} s: until it does, \
-                 nobody can log in",
-                self.desk.plugins.name(index)
-            );
+        for (index, fault) in self.desk.plugins.run_due(now) {
+            let name = &self.modules[index].name;
+            match fault {
+                Fault::Late => {
+                    let timeout_s = self.modules[index].timeout_s;
+                    error!(
+                        "plugin {name}: it has not registered anything within {timeout_s} s: until \
+                         it does, nobody can log in"
+                    );
+                }
+                Fault::Silent => {
+                    error!(
+                        "plugin {name}: it has said nothing for {WORKER_SILENCE_S} s though it is \
+                         asked about logins: it is ended and started again"
+                    );
+                    self.running[index].kill_at = Some(now);
+                }
+            }
         }
         self.tell_hub_of_plugins();
         self.tell_verdicts();
+        self.tell_troubles();
     }
 
     fn start_if_due(&mut self, index: usize) {
@@ -125,19 +181,21 @@ impl<W: World> Server<W> {
             Err(cause) => {
                 let path = settings.program.display();
                 error!("plugin {}: can't start {path}: {cause}", settings.name);
-                self.plan_restart(index);
+                let next = self.plan_restart(index);
+                self.desk.plugins.not_started(index, next, now);
             }
         }
     }
 
-    fn plan_restart(&mut self, index: usize) {
+    /// Plans when a plugin is started again, if it is.
+    fn plan_restart(&mut self, index: usize) -> Option<hub::Time> {
         let now = self.desk.now;
         let running = &mut self.running[index];
         let planned = running.planned;
         let wait_s = running.end(now);
         let settings = &self.modules[index];
-        if self.stopping {
-            return;
+        if self.stopping || !self.desk.plugins.is_wanted(index) {
+            return None;
         }
         if planned {
             running.start_at = Some(now);
@@ -150,12 +208,13 @@ impl<W: World> Server<W> {
                 settings.name, settings.name
             );
         }
+        running.start_at
     }
 
-    fn read_errors_of(&mut self, index: usize) {
-        let running = &mut self.running[index];
+    fn read_errors_of(&mut self, place: usize) {
+        let running = &mut self.running[place];
         if running.error_readable {
-            let name = &self.modules[index].name;
+            let name = &self.modules[running.plugin].name;
             running.read_errors(&mut self.scratch, self.desk.now, |line, dropped| {
                 tell_dropped_lines(name, dropped);
                 info!("plugin {name} says: {}", Escaped(line.trim_end_matches('\r')));
@@ -163,8 +222,8 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn read_plugin(&mut self, index: usize) {
-        let running = &mut self.running[index];
+    fn read_plugin(&mut self, place: usize) {
+        let running = &mut self.running[place];
         if running.process.is_none() || !(running.readable || running.frames_held) {
             return;
         }
@@ -173,14 +232,15 @@ impl<W: World> Server<W> {
         if count == scratch.len() {
             running.calm(self.desk.now);
         }
-        self.take_from_plugin(index, &scratch[..count]);
+        self.take_from_plugin(place, &scratch[..count]);
         self.scratch = scratch;
     }
 
     /// Does what the stanzas ask for that these bytes complete, so many in a turn.
-    fn take_from_plugin(&mut self, index: usize, bytes: &[u8]) {
-        let max = self.hub.settings().limits.stanza_bytes_max;
-        let mut framer = std::mem::take(&mut self.running[index].framer);
+    fn take_from_plugin(&mut self, place: usize, bytes: &[u8]) {
+        // What clients are held to does not keep the server's own worker from answering.
+        let max = self.hub.settings().limits.stanza_bytes_max.max(PLUGIN_STANZA_BYTES_MIN);
+        let mut framer = std::mem::take(&mut self.running[place].framer);
         let mut parser = std::mem::take(&mut self.plugin_parser);
         let mut cut = framer.cut(bytes, max);
         let mut held = false;
@@ -195,24 +255,24 @@ impl<W: World> Server<W> {
                 Ok(Some(frame)) => {
                     left -= 1;
                     self.desk.metrics.plugin_frames_in += 1;
-                    let done = self.take_stanza(index, frame, &mut parser);
+                    let done = self.take_stanza(place, frame, &mut parser);
                     if let Err(why) = done {
-                        self.refuse_plugin(index, &why);
+                        self.refuse_plugin(place, &why);
                     }
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    self.refuse_plugin(index, &format!("a stanza over {max} bytes"));
+                    self.refuse_plugin(place, &format!("a stanza over {max} bytes"));
                     cut.discard();
-                    self.running[index].frames_held = false;
+                    self.running[place].frames_held = false;
                     self.plugin_parser = parser;
-                    self.force_end(index);
+                    self.force_end(place);
                     return;
                 }
             }
         }
         drop(cut);
-        let running = &mut self.running[index];
+        let running = &mut self.running[place];
         running.framer = framer;
         running.frames_held = held && !running.framer.is_empty();
         if left == 0 {
@@ -222,9 +282,9 @@ impl<W: World> Server<W> {
     }
 
     /// It can't be understood any more.
-    fn force_end(&mut self, index: usize) {
+    fn force_end(&mut self, place: usize) {
         let now = self.desk.now;
-        let running = &mut self.running[index];
+        let running = &mut self.running[place];
         running.readable = false;
         running.output_ended = true;
         running.kill_at = Some(now);
@@ -232,8 +292,9 @@ impl<W: World> Server<W> {
         self.flush_plugins();
     }
 
-    fn refuse_plugin(&mut self, index: usize, why: &str) {
-        let running = &mut self.running[index];
+    fn refuse_plugin(&mut self, place: usize, why: &str) {
+        let running = &mut self.running[place];
+        let index = running.plugin;
         running.mistakes_told = running.mistakes_told.saturating_add(1);
         let name = self.desk.plugins.name(index);
         if running.mistakes_told <= MISTAKES_LOGGED {
@@ -241,35 +302,41 @@ impl<W: World> Server<W> {
         } else {
             debug!("plugin {name} made a mistake: {}", Escaped(why));
         }
-        self.desk.plugins.tell(index, |buffer| write::plugin::error(buffer, why));
+        if running.retired.is_none() {
+            self.desk.plugins.tell(index, |buffer| write::plugin::error(buffer, why));
+        }
     }
 
     fn take_stanza(
         &mut self,
-        index: usize,
+        place: usize,
         frame: &[u8],
         parser: &mut Parser,
     ) -> Result<(), String> {
         if frame.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let limits = &self.hub.settings().limits;
         let request = {
-            let stanza = parser.parse(frame, limits).map_err(|refusal| refusal.to_string())?;
+            // What stands in it for clients is held to their limits where it is sent.
+            let stanza = parser.parse(frame, &OF_PLUGINS).map_err(|refusal| refusal.to_string())?;
             Request::read(&stanza)?
         };
+        let index = self.running[place].plugin;
+        if self.running[place].retired.is_some() && !is_of_the_retired(&request) {
+            return Err("another process has taken its place".to_owned());
+        }
         let now = self.desk.now;
         let order = match request {
             Request::Register { names, hooks } => return self.register(index, names, hooks),
-            Request::Verdict { ask, allowed } => {
-                return self.desk.plugins.answer(index, ask, allowed);
+            Request::Verdict { ask, answer, error } => {
+                return self.desk.plugins.answer(index, ask, answer, error.as_deref(), now);
             }
             Request::Get { what, ask } => {
                 self.tell_answer(index, &what, &ask);
                 return Ok(());
             }
             Request::Log { level, text } => {
-                if let Some(dropped) = self.running[index].take_line(now) {
+                if let Some(dropped) = self.running[place].take_line(now) {
                     let name = self.desk.plugins.name(index);
                     tell_dropped_lines(name, dropped);
                     log::log!(level, "plugin {name}: {}", Escaped(&text));
@@ -341,7 +408,8 @@ impl<W: World> Server<W> {
             }
         }
         let now = self.desk.now;
-        self.desk.plugins.register(index, good_names, good_hooks, now);
+        let named = self.desk.plugins.register(index, good_names, good_hooks, now);
+        wrong.extend(named.err());
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
 
@@ -355,21 +423,35 @@ impl<W: World> Server<W> {
             What::ClientParams(who) => Query::ClientParams { who: named(who) },
         };
         let mut answer = Vec::new();
-        let told = self.hub.tell(query, max, &mut answer);
-        self.desk.plugins.tell(index, |buffer| {
-            write::plugin::answer_begin(buffer, ask);
-            match told {
-                Ok(()) => buffer.extend_from_slice(&answer),
-                Err(why) => write::plugin::error(buffer, &why.to_string()),
-            }
-            write::plugin::answer_end(buffer);
-        });
+        write::plugin::answer_begin(&mut answer, ask);
+        if let Err(why) = self.hub.tell(query, max, &mut answer) {
+            write::plugin::error(&mut answer, &why.to_string());
+        }
+        write::plugin::answer_end(&mut answer);
+        self.desk.plugins.tell_answer(index, answer);
+    }
+
+    /// Ends the input of a process that another one has taken the place of, when it has answered
+    /// all that it was asked.
+    fn dismiss_if_done(&mut self, place: usize) {
+        let now = self.desk.now;
+        let Running { plugin, retired, process, kill_at, .. } = &mut self.running[place];
+        if let Some(retired) = retired
+            && let Some(process) = process
+            && !retired.dismissed
+            && retired.lanes.is_empty()
+            && !self.desk.plugins.is_asked(*plugin, retired.number)
+        {
+            retired.dismissed = true;
+            let _ = process.shutdown_write();
+            *kill_at = Some(now.plus_secs(END_TIME_S));
+        }
     }
 
     /// A process that has ended, or has to.
-    fn end_if_over(&mut self, index: usize) {
+    fn end_if_over(&mut self, place: usize) {
         let now = self.desk.now;
-        let running = &mut self.running[index];
+        let running = &mut self.running[place];
         let Some(process) = &mut running.process else {
             return;
         };
@@ -384,17 +466,29 @@ impl<W: World> Server<W> {
                 running.leave_output();
             }
         }
-        if running.is_over() {
-            let name = &self.modules[index].name;
-            running.tell_line(now, |line, _| info!("plugin {name} says: {}", Escaped(line)));
-            let how = running.ended.take().unwrap_or_default();
-            if self.stopping || running.planned {
-                info!("plugin {name}: {how}");
-            } else {
-                error!("plugin {name}: {how}");
+        if !running.is_over() {
+            return;
+        }
+        let index = running.plugin;
+        let name = &self.modules[index].name;
+        running.tell_line(now, |line, _| info!("plugin {name} says: {}", Escaped(line)));
+        let how = running.ended.take().unwrap_or_default();
+        let dismissed = running.retired.as_ref().is_some_and(|retired| retired.dismissed);
+        if self.stopping || running.planned || dismissed {
+            info!("plugin {name}: {how}");
+        } else {
+            error!("plugin {name}: {how}");
+        }
+        match &running.retired {
+            Some(retired) => {
+                let number = retired.number;
+                running.process = None;
+                self.desk.plugins.put_again(index, number, now);
             }
-            self.desk.plugins.ended(index);
-            self.plan_restart(index);
+            None => {
+                let next = self.plan_restart(index);
+                self.desk.plugins.ended(index, next, now);
+            }
         }
     }
 
@@ -415,6 +509,19 @@ impl<W: World> Server<W> {
         self.hub.handle(Input::Registered(Box::new(registered)), now, &mut self.desk);
     }
 
+    /// Has the log say why logins can't be decided on.
+    fn tell_troubles(&mut self) {
+        let now = self.desk.now;
+        while let Some((name, why, count)) = self.desk.plugins.take_trouble(now) {
+            let who = name.map_or_else(String::new, |name| format!("plugin {name}: "));
+            let more = match count {
+                0 | 1 => String::new(),
+                count => format!(" ({count} since the last such line)"),
+            };
+            warn!("{who}a login can't be decided on: {}{more}", Escaped(&why));
+        }
+    }
+
     /// Tells the hub what was decided about logins; the sessions go on.
     fn tell_verdicts(&mut self) {
         while let Some((conn, ask, verdict)) = self.desk.plugins.take_verdict() {
@@ -422,32 +529,20 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// One system call for each plugin that has something to be sent.
+    /// Writes to each plugin what it takes of what waits for it.
     pub(super) fn flush_plugins(&mut self) {
-        let max = self.hub.settings().limits.backlog_bytes_max;
-        for (index, running) in self.running.iter_mut().enumerate() {
-            let Some(process) = &mut running.process else {
-                continue;
+        for running in &mut self.running {
+            let Running { plugin, retired, process, writable, .. } = running;
+            let lanes = match retired {
+                Some(retired) => Some(&mut retired.lanes),
+                None => self.desk.plugins.lanes(*plugin),
             };
-            let (outbox, joined) = (&mut running.outbox, &mut self.joined);
-            let writable = &mut running.writable;
-            self.desk.plugins.flush(index, |queue| {
-                let flushed =
-                    outbox.flush(Pieces::of(queue), joined, &mut **process, *writable, 2 * max);
-                match flushed {
-                    Flush::Done(_) => {}
-                    Flush::Blocked(_) => *writable = false,
-                    // It will be read to its end, and then it is over.
-                    Flush::TooMuch | Flush::Broken(_) => outbox.clear(),
-                }
-                outbox.backlog_bytes()
-            });
+            if let (Some(process), Some(lanes)) = (process, lanes) {
+                flush(lanes, &mut **process, writable);
+            }
         }
         self.desk.plugins.flushed();
         self.desk.metrics.plugin_drops = self.desk.plugins.dropped();
-        for index in 0..self.running.len() {
-            self.desk.plugins.tell_dropped(index);
-        }
     }
 
     /// The server stops: each is told, its input is ended, and later it is.
@@ -469,8 +564,12 @@ impl<W: World> Server<W> {
             return;
         }
         for running in &mut self.running {
+            let lanes = match &mut running.retired {
+                Some(retired) => Some(&mut retired.lanes),
+                None => self.desk.plugins.lanes(running.plugin),
+            };
             if running.stop
-                && running.outbox.is_empty()
+                && lanes.is_none_or(|lanes| lanes.is_empty())
                 && let Some(process) = &mut running.process
             {
                 running.stop = false;
@@ -482,6 +581,42 @@ impl<W: World> Server<W> {
     /// Whether a process still runs.
     pub(super) fn has_processes(&self) -> bool {
         self.running.iter().any(|running| running.process.is_some())
+    }
+}
+
+/// What a plugin sends is held to its length alone.
+const OF_PLUGINS: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::usual() };
+
+/// Whether a process may say this that another one has taken the place of.
+const fn is_of_the_retired(request: &Request<'_>) -> bool {
+    match request {
+        Request::Verdict { .. } | Request::Log { .. } => true,
+        Request::Register { .. }
+        | Request::Send { .. }
+        | Request::Kick { .. }
+        | Request::Join { .. }
+        | Request::Leave { .. }
+        | Request::SetParam { .. }
+        | Request::RemoveParam { .. }
+        | Request::ClientParam { .. }
+        | Request::RemoveClientParam { .. }
+        | Request::Get { .. }
+        | Request::Timer { .. } => false,
+    }
+}
+
+/// Writes what a process takes; what can't be written to it any more is forgotten.
+fn flush(lanes: &mut Lanes, process: &mut dyn Process, writable: &mut bool) {
+    while *writable && !lanes.is_empty() {
+        match lanes.write(process) {
+            // It would be asked for ever.
+            Ok(0) => return lanes.clear(),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => *writable = false,
+            // It will be read to its end, and then it is over.
+            Err(_) => return lanes.clear(),
+        }
     }
 }
 

@@ -59,6 +59,9 @@ impl<W: World> Server<W> {
             return;
         };
         let id = connection.id;
+        if connection.waits_for_nobody() {
+            return self.lose(id, &io::ErrorKind::ConnectionReset.into());
+        }
         let frames_before = self.desk.metrics.frames_in;
         if connection.frames_held {
             self.handle_frames(id, &[]);
@@ -140,6 +143,14 @@ impl<W: World> Server<W> {
                         break;
                     }
                 }
+                Progress::Asked => {
+                    self.desk.metrics.frames_in += 1;
+                    self.desk.handled(frame_bytes);
+                    // Whether another frame stands behind it is found out after the verdict.
+                    hold = Hold::Verdict;
+                    frames_held = true;
+                    break;
+                }
                 Progress::Later(time) => hold = Hold::Rate(time),
                 Progress::Wait => hold = Hold::Verdict,
             }
@@ -193,6 +204,7 @@ impl<W: World> Server<W> {
         if let Some(reason) = connection.over()
             && !unread
             && !connection.frames_held
+            && connection.hold == Hold::Nothing
         {
             self.end(id, reason);
         }

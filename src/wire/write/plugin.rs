@@ -3,6 +3,11 @@
 use std::fmt;
 
 use super::{attribute_value, text};
+use crate::secret::Secret;
+use crate::wire::framer::FRAME_END;
+
+/// Bytes that one byte of a value becomes at most.
+const ESCAPED_MAX: usize = "&quot;".len();
 
 /// The version of what plugins and server say to each other.
 pub const VERSION: u32 = 1;
@@ -80,15 +85,47 @@ pub fn stanza(buffer: &mut Vec<u8>, session: Session<'_>, element: &str) {
     buffer.extend_from_slice(b"</stanza>");
 }
 
-/// `<ask …>`: may this happen?
-pub fn ask(buffer: &mut Vec<u8>, ask: u64, hook: &str, session: Session<'_>, element: &str) {
-    buffer.extend_from_slice(b"<ask");
-    attribute(buffer, "ask", &ask.to_string());
-    attribute(buffer, "hook", hook);
-    self::session(buffer, session);
-    buffer.push(b'>');
-    buffer.extend_from_slice(element.as_bytes());
-    buffer.extend_from_slice(b"</ask>");
+/// What the attributes of a session and of a question take at most, but for the nick.
+const ASK_BYTES: usize = 512;
+
+/// `<ask …>` with its NUL: may this login be? `element` is the client's `connect`, in two pieces.
+#[must_use]
+pub fn ask(ask: u64, hook: &str, session: Session<'_>, element: [&str; 2]) -> Secret {
+    let [before, behind] = element.map(str::as_bytes);
+    written(ask, hook, session, before.len() + behind.len(), |buffer| {
+        buffer.extend_from_slice(before);
+        buffer.extend_from_slice(behind);
+    })
+}
+
+/// `<ask …>` with its NUL: is this root's password? A `connect` holds it.
+#[must_use]
+pub fn ask_root(ask: u64, hook: &str, session: Session<'_>, password: &str) -> Secret {
+    written(ask, hook, session, 32 + ESCAPED_MAX * password.len(), |buffer| {
+        buffer.extend_from_slice(b"<connect");
+        attribute(buffer, "rootpass", password);
+        buffer.extend_from_slice(b" />");
+    })
+}
+
+fn written(
+    ask: u64,
+    hook: &str,
+    session: Session<'_>,
+    element_bytes: usize,
+    element: impl FnOnce(&mut Vec<u8>),
+) -> Secret {
+    let room_bytes = ASK_BYTES + ESCAPED_MAX * session.nick.len() + element_bytes;
+    Secret::written(room_bytes, |buffer| {
+        buffer.extend_from_slice(b"<ask");
+        attribute(buffer, "ask", &ask.to_string());
+        attribute(buffer, "hook", hook);
+        self::session(buffer, session);
+        buffer.push(b'>');
+        element(buffer);
+        buffer.extend_from_slice(b"</ask>");
+        buffer.push(FRAME_END);
+    })
 }
 
 /// `<answer …>` before its content.
