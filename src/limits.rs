@@ -271,9 +271,12 @@ pub const HASH_LANES_MAX: u32 = 16;
 /// Passwords that are hashed at the same time, where the host has the cores: at most 76 MiB.
 pub const HASH_THREADS_MAX: usize = 4;
 
-/// Passwords that may wait for a thread, for each thread: what it can hash, at 40 ms each, before
-/// [`ASK_TIME_S`] is over.
-pub const HASH_QUEUE_PER_THREAD: usize = 128;
+/// Passwords that may wait in the worker to be hashed, and as many again for the database: two for
+/// each login that the server asks about, that of its account and root's.
+pub const JUDGE_QUEUE_MAX: usize = 2 * LOGINS_ASKED_MAX;
+
+/// The same of one address, IPv6 by its /64.
+pub const JUDGE_QUEUE_PER_ADDRESS_MAX: usize = 2 * LOGINS_ASKED_PER_ADDRESS_MAX;
 
 /// Logins that are asked about at the same time, of one address (IPv6 by its /64) where
 /// `limits.failedlogins` leaves it so many; others of it wait their turn. More would be of no use:
@@ -315,28 +318,34 @@ pub const PLUGIN_NAME_BYTES_MAX: usize = 128;
 /// Bytes of one stanza of a plugin, where `limits.stanzabytes` is less: that is for clients.
 pub const PLUGIN_STANZA_BYTES_MIN: usize = 65_536;
 
-/// How long whoever asks about a login waits for the answer: the default `timeout` of a plugin.
+/// How long the worker has to register, and how long a login waits for one that does not run: the
+/// default `timeout` of a plugin.
 pub const ASK_TIME_S: u64 = 5;
 
 /// The accounts file, in bytes: some 600,000 accounts, read in a second.
 pub const ACCOUNTS_FILE_BYTES_MAX: u64 = 64 * 1_048_576;
 
-/// Logins that may wait for the database: as many as it would have to answer in [`ASK_TIME_S`] at
-/// 200 a second.
-pub const DATABASE_QUEUE: usize = 1_024;
+/// How long an accounts file that is written in place has to be left alone before it counts where
+/// it lacks a nick: an editor writes it within milliseconds.
+pub const ACCOUNTS_SETTLE_TIME_S: u64 = 2;
 
-/// How long the database may take to accept a connection, and to answer a request; both are
-/// shorter than [`ASK_TIME_S`], so that whoever asks hears of it.
+/// Nicks that are nobody's because the accounts file has lost them by being written in place; one
+/// that loses more is not taken. As many as the largest file has.
+pub const NICKS_RESERVED_MAX: usize = 600_000;
+
+/// How long the database may take to accept a connection.
 pub const DATABASE_CONNECT_TIME_S: u64 = 3;
 
-/// See [`DATABASE_CONNECT_TIME_S`].
+/// How long the database may take to answer a request, and how long a login waits for one that is
+/// locked or gone.
 pub const DATABASE_REQUEST_TIME_S: u64 = 4;
 
 /// The pause after the first failure to reach the database; it doubles with each further one.
 pub const DATABASE_PAUSE_S: u64 = 1;
 
-/// The longest pause between two attempts to reach the database.
-pub const DATABASE_PAUSE_MAX_S: u64 = 30;
+/// The longest pause between two attempts to reach the database: no longer than somebody waits
+/// who tries again.
+pub const DATABASE_PAUSE_MAX_S: u64 = 5;
 
 /// The same complaint of the worker is logged once in this time.
 pub const COMPLAINT_TIME_S: u64 = 60;

@@ -50,10 +50,10 @@ fn an_account_lets_in_by_its_password_alone() {
         ("# ours", "hunter2"),
         ("", "hunter2"),
     ] {
-        assert!(!worker.may(nick, password), "{nick:?}");
+        assert!(worker.refuses(nick, password), "{nick:?}");
     }
-    assert!(!worker.ask("isAuthorized", "Ann", &[]));
-    assert!(!worker.ask("isAuthorized", "Ann", &[("rootpass", "hunter2")]));
+    assert_eq!(worker.answer("isAuthorized", "Ann", &[]), Some(false));
+    assert_eq!(worker.answer("isAuthorized", "Ann", &[("rootpass", "hunter2")]), Some(false));
     assert_eq!(worker.log, ["info'>accounts read: 2"]);
     assert_eq!(worker.end(), (Some(0), String::new()));
 }
@@ -66,7 +66,7 @@ fn guests_are_those_without_an_account() {
     assert!(worker.ask("isAuthorized", "Bob", &[]));
     assert!(worker.may("Bob", "whatever"));
     assert!(worker.may("ann", "hunter2"));
-    assert!(!worker.may("ann", "whatever"));
+    assert!(worker.refuses("ann", "whatever"));
     assert!(!worker.ask("isAuthorized", "ann", &[]));
 }
 
@@ -75,7 +75,7 @@ fn a_change_of_the_accounts_counts_for_the_next_login() {
     let house = House::new("[accounts]\nfile = accounts\n");
     house.write("accounts", "");
     let mut worker = house.worker("isAuthorized");
-    assert!(!worker.may("Ann", "sesame"));
+    assert!(worker.refuses("Ann", "sesame"));
     let passwd = |arguments: &[&str], input: &[u8]| {
         let mut child = house.command(&[&["passwd"], arguments].concat()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
@@ -84,10 +84,10 @@ fn a_change_of_the_accounts_counts_for_the_next_login() {
     passwd(&["add", "Ann"], b"sesame\n");
     assert!(worker.may("Ann", "sesame"));
     passwd(&["add", "Ann"], b"sesame2\n");
-    assert!(!worker.may("Ann", "sesame"));
+    assert!(worker.refuses("Ann", "sesame"));
     assert!(worker.may("Ann", "sesame2"));
     passwd(&["remove", "Ann"], b"");
-    assert!(!worker.may("Ann", "sesame2"));
+    assert!(worker.refuses("Ann", "sesame2"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn accounts_that_can_not_be_read_again_stay_as_they_were() {
     assert!(worker.may("Ann", "hunter2"));
     house.write("accounts", "Ann:hunter3\n");
     assert!(worker.may("Ann", "hunter2"));
-    assert!(!worker.may("Ann", "hunter3"));
+    assert!(worker.refuses("Ann", "hunter3"));
     let log = worker.log.join("\n");
     assert!(log.contains("/accounts:1: found a line without a hash"), "{log}");
     assert!(log.contains("stay in force") && !log.contains("hunter"), "{log}");
@@ -108,7 +108,9 @@ fn accounts_that_can_not_be_read_again_stay_as_they_were() {
 fn without_the_accounts_nobody_is_let_in_not_even_guests() {
     let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
     let mut worker = house.worker("isAuthorized");
-    assert!(!worker.ask("isAuthorized", "Bob", &[]));
+    assert_eq!(worker.answer("isAuthorized", "Bob", &[]), None);
+    assert_eq!(worker.why, "the accounts file can&apos;t be read");
+    assert!(worker.is_unsure("Ann", "hunter2") && !worker.denied);
     assert!(worker.log.join("\n").contains("can't read the accounts file"), "{:?}", worker.log);
     house.write("accounts", "");
     assert!(worker.ask("isAuthorized", "Bob", &[]));
@@ -121,15 +123,17 @@ fn root_is_who_knows_the_password_of_the_hash() {
     assert!(worker.ask("isRoot", "Ann", &[("rootpass", "hunter2")]));
     for attributes in [&[("rootpass", "hunter3")], &[("rootpass", "")], &[("password", "hunter2")]]
     {
-        assert!(!worker.ask("isRoot", "Ann", attributes), "{attributes:?}");
+        assert_eq!(worker.answer("isRoot", "Ann", attributes), Some(false), "{attributes:?}");
     }
-    assert!(!worker.ask("isAuthorized", "Ann", &[("password", "hunter2")]));
-    assert!(!worker.ask("isCaptain", "Ann", &[("rootpass", "hunter2")]));
+    assert!(worker.refuses("Ann", "hunter2"));
+    assert_eq!(worker.answer("isCaptain", "Ann", &[("rootpass", "hunter2")]), None);
 }
 
 #[test]
 fn what_it_does_not_know_it_leaves_alone() {
-    let house = House::new(&format!("[admin]\npassword = {HUNTER2}\n[limits]\ndepth = 2\n"));
+    let house = House::new(&format!(
+        "[admin]\npassword = {HUNTER2}\n[limits]\ndepth = 2\nattributes = 1\n"
+    ));
     let mut worker = house.worker("isRoot");
     for stanza in [
         "<event hook='onShutdown' />",
@@ -140,11 +144,12 @@ fn what_it_does_not_know_it_leaves_alone() {
     ] {
         worker.send(stanza);
     }
-    assert_eq!(worker.verdict(), (7, false));
-    // As deep as the server lets a client's stanza be.
-    let deep = "<ask ask='9' hook='isRoot'><connect rootpass='hunter2'><a /></connect></ask>";
+    assert_eq!(worker.verdict(), (7, Some(false)));
+    // What clients are held to is not held against what the server sends.
+    let deep = "<ask ask='9' hook='isRoot' a='' b='' c=''><connect rootpass='hunter2' d='' e=''>\
+                <a><b><c/></b></a></connect></ask>";
     worker.send(deep);
-    assert_eq!(worker.verdict(), (9, true));
+    assert_eq!(worker.verdict(), (9, Some(true)));
 }
 
 #[test]
@@ -171,22 +176,96 @@ fn the_largest_stanza_of_a_client_is_no_obstacle() {
 }
 
 #[test]
-fn each_question_of_a_flood_is_answered_once_and_what_is_too_much_with_no() {
+fn each_question_of_a_flood_is_answered_once_and_what_is_too_much_is_put_off() {
     const ASKS: u32 = 2_000;
     let house = House::new("[accounts]\nfile = accounts\n");
     house.write("accounts", &format!("Ann:{HUNTER2}\n"));
     let mut worker = house.worker("isAuthorized");
-    let flood: String = (0..ASKS)
+    let mut flood: String = (0..ASKS)
         .map(|ask| question(ask, "isAuthorized", "Ann", &[("password", "hunter2")]) + "\0")
         .collect();
+    // Who comes from elsewhere has his turn, however many there are.
+    let one = question(ASKS, "isAuthorized", "Ann", &[("password", "hunter2")]);
+    flood += &one.replace("address='127.0.0.1'", "address='192.0.2.1'");
+    flood.push('\0');
     worker.input.as_mut().unwrap().write_all(flood.as_bytes()).unwrap();
-    let mut answers: Vec<(u32, bool)> = (0..ASKS).map(|_| worker.verdict()).collect();
+    let mut answers: Vec<_> = (0..=ASKS).map(|_| worker.verdict()).collect();
+    let place = answers.iter().position(|answer| *answer == (ASKS, Some(true))).unwrap();
+    let last = answers.iter().rposition(|answer| answer.1.is_some()).unwrap();
+    assert!(place + 60 < last, "it had its turn: {place} of {last}");
     answers.sort_unstable();
-    assert!(answers.iter().map(|answer| answer.0).eq(0..ASKS));
-    assert!(answers.iter().any(|answer| answer.1) && answers.iter().any(|answer| !answer.1));
-    let complaints = worker.log.iter().filter(|line| line.contains("too many at once")).count();
+    assert!(answers.iter().map(|answer| answer.0).eq(0..=ASKS));
+    assert!(answers.iter().any(|answer| answer.1 == Some(true)));
+    assert!(answers.iter().any(|answer| answer.1.is_none()));
+    assert!(answers.iter().all(|answer| answer.1 != Some(false)), "none of it is a no");
+    assert_eq!(worker.why, "too many passwords wait to be hashed");
+    let complaints = worker.log.iter().filter(|line| line.contains("too many passwords")).count();
     assert_eq!(complaints, 1, "{:?}", worker.log);
     assert!(worker.may("Ann", "hunter2"), "afterwards it is as before");
+}
+
+/// What the file says in place of an account, and what it says of its nick then.
+#[test]
+fn an_account_that_is_switched_off_is_nobodys() {
+    let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
+    house.write("accounts", &format!("#Ann:{HUNTER2}\n #  # Bob:{HUNTER2}\n# Cid: a guest\n"));
+    let mut worker = house.worker("isAuthorized");
+    for nick in ["Ann", "ann", "Bob"] {
+        assert!(worker.refuses(nick, "hunter2"), "{nick}");
+        assert_eq!(worker.answer("isAuthorized", nick, &[]), Some(false), "{nick}");
+    }
+    assert!(worker.ask("isAuthorized", "Cid", &[]));
+    let passwd = |command: &str| {
+        let child = house.command(&["passwd", command, "Ann"]).spawn().unwrap();
+        assert!(child.wait_with_output().unwrap().status.success());
+    };
+    passwd("remove");
+    assert!(worker.ask("isAuthorized", "ann", &[]), "there is no such account any more");
+    assert_eq!(worker.answer("isAuthorized", "Bob", &[]), Some(false));
+}
+
+#[test]
+fn a_file_that_is_being_written_in_place_frees_no_nick() {
+    let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
+    let text = format!("Ann:{HUNTER2}\nBob:{HUNTER2}\n");
+    house.write("accounts", &text);
+    let mut worker = house.worker("isAuthorized");
+    assert!(worker.may("Ann", "hunter2"));
+    // Every state that a writer may leave behind for a moment, or for good.
+    for length in 0..text.len() {
+        fs::write(house.path("accounts"), &text[..length]).unwrap();
+        for nick in ["Ann", "Bob"] {
+            assert_eq!(worker.answer("isAuthorized", nick, &[]), Some(false), "{length} {nick}");
+        }
+    }
+    fs::write(house.path("accounts"), format!("{text}Cid:{HUNTER2}\n")).unwrap();
+    assert!(worker.may("Cid", "hunter2"), "what has all that was there counts at once");
+    assert!(worker.may("Ann", "hunter2"));
+    // One that is put in its place counts as it is.
+    house.write("accounts", &format!("Cid:{HUNTER2}\n"));
+    assert!(worker.ask("isAuthorized", "Ann", &[]));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_password_that_can_not_be_hashed_for_want_of_memory_is_not_wrong() {
+    // More than the allocator could have in store.
+    let dear = HUNTER2.replace("m=4096,t=3", "m=65536,t=1");
+    let house = House::new(&format!("[accounts]\nfile = accounts\n[admin]\npassword = {dear}\n"));
+    house.write("accounts", &format!("Ann:{HUNTER2}\nDeirdre:{dear}\n"));
+    let mut worker = house.worker("isAuthorized isRoot");
+    assert!(worker.may("Ann", "hunter2") && worker.refuses("Deirdre", "hunter2"));
+    let statm = fs::read_to_string(format!("/proc/{}/statm", worker.child.id())).unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    let current = Some(pages * 4_096 + 8 * 1_048_576);
+    let limit = rustix::process::Rlimit { current, maximum: current };
+    let pid = rustix::process::Pid::from_child(&worker.child);
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::As, limit).unwrap();
+    assert!(worker.is_unsure("Deirdre", "hunter2") && !worker.denied);
+    assert_eq!(worker.why, "there is no memory to hash a password");
+    assert_eq!(worker.answer("isRoot", "Ann", &[("rootpass", "hunter2")]), None);
+    let told = worker.log.iter().filter(|line| line.contains("no memory")).count();
+    assert_eq!(told, 1, "{:?}", worker.log);
 }
 
 #[cfg(target_os = "linux")]
@@ -196,7 +275,7 @@ fn the_memory_of_hashing_goes_back() {
     house.write("accounts", "");
     let mut worker = house.worker("isAuthorized");
     for _ in 0..40 {
-        assert!(!worker.may("Ann", "hunter2"));
+        assert!(worker.refuses("Ann", "hunter2"));
     }
     let status = fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -258,7 +337,7 @@ mod sqlite {
         assert!(worker.may("o'x", "a'b\"c\\"));
         assert!(worker.ask("isAuthorized", "Bob", &[]), "the database may think so");
         for (nick, password) in [("Ann", "hunter3"), ("ann", "hunter2"), ("Cid", "hunter2")] {
-            assert!(!worker.may(nick, password), "{nick}");
+            assert!(worker.refuses(nick, password), "{nick}");
         }
         assert_eq!(worker.log.len(), 1, "{:?}", worker.log);
         assert!(worker.log[0].starts_with("info'>logins are checked in sqlite "));
@@ -286,9 +365,9 @@ mod sqlite {
                 "nick",
                 "%",
             ] {
-                assert!(!worker.may(attack, attack), "{request}: {attack}");
-                assert!(!worker.may("Ann", attack), "{request}: {attack}");
-                assert!(!worker.may(attack, "hunter2"), "{request}: {attack}");
+                assert!(worker.refuses(attack, attack), "{request}: {attack}");
+                assert!(worker.refuses("Ann", attack), "{request}: {attack}");
+                assert!(worker.refuses(attack, "hunter2"), "{request}: {attack}");
             }
             assert!(worker.may("Ann", "hunter2"), "{request}: the table is still there");
         }
@@ -298,7 +377,8 @@ mod sqlite {
     fn a_database_that_is_not_there_lets_nobody_in_until_it_is() {
         let house = House::new(&config(REQUEST));
         let mut worker = house.worker("isAuthorized");
-        assert!(!worker.may("Ann", "hunter2"));
+        assert!(worker.is_unsure("Ann", "hunter2"));
+        assert_eq!(worker.why, "the database can&apos;t be reached");
         assert!(!house.path("people.db").exists(), "it is not made");
         people(&house, "people.db", &[("Ann", "hunter2")]);
         let deadline = Instant::now() + PATIENCE;
@@ -320,7 +400,7 @@ mod sqlite {
         people(&house, "other.db", &[("Ann", "hunter3")]);
         fs::rename(house.path("other.db"), house.path("people.db")).unwrap();
         assert!(worker.may("Ann", "hunter3"));
-        assert!(!worker.may("Ann", "hunter2"));
+        assert!(worker.refuses("Ann", "hunter2"));
     }
 
     #[test]
@@ -336,7 +416,7 @@ mod sqlite {
             let house = House::new(&config(request));
             people(&house, "people.db", &[("Ann", "hunter2")]);
             let mut worker = house.worker("isAuthorized");
-            assert!(!worker.may("Ann", "hunter2"), "{request}");
+            assert!(worker.is_unsure("Ann", "hunter2"), "{request}");
             let log = worker.log.join("\n");
             assert!(log.contains(told), "{request}: {log}");
         }
@@ -348,7 +428,7 @@ mod sqlite {
         let house = House::new(&config(request));
         people(&house, "people.db", &[("Ann", "")]);
         let mut worker = house.worker("isAuthorized");
-        assert!(!worker.may("Ann", "hunter2{"));
+        assert!(worker.is_unsure("Ann", "hunter2{"));
         let log = worker.log.join("\n");
         assert!(log.contains("can't do [database] dbRequest") && !log.contains("hunter"), "{log}");
     }
@@ -360,9 +440,44 @@ mod sqlite {
         let house = House::new(&config(request));
         people(&house, "people.db", &[]);
         let mut worker = house.worker("isAuthorized");
-        assert!(!worker.may("Ann", "hunter2"));
+        assert!(worker.is_unsure("Ann", "hunter2"));
         let log = worker.log.join("\n");
         assert!(log.contains("it took too long (limit 4 s)"), "{log}");
+    }
+
+    #[test]
+    fn a_database_that_is_locked_is_waited_for_and_then_nobody_knows() {
+        let house = House::new(&config(REQUEST));
+        people(&house, "people.db", &[("Ann", "hunter2")]);
+        let mut worker = house.worker("isAuthorized");
+        assert!(worker.may("Ann", "hunter2"));
+        let writer = Connection::open(house.path("people.db")).unwrap();
+        writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        // They wait together, not one after the other.
+        let start = Instant::now();
+        for ask in 100..103 {
+            worker.send(&question(ask, "isAuthorized", "Ann", &[("password", "hunter2")]));
+        }
+        for ask in 100..103 {
+            assert_eq!(worker.verdict(), (ask, None));
+        }
+        let waited = start.elapsed().as_secs();
+        assert!((4..12).contains(&waited), "{waited} s");
+        let log = worker.log.join("\n");
+        assert!(log.contains("it was locked all the time (limit 4 s)"), "{log}");
+        worker.send(&question(103, "isAuthorized", "Ann", &[("password", "hunter2")]));
+        writer.execute_batch("COMMIT").unwrap();
+        assert_eq!(worker.verdict(), (103, Some(true)), "at once");
+    }
+
+    #[test]
+    fn a_wrong_password_of_an_account_is_a_guess_whatever_the_database_does() {
+        let house = House::new(&(config(REQUEST) + "[accounts]\nfile = accounts\n"));
+        house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+        let mut worker = house.worker("isAuthorized");
+        assert!(worker.may("Ann", "hunter2"), "the account is enough");
+        assert!(worker.is_unsure("Ann", "hunter3") && worker.denied);
+        assert!(worker.is_unsure("Bob", "hunter3") && !worker.denied);
     }
 
     #[test]
@@ -374,7 +489,7 @@ mod sqlite {
         assert!(worker.may("Ann", "hunter2"));
         assert!(worker.may("Ann", "of the database"));
         assert!(worker.may("Bob", "of the database"));
-        assert!(!worker.may("Bob", "hunter2"));
-        assert!(!worker.may("Cid", "hunter2"));
+        assert!(worker.refuses("Bob", "hunter2"));
+        assert!(worker.refuses("Cid", "hunter2"));
     }
 }

@@ -1,8 +1,9 @@
 //! One connection to the configured database: kept, made anew when it is lost, and not tried
 //! again too soon when it can't be.
 //!
-//! Nobody may log in through a database that does not answer. What a database says of a request
-//! with a client's values in it may repeat these values, so only its codes are told.
+//! Nobody may log in through a database that does not answer: that is no no, nobody knows. What a
+//! database says of a request with a client's values in it may repeat these values, so only its
+//! codes are told.
 
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -19,11 +20,12 @@ mod sqlite;
 
 /// A connection on which the request has been prepared.
 pub trait Connection {
-    /// Whether the request has a row for this nick and password.
+    /// Whether the request has a row for this nick and password. What is in its way is waited for
+    /// until then, where that can be done.
     ///
     /// # Errors
     /// What went wrong; no value of a client is in it.
-    fn has_row(&mut self, login: &str, password: &str) -> Result<bool, Trouble>;
+    fn has_row(&mut self, login: &str, password: &str, until: Instant) -> Result<bool, Trouble>;
 }
 
 /// What went wrong on a connection. Its text names no value of a client.
@@ -95,6 +97,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+impl Failure {
+    /// The same in a few words, without what the database says.
+    #[must_use]
+    pub const fn why(&self) -> &'static str {
+        match self {
+            Self::Down(_) | Self::Pause => "the database can't be reached",
+            Self::Request(_) => "the database can't do what it is asked",
+        }
+    }
+}
+
 /// A kept connection; `Connect` makes one.
 pub struct Keeper<Connect> {
     connect: Connect,
@@ -141,18 +154,32 @@ impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
         }
     }
 
+    /// How long to wait for the next attempt to connect, where it is worth it: a question that has
+    /// time until then would be answered.
+    #[must_use]
+    pub fn wait(&self, now: Instant, until: Instant) -> Option<Duration> {
+        let next_try = self.next_try.filter(|_| self.connection.is_none())?;
+        (now < next_try && next_try < until).then(|| next_try - now)
+    }
+
     /// Whether a login is allowed: whether the request has a row. A connection that was lost
     /// since it was last used, as an idle one is by and by, is made anew at once, and asked once
     /// more.
     ///
     /// # Errors
-    /// Why it can't be asked, which is to say no.
-    pub fn allows(&mut self, login: &str, password: &str, now: Instant) -> Result<bool, Failure> {
+    /// Why it can't be asked; then nobody knows.
+    pub fn allows(
+        &mut self,
+        login: &str,
+        password: &str,
+        now: Instant,
+        until: Instant,
+    ) -> Result<bool, Failure> {
         let kept = self.connection.is_some();
-        let mut answer = self.ready(now)?.has_row(login, password);
+        let mut answer = self.ready(now)?.has_row(login, password, until);
         if kept && answer.as_ref().is_err_and(|trouble| trouble.fate == Fate::Lost) {
             self.connection = None;
-            answer = self.ready(now)?.has_row(login, password);
+            answer = self.ready(now)?.has_row(login, password, until);
         }
         match answer {
             Ok(allowed) => {
@@ -191,7 +218,7 @@ mod tests {
     }
 
     impl Connection for Scripted {
-        fn has_row(&mut self, _: &str, _: &str) -> Result<bool, Trouble> {
+        fn has_row(&mut self, _: &str, _: &str, _: Instant) -> Result<bool, Trouble> {
             match self.next() {
                 "row" => Ok(true),
                 "none" => Ok(false),
@@ -213,7 +240,10 @@ mod tests {
         let start = Instant::now();
         let answers = seconds
             .iter()
-            .map(|second| keeper.allows("Ann", "secret", start + Duration::from_secs(*second)))
+            .map(|second| {
+                let now = start + Duration::from_secs(*second);
+                keeper.allows("Ann", "secret", now, now)
+            })
             .collect();
         assert_eq!(script.0.borrow().as_slice(), [""; 0], "steps are left over");
         answers
@@ -236,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_is_down_says_no_and_is_tried_again_with_growing_pauses() {
+    fn a_database_that_is_down_says_nothing_and_is_tried_again_with_growing_pauses() {
         let seen = answers(
             &[
                 "connects", "row", "lost", "refused", "refused", "refused", "connects", "row",
@@ -268,13 +298,26 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_longest_and_shrink_when_it_answers() {
-        let tries = [0, 1, 3, 7, 15, 31, 61, 91];
-        assert_eq!(answers(&["refused"; 8], &tries).len(), 8);
+        let tries = [0, 1, 3, 7, 12, 17];
+        assert_eq!(answers(&["refused"; 6], &tries).len(), 6);
         let seen = answers(&["refused", "connects", "lost", "connects", "lost"], &[0, 1, 3]);
         assert_eq!(seen, [down("refused"), down("lost"), down("lost")]);
         let seen =
             answers(&["refused", "connects", "row", "lost", "refused", "refused"], &[0, 1, 2, 3]);
         assert_eq!(seen, [down("refused"), Ok(true), down("refused"), down("refused")]);
+    }
+
+    #[test]
+    fn a_question_waits_for_the_next_attempt_when_it_has_the_time() {
+        let mut keeper = Keeper::new(|| Err("refused".to_owned()));
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        assert_eq!(keeper.wait(start, start + 4 * second), None, "it can be tried at once");
+        assert!(keeper.ready(start).is_err());
+        assert_eq!(keeper.wait(start, start + 4 * second), Some(second));
+        assert_eq!(keeper.wait(start + second / 2, start + 2 * second), Some(second / 2));
+        assert_eq!(keeper.wait(start, start + second), None, "it would come too late");
+        assert_eq!(keeper.wait(start + second, start + 4 * second), None);
     }
 
     #[test]

@@ -2,25 +2,28 @@
 //!
 //! A nick may hold colons, so it is all before the last `:$argon2` of its line; a hash holds
 //! none. Blank lines and lines that begin with `#` are no accounts and are kept as they are: a
-//! `#` before an account switches it off, and a nick that begins with it can't have one. Which
-//! nicks are the same account is the server's own rule for nicks.
+//! `#` before an account switches it off, so that its nick is nobody's, and a nick that begins with
+//! it can't have one. Which nicks are the same account is the server's own rule for nicks.
 //!
 //! Whoever changes the file locks it and puts a new one in its place, so that a reader sees the
-//! old one or the new one, and two writers don't lose each other's change.
+//! old one or the new one, and two writers don't lose each other's change. An editor may write it
+//! in place all the same: [`Followed`] takes care that a half is not taken for the whole.
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{Gid, Uid, fchown};
-use tempfile::Builder;
+use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
 
 use super::hash::{self, HashError, PasswordHash};
 use crate::hub::comparison_key;
-use crate::limits::ACCOUNTS_FILE_BYTES_MAX;
+use crate::limits::{ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
 
 /// What an accounts file holds.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,20 @@ pub struct Accounts {
     lines: Vec<Line>,
     /// Where each account stands in `lines`, by the [`comparison_key`] of its nick.
     places: HashMap<Box<str>, usize>,
+    /// The keys of the nicks whose accounts are switched off.
+    off: HashSet<Box<str>>,
+}
+
+/// What an accounts file says of a nick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has an account, with this hash.
+    Account(PasswordHash),
+    /// Its account is switched off, or was there before the file was written in place: it is
+    /// nobody's.
+    Nobodys,
+    /// The file does not know it.
+    Free,
 }
 
 #[derive(Clone)]
@@ -110,6 +127,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// It had accounts and has none, and was not replaced by a whole one: a write that has failed.
+    Emptied {
+        /// The file.
+        path: PathBuf,
+    },
     /// Something in it is wrong.
     Invalid {
         /// The file.
@@ -128,6 +150,12 @@ impl fmt::Display for Error {
             Self::TooLarge { path } => write!(
                 f,
                 "{}: the accounts file is too large (limit {ACCOUNTS_FILE_BYTES_MAX} bytes)",
+                path.display()
+            ),
+            Self::Emptied { path } => write!(
+                f,
+                "{}: the accounts file had accounts and is empty now, as after a write that has \
+                 failed; palabre passwd remove takes accounts away",
                 path.display()
             ),
             Self::Invalid { path, faults } => {
@@ -175,6 +203,7 @@ impl Accounts {
     fn read_line(&mut self, line: &[u8]) -> Result<(), Fault> {
         let trimmed = line.trim_ascii();
         if trimmed.is_empty() || trimmed.starts_with(b"#") {
+            self.off.extend(switched_off(line));
             self.lines.push(Line::Kept(line.to_owned()));
             return Ok(());
         }
@@ -198,6 +227,26 @@ impl Accounts {
     pub fn hash_of(&self, nick: &str) -> Option<PasswordHash> {
         let (line, nick) = self.account(nick)?;
         PasswordHash::parse(&line[nick + 1..]).ok()
+    }
+
+    /// What the file says of a nick.
+    #[must_use]
+    pub fn standing(&self, nick: &str) -> Standing {
+        if let Some(hash) = self.hash_of(nick) {
+            return Standing::Account(hash);
+        }
+        let off = comparison_key(nick).is_some_and(|key| self.off.contains(&key));
+        if off { Standing::Nobodys } else { Standing::Free }
+    }
+
+    /// Whether the file knows a nick of this key, be its account on or off.
+    fn knows(&self, key: &str) -> bool {
+        self.places.contains_key(key) || self.off.contains(key)
+    }
+
+    /// The keys of all nicks that the file knows.
+    fn known(&self) -> impl Iterator<Item = &Box<str>> {
+        self.places.keys().chain(&self.off)
     }
 
     /// The nick as the account has it.
@@ -252,15 +301,30 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes the account of a nick; gives the nick as it stood there.
+    /// Removes the account of a nick, and what is switched off of it, so that the nick is free;
+    /// gives the nick as it stood there.
     pub fn remove(&mut self, nick: &str) -> Option<String> {
-        let nick = self.nick_of(nick)?.to_owned();
-        let place = self.places.remove(&comparison_key(&nick)?)?;
-        self.lines.remove(place);
-        for later in self.places.values_mut().filter(|later| **later > place) {
-            *later -= 1;
+        let key = comparison_key(nick)?;
+        let shown = self.nick_of(nick).map(str::to_owned);
+        let place = self.places.remove(&key);
+        let off = self.off.remove(&key);
+        if !off && place.is_none() {
+            return None;
         }
-        Some(nick)
+        let (mut at, mut removed) = (0, Vec::new());
+        self.lines.retain(|line| {
+            let own = match line {
+                Line::Kept(line) => off && switched_off(line).as_ref() == Some(&key),
+                Line::Account(..) => Some(at) == place,
+            };
+            removed.extend(own.then_some(at));
+            at += 1;
+            !own
+        });
+        for later in self.places.values_mut() {
+            *later -= removed.partition_point(|gone| gone < later);
+        }
+        Some(shown.unwrap_or_else(|| nick.to_owned()))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -272,8 +336,19 @@ impl Accounts {
             });
             bytes.push(b'\n');
         }
+        if bytes.is_empty() {
+            // That nobody has an account is no file that somebody has begun to write.
+            bytes.push(b'\n');
+        }
         bytes
     }
+}
+
+/// The key of the nick whose account is switched off in this line, if it is that.
+fn switched_off(line: &[u8]) -> Option<Box<str>> {
+    let line = str::from_utf8(line).ok()?.trim();
+    let rest = line.strip_prefix('#')?.trim_start_matches(|c: char| c == '#' || c.is_whitespace());
+    comparison_key(&rest[..rest.rfind(&format!(":{}", hash::PREFIX))?])
 }
 
 /// A nick that can't have an account.
@@ -304,7 +379,7 @@ pub fn check_nick(nick: &str) -> Result<Box<str>, NickError> {
 /// # Errors
 /// When there is none, when it can't be read, or with everything that is wrong in it.
 pub fn read(path: &Path) -> Result<Accounts, Error> {
-    read_stamped(path).map(|(accounts, _)| accounts)
+    read_stamped(path).map(|read| read.accounts)
 }
 
 /// Whether others than the owner and its group may read it; nothing when that can't be told.
@@ -313,7 +388,21 @@ pub fn is_open_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o007 != 0)
 }
 
-fn read_stamped(path: &Path) -> Result<(Accounts, Stamp), Error> {
+/// Whether root owns the file and nobody else may read it.
+#[must_use]
+pub fn is_for_root_alone(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.uid() == 0 && metadata.mode() & 0o077 == 0)
+}
+
+/// What was read of a file.
+struct Read {
+    accounts: Accounts,
+    stamp: Stamp,
+    /// It ends as a text does: with the end of a line.
+    is_whole: bool,
+}
+
+fn read_stamped(path: &Path) -> Result<Read, Error> {
     // A pipe would keep whoever opens it waiting.
     let metadata = fs::metadata(path).map_err(Error::system(path, "read"))?;
     if !metadata.is_file() {
@@ -321,11 +410,12 @@ fn read_stamped(path: &Path) -> Result<(Accounts, Stamp), Error> {
         return Err(Error::System { path: path.to_owned(), what: "read", source });
     }
     let file = File::open(path).map_err(Error::system(path, "read"))?;
-    let accounts = read_open(path, &file)?;
-    Ok((accounts, Stamp::of(&metadata)))
+    let (accounts, is_whole) = read_open(path, &file)?;
+    Ok(Read { accounts, stamp: Stamp::of(&metadata), is_whole })
 }
 
-fn read_open(path: &Path, file: &File) -> Result<Accounts, Error> {
+/// Gives what the file holds, and whether it ends with the end of a line.
+fn read_open(path: &Path, file: &File) -> Result<(Accounts, bool), Error> {
     let mut bytes = Vec::new();
     file.take(ACCOUNTS_FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
@@ -333,7 +423,9 @@ fn read_open(path: &Path, file: &File) -> Result<Accounts, Error> {
     if bytes.len() as u64 > ACCOUNTS_FILE_BYTES_MAX {
         return Err(Error::TooLarge { path: path.to_owned() });
     }
-    Accounts::parse(&bytes).map_err(|faults| Error::Invalid { path: path.to_owned(), faults })
+    let accounts = Accounts::parse(&bytes);
+    let accounts = accounts.map_err(|faults| Error::Invalid { path: path.to_owned(), faults })?;
+    Ok((accounts, bytes.ends_with(b"\n")))
 }
 
 /// An accounts file that is being changed: locked until it is saved or dropped.
@@ -341,6 +433,8 @@ fn read_open(path: &Path, file: &File) -> Result<Accounts, Error> {
 pub struct Draft {
     /// What it holds, to be changed.
     pub accounts: Accounts,
+    /// Whether there was none before.
+    pub is_new: bool,
     /// Where the file itself is, should the name be a link.
     path: PathBuf,
     locked: File,
@@ -356,8 +450,16 @@ impl Draft {
         let what = if create { "write" } else { "read" };
         loop {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(create).truncate(false).mode(0o600);
-            let locked = options.open(path).map_err(Error::system(path, what))?;
+            options.read(true).write(true).mode(0o600);
+            let there = options.open(path);
+            let is_new =
+                create && there.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+            let opened = if is_new { options.create_new(true).open(path) } else { there };
+            let locked = match opened {
+                // Somebody else has just made it.
+                Err(error) if is_new && error.kind() == io::ErrorKind::AlreadyExists => continue,
+                opened => opened.map_err(Error::system(path, what))?,
+            };
             let resolved = path.canonicalize().map_err(Error::system(path, what))?;
             locked.lock().map_err(Error::system(path, "lock"))?;
             let own = locked.metadata().map_err(Error::system(path, what))?;
@@ -365,14 +467,17 @@ impl Draft {
             let same = fs::metadata(&resolved)
                 .is_ok_and(|there| there.dev() == own.dev() && there.ino() == own.ino());
             if same {
-                let accounts = read_open(path, &locked)?;
-                return Ok(Self { accounts, path: resolved, locked });
+                // What somebody has left who was killed in the middle: whoever has the lock is the
+                // only one who writes there.
+                let _ = fs::remove_file(beside(&resolved));
+                let (accounts, _) = read_open(path, &locked)?;
+                return Ok(Self { accounts, is_new, path: resolved, locked });
             }
         }
     }
 
     /// Puts a file with these accounts in the place of the old one, with the same owner and the
-    /// same rights.
+    /// same rights. A new one that root makes belongs to whom its directory belongs to.
     ///
     /// # Errors
     /// When that can't be done; then the old one is still there.
@@ -383,16 +488,23 @@ impl Draft {
     fn replace(&self) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let old = self.locked.metadata()?;
-        let mut new = Builder::new().prefix(".palabre-accounts-").tempfile_in(directory)?;
-        new.write_all(&self.accounts.to_bytes())?;
-        let file = new.as_file();
+        let owner = if self.is_new && rustix::process::geteuid().is_root() {
+            fs::metadata(directory)?
+        } else {
+            old.clone()
+        };
+        let new_path = beside(&self.path);
+        let new = Unfinished::in_directory(directory, &new_path)?;
+        let mut file = &new.file;
+        file.write_all(&self.accounts.to_bytes())?;
         let made = file.metadata()?;
-        if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
-            fchown(file, Some(Uid::from_raw(old.uid())), Some(Gid::from_raw(old.gid())))?;
+        if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
+            fchown(file, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
         }
         file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777))?;
         file.sync_all()?;
-        new.persist(&self.path)?;
+        new.name(&new_path)?;
+        fs::rename(&new_path, &self.path)?;
         // It is in force; a file system that can't keep a directory's change at once keeps it
         // later.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
@@ -400,19 +512,74 @@ impl Draft {
     }
 }
 
+/// Where a new file is for the moment before it takes the place of the old one.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// A file without a name, which can be given one later.
+#[cfg(target_os = "linux")]
+fn without_name(directory: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    // It is named by way of /proc.
+    let can_be_named = Path::new("/proc/self/fd").exists();
+    let open = || rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR).ok();
+    can_be_named.then(open)?.map(File::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn without_name(_: &Path) -> Option<File> {
+    None
+}
+
+/// A file that is being written. Where the system can have it so it has no name before it is
+/// whole: whoever is killed leaves nothing behind.
+struct Unfinished {
+    file: File,
+    has_name: bool,
+}
+
+impl Unfinished {
+    fn in_directory(directory: &Path, path: &Path) -> io::Result<Self> {
+        if let Some(file) = without_name(directory) {
+            return Ok(Self { file, has_name: false });
+        }
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Self { file, has_name: true })
+    }
+
+    /// Gives it its name.
+    fn name(&self, path: &Path) -> io::Result<()> {
+        if self.has_name {
+            return Ok(());
+        }
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+}
+
 /// By what a changed file is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    file: (u64, u64),
+    file: Identity,
     bytes: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
+/// Device, number and, where the file system knows it, the birth of a file: the number may be that
+/// of a file which is gone.
+type Identity = (u64, u64, Option<SystemTime>);
+
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
         Self {
-            file: (metadata.dev(), metadata.ino()),
+            file: (metadata.dev(), metadata.ino(), metadata.created().ok()),
             bytes: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
@@ -421,41 +588,133 @@ impl Stamp {
 }
 
 /// An accounts file that is read again whenever it has changed.
+///
+/// Another file in its place counts at once, as `palabre passwd` and most editors put it there. One
+/// that is written in place may be half a file at any moment: it counts at once when it knows all
+/// nicks that were known, otherwise when it has not changed for [`ACCOUNTS_SETTLE_TIME_S`]; and the
+/// nicks that it has lost then are nobody's, until another file is put in its place.
 #[derive(Debug)]
 pub struct Followed {
     path: PathBuf,
     /// What it was when it was last looked at; `None` inside for a file that is missing.
     seen: Option<Option<Stamp>>,
     accounts: Option<Accounts>,
+    /// Which file it was when it was last there.
+    file: Option<Identity>,
+    /// Another file than that whose accounts are in force has been put in its place.
+    replaced: bool,
+    /// Since when it has looked as it was last seen, while that may be a half.
+    doubtful_since: Option<Instant>,
+    /// The keys of nicks that it has lost by being written in place.
+    reserved: HashSet<Box<str>>,
+}
+
+/// What has come of looking at a followed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// What was in force is.
+    Same,
+    /// It was read.
+    Read,
+    /// It was read, written in place, and does not know so many nicks that it knew before.
+    Lost(usize),
 }
 
 impl Followed {
     /// A file that nobody has looked at yet.
     #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path, seen: None, accounts: None }
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            seen: None,
+            accounts: None,
+            file: None,
+            replaced: false,
+            doubtful_since: None,
+            reserved: HashSet::new(),
+        }
     }
 
-    /// Looks whether the file has changed, and reads it if so. `Ok(true)` says that it was read.
+    /// Looks whether the file has changed, and reads it if so.
     ///
     /// # Errors
     /// Why it can't be read, told once for each change; what it held before stays in force.
-    pub fn look(&mut self) -> Result<bool, Error> {
-        let now = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
-        if self.seen == Some(now) {
-            return Ok(false);
+    pub fn look(&mut self) -> Result<Look, Error> {
+        self.look_at(Instant::now())
+    }
+
+    fn look_at(&mut self, now: Instant) -> Result<Look, Error> {
+        let there = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        let settled = |since: Instant| {
+            now.duration_since(since) >= Duration::from_secs(ACCOUNTS_SETTLE_TIME_S)
+        };
+        if self.seen == Some(there) && !self.doubtful_since.is_some_and(settled) {
+            return Ok(Look::Same);
         }
-        self.seen = Some(now);
-        let (accounts, stamp) = read_stamped(&self.path)?;
-        self.seen = Some(Some(stamp));
-        self.accounts = Some(accounts);
-        Ok(true)
+        let before = self.doubtful_since.take().filter(|_| self.seen == Some(there));
+        self.see(there);
+        let read = read_stamped(&self.path)?;
+        let same = self.seen == Some(Some(read.stamp));
+        self.see(Some(read.stamp));
+        self.take(read, before.filter(|_| same), now)
+    }
+
+    /// Notes what the file is, and whether it is another one than before.
+    fn see(&mut self, there: Option<Stamp>) {
+        self.seen = Some(there);
+        if let Some(Stamp { file, .. }) = there {
+            self.replaced |= self.file != Some(file);
+            self.file = Some(file);
+        }
+    }
+
+    /// Takes in what was read, unless it may be a half: then since when it has been as it is counts.
+    fn take(&mut self, read: Read, since: Option<Instant>, now: Instant) -> Result<Look, Error> {
+        let Some(old) = &self.accounts else {
+            return Ok(self.put_in_force(read, HashSet::new()));
+        };
+        let replaced = self.replaced;
+        let known = old.known().chain(&self.reserved);
+        let lost: HashSet<Box<str>> =
+            known.filter(|key| !read.accounts.knows(key)).cloned().collect();
+        if read.is_whole && (replaced || lost.is_empty()) {
+            return Ok(self.put_in_force(read, HashSet::new()));
+        }
+        if since.is_none() {
+            self.doubtful_since = Some(now);
+            return Ok(Look::Same);
+        }
+        let emptied = read.accounts.is_empty() && !old.is_empty();
+        if emptied || lost.len() > NICKS_RESERVED_MAX {
+            return Err(Error::Emptied { path: self.path.clone() });
+        }
+        let count = lost.len();
+        if replaced || count == 0 {
+            return Ok(self.put_in_force(read, HashSet::new()));
+        }
+        self.put_in_force(read, lost);
+        Ok(Look::Lost(count))
+    }
+
+    fn put_in_force(&mut self, read: Read, reserved: HashSet<Box<str>>) -> Look {
+        self.replaced = false;
+        self.accounts = Some(read.accounts);
+        self.reserved = reserved;
+        Look::Read
     }
 
     /// What it held when it was last read without an error; `None` before that.
     #[must_use]
     pub const fn accounts(&self) -> Option<&Accounts> {
         self.accounts.as_ref()
+    }
+
+    /// What it says of a nick; `None` as long as it could not be read.
+    #[must_use]
+    pub fn standing(&self, nick: &str) -> Option<Standing> {
+        let standing = self.accounts.as_ref()?.standing(nick);
+        let reserved = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
+        Some(if standing == Standing::Free && reserved() { Standing::Nobodys } else { standing })
     }
 }
 
@@ -516,7 +775,7 @@ mod tests {
         let expected = format!("# ours\n\n  # Bob:{HASH}\nCID:{HASH}\nDan:{HASH}\n");
         assert_eq!(text(&accounts), expected);
         assert_eq!(accounts.nick_of("dan"), Some("Dan"));
-        assert_eq!(text(&parse("")), "");
+        assert_eq!(text(&parse("")), "\n");
         assert_eq!(text(&parse("\n")), "\n");
     }
 
@@ -606,13 +865,159 @@ mod tests {
     }
 
     #[test]
+    fn what_is_switched_off_is_known_and_can_be_removed() {
+        let before =
+            format!("#Ann:{HASH}\n ## # b:ob :x:{HASH}\nCid:{HASH}\n# cid:{HASH}\n#:{HASH}\n");
+        let mut accounts = parse(&before);
+        let standing = |accounts: &Accounts, nick: &str| accounts.standing(nick);
+        assert_eq!(standing(&accounts, "ann"), Standing::Nobodys);
+        assert_eq!(standing(&accounts, "B:OB :x"), Standing::Nobodys);
+        assert_eq!(standing(&accounts, "Cid"), Standing::Account(hash()), "one is on");
+        assert_eq!(standing(&accounts, "Dan"), Standing::Free);
+        assert_eq!(text(&accounts), before);
+
+        assert_eq!(accounts.remove("ANN"), Some("ANN".to_owned()));
+        assert_eq!(standing(&accounts, "ann"), Standing::Free);
+        assert_eq!(accounts.remove("CID"), Some("Cid".to_owned()), "both of them");
+        assert_eq!(standing(&accounts, "cid"), Standing::Free);
+        assert_eq!(text(&accounts), format!(" ## # b:ob :x:{HASH}\n#:{HASH}\n"));
+        let mut accounts = parse(&format!("#Ann:{HASH}\nBob:{HASH}\n#ann:{HASH}\nCid:{HASH}\n"));
+        assert!(accounts.remove("Ann").is_some() && accounts.remove("Ann").is_none());
+        assert_eq!((accounts.nick_of("bob"), accounts.nick_of("cid")), (Some("Bob"), Some("Cid")));
+    }
+
+    #[test]
+    fn whoever_is_killed_leaves_nothing_that_the_next_one_does_not_clear_away() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("accounts");
+        // Of another file, and of this one.
+        fs::write(directory.path().join(".others.new"), "theirs").unwrap();
+        fs::write(beside(&path), format!("Ann:{HASH}\n")).unwrap();
+        let mut draft = Draft::open(&path, true).unwrap();
+        assert!(draft.is_new && !beside(&path).exists());
+        draft.accounts.set("Bob", &hash()).unwrap();
+        draft.save().unwrap();
+        assert!(!Draft::open(&path, true).unwrap().is_new);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("Bob:{HASH}\n"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    /// A file that is followed, with seconds of its own.
+    struct Follower {
+        directory: TempDir,
+        followed: Followed,
+        start: Instant,
+    }
+
+    impl Follower {
+        /// Of a file that is there.
+        fn of(text: &str) -> Self {
+            let directory = TempDir::new().unwrap();
+            let path = directory.path().join("accounts");
+            fs::write(&path, text).unwrap();
+            let mut follower =
+                Self { directory, followed: Followed::new(path), start: Instant::now() };
+            assert_eq!(follower.look(0), Ok(Look::Read));
+            follower
+        }
+
+        fn write(&self, text: &str) {
+            fs::write(&self.followed.path, text).unwrap();
+        }
+
+        fn replace(&self, text: &str) {
+            let new = self.directory.path().join("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, &self.followed.path).unwrap();
+        }
+
+        fn look(&mut self, second: u64) -> Result<Look, String> {
+            let now = self.start + Duration::from_secs(second);
+            self.followed.look_at(now).map_err(|error| error.to_string())
+        }
+
+        fn standing(&self, nick: &str) -> Standing {
+            self.followed.standing(nick).unwrap()
+        }
+    }
+
+    const QUIET: u64 = ACCOUNTS_SETTLE_TIME_S;
+
+    #[test]
+    fn what_is_written_in_place_counts_at_once_when_nothing_is_missing() {
+        let text = format!("Ann:{HASH}\n#Bob:{HASH}\n");
+        let mut follower = Follower::of(&text);
+        follower.write(&format!("{text}Cid:{HASH}\n"));
+        assert_eq!(follower.look(0), Ok(Look::Read));
+        assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
+        // A line without its end may be a half of one.
+        follower.write(&format!("{text}Cid:{HASH}"));
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.look(QUIET), Ok(Look::Read));
+    }
+
+    #[test]
+    fn what_is_written_in_place_and_lacks_a_nick_counts_when_it_is_left_alone() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\n#Bob:{HASH}\n"));
+        follower.write(&format!("Cid:{HASH}\n"));
+        for second in 0..QUIET {
+            assert_eq!(follower.look(second), Ok(Look::Same));
+            assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+            assert_eq!(follower.standing("Cid"), Standing::Free);
+        }
+        // It was not left alone.
+        follower.write(&format!("Cid:{HASH}\n\n"));
+        assert_eq!(follower.look(QUIET), Ok(Look::Same));
+        assert_eq!(follower.look(2 * QUIET - 1), Ok(Look::Same));
+        assert_eq!(follower.look(2 * QUIET), Ok(Look::Lost(2)));
+        assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
+        for nick in ["Ann", "bob"] {
+            assert_eq!(follower.standing(nick), Standing::Nobodys, "{nick}");
+        }
+        assert_eq!(follower.look(9 * QUIET), Ok(Look::Same), "it is told once");
+        // They stay so, whatever is written in place, until they are back,
+        follower.write(&format!("Ann:{HASH}\nCid:{HASH}\n"));
+        assert_eq!(follower.look(10 * QUIET), Ok(Look::Same));
+        assert_eq!(follower.look(11 * QUIET), Ok(Look::Lost(1)));
+        assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Bob"), Standing::Nobodys);
+        // or until a whole file says otherwise.
+        follower.replace(&format!("Cid:{HASH}\n"));
+        assert_eq!(follower.look(11 * QUIET), Ok(Look::Read));
+        for nick in ["Ann", "Bob"] {
+            assert_eq!(follower.standing(nick), Standing::Free, "{nick}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_become_empty_is_a_write_that_has_failed() {
+        for empty in ["", "# nobody\n", "\n"] {
+            let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+            follower.write(empty);
+            assert_eq!(follower.look(0), Ok(Look::Same));
+            let error = follower.look(QUIET).unwrap_err();
+            assert!(error.contains("is empty now"), "{error}");
+            assert_eq!(follower.look(2 * QUIET), Ok(Look::Same), "it is told once");
+            assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        }
+        // One that is put in its place is not, unless nobody has written to it yet.
+        let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+        follower.replace("");
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert!(follower.look(QUIET).is_err());
+        follower.replace("\n");
+        assert_eq!(follower.look(QUIET), Ok(Look::Read));
+        assert_eq!(follower.standing("Ann"), Standing::Free);
+    }
+
+    #[test]
     fn a_followed_file_is_read_when_it_has_changed_and_kept_while_it_is_wrong() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("accounts");
         let mut followed = Followed::new(path.clone());
         assert!(followed.look().is_err());
-        assert!(!followed.look().unwrap(), "an error is told once");
-        assert!(followed.accounts().is_none());
+        assert_eq!(followed.look().ok(), Some(Look::Same), "an error is told once");
+        assert!(followed.accounts().is_none() && followed.standing("Ann").is_none());
 
         let save = |nick: &str| {
             let mut draft = Draft::open(&path, true).unwrap();
@@ -620,20 +1025,26 @@ mod tests {
             draft.save().unwrap();
         };
         save("Ann");
-        assert!(followed.look().unwrap());
-        assert!(!followed.look().unwrap());
+        assert_eq!(followed.look().ok(), Some(Look::Read));
+        assert_eq!(followed.look().ok(), Some(Look::Same));
         save("Bob");
-        assert!(followed.look().unwrap());
+        assert_eq!(followed.look().ok(), Some(Look::Read));
         assert_eq!(followed.accounts().map(Accounts::len), Some(2));
 
         fs::write(&path, "Ann\n").unwrap();
         assert!(followed.look().is_err());
-        assert!(!followed.look().unwrap());
+        assert_eq!(followed.look().ok(), Some(Look::Same));
         assert_eq!(followed.accounts().map(Accounts::len), Some(2));
         fs::remove_file(&path).unwrap();
         assert!(followed.look().is_err());
         save("Cid");
-        assert!(followed.look().unwrap());
+        assert_eq!(followed.look().ok(), Some(Look::Read));
         assert_eq!(followed.accounts().map(Accounts::len), Some(1));
+        // The last one goes as the others do.
+        let mut draft = Draft::open(&path, false).unwrap();
+        draft.accounts.remove("Cid").unwrap();
+        draft.save().unwrap();
+        assert_eq!(followed.look().ok(), Some(Look::Read));
+        assert_eq!(followed.standing("Cid"), Some(Standing::Free));
     }
 }

@@ -5,12 +5,12 @@
 //! a limit. Nothing here ever shows a password or a hash.
 
 use core::fmt;
-use std::borrow::Cow;
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::limits::{HASH_LANES_MAX, HASH_MEMORY_KIB_MAX, HASH_PASSES_MAX, PASSWORD_BYTES_MAX};
 
@@ -66,9 +66,10 @@ impl PasswordHash {
         if !is_usable(password) {
             return Err(format!("a password has 1 to {PASSWORD_BYTES_MAX} bytes"));
         }
-        let hash: phc::PasswordHash = Argon2::default()
-            .hash_password(normal(password).as_bytes())
-            .map_err(|error| format!("the password can't be hashed: {error}"))?;
+        let hashed: Result<phc::PasswordHash, _> =
+            Argon2::default().hash_password(normal(password).as_bytes());
+        wipe_the_stack();
+        let hash = hashed.map_err(|error| format!("the password can't be hashed: {error}"))?;
         Ok(Self(hash.to_string()))
     }
 
@@ -104,23 +105,53 @@ impl PasswordHash {
     /// Whether this is the hash of `password`. The comparison takes the same time whatever the
     /// difference; a password that can't be one is wrong at once.
     #[must_use]
-    pub fn is_of(&self, password: &str) -> bool {
+    pub fn check(&self, password: &str) -> Checked {
         let password = normal(password);
-        let Ok(own) = phc::PasswordHash::new(&self.0) else { return false };
-        let (Ok(params), Some(salt)) = (Params::try_from(&own), own.salt) else { return false };
-        // Two outputs are compared without stopping at the first difference.
-        is_usable(&password)
-            && output(&password, &salt, params).is_some_and(|output| own.hash == Some(output))
+        let Ok(own) = phc::PasswordHash::new(&self.0) else { return Checked::Wrong };
+        let (Ok(params), Some(salt)) = (Params::try_from(&own), own.salt) else {
+            return Checked::Wrong;
+        };
+        if !is_usable(&password) {
+            return Checked::Wrong;
+        }
+        match output(&password, &salt, params) {
+            // Two outputs are compared without stopping at the first difference.
+            Some(output) if own.hash == Some(output) => Checked::Right,
+            Some(_) => Checked::Wrong,
+            None => Checked::NoMemory,
+        }
+    }
+
+    /// Whether this is the hash of `password`, as far as there is memory to find out.
+    #[must_use]
+    pub fn is_of(&self, password: &str) -> bool {
+        self.check(password) == Checked::Right
     }
 }
 
-/// Takes as long as [`PasswordHash::is_of`] takes with a hash of ours, so that the time does not
-/// tell who has an account.
-pub fn pretend(password: &str) {
+/// What became of comparing a password with a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// It is the one.
+    Right,
+    /// It is another one.
+    Wrong,
+    /// There was no memory to find out.
+    NoMemory,
+}
+
+/// Takes as long as [`PasswordHash::check`] takes with a hash of ours, so that the time does not
+/// tell who has an account. Never [`Checked::Right`].
+#[must_use]
+pub fn pretend(password: &str) -> Checked {
     let password = normal(password);
-    if is_usable(&password) {
-        let salt = [0; argon2::RECOMMENDED_SALT_LEN];
-        std::hint::black_box(output(&password, &salt, Params::default()));
+    if !is_usable(&password) {
+        return Checked::Wrong;
+    }
+    let salt = [0; argon2::RECOMMENDED_SALT_LEN];
+    match std::hint::black_box(output(&password, &salt, Params::default())) {
+        Some(_) => Checked::Wrong,
+        None => Checked::NoMemory,
     }
 }
 
@@ -139,8 +170,21 @@ fn output(password: &str, salt: &[u8], params: Params) -> Option<phc::Output> {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut bytes = [0; phc::Output::MAX_LENGTH];
     let bytes = bytes.get_mut(..length)?;
-    argon2.hash_password_into_with_memory(password.as_bytes(), salt, bytes, memory).ok()?;
+    let hashed = argon2.hash_password_into_with_memory(password.as_bytes(), salt, bytes, memory);
+    wipe_the_stack();
+    hashed.ok()?;
     phc::Output::new(bytes).ok()
+}
+
+/// Bytes of the stack that hashing uses, and more.
+const STACK_BYTES: usize = 32_768;
+
+/// Overwrites the stack that a call before this one has used: what is hashed first is copied there,
+/// the password.
+#[inline(never)]
+fn wipe_the_stack() {
+    let mut bytes = [0_u8; STACK_BYTES];
+    std::hint::black_box(&mut bytes).zeroize();
 }
 
 /// Whether a password can be one at all.
@@ -151,8 +195,16 @@ pub fn is_usable(password: &str) -> bool {
 
 /// One spelling for what looks the same, whichever keyboard wrote it (RFC 8265 section 4.2.2
 /// rule 4).
-fn normal(password: &str) -> Cow<'_, str> {
-    if is_nfc(password) { password.into() } else { password.nfc().collect::<String>().into() }
+fn normal(password: &str) -> Zeroizing<String> {
+    // No character becomes more than three times as long (Unicode Standard Annex #15, table 3), so
+    // that the text does not move while it grows.
+    let mut text = Zeroizing::new(String::with_capacity(3 * password.len()));
+    if is_nfc(password) {
+        text.push_str(password);
+    } else {
+        text.extend(password.nfc());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -168,8 +220,10 @@ mod tests {
         let hash = PasswordHash::of("café").unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_eq!(PasswordHash::parse(hash.as_str()), Ok(hash.clone()));
-        assert!(hash.is_of("café") && hash.is_of("cafe\u{301}"));
-        assert!(!hash.is_of("cafe") && !hash.is_of(""));
+        assert_eq!(hash.check("café"), Checked::Right);
+        assert_eq!(hash.check("cafe\u{301}"), Checked::Right);
+        assert_eq!((hash.check("cafe"), hash.check("")), (Checked::Wrong, Checked::Wrong));
+        assert_eq!(pretend("café"), Checked::Wrong);
         assert_ne!(PasswordHash::of("café").unwrap(), hash, "each has a salt of its own");
     }
 

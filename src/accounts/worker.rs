@@ -3,31 +3,36 @@
 //! It speaks the protocol of plugins (version 1) on its standard input and output. It registers
 //! `isAuthorized` when there are accounts or a database, and `isRoot`, which is for it alone,
 //! when root's password is a hash; then it answers each `<ask>` with a `<verdict>`. Passwords are
-//! hashed by a few threads and the database is asked by one; what waits for them is bounded, and
-//! what has waited so long that nobody wants the answer any more is not done. Its log goes to the
-//! server, and never a password in it.
+//! hashed by a few threads and the database is asked by one; what waits for them is bounded and
+//! shared fairly by address. What it can't find out it says so of, and why: that is no no. Its log
+//! goes to the server, and never a password in it; what held one is overwritten.
 
 use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use super::database::{self, Failure, Keeper};
-use super::file::Followed;
-use super::hash::{self, PasswordHash};
+use super::file::{Followed, Look, Standing};
+use super::hash::{self, Checked, PasswordHash};
 use super::{Database, Settings};
 use crate::limits::{
-    ASK_TIME_S, DATABASE_QUEUE, HASH_QUEUE_PER_THREAD, HASH_THREADS_MAX, Limits,
-    PASSWORD_BYTES_MAX, READ_BYTES_PER_TURN,
+    ACCOUNTS_SETTLE_TIME_S, DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX,
+    READ_BYTES_PER_TURN,
 };
+use crate::secret;
 use crate::wire::framer::Framer;
 use crate::wire::stanza::{Parser, Stanza};
 
+mod fair;
 mod voice;
 
-use voice::{Level, Topic, Voice};
+use fair::Fair;
+use voice::{Answer, Level, Topic, Voice};
 
 /// The version of the plugin protocol that it speaks.
 const PROTOCOL: &str = "1";
@@ -65,6 +70,9 @@ impl From<io::Error> for Error {
     }
 }
 
+/// What the server says is held to its length alone: its own limits are for clients.
+const OF_THE_SERVER: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::usual() };
+
 /// Answers what comes in on `input` until it ends. `limits` are the server's: they say how large
 /// what it sends can be.
 ///
@@ -79,9 +87,11 @@ pub fn run(
     let voice = Arc::new(Voice::new(output));
     // A nick and a few short attributes around a client's stanza, with everything escaped.
     let frame_bytes_max = limits.stanza_bytes_max + 6 * limits.nick_bytes_max + 1_024;
+    // Root's password comes by itself, whatever a client's stanza may have.
+    let frame_bytes_max = frame_bytes_max.max(8 * PASSWORD_BYTES_MAX);
     let mut desk: Option<Desk> = None;
-    let mut framer = Framer::new();
-    let mut chunk = vec![0; READ_BYTES_PER_TURN];
+    let mut framer = Framer::for_secrets();
+    let mut chunk = Zeroizing::new(vec![0; READ_BYTES_PER_TURN]);
     loop {
         let length = match input.read(&mut chunk) {
             Ok(0) => return Ok(()),
@@ -94,17 +104,19 @@ pub fn run(
             match &mut desk {
                 Some(desk) => desk.handle(frame),
                 None => {
-                    check_greeting(frame, limits)?;
-                    desk = Some(Desk::open(settings, limits, Arc::clone(&voice))?);
+                    check_greeting(frame)?;
+                    desk = Some(Desk::open(settings, Arc::clone(&voice))?);
                 }
             }
         }
+        drop(cut);
+        secret::wipe(&mut chunk[..length]);
     }
 }
 
-fn check_greeting(frame: &[u8], limits: &Limits) -> Result<(), Error> {
+fn check_greeting(frame: &[u8]) -> Result<(), Error> {
     let mut parser = Parser::new();
-    let stanza = parser.parse(frame, limits).map_err(|_| Error::Greeting)?;
+    let stanza = parser.parse(frame, &OF_THE_SERVER).map_err(|_| Error::Greeting)?;
     let plugins = stanza.value("plugins");
     if stanza.name() == "palabre" && plugins.as_deref() == Some(PROTOCOL) {
         Ok(())
@@ -118,15 +130,14 @@ struct Question {
     /// What the answer has to carry.
     ask: String,
     nick: String,
-    password: String,
+    password: Zeroizing<String>,
+    /// Whose it is.
+    address: IpAddr,
     came: Instant,
-}
-
-impl Question {
-    /// Whether nobody waits for the answer any more.
-    fn is_late(&self) -> bool {
-        self.came.elapsed() >= Duration::from_secs(ASK_TIME_S)
-    }
+    /// What was found out so far: that the password is not that of an account, and what could not
+    /// be asked.
+    denied: bool,
+    unknown: Option<&'static str>,
 }
 
 /// A password to be hashed.
@@ -134,26 +145,79 @@ struct Hashing {
     question: Question,
     /// What it is compared with; `None` when there is no account and the time is to pass.
     hash: Option<PasswordHash>,
-    /// Who is asked when it is wrong.
-    then: Option<SyncSender<Question>>,
+    /// Whether the database is asked when it is wrong, where there is one.
+    goes_on: bool,
+}
+
+/// What the threads share: what waits for them, and the way out.
+struct Behind {
+    voice: Arc<Voice>,
+    hashing: Fair<Hashing>,
+    /// What waits for the database, where there is one.
+    database: Option<Fair<Question>>,
+}
+
+impl Behind {
+    /// The last word on a question.
+    fn answer(&self, question: &Question, allowed: bool) {
+        let answer = match question.unknown {
+            _ if allowed => Answer::Yes,
+            Some(why) => Answer::Unknown { why, denied: question.denied },
+            None => Answer::No,
+        };
+        self.voice.verdict(&question.ask, answer);
+    }
+
+    /// That a question can't be answered, and why.
+    fn give_up(&self, question: &Question, why: &'static str) {
+        let answer = Answer::Unknown { why, denied: question.denied };
+        self.voice.verdict(&question.ask, answer);
+    }
+
+    /// Has a password hashed in its turn.
+    fn hash(&self, hashing: Hashing) {
+        if let Err(hashing) = self.hashing.push(hashing.question.address, hashing) {
+            let why = "too many passwords wait to be hashed";
+            self.give_up(&hashing.question, why);
+            self.voice.complain(Topic::Hashing, &format!("logins are put off: {why}"));
+        }
+    }
+
+    /// Asks the database, where there is one.
+    fn hand_on(&self, question: Question) {
+        let Some(database) = &self.database else {
+            return self.answer(&question, false);
+        };
+        if let Err(question) = database.push(question.address, question) {
+            let why = "too many logins wait for the database";
+            self.give_up(&question, why);
+            self.voice.complain(Topic::Queue, &format!("logins are put off: {why}"));
+        }
+    }
 }
 
 /// Where questions come in.
 struct Desk {
-    voice: Arc<Voice>,
+    behind: Arc<Behind>,
     guests: bool,
     accounts: Option<Followed>,
     root: Option<PasswordHash>,
-    hashing: SyncSender<Hashing>,
-    database: Option<SyncSender<Question>>,
-    limits: Limits,
     /// For what the server sends, and for the client's stanza in it.
     parsers: (Parser, Parser),
 }
 
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.behind.hashing.close();
+        if let Some(database) = &self.behind.database {
+            database.close();
+        }
+    }
+}
+
 impl Desk {
     /// Registers with the server, and starts the threads.
-    fn open(settings: &Settings, limits: &Limits, voice: Arc<Voice>) -> io::Result<Self> {
+    fn open(settings: &Settings, voice: Arc<Voice>) -> io::Result<Self> {
         let hooks = match (settings.asks_logins(), settings.root.is_some()) {
             (true, true) => "isAuthorized isRoot",
             (true, false) => "isAuthorized",
@@ -161,51 +225,44 @@ impl Desk {
             (false, false) => "",
         };
         let threads = thread::available_parallelism().map_or(1, usize::from).min(HASH_THREADS_MAX);
-        let (hashing, passwords) = sync_channel(threads * HASH_QUEUE_PER_THREAD);
-        let passwords = Arc::new(Mutex::new(passwords));
+        let database = settings.database.as_ref().map(|_| Fair::new());
+        let behind = Arc::new(Behind { voice, hashing: Fair::new(), database });
         for _ in 0..threads {
-            let (passwords, voice) = (Arc::clone(&passwords), Arc::clone(&voice));
-            spawn("hash", move || hash_passwords(&passwords, &voice))?;
+            let behind = Arc::clone(&behind);
+            spawn("hash", move || hash_passwords(&behind))?;
         }
-        voice.register(hooks);
-        let database = match settings.database.clone() {
-            Some(database) => {
-                let (sender, questions) = sync_channel(DATABASE_QUEUE);
-                let voice = Arc::clone(&voice);
-                spawn("database", move || ask_database(&database, &questions, &voice))?;
-                Some(sender)
-            }
-            None => None,
-        };
-        let mut limits = limits.clone();
-        // The client's stanza has one more element around it.
-        limits.depth_max += usize::from(limits.depth_max != 0);
+        behind.voice.register(hooks);
+        if let Some(database) = settings.database.clone() {
+            let behind = Arc::clone(&behind);
+            spawn("database", move || ask_database(&database, &behind))?;
+        }
         let mut desk = Self {
-            voice,
+            behind,
             guests: settings.guests,
             accounts: settings.file.clone().map(Followed::new),
             root: settings.root.clone(),
-            hashing,
-            database,
-            limits,
             parsers: (Parser::new(), Parser::new()),
         };
         desk.look_at_accounts();
         Ok(desk)
     }
 
+    fn complain(&self, topic: Topic, text: &str) {
+        self.behind.voice.complain(topic, text);
+    }
+
     /// Reads one stanza of the server.
     fn handle(&mut self, frame: &[u8]) {
         let (mut outer, mut inner) = core::mem::take(&mut self.parsers);
-        match outer.parse(frame, &self.limits) {
+        match outer.parse(frame, &OF_THE_SERVER) {
             Ok(stanza) if stanza.name() == "ask" => self.answer(&stanza, &mut inner),
             Ok(stanza) if stanza.name() == "error" => {
                 let text = format!("the server refused what the worker sent: {}", stanza.inner());
-                self.voice.complain(Topic::Server, &text);
+                self.complain(Topic::Server, &text);
             }
             // Of all else there is nothing to be done about.
             Ok(_) => {}
-            Err(_) => self.voice.complain(Topic::Server, "the server sent what is no stanza"),
+            Err(_) => self.complain(Topic::Server, "the server sent what is no stanza"),
         }
         self.parsers = (outer, inner);
     }
@@ -214,22 +271,24 @@ impl Desk {
         let value = |name| stanza.value(name).unwrap_or_default().into_owned();
         let hook = value("hook");
         let password_name = if hook == "isRoot" { "rootpass" } else { "password" };
-        let password = parser
-            .parse(stanza.inner().as_bytes(), &self.limits)
-            .ok()
-            .and_then(|connect| connect.value(password_name).map(|value| value.into_owned()));
+        let connect = parser.parse(stanza.inner().as_bytes(), &OF_THE_SERVER).ok();
+        let given = connect.and_then(|connect| connect.value(password_name));
         let question = Question {
             ask: value("ask"),
             nick: value("nick"),
-            password: password.unwrap_or_default(),
+            password: Zeroizing::new(given.unwrap_or_default().into_owned()),
+            // Whoever has none is asked about with all others that have none.
+            address: value("address").parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             came: Instant::now(),
+            denied: false,
+            unknown: None,
         };
         match hook.as_str() {
             "isAuthorized" => self.is_authorized(question),
             "isRoot" => self.is_root(question),
             _ => {
-                self.voice.verdict(&question.ask, false);
-                self.voice.complain(Topic::Server, "the server asked for an unknown hook");
+                self.behind.give_up(&question, "an unknown hook");
+                self.complain(Topic::Server, "the server asked for an unknown hook");
             }
         }
     }
@@ -237,60 +296,77 @@ impl Desk {
     fn is_root(&self, question: Question) {
         match &self.root {
             Some(hash) if hash::is_usable(&question.password) => {
-                self.hash(Hashing { question, hash: Some(hash.clone()), then: None });
+                let hash = Some(hash.clone());
+                self.behind.hash(Hashing { question, hash, goes_on: false });
             }
-            Some(_) | None => self.voice.verdict(&question.ask, false),
+            Some(_) => self.behind.answer(&question, false),
+            None => self.behind.give_up(&question, "root's password is not known to be a hash"),
         }
     }
 
-    fn is_authorized(&mut self, question: Question) {
+    fn is_authorized(&mut self, mut question: Question) {
         if question.password.len() > PASSWORD_BYTES_MAX {
-            return self.voice.verdict(&question.ask, false);
+            return self.behind.answer(&question, false);
         }
         self.look_at_accounts();
-        let accounts = self.accounts.as_ref().and_then(Followed::accounts);
-        let hash = accounts.map(|accounts| accounts.hash_of(&question.nick));
-        match hash {
-            Some(None) if self.guests => self.voice.verdict(&question.ask, true),
-            Some(hash) if hash::is_usable(&question.password) => {
-                self.hash(Hashing { question, hash, then: self.database.clone() });
+        let standing = self.accounts.as_ref().map(|accounts| accounts.standing(&question.nick));
+        let (hash, goes_on) = match standing {
+            None => return self.behind.hand_on(question),
+            Some(None) => {
+                let why = "the accounts file can't be read";
+                question.unknown = Some(why);
+                self.complain(Topic::Accounts, &format!("logins are put off: {why}"));
+                return self.behind.hand_on(question);
             }
-            Some(_) | None => hand_on(question, self.database.as_ref(), &self.voice),
+            Some(Some(Standing::Free)) if self.guests => {
+                return self.behind.answer(&question, true);
+            }
+            // The time it takes is not to tell who has an account.
+            Some(Some(Standing::Free)) => (None, true),
+            Some(Some(Standing::Nobodys)) => (None, false),
+            Some(Some(Standing::Account(hash))) => (Some(hash), true),
+        };
+        if hash::is_usable(&question.password) {
+            self.behind.hash(Hashing { question, hash, goes_on });
+        } else if goes_on {
+            self.behind.hand_on(question);
+        } else {
+            self.behind.answer(&question, false);
         }
     }
 
     /// Whatever has changed in the accounts file counts for the next question.
     fn look_at_accounts(&mut self) {
         let Some(accounts) = &mut self.accounts else { return };
+        let voice = &self.behind.voice;
         match accounts.look() {
-            Ok(false) => {}
-            Ok(true) => {
+            Ok(Look::Same) => {}
+            Ok(Look::Read) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());
-                self.voice.log(Level::Info, &format!("accounts read: {count}"));
+                voice.log(Level::Info, &format!("accounts read: {count}"));
+            }
+            Ok(Look::Lost(lost)) => {
+                let count = accounts.accounts().map_or(0, |accounts| accounts.len());
+                voice.log(
+                    Level::Warning,
+                    &format!(
+                        "accounts read: {count}; the file was written in place and lacks {lost} \
+                         nicks that it had {ACCOUNTS_SETTLE_TIME_S} s ago: they are nobody's until \
+                         palabre passwd, or whoever else, puts a whole file in its place"
+                    ),
+                );
             }
             Err(error) => {
-                for line in error.to_string().lines() {
-                    self.voice.log(Level::Error, line);
-                }
-                let in_force = accounts.accounts().is_some();
-                self.voice.log(
+                voice.log(Level::Error, &error.to_string());
+                voice.log(
                     Level::Error,
-                    if in_force {
-                        "the accounts were not read again, the old ones stay in force"
+                    if accounts.accounts().is_some() {
+                        "the accounts that were read before stay in force"
                     } else {
                         "no account is known, and no guest is let in, until the file can be read"
                     },
                 );
             }
-        }
-    }
-
-    fn hash(&self, hashing: Hashing) {
-        if let Err(TrySendError::Full(hashing) | TrySendError::Disconnected(hashing)) =
-            self.hashing.try_send(hashing)
-        {
-            self.voice.verdict(&hashing.question.ask, false);
-            self.voice.complain(Topic::Hashing, "logins are refused: too many at once to hash");
         }
     }
 }
@@ -299,50 +375,39 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
-/// Asks the database, where there is one.
-fn hand_on(question: Question, database: Option<&SyncSender<Question>>, voice: &Voice) {
-    let Some(database) = database else {
-        return voice.verdict(&question.ask, false);
-    };
-    if let Err(TrySendError::Full(question) | TrySendError::Disconnected(question)) =
-        database.try_send(question)
-    {
-        voice.verdict(&question.ask, false);
-        voice.complain(Topic::Queue, "logins are refused: too many at once for the database");
-    }
-}
-
 /// Hashes passwords, one after the other, until the desk is closed.
-fn hash_passwords(passwords: &Mutex<Receiver<Hashing>>, voice: &Voice) {
-    loop {
-        let next = passwords.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Hashing { question, hash, then }) = next else { return };
-        if question.is_late() {
-            refuse_late(&question, voice);
-            continue;
-        }
-        let right = match hash {
-            Some(hash) => hash.is_of(&question.password),
-            None => {
-                hash::pretend(&question.password);
-                false
-            }
+fn hash_passwords(behind: &Behind) {
+    while let Some(Hashing { mut question, hash, goes_on }) = behind.hashing.pop() {
+        let has_account = hash.is_some();
+        let checked = match hash {
+            Some(hash) => hash.check(&question.password),
+            None => hash::pretend(&question.password),
         };
-        if right {
-            voice.verdict(&question.ask, true);
+        match checked {
+            Checked::Right => {
+                behind.answer(&question, true);
+                continue;
+            }
+            Checked::Wrong => question.denied |= has_account,
+            Checked::NoMemory => {
+                let why = "there is no memory to hash a password";
+                behind.voice.complain(Topic::Memory, &format!("logins are put off: {why}"));
+                question.unknown = Some(why);
+            }
+        }
+        if goes_on {
+            behind.hand_on(question);
         } else {
-            hand_on(question, then.as_ref(), voice);
+            behind.answer(&question, false);
         }
     }
 }
 
-fn refuse_late(question: &Question, voice: &Voice) {
-    voice.verdict(&question.ask, false);
-    voice.complain(Topic::Late, "logins are refused: they have waited too long for their turn");
-}
-
-/// Asks the database, one question after the other, until the desk is closed.
-fn ask_database(database: &Database, questions: &Receiver<Question>, voice: &Voice) {
+/// Asks the database, one question after the other, until the desk is closed. A question waits for
+/// a database that is locked or gone, and no longer than for one that answers slowly.
+fn ask_database(database: &Database, behind: &Behind) {
+    let Some(questions) = &behind.database else { return };
+    let voice = &behind.voice;
     let mut keeper = Keeper::new(|| database::connect(database));
     let mut works = true;
     match keeper.ready(Instant::now()) {
@@ -352,12 +417,13 @@ fn ask_database(database: &Database, questions: &Receiver<Question>, voice: &Voi
             voice.complain(Topic::Database, &failure.to_string());
         }
     }
-    for question in questions {
-        if question.is_late() {
-            refuse_late(&question, voice);
-            continue;
+    while let Some(question) = questions.pop() {
+        let until = question.came + Duration::from_secs(DATABASE_REQUEST_TIME_S);
+        if let Some(wait) = keeper.wait(Instant::now(), until) {
+            thread::sleep(wait);
         }
-        let allowed = match keeper.allows(&question.nick, &question.password, Instant::now()) {
+        let now = Instant::now();
+        match keeper.allows(&question.nick, &question.password, now, until) {
             Ok(allowed) => {
                 if !works {
                     voice.settled(
@@ -366,51 +432,15 @@ fn ask_database(database: &Database, questions: &Receiver<Question>, voice: &Voi
                     );
                 }
                 works = true;
-                allowed
+                behind.answer(&question, allowed);
             }
             Err(failure) => {
                 works = false;
                 if failure != Failure::Pause {
                     voice.complain(Topic::Database, &failure.to_string());
                 }
-                false
+                behind.give_up(&question, failure.why());
             }
-        };
-        voice.verdict(&question.ask, allowed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use voice::tests::heard;
-
-    fn question(ask: &str, age: Duration) -> Question {
-        Question {
-            ask: ask.to_owned(),
-            nick: "Ann".to_owned(),
-            password: "hunter2".to_owned(),
-            came: Instant::now().checked_sub(age).expect("the clock has run that long"),
         }
-    }
-
-    #[test]
-    fn nothing_is_hashed_that_nobody_waits_for_any_more() {
-        let said = heard(|voice| {
-            let (sender, passwords) = sync_channel(2);
-            let hash = PasswordHash::of("hunter2").ok();
-            for (ask, age) in [("1", ASK_TIME_S), ("2", 0)] {
-                let question = question(ask, Duration::from_secs(age));
-                assert!(sender.send(Hashing { question, hash: hash.clone(), then: None }).is_ok());
-            }
-            drop(sender);
-            hash_passwords(&Mutex::new(passwords), voice);
-        });
-        let expected = [
-            "<verdict ask='1' allowed='0' />",
-            "<log level='warning'>logins are refused: they have waited too long for their turn</log>",
-            "<verdict ask='2' allowed='1' />",
-        ];
-        assert_eq!(said, expected);
     }
 }

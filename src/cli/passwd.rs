@@ -3,14 +3,17 @@
 //! A password is typed unseen, twice where it is a new one; where the standard input is no
 //! terminal, its first line is the password.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use argh::FromArgs;
+use zeroize::Zeroizing;
 
-use super::{Exit, Failure, say, with_directory};
+use super::{Exit, Failure, complain, say, with_directory};
 use crate::accounts::file::{self, Draft, NickError};
-use crate::accounts::hash::PasswordHash;
+use crate::accounts::hash::{Checked, PasswordHash};
 use crate::config::{self, Arguments};
 use crate::limits::{Limits, PASSWORD_BYTES_MAX};
 
@@ -169,9 +172,17 @@ fn add(nick: &str, place: &Place) -> Result<Exit, Failure> {
     file::check_nick(nick).map_err(refused)?;
     let hash = new_hash()?;
     let mut draft = Draft::open(&place.file, true)?;
-    let before = draft.accounts.nick_of(nick).map(str::to_owned);
+    let (before, is_new) = (draft.accounts.nick_of(nick).map(str::to_owned), draft.is_new);
     draft.accounts.set(nick, &hash).map_err(refused)?;
     draft.save()?;
+    if is_new && file::is_for_root_alone(&place.file) {
+        let shown = place.file.display().to_string();
+        let quoted = shlex::try_quote(&shown).unwrap_or_default();
+        complain(format_args!(
+            "{shown} can be read by root alone; where another user runs the server: \
+             chgrp GROUP {quoted} && chmod 640 {quoted}, with a group of that user"
+        ));
+    }
     match before {
         None => say(format_args!("{nick} has an account")),
         Some(before) if before == nick => say(format_args!("{nick} has a new password")),
@@ -200,11 +211,16 @@ fn list(place: &Place) -> Result<Exit, Failure> {
 fn check(nick: &str, place: &Place) -> Result<Exit, Failure> {
     let accounts = file::read(&place.file)?;
     let Some(hash) = accounts.hash_of(nick) else { return Err(no_account(nick)) };
-    if !hash.is_of(&password("Password: ")?) {
-        return Err(Failure::new(Exit::Failed, "the password is wrong"));
+    match hash.check(&password("Password: ")?) {
+        Checked::Right => {
+            say("the password is right");
+            Ok(Exit::Success)
+        }
+        Checked::Wrong => Err(Failure::new(Exit::Failed, "the password is wrong")),
+        Checked::NoMemory => {
+            Err(Failure::new(Exit::Failed, "there is no memory to find out whether it is right"))
+        }
     }
-    say("the password is right");
-    Ok(Exit::Success)
 }
 
 fn hash() -> Result<Exit, Failure> {
@@ -228,19 +244,39 @@ fn new_hash() -> Result<PasswordHash, Failure> {
 ///
 /// # Errors
 /// When there is nothing to read, or no UTF-8.
-pub(super) fn password(prompt: &str) -> Result<String, Failure> {
+pub(super) fn password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let unread = |error: io::Error| {
         Failure::system(&error, format_args!("can't read the password: {error}"))
     };
     if io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt).map_err(unread);
+        return rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(unread);
     }
-    let mut line = Vec::new();
     // One byte more than the longest, and the end of the line.
-    let max = PASSWORD_BYTES_MAX as u64 + 3;
-    io::stdin().lock().take(max).read_until(b'\n', &mut line).map_err(unread)?;
+    let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX + 3));
+    read_line(&mut line).map_err(unread)?;
     line.pop_if(|last| *last == b'\n');
     line.pop_if(|last| *last == b'\r');
-    String::from_utf8(line)
-        .map_err(|_| Failure::new(Exit::Failed, "can't read the password: it is not UTF-8"))
+    let line = std::str::from_utf8(&line)
+        .map_err(|_| Failure::new(Exit::Failed, "can't read the password: it is not UTF-8"))?;
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Reads a line of the input into what room a buffer has, byte by byte: a reader of its own would
+/// keep it, and more than the line.
+fn read_line(line: &mut Vec<u8>) -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut input = File::from(stdin.as_fd().try_clone_to_owned()?);
+    while line.len() < line.capacity() {
+        let mut byte = [0];
+        match input.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => line.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if byte == *b"\n" {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,8 @@ use std::fmt;
 
 use memchr::memchr;
 
+use crate::secret;
+
 /// The end of a frame on the wire (PROTOCOL.md section 1).
 pub const FRAME_END: u8 = 0;
 
@@ -20,6 +22,10 @@ pub struct Framer {
     head: usize,
     /// No NUL stands between `head` and here.
     searched: usize,
+    /// A password may be in it: memory that it leaves is overwritten.
+    secret: bool,
+    /// Those before are consumed and overwritten.
+    wiped: usize,
 }
 
 /// A frame is longer than the limit; the stream can't be cut any further.
@@ -38,7 +44,18 @@ impl Framer {
     /// A framer at the beginning of a stream.
     #[must_use]
     pub const fn new() -> Self {
-        Self { held: Vec::new(), head: 0, searched: 0 }
+        Self { held: Vec::new(), head: 0, searched: 0, secret: false, wiped: 0 }
+    }
+
+    /// The same for a stream with passwords in it: what was kept of it is overwritten in memory.
+    #[must_use]
+    pub const fn for_secrets() -> Self {
+        Self { held: Vec::new(), head: 0, searched: 0, secret: true, wiped: 0 }
+    }
+
+    /// There are no passwords in what follows.
+    pub const fn forget_secrecy(&mut self) {
+        self.secret = false;
     }
 
     /// Goes on with the stream's next bytes, which may be none. What is not taken from the
@@ -62,7 +79,19 @@ impl Framer {
 
     /// Forgets everything that is kept.
     pub fn clear(&mut self) {
-        *self = Self::new();
+        if self.secret {
+            secret::clear(&mut self.held);
+        }
+        self.held = Vec::new();
+        (self.head, self.searched, self.wiped) = (0, 0, 0);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.secret {
+            secret::append(&mut self.held, bytes);
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
     }
 
     /// Gives the memory of consumed bytes back. What is left is moved only when it is the smaller
@@ -71,9 +100,17 @@ impl Framer {
         if self.head == self.held.len() {
             self.clear();
         } else if self.head > self.held.len() / 2 {
-            self.held.drain(..self.head);
+            if self.secret {
+                secret::remove_front(&mut self.held, self.head);
+            } else {
+                self.held.drain(..self.head);
+            }
+            self.wiped = 0;
             self.searched -= self.head;
             self.head = 0;
+        } else if self.secret {
+            secret::wipe(&mut self.held[self.wiped..self.head]);
+            self.wiped = self.head;
         }
     }
 }
@@ -155,7 +192,7 @@ impl Cut<'_> {
                     return Ok(None);
                 };
                 framer.compact();
-                framer.held.extend_from_slice(&self.chunk[..=offset]);
+                framer.append(&self.chunk[..=offset]);
                 self.chunk = &self.chunk[offset + 1..];
                 framer.held.len() - 1
             }
@@ -174,7 +211,15 @@ impl Cut<'_> {
 impl Drop for Cut<'_> {
     fn drop(&mut self) {
         self.framer.compact();
-        self.framer.held.extend_from_slice(self.chunk);
+        self.framer.append(self.chunk);
+    }
+}
+
+impl Drop for Framer {
+    fn drop(&mut self) {
+        if self.secret {
+            secret::clear(&mut self.held);
+        }
     }
 }
 

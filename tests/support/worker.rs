@@ -69,6 +69,9 @@ pub(crate) struct Worker {
     stanzas: Receiver<String>,
     /// The texts of its `<log>`s.
     pub(crate) log: Vec<String>,
+    /// Why the last question could not be answered, and whether something said no all the same.
+    pub(crate) why: String,
+    pub(crate) denied: bool,
     asks: u32,
 }
 
@@ -86,7 +89,7 @@ impl Worker {
                 }
             }
         });
-        Self { child, input, stanzas, log: Vec::new(), asks: 0 }
+        Self { child, input, stanzas, log: Vec::new(), why: String::new(), denied: false, asks: 0 }
     }
 
     pub(crate) fn send(&mut self, stanza: &str) {
@@ -102,8 +105,9 @@ impl Worker {
         }
     }
 
-    /// The next verdict, with its number; what is logged before it is kept.
-    pub(crate) fn verdict(&mut self) -> (u32, bool) {
+    /// The next verdict, with its number: yes, no, or that nobody could find out. What is logged
+    /// before it is kept, and why it could not be found out.
+    pub(crate) fn verdict(&mut self) -> (u32, Option<bool>) {
         loop {
             let stanza = self.next();
             if let Some(log) = stanza.strip_prefix("<log level='") {
@@ -111,18 +115,34 @@ impl Worker {
                 continue;
             }
             let verdict = stanza.strip_prefix("<verdict ask='").expect("a verdict");
-            let (ask, allowed) = verdict.split_once("' allowed='").unwrap();
-            let allowed = match allowed {
-                "1' />" => true,
-                "0' />" => false,
+            let (ask, rest) = verdict.split_once('\'').unwrap();
+            let ask = ask.parse().unwrap();
+            let rest = rest.strip_suffix(" />").expect("no more in it");
+            self.denied = rest.starts_with(" allowed='0'");
+            if let Some((_, why)) = rest.split_once(" error='") {
+                self.why = why.strip_suffix('\'').unwrap().to_owned();
+                return (ask, None);
+            }
+            return match rest {
+                " allowed='1'" => (ask, Some(true)),
+                " allowed='0'" => (ask, Some(false)),
                 other => panic!("{other}"),
             };
-            return (ask.parse().unwrap(), allowed);
         }
     }
 
-    /// Asks about a `connect` with these attributes; gives the answer to it.
+    /// Whether a `connect` with these attributes is allowed.
     pub(crate) fn ask(&mut self, hook: &str, nick: &str, attributes: &[(&str, &str)]) -> bool {
+        self.answer(hook, nick, attributes) == Some(true)
+    }
+
+    /// Asks about a `connect` with these attributes; gives the answer to it.
+    pub(crate) fn answer(
+        &mut self,
+        hook: &str,
+        nick: &str,
+        attributes: &[(&str, &str)],
+    ) -> Option<bool> {
         self.asks += 1;
         let ask = self.asks;
         self.send(&question(ask, hook, nick, attributes));
@@ -133,6 +153,16 @@ impl Worker {
 
     pub(crate) fn may(&mut self, nick: &str, password: &str) -> bool {
         self.ask("isAuthorized", nick, &[("password", password)])
+    }
+
+    /// Whether the answer is a no.
+    pub(crate) fn refuses(&mut self, nick: &str, password: &str) -> bool {
+        self.answer("isAuthorized", nick, &[("password", password)]) == Some(false)
+    }
+
+    /// Whether it could not find out.
+    pub(crate) fn is_unsure(&mut self, nick: &str, password: &str) -> bool {
+        self.answer("isAuthorized", nick, &[("password", password)]).is_none()
     }
 
     /// Closes its input and waits for its end: its exit code and what it said on the console.

@@ -3,7 +3,7 @@
 
 use std::error::Error as _;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, Error, OptsBuilder, Params, Statement, Value};
@@ -45,7 +45,7 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String
 }
 
 impl Connection for Open {
-    fn has_row(&mut self, login: &str, password: &str) -> Result<bool, Trouble> {
+    fn has_row(&mut self, login: &str, password: &str, _: Instant) -> Result<bool, Trouble> {
         let value = |place: &Place| {
             Value::from(match place {
                 Place::Login => login,

@@ -1,7 +1,7 @@
 //! PostgreSQL, without TLS: beside the server, over a Unix socket or in a network of its own.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator as _;
@@ -42,7 +42,7 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String
 }
 
 impl Connection for Open {
-    fn has_row(&mut self, login: &str, password: &str) -> Result<bool, Trouble> {
+    fn has_row(&mut self, login: &str, password: &str, _: Instant) -> Result<bool, Trouble> {
         // `$1` and `$2`; the request may be one that the server sees no use for the second in.
         let params: [&(dyn ToSql + Sync); 2] = [&login, &password];
         let rows = self.client.query_raw(&self.statement, params);

@@ -33,8 +33,8 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let file = file_at(&path);
     let mut sqlite = Sqlite::open_with_flags(&path, flags).map_err(told)?;
-    // Whoever writes to it is soon done.
-    sqlite.busy_timeout(Duration::from_secs(1)).map_err(told)?;
+    // A login that wants to know whether a file can be asked waits as long as one that asks it.
+    sqlite.busy_timeout(Duration::from_secs(DATABASE_REQUEST_TIME_S)).map_err(told)?;
     let deadline = Arc::new(Mutex::new(None::<Instant>));
     let own = Arc::clone(&deadline);
     let is_late = move || {
@@ -58,7 +58,7 @@ impl Open {
 }
 
 impl Connection for Open {
-    fn has_row(&mut self, login: &str, password: &str) -> Result<bool, Trouble> {
+    fn has_row(&mut self, login: &str, password: &str, until: Instant) -> Result<bool, Trouble> {
         if file_at(&self.path) != self.file {
             let text = format!("{}: it is another file now", self.path.display());
             return Err(Trouble { text, fate: Fate::Lost });
@@ -66,8 +66,13 @@ impl Connection for Open {
         let set = |deadline| {
             *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
         };
-        set(Some(Instant::now() + Duration::from_secs(DATABASE_REQUEST_TIME_S)));
-        let answer = self.ask(login, password);
+        let now = Instant::now();
+        set(Some(now + Duration::from_secs(DATABASE_REQUEST_TIME_S)));
+        // Whoever writes to it is soon done, as a rule.
+        let answer = self
+            .sqlite
+            .busy_timeout(until.saturating_duration_since(now))
+            .and_then(|()| self.ask(login, password));
         set(None);
         answer.map_err(|error| Trouble {
             text: format!("{}: {}", self.path.display(), code(&error)),
@@ -81,6 +86,9 @@ fn code(error: &Error) -> String {
     match error.sqlite_error() {
         Some(error) if error.code == ErrorCode::OperationInterrupted => {
             format!("it took too long (limit {DATABASE_REQUEST_TIME_S} s)")
+        }
+        Some(error) if error.code == ErrorCode::DatabaseBusy => {
+            format!("it was locked all the time (limit {DATABASE_REQUEST_TIME_S} s)")
         }
         Some(error) => format!("{error}"),
         None => "it gave something unexpected".to_owned(),

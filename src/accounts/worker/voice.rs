@@ -33,12 +33,28 @@ pub(super) enum Topic {
     Server,
     /// Too many passwords at once.
     Hashing,
+    /// There is no memory to hash one.
+    Memory,
     /// Too many questions for the database at once.
     Queue,
-    /// Questions come to their turn too late.
-    Late,
+    /// The accounts file.
+    Accounts,
     /// The database.
     Database,
+}
+
+/// What is said to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+    /// It could not be found out.
+    Unknown {
+        /// For what reason.
+        why: &'static str,
+        /// Something that could be found out says no.
+        denied: bool,
+    },
 }
 
 /// The number of topics.
@@ -75,10 +91,22 @@ impl Voice {
     }
 
     /// The answer to a question.
-    pub(super) fn verdict(&self, ask: &str, allowed: bool) {
+    pub(super) fn verdict(&self, ask: &str, answer: Answer) {
         let mut stanza = b"<verdict ask='".to_vec();
         write::attribute_value(&mut stanza, ask);
-        stanza.extend_from_slice(if allowed { b"' allowed='1' />" } else { b"' allowed='0' />" });
+        let (allowed, error) = match answer {
+            Answer::Yes => ("' allowed='1", None),
+            Answer::No => ("' allowed='0", None),
+            Answer::Unknown { why, denied } => {
+                (if denied { "' allowed='0" } else { "" }, Some(why))
+            }
+        };
+        stanza.extend_from_slice(allowed.as_bytes());
+        if let Some(why) = error {
+            stanza.extend_from_slice(b"' error='");
+            write::attribute_value(&mut stanza, why);
+        }
+        stanza.extend_from_slice(b"' />");
         self.inner().say(stanza);
     }
 
@@ -174,14 +202,18 @@ pub(super) mod tests {
     fn what_it_says_is_escaped() {
         let said = heard(|voice| {
             voice.register("isAuthorized isRoot");
-            voice.verdict("1'7", true);
-            voice.verdict("18", false);
+            voice.verdict("1'7", Answer::Yes);
+            voice.verdict("18", Answer::No);
+            voice.verdict("19", Answer::Unknown { why: "a<b", denied: false });
+            voice.verdict("20", Answer::Unknown { why: "it's gone", denied: true });
             voice.log(Level::Error, "a<b\0\n");
         });
         let expected = [
             "<register hooks='isAuthorized isRoot' />",
             "<verdict ask='1&apos;7' allowed='1' />",
             "<verdict ask='18' allowed='0' />",
+            "<verdict ask='19' error='a&lt;b' />",
+            "<verdict ask='20' allowed='0' error='it&apos;s gone' />",
             "<log level='error'>a&lt;b\u{fffd}\u{fffd}</log>",
         ];
         assert_eq!(said, expected);
@@ -195,13 +227,13 @@ pub(super) mod tests {
                 voice.complain_at(topic, "oh", start + Duration::from_secs(seconds));
             };
             for seconds in [0, 0, COMPLAINT_TIME_S - 1] {
-                complain(Topic::Late, seconds);
+                complain(Topic::Queue, seconds);
             }
             complain(Topic::Database, 1);
-            complain(Topic::Late, COMPLAINT_TIME_S);
-            complain(Topic::Late, 2 * COMPLAINT_TIME_S);
-            voice.settled(Topic::Late, "well");
-            complain(Topic::Late, 2 * COMPLAINT_TIME_S);
+            complain(Topic::Queue, COMPLAINT_TIME_S);
+            complain(Topic::Queue, 2 * COMPLAINT_TIME_S);
+            voice.settled(Topic::Queue, "well");
+            complain(Topic::Queue, 2 * COMPLAINT_TIME_S);
         });
         let expected = [
             "<log level='warning'>oh</log>",
