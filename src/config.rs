@@ -131,9 +131,6 @@ impl Config {
         if self.modules != running.modules {
             names.push("[modules] and [module …]");
         }
-        if self.accounts.needs_worker() != running.accounts.needs_worker() {
-            names.push("[accounts] and [database], the first of them or the last");
-        }
         if self.policy_port != running.policy_port {
             names.push("[crossdomain] policyport");
         }
@@ -155,7 +152,7 @@ impl Config {
             limits: values.limits.clone(),
             root_password: Some(password.clone()).filter(|password| !password.is_empty()),
             root_password_hashed: password.starts_with(hash::PREFIX),
-            logins_checked: accounts.asks_logins(),
+            logins_checked: accounts.asks_logins() || wants_logins_checked(&values, &origins),
             trusted_proxies: values.trusted_proxies.clone(),
             domains: values.domains.clone(),
             policy_ports: policy_ports(&ports),
@@ -186,6 +183,13 @@ impl Default for Web {
     fn default() -> Self {
         web(&Values::default())
     }
+}
+
+/// Whether the file says, by a key that it has, that not everybody may log in.
+fn wants_logins_checked(values: &Values, origins: &[Origin]) -> bool {
+    let writes = |section, key| matches!(origins[keys::index(section, key)], Origin::Line(_));
+    values.check_password && writes("database", "checkpassword")
+        || !values.guests && writes("accounts", "guests")
 }
 
 /// What the cross-checks have found to be in order.
@@ -703,6 +707,34 @@ impl Draft {
                     self.wrong("database", fault.key, fault.found, fault.needs);
                 }
             }
+        }
+        self.cross_check_who_checks();
+    }
+
+    /// A file that says that logins are checked needs somebody to check them: the old server let
+    /// nobody in then. Whether a plugin does it is seen when it has registered.
+    fn cross_check_who_checks(&mut self) {
+        let values = &self.values;
+        let checked = values.accounts_file.is_some()
+            || values.use_database && values.check_password
+            || !values.modules.is_empty();
+        let is_right =
+            |key: &str| self.problems.iter().all(|problem| !problem.key.eq_ignore_ascii_case(key));
+        let says_so = values.check_password
+            && self.line_of("database", "checkpassword") != 0
+            && is_right("checkpassword");
+        let no_guests =
+            !values.guests && self.line_of("accounts", "guests") != 0 && is_right("guests");
+        if says_so && !checked {
+            let needs = "false, which lets everybody in, or what checks logins: [accounts] file, \
+                         usedatabase = true, or a plugin in [modules] list that does";
+            let found = "true, and nothing that checks a login";
+            self.wrong("database", "checkpassword", found, needs.to_owned());
+        }
+        if no_guests && !checked {
+            let needs = "yes, which lets everybody in, or [accounts] file as well: palabre passwd \
+                         add NICK makes it";
+            self.wrong("accounts", "guests", "no, without accounts", needs.to_owned());
         }
     }
 

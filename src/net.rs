@@ -20,7 +20,10 @@ mod plugins;
 mod process;
 mod proxy;
 mod ready;
-pub(crate) use os::{listen, raise_descriptor_limit};
+pub(crate) use os::listen;
+#[cfg(feature = "bench")]
+pub(crate) use os::raise_descriptor_limit;
+pub(crate) use process::DescriptorLimit;
 pub mod server;
 mod timers;
 #[cfg(feature = "tls")]
@@ -89,6 +92,7 @@ pub struct Listening {
     addresses: Vec<SocketAddr>,
     policy_addresses: Vec<SocketAddr>,
     descriptors: usize,
+    descriptor_limit: DescriptorLimit,
     settings: Settings,
     modules: Vec<Module>,
     worker: Option<Module>,
@@ -121,13 +125,14 @@ impl fmt::Debug for Listening {
 /// [`Error::Bind`] for the first address that can't be bound, unless it is an optional one and
 /// another could be. [`Error::System`] when the signals can't be taken.
 pub fn bind(config: &Config) -> Result<Listening, Error> {
-    let descriptors = raise_descriptor_limit();
+    let (descriptors, descriptor_limit) = os::raise_own_descriptor_limit();
     let mut listening = Listening {
         listeners: Vec::new(),
         doors: Vec::new(),
         addresses: Vec::new(),
         policy_addresses: Vec::new(),
         descriptors,
+        descriptor_limit,
         settings: config.settings.clone(),
         modules: config.modules.clone(),
         worker: worker(config)?,
@@ -197,7 +202,8 @@ impl Listening {
         let Self { listeners, doors, addresses, descriptors, settings, modules, .. } = self;
         let (sockets, mut judged_before) = (listeners.len(), self.judged_by);
         // The worker may be wanted later.
-        let world = os::Os::new(listeners, self.signals, modules.len() + 1)
+        let processes = modules.len() + 1;
+        let world = os::Os::new(listeners, self.signals, processes, self.descriptor_limit)
             .map_err(|source| Error::System { what: "set up the poll", source })?;
         let complete =
             |settings| completed(settings, &addresses, descriptors.saturating_sub(sockets));

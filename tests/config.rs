@@ -224,7 +224,7 @@ const GOOD: [(&str, &str, &[&str]); 58] = [
     ("logging", "logfile", &["", "./palabre.log"]),
     ("admin", "password", &["", "secret", "a b = c", "50%%", "$1$", HASH]),
     ("accounts", "file", &["", "accounts", "/etc/palabre/accounts"]),
-    ("accounts", "guests", &["true", "no"]),
+    ("accounts", "guests", &["true"]),
     (
         "crossdomain",
         "alloweddomains",
@@ -232,7 +232,7 @@ const GOOD: [(&str, &str, &[&str]); 58] = [
     ),
     ("crossdomain", "policyport", &["", "0", "843"]),
     ("database", "usedatabase", &["false"]),
-    ("database", "checkpassword", &["true", "false"]),
+    ("database", "checkpassword", &["false"]),
     ("database", "dbtype", &["", "mysql"]),
     ("database", "dbhost", &["", "192.0.2.4"]),
     ("database", "dbuser", &["", "root"]),
@@ -358,7 +358,9 @@ fn every_key_takes_its_good_values() {
     // The list above is all there is.
     let ini = Config::default().to_ini();
     let known = ini.lines().filter(|line| line.contains(" =") && !line.starts_with('#')).count();
-    assert_eq!(known, GOOD.len());
+    // These two would mean more, were they written.
+    let silent = ["\n# guests = false\n", "\n# checkpassword = true\n"];
+    assert_eq!(known + silent.iter().filter(|key| ini.contains(**key)).count(), GOOD.len());
 }
 
 #[test]
@@ -541,6 +543,49 @@ fn the_database_has_the_old_servers_keys() {
     assert!(config.accounts.asks_logins());
     assert_eq!(config.warnings, [""; 0]);
     assert_eq!(good(&config.to_ini()).accounts, config.accounts);
+}
+
+/// Where a file says that logins are checked, something has to check them; where it says nothing,
+/// everybody may log in, as with the old server.
+#[test]
+fn what_looks_closed_is_closed() {
+    let nobody = "found true, and nothing that checks a login, needs false, which lets";
+    let without =
+        "found no, without accounts, needs yes, which lets everybody in, or [accounts] file";
+    for (text, line, expected) in [
+        ("[database]\ncheckpassword = true\n", 2, format!("[database] checkpassword: {nobody}")),
+        (
+            "[database]\nusedatabase = false\ncheckpassword = yes\ndbRequest = SELECT 1\n",
+            3,
+            format!("[database] checkpassword: {nobody}"),
+        ),
+        ("[accounts]\nguests = no\n", 2, format!("[accounts] guests: {without}")),
+        ("[accounts]\nfile =\nguests = off\n", 3, format!("[accounts] guests: {without}")),
+        (
+            "[accounts]\nguests = no\n[database]\nusedatabase = true\ncheckpassword = false\n",
+            2,
+            format!("[accounts] guests: {without}"),
+        ),
+    ] {
+        let told = errors(text);
+        assert_eq!(told.len(), 1, "{text}: {told:?}");
+        let start = format!("palabre.conf:{line}: {expected}");
+        assert!(told[0].starts_with(&start), "{text}: {told:?}");
+    }
+    for text in ["", "[accounts]\nguests = yes\n", "[database]\ncheckpassword = no\n"] {
+        assert!(!good(text).settings.logins_checked, "{text}");
+    }
+    // A plugin may check them: whether it does is seen when it runs.
+    let plugin = "[modules]\nlist = one\n[module one]\ncommand = true\n";
+    for text in [
+        "[accounts]\nguests = no\n",
+        "[database]\ncheckpassword = true\n",
+        "[accounts]\nfile = people\n",
+        "[accounts]\nfile = people\nguests = yes\n",
+    ] {
+        assert!(good(&(text.to_owned() + plugin)).settings.logins_checked, "{text}");
+    }
+    assert!(!good(plugin).settings.logins_checked);
 }
 
 #[cfg(feature = "sqlite")]

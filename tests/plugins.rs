@@ -24,6 +24,18 @@ struct House {
 
 impl House {
     fn with(modules: &[(&str, &str)]) -> Self {
+        Self::of(modules, Command::new(env!("CARGO_BIN_EXE_palabre")))
+    }
+
+    /// The same with so many open files, softly.
+    fn with_limit(modules: &[(&str, &str)], descriptors: u64) -> Self {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -Sn {descriptors}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_palabre")]);
+        Self::of(modules, command)
+    }
+
+    fn of(modules: &[(&str, &str)], mut command: Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         fs::create_dir(path.join("modules")).unwrap();
@@ -39,7 +51,7 @@ impl House {
             names.join(",")
         );
         fs::write(path.join("palabre.conf"), configuration).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_palabre"))
+        let mut child = command
             .arg("run")
             .current_dir(path)
             .stdin(Stdio::null())
@@ -195,6 +207,42 @@ fn a_login_waits_while_the_plugin_that_decides_is_broken_and_is_decided_when_it_
     assert!(connect("first").contains("isok='1'"), "{}", house.log());
     assert!(connect("second").contains("isok='1'"), "{}", house.log());
     assert!(house.log().contains("plugin bouncer: it ended with exit code 1"), "{}", house.log());
+}
+
+/// The server raises its own limit of open files. A plugin has the one that the server was started
+/// with, also when it is started while more files than that are open.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_plugin_has_the_limit_of_open_files_that_the_server_was_started_with() {
+    use rustix::process::{Resource, getrlimit};
+    const SOFT: u64 = 64;
+    let script = format!(
+        "{REGISTER}\nprintf '<log>may open %s</log>\\000' $(ulimit -n)\ncat >/dev/null; exit 3"
+    );
+    let house = House::with_limit(&[("opens", &script)], SOFT);
+    let mut talk = Talk::log_in(&house, "one");
+    house.wait_for_log(&mut talk, &format!("plugin opens: may open {SOFT}"));
+    let own = fs::read_to_string(format!("/proc/{}/limits", house.child.id())).unwrap();
+    let own = own.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let hard =
+        getrlimit(Resource::Nofile).maximum.map_or("unlimited".to_owned(), |n| n.to_string());
+    let mut words = own.split_whitespace().skip(3);
+    assert_eq!((words.next(), words.next()), (Some(&*hard), Some(&*hard)), "{own}");
+    // More than a plugin may have are open when it is started again.
+    let others: Vec<_> =
+        (0..2 * SOFT).map(|_| TcpStream::connect(&house.address).unwrap()).collect();
+    talk.ask("<ping />");
+    let plugin =
+        fs::read_to_string(format!("/proc/{0}/task/{0}/children", house.child.id())).unwrap();
+    let plugin = rustix::process::Pid::from_raw(plugin.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(plugin, rustix::process::Signal::KILL).unwrap();
+    house.wait_for_log(&mut talk, "plugin opens is started again");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while house.log().matches(&format!("may open {SOFT}")).count() < 2 {
+        talk.ask("<ping />");
+        assert!(std::time::Instant::now() < deadline, "{}", house.log());
+    }
+    drop(others);
 }
 
 #[test]

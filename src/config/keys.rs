@@ -428,7 +428,7 @@ pub(super) static KEYS: &[Key] = keys![
     "accounts" "file" Kind::Path(|v| &mut v.accounts_file), "path",
         "the accounts that may log in, as `palabre passwd` writes them; empty: no such file";
     "accounts" "guests" Kind::Flag(|v| &mut v.guests), "true, false",
-        "whether nicks without an account in the file may log in";
+        "whether nicks without an account in the file may log in; no needs a file, or something else that checks logins";
     "crossdomain" "alloweddomains" Kind::Domains, "domains",
         "the domains whose Flash movies may connect, separated by blanks; `*` for all";
     "crossdomain" "policyport" Kind::PolicyPort, "port",
@@ -436,7 +436,7 @@ pub(super) static KEYS: &[Key] = keys![
     "database" "usedatabase" Kind::Flag(|v| &mut v.use_database), "true, false",
         "whether there is a database";
     "database" "checkpassword" Kind::Flag(|v| &mut v.check_password), "true, false",
-        "whether logins are checked in the database; false: it is not asked at all";
+        "whether logins are checked in the database; false: it is not asked at all; true, where it is written, needs something that checks logins";
     "database" "dbType" Kind::Text(|v| &mut v.db_type), "sqlite, postgres, mysql",
         "what kind of database it is; the last two have to be built in";
     "database" "dbHost" Kind::Text(|v| &mut v.db_host), "host",

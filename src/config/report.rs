@@ -5,6 +5,9 @@ use core::fmt::Write as _;
 use super::keys::{KEYS, SECTIONS, Values};
 use super::{Config, Origin, modules};
 
+/// Keys that mean more where they are written: then something has to check logins.
+const CLOSING: [(&str, &str); 2] = [("accounts", "guests"), ("database", "checkpassword")];
+
 impl Config {
     /// The effective configuration as a file that loads again, each value with its origin.
     /// Passwords are left out of it.
@@ -21,7 +24,10 @@ impl Config {
             for (key, origin) in keys {
                 let name = key.name;
                 line(&mut text, format_args!("# {} ({})", key.meaning, told(origin)));
+                // Were it written, it would say that logins are checked.
+                let silent = CLOSING.contains(&(section, name)) && *origin == Origin::Default;
                 match key.kind.show(&self.values) {
+                    Some(value) if silent => line(&mut text, format_args!("# {name} = {value}")),
                     Some(value) if value.is_empty() => line(&mut text, format_args!("{name} =")),
                     Some(value) => line(&mut text, format_args!("{name} = {value}")),
                     None => line(&mut text, format_args!("# {name} = (set, not shown)")),

@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
-use super::process::Piped;
+use super::process::{DescriptorLimit, Piped};
 use super::world::{Event, Process, Socket, World};
 use crate::config::Module;
 use crate::hub::Time;
@@ -41,16 +41,19 @@ pub(crate) struct Os {
     signal_token: usize,
     /// How many processes there may be; their tokens follow.
     processes: usize,
+    /// What they may have open.
+    descriptors: DescriptorLimit,
     start: Instant,
 }
 
 impl Os {
     /// Takes over bound listeners, and the signals that [`signals`] has taken; so many processes
-    /// may be started.
+    /// may be started, with so many open files.
     pub(crate) fn new(
         listeners: Vec<std::net::TcpListener>,
         mut signals: Signals,
         processes: usize,
+        descriptors: DescriptorLimit,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
@@ -61,7 +64,7 @@ impl Os {
         poll.registry().register(&mut signals, Token(signal_token), Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS_PER_POLL);
         let start = Instant::now();
-        Ok(Self { poll, events, listeners, signals, signal_token, processes, start })
+        Ok(Self { poll, events, listeners, signals, signal_token, processes, descriptors, start })
     }
 
     /// The token of the first connection's slot.
@@ -124,7 +127,7 @@ impl World for Os {
     fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
         debug_assert!(index < self.processes, "there is a token for each");
         let token = Token(self.signal_token + 1 + index);
-        Ok(Box::new(Piped::start(module, self.poll.registry(), token)?))
+        Ok(Box::new(Piped::start(module, &mut self.descriptors, self.poll.registry(), token)?))
     }
 
     fn stop_listening(&mut self) {
@@ -203,16 +206,22 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// Raises the limit of open files as far as the system lets us, and tells how many there may be.
+#[cfg(feature = "bench")]
 pub(crate) fn raise_descriptor_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, wanted) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
+    raise_own_descriptor_limit().0
+}
+
+/// The same for a process that starts others, and what they get.
+pub(super) fn raise_own_descriptor_limit() -> (usize, DescriptorLimit) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let mut limit = DescriptorLimit::unraised();
+    let wanted = Rlimit { current: limit.before.maximum, maximum: limit.before.maximum };
+    let raised = wanted != limit.before && setrlimit(Resource::Nofile, wanted).is_ok();
+    limit.own = raised.then_some(wanted);
+    limit.keep();
+    let current = limit.own.as_ref().unwrap_or(&limit.before).current;
     // `None` is no limit at all.
-    current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
+    (current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX), limit)
 }
 
 #[cfg(test)]
@@ -223,7 +232,8 @@ mod tests {
     fn an_accepted_connection_has_no_delay_and_is_checked_after_silence() {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut world = Os::new(vec![listener], signals().unwrap(), 0).unwrap();
+        let unraised = DescriptorLimit::unraised();
+        let mut world = Os::new(vec![listener], signals().unwrap(), 0, unraised).unwrap();
         for (seconds, timeout) in [(300, Some(Duration::from_secs(330))), (0, None)] {
             world.set_idle_time(seconds);
             let _client = std::net::TcpStream::connect(address).unwrap();

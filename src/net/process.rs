@@ -1,13 +1,16 @@
 //! A process of our own on three pipes.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setpriority_process, waitid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group,
+    setpriority_process, setrlimit, waitid,
 };
 
 use super::world::{Process, Socket};
@@ -16,6 +19,84 @@ use crate::config::Module;
 /// How far a plugin steps back behind the server (setpriority(2)): of a core that both want it gets
 /// a quarter.
 const NICENESS: i32 = 5;
+
+/// How many files a process that is started may have open, where the server has raised its own
+/// limit: as many as the server had. A program may well close them all, one by one, or give each a
+/// bit (`FD_SETSIZE`).
+#[derive(Debug)]
+pub(crate) struct DescriptorLimit {
+    /// The server's own, raised; `None` where it could not be.
+    pub(super) own: Option<Rlimit>,
+    /// What it was before.
+    pub(super) before: Rlimit,
+    /// Descriptors that are kept for the pipes of a process: under the limit that it gets it can't
+    /// be handed others.
+    kept: Vec<OwnedFd>,
+}
+
+/// Standard input, output and error.
+const PIPES: usize = 3;
+
+impl DescriptorLimit {
+    /// What it is now, and was before.
+    pub(crate) fn unraised() -> Self {
+        Self { own: None, before: getrlimit(Resource::Nofile), kept: Vec::new() }
+    }
+
+    /// Starts a process on these pipes that has the limit from its first instruction on.
+    fn spawn(&mut self, command: &mut Command, pipes: [OwnedFd; PIPES]) -> io::Result<Child> {
+        let Some(own) = self.own else {
+            let [input, output, errors] = pipes;
+            return command.stdin(input).stdout(output).stderr(errors).spawn();
+        };
+        let mut kept = std::mem::take(&mut self.kept).into_iter();
+        let [input, output, errors] = pipes.map(|pipe| moved(pipe, kept.next()));
+        command.stdin(input).stdout(output).stderr(errors);
+        let lowered = Rlimit { current: self.before.current, maximum: own.maximum };
+        setrlimit(Resource::Nofile, lowered)?;
+        let mut child = command.spawn();
+        // It is no more than it was.
+        let _ = setrlimit(Resource::Nofile, own);
+        // Starting may take descriptors where too many are open.
+        let lack = [rustix::io::Errno::MFILE, rustix::io::Errno::BADF];
+        let lack = lack.map(|error| Some(error.raw_os_error()));
+        if child.as_ref().is_err_and(|error| lack.contains(&error.raw_os_error())) {
+            child = command.spawn();
+            if let Ok(child) = &child {
+                limit(child, lowered);
+            }
+        }
+        child
+    }
+
+    /// Keeps descriptors for the next process: the lowest that are free, as those of the last one
+    /// are now.
+    pub(super) fn keep(&mut self) {
+        if self.own.is_some() {
+            let null = || File::open("/dev/null").ok().map(OwnedFd::from);
+            self.kept = (0..PIPES).filter_map(|_| null()).collect();
+        }
+    }
+}
+
+/// Moves a pipe to a descriptor that is kept, where that goes.
+fn moved(pipe: OwnedFd, kept: Option<OwnedFd>) -> OwnedFd {
+    let Some(mut low) = kept else {
+        return pipe;
+    };
+    let moved = rustix::io::dup2(&pipe, &mut low)
+        .and_then(|()| rustix::io::fcntl_setfd(&low, rustix::io::FdFlags::CLOEXEC));
+    if moved.is_ok() { low } else { pipe }
+}
+
+/// Limits the open files of a process that runs.
+#[cfg(target_os = "linux")]
+fn limit(child: &Child, limit: Rlimit) {
+    let _ = rustix::process::prlimit(Some(Pid::from_child(child)), Resource::Nofile, limit);
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn limit(_: &Child, _: Rlimit) {}
 
 /// A process and its pipes.
 #[derive(Debug)]
@@ -28,26 +109,37 @@ pub(super) struct Piped {
 }
 
 impl Piped {
-    /// Starts a process and has its pipes watched under this token.
-    pub(super) fn start(module: &Module, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut child = Command::new(&module.program)
+    /// Starts a process and has its pipes watched under this token. It may have as many open files
+    /// as `descriptors` says.
+    pub(super) fn start(
+        module: &Module,
+        descriptors: &mut DescriptorLimit,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let ((their_input, input), (output, their_output)) = (io::pipe()?, io::pipe()?);
+        let (errors, their_errors) = io::pipe()?;
+        let pipes = [their_input.into(), their_output.into(), their_errors.into()];
+        let mut command = Command::new(&module.program);
+        command
             .args(&module.arguments)
             .current_dir(&module.directory)
             .envs(module.environment.iter().map(|(name, value)| (name, value)))
             // Ctrl-C is for the server, which then says good-bye to its plugins.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(input), Some(output), Some(errors)) = pipes else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
+            .process_group(0);
+        let child = descriptors.spawn(&mut command, pipes);
+        // The process' own ends of the pipes are closed here with it.
+        drop(command);
+        descriptors.keep();
+        let child = child?;
         // The loop comes first when both want the same core.
         let _ = setpriority_process(Some(Pid::from_child(&child)), NICENESS);
-        let mut started =
-            Self { child, input: Some(input.into()), output: output.into(), errors: errors.into() };
+        let mut started = Self {
+            child,
+            input: Some(OwnedFd::from(input).into()),
+            output: OwnedFd::from(output).into(),
+            errors: OwnedFd::from(errors).into(),
+        };
         if let Err(error) = started.watch(registry, token) {
             started.kill(true);
             return Err(error);

@@ -81,6 +81,8 @@ pub struct Server<W: World> {
     /// The log is not told of the next time before this.
     starved_quiet_until: Time,
     stopping: bool,
+    /// The log has been told that logins are to be checked and nobody does it.
+    unchecked_told: bool,
     /// For the metrics.
     unix_start_us: u64,
 }
@@ -141,6 +143,7 @@ impl<W: World> Server<W> {
             starved_told: false,
             starved_quiet_until: Time::default(),
             stopping: false,
+            unchecked_told: false,
         }
     }
 

@@ -506,7 +506,15 @@ impl<W: World> Server<W> {
             messages: plugins.hears(Hook::Message),
         };
         let now = self.desk.now;
+        let unchecked = self.hub.settings().logins_checked && !registered.logins;
         self.hub.handle(Input::Registered(Box::new(registered)), now, &mut self.desk);
+        if unchecked && !std::mem::replace(&mut self.unchecked_told, unchecked) {
+            error!(
+                "nobody can log in: the configuration says that logins are checked, and no plugin \
+                 has registered isAuthorized"
+            );
+        }
+        self.unchecked_told = unchecked;
     }
 
     /// Has the log say why logins can't be decided on.
