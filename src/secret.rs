@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// Text or bytes that are overwritten when they are dropped. They are never shown.
@@ -41,6 +42,26 @@ impl Secret {
 /// Overwrites bytes.
 pub fn wipe(bytes: &mut [u8]) {
     bytes.zeroize();
+}
+
+/// Words of the stack that reading a stanza or hashing a password uses, and more: 32 KiB.
+const STACK_WORDS: usize = 4_096;
+
+/// Overwrites the stack that calls before this one have used. Whatever reads bytes in bulk copies
+/// some of them there: a check of characters, the first block of a hash.
+#[inline(never)]
+pub fn wipe_stack() {
+    let mut words = [0_u64; STACK_WORDS];
+    std::hint::black_box(&mut words).zeroize();
+}
+
+/// Overwrites, as far as the allocator gives it back, memory that somebody else has just freed in
+/// pieces of these lengths without overwriting it: `rustls` keeps the text of each record in a
+/// piece of its own.
+pub fn wipe_freed(lengths: &[usize]) {
+    let pieces: SmallVec<[Zeroizing<Vec<u8>>; 4]> =
+        lengths.iter().rev().map(|length| Zeroizing::new(vec![1; *length])).collect();
+    std::hint::black_box(&pieces);
 }
 
 /// Empties a buffer; what it held and what it has held is overwritten.

@@ -10,9 +10,10 @@ use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::limits::{HASH_LANES_MAX, HASH_MEMORY_KIB_MAX, HASH_PASSES_MAX, PASSWORD_BYTES_MAX};
+use crate::secret;
 
 /// What every hash of this kind begins with; no plain password is taken to.
 pub const PREFIX: &str = "$argon2";
@@ -68,7 +69,7 @@ impl PasswordHash {
         }
         let hashed: Result<phc::PasswordHash, _> =
             Argon2::default().hash_password(normal(password).as_bytes());
-        wipe_the_stack();
+        secret::wipe_stack();
         let hash = hashed.map_err(|error| format!("the password can't be hashed: {error}"))?;
         Ok(Self(hash.to_string()))
     }
@@ -171,20 +172,9 @@ fn output(password: &str, salt: &[u8], params: Params) -> Option<phc::Output> {
     let mut bytes = [0; phc::Output::MAX_LENGTH];
     let bytes = bytes.get_mut(..length)?;
     let hashed = argon2.hash_password_into_with_memory(password.as_bytes(), salt, bytes, memory);
-    wipe_the_stack();
+    secret::wipe_stack();
     hashed.ok()?;
     phc::Output::new(bytes).ok()
-}
-
-/// Bytes of the stack that hashing uses, and more.
-const STACK_BYTES: usize = 32_768;
-
-/// Overwrites the stack that a call before this one has used: what is hashed first is copied there,
-/// the password.
-#[inline(never)]
-fn wipe_the_stack() {
-    let mut bytes = [0_u8; STACK_BYTES];
-    std::hint::black_box(&mut bytes).zeroize();
 }
 
 /// Whether a password can be one at all.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::database::{self, Failure, Keeper};
 use super::file::{Followed, Look, Standing};
@@ -111,6 +111,7 @@ pub fn run(
         }
         drop(cut);
         secret::wipe(&mut chunk[..length]);
+        secret::wipe_stack();
     }
 }
 
@@ -158,8 +159,9 @@ struct Behind {
 }
 
 impl Behind {
-    /// The last word on a question.
-    fn answer(&self, question: &Question, allowed: bool) {
+    /// The last word on a question. Whoever hears it finds no password here any more.
+    fn answer(&self, mut question: Question, allowed: bool) {
+        question.password.zeroize();
         let answer = match question.unknown {
             _ if allowed => Answer::Yes,
             Some(why) => Answer::Unknown { why, denied: question.denied },
@@ -169,7 +171,8 @@ impl Behind {
     }
 
     /// That a question can't be answered, and why.
-    fn give_up(&self, question: &Question, why: &'static str) {
+    fn give_up(&self, mut question: Question, why: &'static str) {
+        question.password.zeroize();
         let answer = Answer::Unknown { why, denied: question.denied };
         self.voice.verdict(&question.ask, answer);
     }
@@ -178,7 +181,7 @@ impl Behind {
     fn hash(&self, hashing: Hashing) {
         if let Err(hashing) = self.hashing.push(hashing.question.address, hashing) {
             let why = "too many passwords wait to be hashed";
-            self.give_up(&hashing.question, why);
+            self.give_up(hashing.question, why);
             self.voice.complain(Topic::Hashing, &format!("logins are put off: {why}"));
         }
     }
@@ -186,11 +189,11 @@ impl Behind {
     /// Asks the database, where there is one.
     fn hand_on(&self, question: Question) {
         let Some(database) = &self.database else {
-            return self.answer(&question, false);
+            return self.answer(question, false);
         };
         if let Err(question) = database.push(question.address, question) {
             let why = "too many logins wait for the database";
-            self.give_up(&question, why);
+            self.give_up(question, why);
             self.voice.complain(Topic::Queue, &format!("logins are put off: {why}"));
         }
     }
@@ -287,7 +290,7 @@ impl Desk {
             "isAuthorized" => self.is_authorized(question),
             "isRoot" => self.is_root(question),
             _ => {
-                self.behind.give_up(&question, "an unknown hook");
+                self.behind.give_up(question, "an unknown hook");
                 self.complain(Topic::Server, "the server asked for an unknown hook");
             }
         }
@@ -299,14 +302,14 @@ impl Desk {
                 let hash = Some(hash.clone());
                 self.behind.hash(Hashing { question, hash, goes_on: false });
             }
-            Some(_) => self.behind.answer(&question, false),
-            None => self.behind.give_up(&question, "root's password is not known to be a hash"),
+            Some(_) => self.behind.answer(question, false),
+            None => self.behind.give_up(question, "root's password is not known to be a hash"),
         }
     }
 
     fn is_authorized(&mut self, mut question: Question) {
         if question.password.len() > PASSWORD_BYTES_MAX {
-            return self.behind.answer(&question, false);
+            return self.behind.answer(question, false);
         }
         self.look_at_accounts();
         let standing = self.accounts.as_ref().map(|accounts| accounts.standing(&question.nick));
@@ -319,7 +322,7 @@ impl Desk {
                 return self.behind.hand_on(question);
             }
             Some(Some(Standing::Free)) if self.guests => {
-                return self.behind.answer(&question, true);
+                return self.behind.answer(question, true);
             }
             // The time it takes is not to tell who has an account.
             Some(Some(Standing::Free)) => (None, true),
@@ -331,7 +334,7 @@ impl Desk {
         } else if goes_on {
             self.behind.hand_on(question);
         } else {
-            self.behind.answer(&question, false);
+            self.behind.answer(question, false);
         }
     }
 
@@ -385,7 +388,7 @@ fn hash_passwords(behind: &Behind) {
         };
         match checked {
             Checked::Right => {
-                behind.answer(&question, true);
+                behind.answer(question, true);
                 continue;
             }
             Checked::Wrong => question.denied |= has_account,
@@ -398,7 +401,7 @@ fn hash_passwords(behind: &Behind) {
         if goes_on {
             behind.hand_on(question);
         } else {
-            behind.answer(&question, false);
+            behind.answer(question, false);
         }
     }
 }
@@ -423,7 +426,9 @@ fn ask_database(database: &Database, behind: &Behind) {
             thread::sleep(wait);
         }
         let now = Instant::now();
-        match keeper.allows(&question.nick, &question.password, now, until) {
+        let allowed = keeper.allows(&question.nick, &question.password, now, until);
+        secret::wipe_stack();
+        match allowed {
             Ok(allowed) => {
                 if !works {
                     voice.settled(
@@ -432,14 +437,14 @@ fn ask_database(database: &Database, behind: &Behind) {
                     );
                 }
                 works = true;
-                behind.answer(&question, allowed);
+                behind.answer(question, allowed);
             }
             Err(failure) => {
                 works = false;
                 if failure != Failure::Pause {
                     voice.complain(Topic::Database, &failure.to_string());
                 }
-                behind.give_up(&question, failure.why());
+                behind.give_up(question, failure.why());
             }
         }
     }

@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use argh::FromArgs;
+use zeroize::Zeroizing;
 
 use super::{Exit, Failure, complain, passwd};
+use crate::secret;
 use crate::wire::write;
 
 /// talk to a server: what is typed is sent, what arrives is printed, one stanza a line
@@ -61,7 +63,7 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 /// When nobody answers there, or the connection breaks.
 pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
     let server = &arguments.connect;
-    let login = login(arguments)?;
+    let mut login = login(arguments)?;
     let mut stream = connect(server)?;
     let lost =
         |error: io::Error| Failure::new(Exit::Failed, format_args!("lost {server}: {error}"));
@@ -71,6 +73,9 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
     }
     let mut session = Session::default();
     send(&mut sender, &login).map_err(lost)?;
+    if let Action::Send(stanza) = &mut login {
+        secret::clear(stanza);
+    }
     thread::spawn(move || {
         // The printing thread notices what becomes of the connection.
         let _ = send_input(io::stdin().lock(), &mut sender, &mut session);
@@ -97,7 +102,10 @@ fn login(arguments: &Client) -> Result<Action, Failure> {
         (Some(nick), false) => Ok(Session::default().command("nick", nick)),
         (Some(nick), true) => {
             let password = passwd::password("Password: ")?;
-            let mut stanza = b"<connect nickname=\"".to_vec();
+            // It does not move in memory while it grows.
+            let escaped_max = "&quot;".len() * (nick.len() + password.len());
+            let mut stanza = Vec::with_capacity(64 + escaped_max);
+            stanza.extend_from_slice(b"<connect nickname=\"");
             write::attribute_value(&mut stanza, nick);
             stanza.extend_from_slice(b"\" password=\"");
             write::attribute_value(&mut stanza, &password);
@@ -250,7 +258,8 @@ fn send_input(
 fn send(sender: &mut impl Write, action: &Action) -> io::Result<()> {
     match action {
         Action::Send(stanza) | Action::SendLast(stanza) => {
-            let mut framed = stanza.clone();
+            let mut framed = Zeroizing::new(Vec::with_capacity(stanza.len() + 1));
+            framed.extend_from_slice(stanza);
             framed.push(0);
             sender.write_all(&framed)
         }

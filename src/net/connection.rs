@@ -43,6 +43,9 @@ pub(super) struct Connection<S> {
     pub(super) transport: Option<Box<Transport>>,
     /// What earlier reads have left over; nothing, as a rule.
     pub(super) framer: Option<Box<Framer>>,
+    /// It has not logged in: what it sends may hold a password, and is overwritten when it has been
+    /// read.
+    pub(super) secret: bool,
     pub(super) outbox: Outbox,
     pub(super) state: State,
     pub(super) hold: Hold,
@@ -87,6 +90,7 @@ impl<S> Connection<S> {
             plain: false,
             transport: None,
             framer: None,
+            secret: true,
             outbox: Outbox::default(),
             state: State::Open,
             hold: Hold::Nothing,

@@ -328,6 +328,9 @@ impl<S> Outlet for Desk<S> {
         }
         match note {
             Note::LoggedIn { conn, nick, root } => {
+                if let Some(connection) = self.find(conn) {
+                    connection.secret = false;
+                }
                 self.metrics.logins += 1;
                 let as_root = if root { " as root" } else { "" };
                 info!("{} logged in{as_root}", self.who(conn, nick));

@@ -32,6 +32,7 @@ use super::proxy::{self, Parsed};
 use crate::config::Web;
 use crate::hub::{CloseReason, Time};
 use crate::networks;
+use crate::secret;
 use crate::wire::framer::FRAME_END;
 
 /// What the listener takes, as it is in force.
@@ -192,21 +193,22 @@ impl Transport {
     }
 
     /// Takes bytes of the wire, which it may change, and appends the stream of stanzas in them.
-    /// `peer` is who sends; `max` is the longest stanza in bytes. Something may then be to be
-    /// sent.
+    /// `peer` is who sends, and whether there may be passwords in it: then what is kept of it on the
+    /// way is overwritten. `max` is the longest stanza in bytes. Something may then be to be sent.
     pub(super) fn receive(
         &mut self,
         bytes: &mut [u8],
         front: &Front,
-        peer: IpAddr,
+        (peer, secret): (IpAddr, bool),
         max: usize,
         stanzas: &mut Vec<u8>,
     ) -> Received {
-        let mut reading = Reading { front, peer, max, stanzas, received: Received::default() };
+        let received = Received::default();
+        let mut reading = Reading { front, peer, secret, max, stanzas, received };
         if self.secure.is_some() {
             self.decrypt(bytes, &mut reading);
         } else if matches!(self.stage, Stage::First) {
-            self.held.extend_from_slice(bytes);
+            secret::append(&mut self.held, bytes);
             self.read_first(&mut reading);
         } else {
             self.read(bytes, &mut reading);
@@ -290,6 +292,7 @@ impl Transport {
         if !matches!(self.stage, Stage::WebSocket(_)) {
             self.stage = Stage::Over;
         }
+        secret::clear(&mut self.held);
         self.held = Vec::new();
     }
 
@@ -327,7 +330,7 @@ impl Transport {
                 Parsed::Invalid => return self.finish(CloseReason::BadProxyHeader),
                 Parsed::Missing => {}
                 Parsed::Header { length, address } => {
-                    self.held.drain(..length);
+                    secret::remove_front(&mut self.held, length);
                     if let Some(address) = address {
                         reading.peer = address;
                         reading.received.address = Some(address);
@@ -358,6 +361,7 @@ impl Transport {
                 self.stage = Stage::Stanzas;
                 let mut held = std::mem::take(&mut self.held);
                 self.read(&mut held, reading);
+                secret::clear(&mut held);
             }
         }
     }
@@ -365,6 +369,7 @@ impl Transport {
     /// Ends as one who speaks stanzas, so that the error is told.
     fn finish_with_error(&mut self, reason: CloseReason) {
         self.over.get_or_insert(reason);
+        secret::clear(&mut self.held);
         self.held = Vec::new();
     }
 
@@ -376,6 +381,7 @@ impl Transport {
         self.secure = Some(secure);
         let mut held = std::mem::take(&mut self.held);
         self.decrypt(&mut held, reading);
+        secret::clear(&mut held);
     }
 
     fn decrypt(&mut self, bytes: &mut [u8], reading: &mut Reading<'_>) {
@@ -383,12 +389,15 @@ impl Transport {
             return;
         };
         let mut plain = Vec::new();
-        let end = secure.receive(bytes, &mut plain);
+        let end = secure.receive(bytes, &mut plain, reading.secret);
         if matches!(self.stage, Stage::First) {
-            self.held.append(&mut plain);
+            secret::append(&mut self.held, &plain);
             self.read_first(reading);
         } else {
             self.read(&mut plain, reading);
+        }
+        if reading.secret {
+            secret::clear(&mut plain);
         }
         match end {
             Ok(false) => {}
@@ -407,10 +416,10 @@ impl Transport {
         }
         match self.stage {
             Stage::First | Stage::Over => {}
-            Stage::Stanzas => reading.stanzas.extend_from_slice(bytes),
+            Stage::Stanzas => secret::append(reading.stanzas, bytes),
             Stage::WebSocket(_) => self.read_frames(bytes, reading),
             Stage::Http => {
-                self.held.extend_from_slice(bytes);
+                secret::append(&mut self.held, bytes);
                 self.read_request(reading);
             }
         }
@@ -423,6 +432,7 @@ impl Transport {
             Verdict::Partial => {}
             Verdict::Page { page, head_only } => {
                 reading.received.page = Some((page, head_only));
+                secret::clear(&mut self.held);
                 self.held = Vec::new();
             }
             Verdict::Refused { mut answer, advice } => {
@@ -436,6 +446,7 @@ impl Transport {
                 reading.received.upgraded = true;
                 let mut held = std::mem::take(&mut self.held);
                 self.read_frames(&mut held[head_bytes..], reading);
+                secret::clear(&mut held);
             }
         }
     }
@@ -456,7 +467,7 @@ impl Transport {
                 }
             }
             Event::Data { payload, bytes, end } => {
-                stanzas.extend_from_slice(bytes);
+                secret::append(stanzas, bytes);
                 if payload == Payload::Text {
                     *last_byte = bytes.last().copied().or(*last_byte);
                     if end && last_byte.take() != Some(FRAME_END) {
@@ -482,6 +493,7 @@ impl Transport {
 struct Reading<'a> {
     front: &'a Front,
     peer: IpAddr,
+    secret: bool,
     max: usize,
     stanzas: &'a mut Vec<u8>,
     received: Received,

@@ -8,6 +8,7 @@ use crate::limits::{CONNECTIONS_PER_TURN, READ_BYTES_PER_TURN, TRANSPORT_READ_BY
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
+use crate::secret;
 use crate::wire::framer::Framer;
 
 impl<W: World> Server<W> {
@@ -62,6 +63,7 @@ impl<W: World> Server<W> {
         if connection.waits_for_nobody() {
             return self.lose(id, &io::ErrorKind::ConnectionReset.into());
         }
+        let secret = connection.secret;
         let frames_before = self.desk.metrics.frames_in;
         if connection.frames_held {
             self.handle_frames(id, &[]);
@@ -94,10 +96,16 @@ impl<W: World> Server<W> {
                     } else {
                         self.take_in(id, &mut scratch[..count]);
                     }
+                    if secret {
+                        secret::wipe(&mut scratch[..count]);
+                    }
                 }
                 Err(error) => self.lose(id, &error),
             }
             self.scratch = scratch;
+        }
+        if secret {
+            secret::wipe_stack();
         }
         // What the last stanzas made due is sent before the end is told: it has its own turn.
         if self.desk.metrics.frames_in == frames_before {
@@ -112,9 +120,13 @@ impl<W: World> Server<W> {
             return;
         };
         // The frames borrow from the framer while the hub's answers change the connections.
+        let secret = connection.secret;
         let mut framer = connection.framer.take();
-        let mut fresh = Framer::new();
+        let mut fresh = if secret { Framer::for_secrets() } else { Framer::new() };
         let framing = framer.as_deref_mut().unwrap_or(&mut fresh);
+        if !secret {
+            framing.forget_secrecy();
+        }
         let max = self.hub.settings().limits.stanza_bytes_max;
         let now = self.desk.now;
         let mut cut = framing.cut(bytes, max);

@@ -14,6 +14,7 @@ use crate::net::timers::Kind;
 use crate::net::transport::{Page, Received, TRANSPORTS, Transport};
 use crate::net::world::World;
 use crate::networks;
+use crate::secret;
 use crate::wire::write;
 
 impl<W: World> Server<W> {
@@ -23,7 +24,7 @@ impl<W: World> Server<W> {
         let Some(connection) = self.desk.find(id) else {
             return;
         };
-        let peer = connection.address;
+        let (peer, secret) = (connection.address, connection.secret);
         if connection.transport.is_none() && self.front.takes_as_stanzas(bytes, peer) {
             connection.plain = true;
             return self.handle_frames(id, bytes);
@@ -33,7 +34,7 @@ impl<W: World> Server<W> {
             connection.transport.get_or_insert_with(|| Box::new(Transport::new(proxied)));
         let max = self.hub.settings().limits.stanza_bytes_max;
         let mut stanzas = std::mem::take(&mut self.inbound);
-        let received = transport.receive(bytes, &self.front, peer, max, &mut stanzas);
+        let received = transport.receive(bytes, &self.front, (peer, secret), max, &mut stanzas);
         transport.heard_at = now;
         transport.pinged = false;
         if transport.wants_to_send() {
@@ -42,6 +43,9 @@ impl<W: World> Server<W> {
         self.act_on(id, received);
         if is_open(&self.desk, id) && !stanzas.is_empty() {
             self.handle_frames(id, &stanzas);
+        }
+        if secret {
+            secret::clear(&mut stanzas);
         }
         stanzas.clear();
         stanzas.shrink_to(crate::limits::READ_BYTES_PER_TURN);

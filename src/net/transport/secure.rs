@@ -25,6 +25,10 @@ mod with_rustls {
         ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
     };
 
+    use smallvec::SmallVec;
+
+    use crate::secret;
+
     /// What a record has beside its plain bytes, at most: its header, the nonce of TLS 1.2, the
     /// type of its content in TLS 1.3 and the tag (RFC 8446 section 5.2, RFC 5288 section 3).
     const RECORD_BYTES_MORE: usize = 5 + 8 + 1 + 16;
@@ -73,7 +77,7 @@ mod with_rustls {
         }
 
         /// Takes records, which it may change, and appends what is in them; whether the peer has
-        /// ended its side.
+        /// ended its side. With `secret` what is kept of them is overwritten when it has been read.
         ///
         /// # Errors
         /// What is wrong, in words. The alert for it is to be sent.
@@ -81,6 +85,7 @@ mod with_rustls {
             &mut self,
             records: &mut [u8],
             plain: &mut Vec<u8>,
+            secret: bool,
         ) -> Result<bool, String> {
             let session = &mut *self.0;
             if session.over.is_some() {
@@ -88,12 +93,16 @@ mod with_rustls {
             }
             let mut held = std::mem::take(&mut session.held);
             let result = if held.is_empty() {
-                let (used, result) = session.read(records, plain);
+                let (used, result) = session.read(records, plain, secret);
                 session.held = records[used..].to_vec();
                 result
             } else {
                 held.extend_from_slice(records);
-                let (used, result) = session.read(&mut held, plain);
+                let (used, result) = session.read(&mut held, plain, secret);
+                if secret {
+                    // They were decrypted where they lie.
+                    secret::wipe(&mut held[..used]);
+                }
                 if used < held.len() {
                     held.drain(..used);
                     session.held = held;
@@ -144,6 +153,7 @@ mod with_rustls {
             &mut self,
             records: &mut [u8],
             plain: &mut Vec<u8>,
+            secret: bool,
         ) -> (usize, Result<bool, String>) {
             let (mut used, mut ended) = (0, false);
             loop {
@@ -152,9 +162,15 @@ mod with_rustls {
                 used += discard;
                 match state {
                     Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                        let mut lengths: SmallVec<[usize; 4]> = SmallVec::new();
                         while let Some(Ok(record)) = traffic.next_record() {
-                            plain.extend_from_slice(record.payload);
+                            secret::append(plain, record.payload);
                             used += record.discard;
+                            lengths.push(record.payload.len());
+                        }
+                        drop(traffic);
+                        if secret {
+                            secret::wipe_freed(&lengths);
                         }
                     }
                     Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -281,6 +297,7 @@ mod without {
             &self,
             _records: &mut [u8],
             _plain: &mut Vec<u8>,
+            _secret: bool,
         ) -> Result<bool, String> {
             match *self {}
         }
