@@ -102,7 +102,8 @@ pub fn ask(ask: u64, hook: &str, session: Session<'_>, element: [&str; 2]) -> Se
 #[must_use]
 pub fn ask_root(ask: u64, hook: &str, session: Session<'_>, password: &str) -> Secret {
     written(ask, hook, session, 32 + ESCAPED_MAX * password.len(), |buffer| {
-        buffer.extend_from_slice(b"<connect");
+        buffer.push(b'<');
+        buffer.extend_from_slice(b"connect");
         attribute(buffer, "rootpass", password);
         buffer.extend_from_slice(b" />");
     })
