@@ -824,6 +824,13 @@ impl Draft {
                         everybody's; = compares nicks";
             told.push((line, text.to_owned()));
         }
+        let checks = self.values.accounts_file.is_some()
+            || self.values.use_database && self.values.check_password;
+        if checks && self.values.limits.attributes_max == 1 {
+            let line = self.line_of("limits", "attributes");
+            let text = "[limits] attributes: with 1 nobody can give a nickname and a password";
+            told.push((line, text.to_owned()));
+        }
         let Limits { stanza_bytes_max, nick_bytes_max, room_bytes_max, .. } = self.values.limits;
         // An empty element gets an end tag, and the names of sender and room escaped.
         let relayed = 2 * stanza_bytes_max + 6 * (nick_bytes_max + room_bytes_max) + 64;

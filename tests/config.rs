@@ -586,6 +586,10 @@ fn what_looks_closed_is_closed() {
         assert!(good(&(text.to_owned() + plugin)).settings.logins_checked, "{text}");
     }
     assert!(!good(plugin).settings.logins_checked);
+    let config = good("[accounts]\nfile = people\n[limits]\nattributes = 1\n");
+    let told =
+        "palabre.conf:4: [limits] attributes: with 1 nobody can give a nickname and a password";
+    assert_eq!(config.warnings, [told]);
 }
 
 #[cfg(feature = "sqlite")]
