@@ -19,6 +19,7 @@ use crate::hub::Settings;
 use crate::limits::Limits;
 
 mod database;
+mod hosts;
 mod ini;
 mod keys;
 mod listen;
@@ -26,14 +27,16 @@ mod modules;
 mod report;
 mod web;
 
+pub(crate) use hosts::is_own;
+pub use hosts::{Authority, Host, KnownHost};
 use ini::{Content, Fault};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
 pub use modules::Module;
 pub(crate) use modules::WORKER;
 pub use report::key_tables;
-pub(crate) use web::is_authority;
 pub use web::{Tls, Web};
+pub(crate) use web::{is_authority, origin};
 
 /// Where a configuration is looked for when `--config` names none.
 pub const LOOKED_FOR: [&str; 2] = ["palabre.conf", "/etc/palabre.conf"];
@@ -209,6 +212,7 @@ fn web(values: &Values) -> Web {
         http: values.http,
         websocket: values.websocket,
         page: values.page,
+        hosts: values.web_hosts.clone(),
         origins: values.web_origins.clone(),
         metrics: values.metrics.clone(),
         trusted_proxies: values.trusted_proxies.clone(),

@@ -92,7 +92,7 @@ fn the_sample_of_the_old_server_loads_as_it_is() {
 fn what_check_prints_loads_again_and_means_the_same() {
     let text = "[daemon]\nip = 127.0.0.1 [::1]:7\nport = 0\n[crossdomain]\nalloweddomains = *\npolicyport = 843\n\
         [database]\ndbRequest = SELECT 1\n   WHERE a LIKE 'b%%'\n[rooms]\nrelaynames = any\nfullroster = 3\n\
-        [web]\nhttp = no\norigins = https://a.example *\nmetrics = 10.0.0.0/8 ::1\n\
+        [web]\nhttp = no\nhosts = *.A.example:1 ::1 b.\norigins = https://a.example *\nmetrics = 10.0.0.0/8 ::1\n\
         [limits]\nstanzabytes = 100\nidletime = 0\n[admin]\npassword = ";
     let first = good(text);
     let second = good(&first.to_ini());
@@ -104,7 +104,7 @@ fn what_check_prints_loads_again_and_means_the_same() {
         config.to_ini().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
     assert_eq!(values(&first), values(&second));
-    assert!(first.to_ini().contains("(line 18)\nstanzabytes = 100\n"), "{}", first.to_ini());
+    assert!(first.to_ini().contains("(line 19)\nstanzabytes = 100\n"), "{}", first.to_ini());
     assert!(first.to_ini().contains("(default)\ndepth = 64\n"), "{}", first.to_ini());
 }
 
@@ -209,7 +209,7 @@ const HASH: &str =
     "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 58] = [
+const GOOD: [(&str, &str, &[&str]); 59] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -244,6 +244,11 @@ const GOOD: [(&str, &str, &[&str]); 58] = [
     ("web", "http", &["true", "no"]),
     ("web", "websocket", &["true", "no"]),
     ("web", "page", &["true", "no"]),
+    (
+        "web",
+        "hosts",
+        &["", "*", "chat.example.org *.example.org:8080", "192.0.2.1, ::1\n  [::1]:80 a_b."],
+    ),
     (
         "web",
         "origins",
@@ -283,7 +288,7 @@ const GOOD: [(&str, &str, &[&str]); 58] = [
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
-const BAD: [(&str, &str, &str, &str, &str); 50] = [
+const BAD: [(&str, &str, &str, &str, &str); 52] = [
     ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
@@ -324,6 +329,8 @@ const BAD: [(&str, &str, &str, &str, &str); 50] = [
     ("database", "checkpassword", "2", "\"2\"", "true or false"),
     ("modules", "list", "a = b", "\"=\"", "separated by commas"),
     ("web", "http", "80", "\"80\"", "true or false"),
+    ("web", "hosts", "https://a.example/", "\"https://a.example/\"", "scheme: a.example"),
+    ("web", "hosts", "a.example b/c", "\"b/c\"", "without a path: b"),
     ("web", "origins", "example.org", "\"example.org\"", "https://example.org"),
     ("web", "origins", "https://a.example/", "\"https://a.example/\"", "has no path"),
     ("web", "metrics", "127.0.0.1:80", "\"127.0.0.1:80\"", "addresses or networks"),
@@ -682,6 +689,7 @@ fn new_keys_reach_the_hub() {
 fn without_a_word_everything_is_taken_and_nobody_is_trusted() {
     for web in [Config::default().web, good("").web] {
         assert!(web.stanzas && web.http && web.websocket && web.page);
+        assert_eq!(web.hosts, []);
         assert_eq!(web.origins, Vec::<String>::new());
         assert_eq!(web.metrics, networks::loopback());
         assert_eq!(web.trusted_proxies, []);
@@ -693,11 +701,13 @@ fn without_a_word_everything_is_taken_and_nobody_is_trusted() {
 fn what_the_listener_takes_and_from_whom() {
     let web = good(
         "[daemon]\nstanzas = no\ntrustedproxies = 192.0.2.1 ::ffff:10.0.0.0/104\n\
-         [web]\npage = no\norigins = HTTPS://Example.org:443, http://localhost:8000\nmetrics =\n",
+         [web]\npage = no\nhosts = Chat.example. *.example:80\norigins = HTTPS://Example.org:443, http://localhost:8000\nmetrics =\n",
     )
     .web;
     assert!(!web.stanzas && web.http && web.websocket && !web.page);
     assert_eq!(web.origins, ["https://example.org", "http://localhost:8000"]);
+    let hosts: Vec<String> = web.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["chat.example", "*.example:80"]);
     assert_eq!(web.metrics, []);
     let trusted: Vec<String> = web.trusted_proxies.iter().map(networks::show).collect();
     assert_eq!(trusted, ["192.0.2.1", "10.0.0.0/8"]);
@@ -819,4 +829,11 @@ fn modules_have_a_section_each() {
         let told = errors(text);
         assert!(told[0].contains(hint), "{text}: {told:?}");
     }
+}
+
+#[test]
+fn the_hosts_of_the_readme_are_taken() {
+    let (_, block) = include_str!("../README.md").split_once("<!-- hosts -->\n```ini\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    assert_eq!(good(block).web.hosts[0].to_string(), "chat.example.org");
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::hosts::KnownHost;
 use super::ini;
 use super::listen::Place;
 use super::web;
@@ -45,6 +46,7 @@ pub(super) struct Values {
     pub(super) http: bool,
     pub(super) websocket: bool,
     pub(super) page: bool,
+    pub(super) web_hosts: Vec<KnownHost>,
     pub(super) web_origins: Vec<String>,
     pub(super) metrics: Vec<IpNet>,
     pub(super) certificate: Option<PathBuf>,
@@ -85,6 +87,7 @@ impl Default for Values {
             http: true,
             websocket: true,
             page: true,
+            web_hosts: Vec::new(),
             web_origins: Vec::new(),
             metrics: networks::loopback(),
             certificate: None,
@@ -138,6 +141,8 @@ pub(super) enum Kind {
     RelayNames,
     /// Addresses and networks.
     Networks(fn(&mut Values) -> &mut Vec<IpNet>),
+    /// `[web] hosts`.
+    Hosts,
     /// `[web] origins`.
     Origins,
     /// A number of which 0 means what `meaning` says.
@@ -224,6 +229,7 @@ impl Kind {
             Self::Networks(at) => {
                 *at(values) = words(text).map(network).collect::<Result<_, _>>()?;
             }
+            Self::Hosts => values.web_hosts = words(text).map(host).collect::<Result<_, _>>()?,
             Self::Origins => {
                 values.web_origins = words(text).map(origin).collect::<Result<_, _>>()?;
             }
@@ -245,6 +251,7 @@ impl Kind {
                 | Self::ModulePath
                 | Self::Places
                 | Self::Networks(_)
+                | Self::Hosts
                 | Self::Origins
         )
     }
@@ -279,6 +286,10 @@ impl Kind {
             },
             Self::Networks(at) => {
                 at(&mut values).iter().map(networks::show).collect::<Vec<_>>().join(" ")
+            }
+            Self::Hosts => {
+                let hosts = values.web_hosts.iter().map(KnownHost::to_string);
+                hosts.collect::<Vec<_>>().join(" ")
             }
             Self::Origins => values.web_origins.join(" "),
             Self::Count(at) | Self::Bytes(at, _) => at(&mut values).to_string(),
@@ -359,6 +370,10 @@ fn module(word: &str) -> Result<String, Refused> {
 
 fn network(word: &str) -> Result<IpNet, Refused> {
     networks::parse(word).map_err(|needs| refused(word, needs))
+}
+
+fn host(word: &str) -> Result<KnownHost, Refused> {
+    KnownHost::parse(word).map_err(|needs| refused(word, needs))
 }
 
 fn origin(word: &str) -> Result<String, Refused> {
@@ -459,6 +474,8 @@ pub(super) static KEYS: &[Key] = keys![
         "whether WebSocket is taken; false: no page either";
     "web" "page" Kind::Flag(|v| &mut v.page), "true, false",
         "whether the chat page is served at `/`, and its script at `/palabre.js`";
+    "web" "hosts" Kind::Hosts, "hosts",
+        "names of this server, separated by blanks, besides its addresses, `localhost` and the names of its certificate: `chat.example.org *.example.org`; HTTP for any other is refused; `*` for any";
     "web" "origins" Kind::Origins, "origins",
         "where pages that may connect come from, besides this server: `https://example.org http://localhost:8000`; `*` for anywhere";
     "web" "metrics" Kind::Networks(|v| &mut v.metrics), "networks",

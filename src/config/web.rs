@@ -1,9 +1,11 @@
 //! What the listener takes, and from whom: `[web]`, `[tls]` and two keys of `[daemon]`.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+
+use super::hosts::{Authority, Host, KnownHost};
 
 /// What the listener takes, and from whom. All of it can change at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Web {
     pub websocket: bool,
     /// `[web] page`: the chat page and its script.
     pub page: bool,
+    /// `[web] hosts`: the hosts that are this server's own, besides those that it knows without.
+    pub hosts: Vec<KnownHost>,
     /// `[web] origins`: `scheme://host[:port]` in lower case, without the port that the scheme
     /// has anyway, as a browser sends it; or `*`. The server's own host is not among them.
     pub origins: Vec<String>,
@@ -45,7 +49,7 @@ const DEFAULT_PORTS: [(&str, u16); 2] = [("http", 80), ("https", 443)];
 ///
 /// # Errors
 /// What would be right.
-pub(super) fn origin(word: &str) -> Result<String, String> {
+pub(crate) fn origin(word: &str) -> Result<String, String> {
     if word == "*" {
         return Ok(word.to_owned());
     }
@@ -68,8 +72,7 @@ pub(super) fn origin(word: &str) -> Result<String, String> {
     if let Some(end) = rest.find(['/', '?', '#']) {
         return Err(format!("{scheme}://{} alone: an origin has no path", &rest[..end]));
     }
-    let (host, port) = split_port(rest).ok_or(EXAMPLE)?;
-    let host = spelled(host)?;
+    let (host, port) = spelled(rest)?;
     let by_default = DEFAULT_PORTS.iter().any(|known| known.0 == scheme && Some(known.1) == port);
     Ok(match port.filter(|_| !by_default) {
         Some(port) => format!("{scheme}://{host}:{port}"),
@@ -82,42 +85,30 @@ const EXAMPLE: &str =
 
 /// Whether a text is a host, or a host and a port, as browsers take them.
 pub(crate) fn is_authority(text: &str) -> bool {
-    split_port(text).is_some_and(|(host, _)| spelled(&host.to_ascii_lowercase()).is_ok())
+    Authority::parse(text).is_some() && !text.ends_with(':')
 }
 
-/// Host and port; `None` where the port is none.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-            let port = port.parse().ok().filter(|port| digits && *port != 0)?;
-            Some((host, Some(port)))
-        }
-        Some(_) | None => Some((authority, None)),
-    }
-}
-
-/// A host as a browser spells it.
-fn spelled(host: &str) -> Result<String, String> {
-    if let Some(bare) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        let address = bare.parse::<Ipv6Addr>().map_err(|_| EXAMPLE)?;
-        return Ok(format!("[{address}]"));
-    }
-    if host.contains('*') {
+/// Host and port of an origin, the host as a browser spells it: a dot at its end makes another
+/// origin of it.
+fn spelled(text: &str) -> Result<(String, Option<u16>), String> {
+    if text.contains('*') {
         return Err("each host by its name, or \"*\" alone for every page".to_owned());
     }
-    if !host.is_ascii() {
+    if !text.is_ascii() {
         return Err("the host's name in ASCII, as it begins with xn-- in a certificate".to_owned());
     }
-    let name =
-        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    // What ends in a number is an IPv4 address to a browser (URL standard, host parsing).
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let numeric = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
-    if !name || (numeric && host.parse::<Ipv4Addr>().is_err()) {
-        return Err(EXAMPLE.to_owned());
-    }
-    Ok(host.to_owned())
+    let Authority { host, port } =
+        Authority::parse(text).filter(|_| !text.ends_with(':')).ok_or(EXAMPLE)?;
+    let named = text.rsplit_once(':').map_or(text, |(named, _)| named);
+    let host = match host {
+        Host::Name(name) if named.ends_with('.') => format!("{name}."),
+        Host::Name(name) => name,
+        Host::Address(IpAddr::V4(address)) if text.starts_with('[') => {
+            format!("[{}]", address.to_ipv6_mapped())
+        }
+        Host::Address(address) => Host::Address(address).to_string(),
+    };
+    Ok((host, port))
 }
 
 #[cfg(test)]
