@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use super::{Exit, Failure, check_accounts, complain, say};
 use crate::accounts::database;
+#[cfg(feature = "tls")]
+use crate::config::Config;
 use crate::config::{self, Arguments};
 #[cfg(feature = "tls")]
 use crate::net::tls;
@@ -33,11 +35,23 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
         complain(format_args!("warning: logins can't be checked in {database}: {error}"));
     }
     #[cfg(feature = "tls")]
-    if let Some(files) = &config.web.tls {
-        for warning in tls::check(files, SystemTime::now())? {
-            complain(format_args!("warning: {warning}"));
-        }
-    }
+    let certificates = check_tls(&config)?;
+    #[cfg(not(feature = "tls"))]
+    let certificates = Vec::<String>::new();
     say(config.to_ini().trim_end());
+    for certificate in certificates {
+        say(format_args!("# [tls] certificate: {certificate}"));
+    }
     Ok(Exit::Success)
+}
+
+/// What the certificates are.
+#[cfg(feature = "tls")]
+fn check_tls(config: &Config) -> Result<Vec<String>, Failure> {
+    let Some(files) = &config.web.tls else { return Ok(Vec::new()) };
+    let checked = tls::check(files, &config.web.hosts, SystemTime::now())?;
+    for warning in checked.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    Ok(checked.certificates)
 }

@@ -20,7 +20,7 @@ use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
-use crate::config::Tls;
+use crate::config::{KnownHost, Tls};
 use chain::Chain;
 pub(crate) use problem::Error;
 use problem::{Fault, Problem, Role};
@@ -30,34 +30,52 @@ use problem::{Fault, Problem, Role};
 pub(crate) struct Loaded {
     /// For every new connection.
     pub(crate) server: Arc<ServerConfig>,
+    /// The hosts that the certificate is for.
+    pub(crate) hosts: Vec<KnownHost>,
     /// What is wrong with the dates, and what is accepted but will trouble clients.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Reads certificate and key. One that has expired is only warned of: a server that does not
+/// What somebody who asks is told of files that are in order.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// What each certificate is, until when it is valid, and what the first one is for.
+    pub(crate) certificates: Vec<String>,
+    /// What will trouble clients.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads certificate and key; `hosts` are those of `[web] hosts`. A certificate that has expired is only warned of: a server that does not
 /// come back after its restart is worse than one that its clients complain about.
 ///
 /// # Errors
 /// Everything that is wrong with the files, and rustls without random numbers.
-pub(crate) fn load(files: &Tls, now: SystemTime) -> Result<Loaded, Error> {
-    let Found { chain, key, problems, dates, mut warnings } = look(files, now);
+pub(crate) fn load(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<Loaded, Error> {
+    let Found { chain, key, problems, dates, mut warnings } = look(files, hosts, now);
     let (Some(chain), Some(key), true) = (chain, key, problems.is_empty()) else {
         return Err(Error::Files(problems));
     };
     warnings.splice(0..0, dates.iter().map(Problem::to_string));
+    let hosts = chain.hosts();
     let certified = CertifiedKey::new(chain.into_certificates(), key);
-    Ok(Loaded { server: Arc::new(server_config(certified)?), warnings })
+    Ok(Loaded { server: Arc::new(server_config(certified)?), hosts, warnings })
 }
 
 /// Reads certificate and key as [`load`] does, for somebody who can still mend them: dates that
-/// are over or yet to come are errors. Gives the warnings.
+/// are over or yet to come are errors.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn check(files: &Tls, now: SystemTime) -> Result<Vec<String>, Error> {
-    let Found { mut problems, dates, warnings, .. } = look(files, now);
+pub(crate) fn check(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<Checked, Error> {
+    let Found { chain, mut problems, dates, warnings, .. } = look(files, hosts, now);
     problems.extend(dates);
-    if problems.is_empty() { Ok(warnings) } else { Err(Error::Files(problems)) }
+    match chain {
+        Some(chain) if problems.is_empty() => {
+            let certificates = chain.described(now).collect();
+            Ok(Checked { certificates, warnings })
+        }
+        Some(_) | None => Err(Error::Files(problems)),
+    }
 }
 
 /// TLS 1.2 and 1.3, no client certificates, HTTP/1.1 where a client asks.
@@ -88,7 +106,7 @@ struct Found {
     warnings: Vec<String>,
 }
 
-fn look(files: &Tls, now: SystemTime) -> Found {
+fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
     let provider = ring::default_provider();
     let mut found = Found {
         chain: None,
@@ -122,7 +140,7 @@ fn look(files: &Tls, now: SystemTime) -> Found {
         }
     }
     found.dates.extend(chain.check_dates(now).map(of_certificate));
-    let warnings = chain.expiring(now).chain(chain.lonely());
+    let warnings = chain.expiring(now).chain(chain.lonely()).chain(chain.misnamed(hosts));
     let file = files.certificate.display();
     found.warnings.extend(warnings.map(|text| format!("{file}: [tls] certificate: {text}")));
     found

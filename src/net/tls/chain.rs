@@ -3,18 +3,21 @@
 //! It says how they belong together, not whether anybody trusts them: that is the clients'
 //! affair.
 
-use std::time::{Duration, SystemTime};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use x509_cert::certificate::{CertificateInner, Raw, TbsCertificateInner};
 use x509_cert::der::{self, Decode as _, Encode as _, Reader as _, SliceReader};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::time::Time;
 
 use super::problem::Fault;
+use crate::config::{Authority, Host, KnownHost};
 
-/// The operator is told so long before a certificate expires, and of a short-lived one in the
-/// last third of its time: what renews by itself has done it by then.
+/// The operator is told so long before a certificate expires.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The certificates of a file, in their order; at least one.
@@ -31,6 +34,14 @@ struct Certificate {
 impl Certificate {
     fn content(&self) -> &TbsCertificateInner<Raw> {
         self.parsed.tbs_certificate()
+    }
+
+    /// The hosts that it names, if it names any (RFC 5280 section 4.2.1.6).
+    fn hosts(&self) -> Option<Vec<KnownHost>> {
+        let names = self.content().get_extension::<SubjectAltName>().ok().flatten();
+        let (_, SubjectAltName(names)) = names?;
+        let hosts: Vec<KnownHost> = names.iter().filter_map(known_host).collect();
+        (!hosts.is_empty()).then_some(hosts)
     }
 
     fn is_issued_by(&self, other: &Self) -> bool {
@@ -120,7 +131,8 @@ impl Chain {
         self.0.iter().enumerate().filter_map(move |(index, certificate)| {
             let validity = certificate.content().validity();
             let name = || self.name(index);
-            if validity.not_after.to_system_time() < now {
+            // It is valid up to the end of that second (RFC 5280 section 4.1.2.5).
+            if validity.not_after.to_system_time() < whole_second(now) {
                 Some(Fault::Expired { name: name(), day: day(&validity.not_after) })
             } else if validity.not_before.to_system_time() > now {
                 Some(Fault::NotYet { name: name(), day: day(&validity.not_before) })
@@ -134,13 +146,60 @@ impl Chain {
     pub(super) fn expiring(&self, now: SystemTime) -> impl Iterator<Item = String> {
         self.0.iter().enumerate().filter_map(move |(index, certificate)| {
             let validity = certificate.content().validity();
-            let (begin, end) = (validity.not_before, validity.not_after);
-            let left = end.to_system_time().duration_since(now).ok()?;
-            let whole = end.to_unix_duration().saturating_sub(begin.to_unix_duration());
-            (left <= EXPIRES_SOON.min(whole / 3)).then(|| {
+            let end = validity.not_after;
+            let left = end.to_system_time().duration_since(whole_second(now)).ok()?;
+            (left <= EXPIRES_SOON).then(|| {
                 format!("{} expires on {} and has to be renewed", self.name(index), day(&end))
             })
         })
+    }
+
+    /// What each certificate is and until when it is valid, and what the first one is for.
+    pub(super) fn described(&self, now: SystemTime) -> impl Iterator<Item = String> {
+        self.0.iter().enumerate().map(move |(index, certificate)| {
+            let end = certificate.content().validity().not_after;
+            let left = end.to_system_time().duration_since(now).unwrap_or_default();
+            let left = match left.as_secs() / (24 * 60 * 60) {
+                0 => "within a day".to_owned(),
+                1 => "in 1 day".to_owned(),
+                days => format!("in {days} days"),
+            };
+            let hosts: Vec<String> = self.hosts().iter().map(KnownHost::to_string).collect();
+            let names = match &hosts[..] {
+                [_, ..] if index == 0 => format!(", for {}", hosts.join(", ")),
+                _ => String::new(),
+            };
+            let (name, day, time) = (self.name(index), day(&end), time_of_day(&end));
+            format!("{name} expires on {day} at {time} UTC, {left}{names}")
+        })
+    }
+
+    /// The hosts that the first certificate is for. One without any names its subject, as they
+    /// once did.
+    pub(super) fn hosts(&self) -> Vec<KnownHost> {
+        let own = &self.0[0];
+        own.hosts().unwrap_or_else(|| {
+            let subject = own.content().subject().common_name().ok().flatten();
+            subject.and_then(|name| KnownHost::of_certificate(&name.value())).into_iter().collect()
+        })
+    }
+
+    /// Tells of a certificate that names no host, or not those that the server is known by.
+    pub(super) fn misnamed(&self, known: &[KnownHost]) -> Vec<String> {
+        let Some(own) = self.0[0].hosts() else {
+            return vec![format!(
+                "{} has no subjectAltName that names a host: browsers refuse it",
+                self.name(0)
+            )];
+        };
+        let others = known.iter().filter(|known| !own.iter().any(|own| own.includes(known)));
+        let others = others.map(|known| {
+            format!(
+                "{} is not for {known}, which [web] hosts names: browsers refuse it there",
+                self.name(0)
+            )
+        });
+        others.collect()
     }
 
     /// Tells of a certificate that comes without its chain.
@@ -154,6 +213,29 @@ impl Chain {
                 only.content().issuer()
             )
         })
+    }
+}
+
+/// A name of a certificate, when it is a host's.
+fn known_host(name: &GeneralName) -> Option<KnownHost> {
+    let address = |address: IpAddr| {
+        let host = Host::Address(address.to_canonical());
+        KnownHost::One(Authority { host, port: None })
+    };
+    match name {
+        GeneralName::DnsName(name) => KnownHost::of_certificate(name.as_str()),
+        GeneralName::IpAddress(octets) => {
+            let octets = octets.as_bytes();
+            let four = <[u8; 4]>::try_from(octets).map(|four| Ipv4Addr::from(four).into());
+            let sixteen = <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).into());
+            four.or(sixteen).ok().map(address)
+        }
+        GeneralName::OtherName(_)
+        | GeneralName::Rfc822Name(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EdiPartyName(_)
+        | GeneralName::UniformResourceIdentifier(_)
+        | GeneralName::RegisteredId(_) => None,
     }
 }
 
@@ -181,4 +263,16 @@ fn identifier(algorithm: &AlgorithmIdentifierOwned) -> Option<Vec<u8>> {
 fn day(time: &Time) -> String {
     let date = time.to_date_time();
     format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day())
+}
+
+/// The time of its day, in UTC.
+fn time_of_day(time: &Time) -> String {
+    let date = time.to_date_time();
+    format!("{:02}:{:02}:{:02}", date.hour(), date.minutes(), date.seconds())
+}
+
+/// A time without what certificates can't count.
+fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }

@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, date_time_ymd,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
+    date_time_ymd,
 };
 use rsa::Generate as _;
 use rsa::pkcs1::EncodeRsaPrivateKey as _;
@@ -25,7 +26,7 @@ use super::*;
 
 /// 2026-11-24, at noon.
 fn now() -> SystemTime {
-    UNIX_EPOCH + std::time::Duration::from_secs(1_795_521_600)
+    UNIX_EPOCH + Duration::from_secs(1_795_521_600)
 }
 
 /// A certificate, signed or not, and its key.
@@ -99,15 +100,16 @@ impl Files {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let warnings = check(&self.tls, now()).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(load(&self.tls, now()).unwrap().warnings, warnings);
+        let checked = check(&self.tls, &[], now()).unwrap_or_else(|error| panic!("{error}"));
+        let warnings = checked.warnings;
+        assert_eq!(load(&self.tls, &[], now()).unwrap().warnings, warnings);
         self.short(&warnings.join("\n"))
     }
 
     /// What is wrong, by `check` and by a server alike.
     fn errors(&self) -> Vec<String> {
-        let error = load(&self.tls, now()).unwrap_err().to_string();
-        assert_eq!(check(&self.tls, now()).unwrap_err().to_string(), error);
+        let error = load(&self.tls, &[], now()).unwrap_err().to_string();
+        assert_eq!(check(&self.tls, &[], now()).unwrap_err().to_string(), error);
         self.short(&error)
     }
 }
@@ -193,7 +195,7 @@ fn every_kind_of_key_serves_both_versions() {
         let own = named("chat.example").signed_by(pair, &between.issuer).unwrap().pem();
         let files = Files::new(format!("{own}{}{}", between.pem, root.pem), text);
         assert_eq!(files.warnings(), Vec::<String>::new(), "{what}");
-        let server = load(&files.tls, now()).unwrap().server;
+        let server = load(&files.tls, &[], now()).unwrap().server;
         for version in [&TLS12, &TLS13] {
             let client = Arc::new(client(&root, version));
             assert_eq!(greet(&server, &client), HandshakeKind::Full, "{what} {version:?}");
@@ -206,7 +208,7 @@ fn who_comes_back_is_known_by_a_ticket() {
     let root = root("Root");
     let own = leaf(&root);
     let files = Files::new(format!("{}{}", own.pem, root.pem), own.key());
-    let server = load(&files.tls, now()).unwrap().server;
+    let server = load(&files.tls, &[], now()).unwrap().server;
     assert!(!server.session_storage.can_cache());
     for version in [&TLS12, &TLS13] {
         let client = Arc::new(client(&root, version));
@@ -400,25 +402,105 @@ fn dates_are_errors_to_check_and_warnings_to_a_server() {
             "chain.pem: [tls] certificate: found certificate 1 (CN=chat.example), which is valid from 2026-11-25 on, needs one that is valid today, or the clock of this host set right",
         ),
     ] {
-        let error = check(&files.tls, now()).unwrap_err().to_string();
+        let error = check(&files.tls, &[], now()).unwrap_err().to_string();
         assert_eq!(files.short(&error), [expected]);
-        let warnings = load(&files.tls, now()).unwrap().warnings;
+        let warnings = load(&files.tls, &[], now()).unwrap().warnings;
         assert_eq!(files.short(&warnings.join("\n")), [expected]);
     }
+}
 
-    let warning = |day| {
-        vec![format!(
-            "chain.pem: [tls] certificate: certificate 1 (CN=chat.example) expires on {day} and has to be renewed"
-        )]
-    };
-    assert_eq!(valid(before, date_time_ymd(2026, 11, 25)).warnings(), warning("2026-11-25"));
-    assert_eq!(valid(before, date_time_ymd(2026, 12, 8)).warnings(), warning("2026-12-08"));
-    assert!(valid(before, date_time_ymd(2026, 12, 9)).warnings().is_empty());
-    // One for a few days only is renewed later.
-    let week = |from, until| valid(from, until).warnings();
-    assert!(week(date_time_ymd(2026, 11, 22), date_time_ymd(2026, 11, 28)).is_empty());
+/// Two weeks before the certificate ends, to the second.
+#[test]
+fn a_certificate_is_warned_of_from_fourteen_days_before_its_end_on() {
+    const DAYS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+    const SECOND: Duration = Duration::from_secs(1);
+    let root = root("Root");
+    // One for twenty days is no other.
+    for begin in [date_time_ymd(2026, 1, 1), date_time_ymd(2026, 11, 10)] {
+        for (left, is_told) in [
+            (DAYS + SECOND, false),
+            (DAYS, true),
+            (DAYS - SECOND, true),
+            (SECOND, true),
+            (Duration::ZERO, true),
+        ] {
+            let mut params = named("chat.example");
+            (params.not_before, params.not_after) = (begin, date_time_ymd(2026, 11, 30));
+            let end = UNIX_EPOCH + Duration::from_secs(1_795_996_800);
+            let own = issue(params, ec_key(), &root);
+            let files = Files::new(format!("{}{}", own.pem, root.pem), own.key());
+            // What the clock counts beside seconds is nothing to a certificate.
+            for now in [end - left, end - left + SECOND / 2] {
+                let warnings = check(&files.tls, &[], now).unwrap().warnings;
+                let told = "chain.pem: [tls] certificate: certificate 1 (CN=chat.example) expires \
+                     on 2026-11-30 and has to be renewed";
+                let expected: &[&str] = if is_told { &[told] } else { &[] };
+                assert_eq!(files.short(&warnings.join("\n")), expected, "{left:?} before");
+            }
+            let after = check(&files.tls, &[], end + SECOND).unwrap_err().to_string();
+            assert!(after.contains("which expired on 2026-11-30"), "{after}");
+        }
+    }
+}
+
+#[test]
+fn a_check_shows_until_when_each_certificate_is_valid_and_what_the_first_is_for() {
+    let mut root = named("Root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.not_after = date_time_ymd(2026, 11, 25);
+    let key = ec_key();
+    let pem = root.self_signed(&key).unwrap().pem();
+    let root = Own { issuer: Issuer::new(root, key), pem };
+    let mut params = named("chat.example");
+    let names = ["Chat.Example.org", "*.example.net", "192.0.2.1", "2001:db8::1"];
+    params.subject_alt_names =
+        CertificateParams::new(names.map(str::to_owned)).unwrap().subject_alt_names;
+    params.not_after = date_time_ymd(2026, 12, 25) + Duration::from_secs(3_661);
+    let own = issue(params, ec_key(), &root);
+    let files = Files::new(format!("{}{}", own.pem, root.pem), own.key());
+    let expected = [
+        "certificate 1 (CN=chat.example) expires on 2026-12-25 at 01:01:01 UTC, in 30 days, \
+         for chat.example.org, *.example.net, 192.0.2.1, [2001:db8::1]",
+        "certificate 2 (CN=Root) expires on 2026-11-25 at 00:00:00 UTC, within a day",
+    ];
+    assert_eq!(check(&files.tls, &[], now()).unwrap().certificates, expected);
+    let hosts = load(&files.tls, &[], now()).unwrap().hosts;
     assert_eq!(
-        week(date_time_ymd(2026, 11, 20), date_time_ymd(2026, 11, 26)),
-        warning("2026-11-26")
+        hosts.iter().map(KnownHost::to_string).collect::<Vec<_>>(),
+        ["chat.example.org", "*.example.net", "192.0.2.1", "[2001:db8::1]"]
     );
+}
+
+#[test]
+fn a_certificate_that_names_no_host_or_not_the_servers_is_warned_of() {
+    let root = root("Root");
+    let warnings = |names: Vec<SanType>, hosts: &[&str]| {
+        let mut params = named("chat.example");
+        params.subject_alt_names = names;
+        let own = issue(params, ec_key(), &root);
+        let files = Files::new(format!("{}{}", own.pem, root.pem), own.key());
+        let hosts: Vec<KnownHost> =
+            hosts.iter().map(|host| KnownHost::of_certificate(host).unwrap()).collect();
+        let warnings = check(&files.tls, &hosts, now()).unwrap().warnings;
+        let loaded = load(&files.tls, &hosts, now()).unwrap();
+        assert_eq!(loaded.warnings, warnings);
+        let of_it: Vec<String> = loaded.hosts.iter().map(KnownHost::to_string).collect();
+        (files.short(&warnings.join("\n")), of_it)
+    };
+    let start = "chain.pem: [tls] certificate: certificate 1 (CN=chat.example)";
+    let nameless = format!("{start} has no subjectAltName that names a host: browsers refuse it");
+    let mail = SanType::Rfc822Name("me@chat.example".try_into().unwrap());
+    for names in [vec![], vec![mail]] {
+        let (told, hosts) = warnings(names, &["other.example"]);
+        assert_eq!((told, hosts), (vec![nameless.clone()], vec!["chat.example".to_owned()]));
+    }
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    let names = || vec![dns("chat.example"), dns("*.chat.example")];
+    let fitting = ["chat.example", "a.chat.example", "*.chat.example"];
+    assert_eq!(warnings(names(), &fitting).0, Vec::<String>::new());
+    let others = ["a.b.chat.example", "*.example", "192.0.2.1"];
+    let told = others.map(|host| {
+        format!("{start} is not for {host}, which [web] hosts names: browsers refuse it there")
+    });
+    assert_eq!(warnings(names(), &others).0, told);
 }
