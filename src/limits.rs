@@ -185,6 +185,13 @@ pub const REFUSED_DRAINING_MAX: usize = 32;
 /// that does not answer.
 pub const PING_ANSWER_TIME_S: u64 = 30;
 
+/// So many different things the log advises the operator of within [`ADVICE_TIME_S`]: hosts and
+/// origins that requests name, and that anybody can make up.
+pub const ADVICE_MAX: usize = 64;
+
+/// Then, in seconds, it is told anew.
+pub const ADVICE_TIME_S: u64 = 3_600;
+
 /// Bytes of the server's one read buffer and the most that one connection is read in a turn:
 /// what redis and most servers take per event; a full default stanza fits.
 pub const READ_BYTES_PER_TURN: usize = 65_536;

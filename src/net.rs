@@ -34,7 +34,7 @@ pub mod world;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -210,7 +210,9 @@ impl Listening {
         let settings = complete(settings);
         info!("up to {} sessions", settings.limits.sessions_max);
         let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
-        server.set_front(front);
+        let own: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+        let complete_front = |front| Front { addresses: own.clone(), ..front };
+        server.set_front(complete_front(front));
         server.set_plugins(modules);
         server.set_worker(self.worker, false);
         logging::hold();
@@ -220,7 +222,7 @@ impl Listening {
                 Ok(Turn::Again) => {}
                 Ok(Turn::Reload) => {
                     if let Some((config, front)) = reload() {
-                        server.set_front(front);
+                        server.set_front(complete_front(front));
                         server.reload(complete(config.settings.clone()));
                         let judged = judged_by(&config);
                         match worker(&config) {

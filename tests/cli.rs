@@ -319,7 +319,7 @@ fn the_block_for_ruffle_is_a_piece_of_a_page() {
     let (comment, code) = ran.out.split_once(" -->\n").unwrap();
     let comment = comment.strip_prefix("<!-- ").unwrap();
     assert!(!comment.contains("--"), "HTML allows no -- in a comment: {comment}");
-    for word in ["XMLSocket", "wss", "[web] origins"] {
+    for word in ["XMLSocket", "wss", "[web]\n     hosts", "[web] origins"] {
         assert!(comment.contains(word), "{word}: {comment}");
     }
     assert_eq!(
@@ -361,12 +361,12 @@ fn ruffle_is_told_of_each_host_the_port_and_the_address() {
     };
     for (config, arguments, wanted) in [
         (
-            "[daemon]\nport = 9339\n",
+            "[daemon]\nport = 9339\n[web]\nhosts = chat.example.org\n",
             &["--host", "Chat.example.org"][..],
             r#"{ host: "Chat.example.org", port: 9339, proxyUrl: "ws://Chat.example.org:9339/" },"#,
         ),
         (
-            "",
+            "[web]\nhosts = *.example b.example\n",
             &["--host=a.example", "--host", "::1", "--port", "80", "--url", "wss://b.example/x?y"],
             r#"{ host: "a.example", port: 80, proxyUrl: "wss://b.example/x?y" },
 { host: "::1", port: 80, proxyUrl: "wss://b.example/x?y" },"#,
@@ -380,6 +380,13 @@ fn ruffle_is_told_of_each_host_the_port_and_the_address() {
     ] {
         assert_eq!(entries(config, arguments), (wanted.to_owned(), String::new()));
     }
+    // Hosts that the server would refuse, with the line that mends it.
+    let hosts = "[web]\nhosts = c.example\n";
+    let asks = ["--host", "A.example", "--host", "b.example", "--host", "c.example"];
+    let (_, warning) = entries(hosts, &asks);
+    let (_, line) = warning.trim_end().split_once("write under [web]: ").unwrap();
+    assert_eq!(line, "hosts = c.example a.example b.example");
+    assert_eq!(entries(&format!("[web]\n{line}\n"), &asks).1, "");
     let (_, warning) = entries("[web]\nwebsocket = false\n", &[]);
     assert!(warning.contains("[web] websocket = false"), "{warning}");
     let tls = "[tls]\ncertificate = c.pem\nkey = k.pem\nrequired = true\n";

@@ -1,6 +1,6 @@
 //! The poll loop over a world in memory that tears, blocks, resets and jumps in time.
 //!
-//! `limits`, `closing`, `order` and `transports` show one property each, in a world where nothing else happens;
+//! `limits`, `closing`, `order`, `requests` and `transports` show one property each, in a world where nothing else happens;
 //! `crowd` puts everything together by seed. A failing seed is told with its turn, and
 //! `PALABRE_SEED=N cargo test --test loop` runs it alone (`N..M` runs as many as one likes).
 
@@ -29,6 +29,8 @@ mod pipe;
 mod plugins;
 #[path = "loop/process.rs"]
 mod process;
+#[path = "loop/requests.rs"]
+mod requests;
 #[path = "loop/rng.rs"]
 mod rng;
 #[path = "loop/speech.rs"]

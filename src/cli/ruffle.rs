@@ -3,13 +3,17 @@
 //! Ruffle can't open TCP. Its configuration names a WebSocket for each host and port that a
 //! movie may ask for, and this server takes WebSocket on the port it has.
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
+#[cfg(feature = "tls")]
+use std::time::SystemTime;
 
 use argh::FromArgs;
 
 use super::{Exit, Failure, complain, say};
-use crate::config::{self, Arguments, Config, is_authority};
+use crate::config::{self, Arguments, Authority, Config, KnownHost, is_authority, is_own};
+#[cfg(feature = "tls")]
+use crate::net::tls;
 
 /// print what to paste into a page so that old Flash movies work in it, by Ruffle
 #[derive(FromArgs)]
@@ -42,8 +46,9 @@ pub(super) struct Ruffle {
 const BEFORE: &str = r#"<!-- For old Flash movies: paste this into the page, above the movie.
      host, port: what the movie gives to XMLSocket.connect, letter by letter.
      proxyUrl: where a visitor's browser finds the palabre server; in a page that is served by
-     https it has to begin with wss. If that is another host than the page's, the server's
-     configuration has to name the page's in [web] origins.
+     https it has to begin with wss. The server's configuration has to name that host in [web]
+     hosts, unless it is an address or stands in the certificate, and the page's in [web] origins
+     when that is another one.
      ruffle/ruffle.js: where Ruffle (https://ruffle.rs) lies on your site. -->
 <script>
 window.RufflePlayer = window.RufflePlayer || {};
@@ -75,6 +80,7 @@ pub(super) fn ruffle(arguments: &Arguments, wanted: Ruffle) -> Result<Exit, Fail
     };
     let scheme = if config.web.tls.is_some() { "wss" } else { "ws" };
     let mut block = BEFORE.to_owned();
+    let mut urls: Vec<String> = Vec::new();
     for host in hosts {
         let url = wanted.url.clone().unwrap_or_else(|| match host.parse::<Ipv6Addr>() {
             Ok(address) => format!("{scheme}://[{address}]:{port}/"),
@@ -82,9 +88,12 @@ pub(super) fn ruffle(arguments: &Arguments, wanted: Ruffle) -> Result<Exit, Fail
         });
         // Neither can hold what would have to be escaped.
         block += &format!("    {{ host: \"{host}\", port: {port}, proxyUrl: \"{url}\" }},\n");
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
     }
     say(block + BEHIND);
-    warn(&config, wanted.url.as_deref());
+    warn(&config, &urls);
     Ok(Exit::Success)
 }
 
@@ -93,15 +102,55 @@ fn configured_port(config: &Config) -> Option<u16> {
 }
 
 /// Says what in the configuration keeps movies out.
-fn warn(config: &Config, url: Option<&str>) {
+fn warn(config: &Config, urls: &[String]) {
     if !config.web.websocket {
         complain("warning: [web] websocket = false: movies can't connect to this server");
     }
     if config.web.tls.as_ref().is_some_and(|tls| tls.required)
-        && url.is_some_and(|url| url.starts_with("ws:"))
+        && urls.iter().any(|url| url.starts_with("ws:"))
     {
         complain("warning: [tls] required = true: this server takes wss://, and no ws://");
     }
+    // Without a file nobody knows by which the server runs.
+    let asked = urls.iter().filter_map(|url| asked_host(url)).filter(|_| config.source.is_some());
+    let unknown: Vec<String> = asked
+        .filter(|asked| !is_known(config, asked))
+        .map(|asked| asked.host.to_string())
+        .collect();
+    if !unknown.is_empty() {
+        let listed = config.web.hosts.iter().map(KnownHost::to_string).chain(unknown);
+        complain(format_args!(
+            "warning: browsers are refused that ask for this host; write under [web]: hosts = {}",
+            listed.collect::<Vec<_>>().join(" ")
+        ));
+    }
+}
+
+/// The host of a URL.
+fn asked_host(url: &str) -> Option<Authority> {
+    let (_, rest) = url.split_once("://")?;
+    Authority::parse(rest.split(['/', '?']).next()?)
+}
+
+/// Whether the server takes requests for it.
+fn is_known(config: &Config, asked: &Authority) -> bool {
+    let addresses: Vec<IpAddr> = config.listen.iter().map(|listen| listen.address.ip()).collect();
+    // What a certificate says that this user may not read is the server's to know.
+    certificate_hosts(config).is_none_or(|of_certificate| {
+        is_own(asked, &addresses, config.web.hosts.iter().chain(&of_certificate))
+    })
+}
+
+/// The hosts that the certificate names, if there is one; nothing when it can't be read.
+#[cfg(feature = "tls")]
+fn certificate_hosts(config: &Config) -> Option<Vec<KnownHost>> {
+    let Some(files) = &config.web.tls else { return Some(Vec::new()) };
+    Some(tls::load(files, &[], SystemTime::now()).ok()?.hosts)
+}
+
+#[cfg(not(feature = "tls"))]
+fn certificate_hosts(_: &Config) -> Option<Vec<KnownHost>> {
+    Some(Vec::new())
 }
 
 fn host(text: &str) -> Result<String, String> {

@@ -119,11 +119,12 @@ fn front(config: &Config) -> Result<Front, Failure> {
     let web = config.web.clone();
     #[cfg(feature = "tls")]
     if let Some(files) = &web.tls {
-        let loaded = net::tls::load(files, SystemTime::now())?;
+        let loaded = net::tls::load(files, &web.hosts, SystemTime::now())?;
         tell_warnings(&loaded.warnings);
-        return Ok(Front { tls: Some(loaded.server), web });
+        let certificate_hosts = loaded.hosts;
+        return Ok(Front { tls: Some(loaded.server), certificate_hosts, web, ..Front::default() });
     }
-    Ok(Front { web, tls: None })
+    Ok(Front { web, ..Front::default() })
 }
 
 /// In the foreground a pid file is a convenience: without the right to write it, the server

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Write as _};
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event as MioEvent;
 use mio::net::{TcpListener, TcpStream};
@@ -78,6 +78,10 @@ impl World for Os {
 
     fn now(&mut self) -> Time {
         Time::default() + self.start.elapsed()
+    }
+
+    fn unix_time(&mut self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {

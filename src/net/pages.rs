@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
-use super::transport::{TEXT, answer};
+use super::transport::{Reply, TEXT};
 
 /// The client library, as it is served and as the page has it.
 const LIBRARY: &str = include_str!("../web/palabre.js");
@@ -24,7 +24,7 @@ struct Chat {
 }
 
 /// `GET /`.
-pub(super) fn chat(head_only: bool) -> Vec<u8> {
+pub(super) fn chat(reply: Reply) -> Vec<u8> {
     static CHAT: OnceLock<Chat> = OnceLock::new();
     let chat = CHAT.get_or_init(assemble);
     let headers = [
@@ -33,27 +33,27 @@ pub(super) fn chat(head_only: bool) -> Vec<u8> {
         ("Cache-Control", "no-cache"),
     ];
     let html = "text/html; charset=utf-8";
-    answer("200 OK", &headers, html, chat.html.as_bytes(), head_only)
+    reply.answer("200 OK", &headers, html, chat.html.as_bytes())
 }
 
 /// `GET /palabre.js`. Pages of anybody may have it: it is no secret, and whom they may connect to
 /// with it is another question.
-pub(super) fn script(head_only: bool) -> Vec<u8> {
+pub(super) fn script(reply: Reply) -> Vec<u8> {
     let headers = [("Cache-Control", "no-cache"), ("Access-Control-Allow-Origin", "*")];
     let javascript = "text/javascript; charset=utf-8";
-    answer("200 OK", &headers, javascript, LIBRARY.as_bytes(), head_only)
+    reply.answer("200 OK", &headers, javascript, LIBRARY.as_bytes())
 }
 
 /// `GET /healthz` of a server that serves.
-pub(super) fn health(head_only: bool) -> Vec<u8> {
+pub(super) fn health(reply: Reply) -> Vec<u8> {
     let body = concat!("palabre ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
-    answer("200 OK", &[("Cache-Control", "no-store")], TEXT, body, head_only)
+    reply.answer("200 OK", &[("Cache-Control", "no-store")], TEXT, body)
 }
 
 /// `GET /metrics`, in the text format of Prometheus.
-pub(super) fn metrics(text: &str, head_only: bool) -> Vec<u8> {
+pub(super) fn metrics(text: &str, reply: Reply) -> Vec<u8> {
     let prometheus = "text/plain; version=0.0.4; charset=utf-8";
-    answer("200 OK", &[("Cache-Control", "no-store")], prometheus, text.as_bytes(), head_only)
+    reply.answer("200 OK", &[("Cache-Control", "no-store")], prometheus, text.as_bytes())
 }
 
 fn assemble() -> Chat {

@@ -85,6 +85,10 @@ pub struct Server<W: World> {
     unchecked_told: bool,
     /// For the metrics.
     unix_start_us: u64,
+    /// The time of this turn, since 1970.
+    unix_s: u64,
+    /// What operators have been told of requests.
+    advised: transports::Advised,
 }
 
 #[derive(Debug)]
@@ -144,6 +148,8 @@ impl<W: World> Server<W> {
             starved_quiet_until: Time::default(),
             stopping: false,
             unchecked_told: false,
+            unix_s: 0,
+            advised: transports::Advised::default(),
         }
     }
 
@@ -157,6 +163,7 @@ impl<W: World> Server<W> {
         events.clear();
         self.world.poll(timeout, &mut events)?;
         self.desk.now = self.world.now();
+        self.unix_s = self.world.unix_time().as_secs();
         self.desk.metrics.turns += 1;
         let reload = self.mark_ready(&events);
         self.events = events;
@@ -190,6 +197,7 @@ impl<W: World> Server<W> {
     /// on.
     pub fn set_front(&mut self, front: Front) {
         self.front = front;
+        self.advised = transports::Advised::default();
     }
 
     /// Puts new settings in force, for connections that are open, too.

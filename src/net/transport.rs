@@ -6,7 +6,8 @@
 //! everybody, through `Transport::send` on their way out: as they are, or each in a frame, and
 //! all that in records of TLS.
 //!
-//! `first` tells what the first bytes are, `http` judges requests and writes answers,
+//! `first` tells what the first bytes are, `http` judges requests and writes answers, `target`
+//! takes apart what they ask for,
 //! [`websocket`] reads and writes frames, `framed` keeps what a turn has framed for many,
 //! `secure` is TLS.
 
@@ -14,22 +15,23 @@ mod first;
 mod framed;
 mod http;
 mod secure;
+mod target;
 mod utf8;
 pub mod websocket;
 
 use std::net::IpAddr;
 
-use self::first::{First, first};
+use self::first::{First, Word, first};
 pub(super) use self::framed::Framed;
+pub(super) use self::http::{Advice, Page, Reply, TEXT};
+use self::http::{Caller, HEAD_BYTES_MAX, Verdict, judge};
 pub use self::http::{Handshake, handshake};
-pub(super) use self::http::{Page, TEXT, answer};
-use self::http::{Verdict, judge};
 pub use self::secure::Config as TlsConfig;
 use self::secure::Secure;
 use self::websocket::{Event, Payload};
 use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
-use crate::config::Web;
+use crate::config::{KnownHost, Web};
 use crate::hub::{CloseReason, Time};
 use crate::networks;
 use crate::secret;
@@ -42,6 +44,10 @@ pub struct Front {
     pub web: Web,
     /// The certificate and all that belongs to it, when there is one.
     pub tls: Option<TlsConfig>,
+    /// The hosts that the certificate names.
+    pub certificate_hosts: Vec<KnownHost>,
+    /// The addresses that are listened on.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Front {
@@ -65,6 +71,8 @@ impl Front {
 enum Stage {
     /// Its first bytes leave that open.
     First,
+    /// It has begun with a long word, which is handed on.
+    Word(Word),
     /// It has begun a request.
     Http,
     /// It sends frames.
@@ -117,8 +125,8 @@ pub(super) fn transport_label(spoken: (Speaks, bool)) -> &'static str {
 pub(super) struct Received {
     /// A trusted proxy names the client's own address.
     pub(super) address: Option<IpAddr>,
-    /// It asks for this page, or only for its head.
-    pub(super) page: Option<(Page, bool)>,
+    /// It asks for this page, to be answered like this.
+    pub(super) page: Option<(Page, Reply)>,
     /// The connection has become a WebSocket.
     pub(super) upgraded: bool,
     /// An `<error>` is to be told before the end.
@@ -126,7 +134,7 @@ pub(super) struct Received {
     /// What is wrong with what came, for the log.
     pub(super) trouble: Option<String>,
     /// What the operator could mend.
-    pub(super) advice: Option<String>,
+    pub(super) advice: Option<Advice>,
 }
 
 /// The transport of one connection that does not simply send stanzas.
@@ -185,7 +193,7 @@ impl Transport {
     /// What it speaks, and whether over TLS.
     pub(super) const fn speaks(&self) -> (Speaks, bool) {
         let speaks = match self.stage {
-            Stage::First | Stage::Http | Stage::Over => Speaks::Http,
+            Stage::First | Stage::Word(_) | Stage::Http | Stage::Over => Speaks::Http,
             Stage::Stanzas => Speaks::Stanzas,
             Stage::WebSocket(_) => Speaks::WebSocket,
         };
@@ -193,18 +201,16 @@ impl Transport {
     }
 
     /// Takes bytes of the wire, which it may change, and appends the stream of stanzas in them.
-    /// `peer` is who sends, and whether there may be passwords in it: then what is kept of it on the
-    /// way is overwritten. `max` is the longest stanza in bytes. Something may then be to be sent.
+    /// Something may then be to be sent.
     pub(super) fn receive(
         &mut self,
         bytes: &mut [u8],
-        front: &Front,
-        (peer, secret): (IpAddr, bool),
-        max: usize,
+        arrival: Arrival<'_>,
         stanzas: &mut Vec<u8>,
     ) -> Received {
+        let Arrival { front, peer, secret, max, unix_s } = arrival;
         let received = Received::default();
-        let mut reading = Reading { front, peer, secret, max, stanzas, received };
+        let mut reading = Reading { front, peer, secret, max, unix_s, stanzas, received };
         if self.secure.is_some() {
             self.decrypt(bytes, &mut reading);
         } else if matches!(self.stage, Stage::First) {
@@ -217,18 +223,18 @@ impl Transport {
     }
 
     /// Appends what is to be sent by now, as it goes over the wire: what was due besides
-    /// stanzas, the stanzas in `pieces`, and with `end` the end of the stream. `wire` is scratch
-    /// memory; what is to be sent is lent from it or from `framed`.
+    /// stanzas, the stanzas in `pieces`, and with `end` the end of the stream, for this reason and
+    /// so many seconds after 1970. `wire` is scratch memory; what is to be sent is lent from it or from `framed`.
     pub(super) fn send<'a>(
         &mut self,
         pieces: Pieces<'a>,
-        end: Option<CloseReason>,
+        end: Option<(CloseReason, u64)>,
         framed: &'a mut Framed,
         wire: &'a mut Vec<u8>,
     ) -> Pieces<'a> {
         let payload = match &self.stage {
             Stage::WebSocket(socket) => Some(socket.payload.unwrap_or(Payload::Binary)),
-            Stage::First | Stage::Http | Stage::Stanzas | Stage::Over => None,
+            Stage::First | Stage::Word(_) | Stage::Http | Stage::Stanzas | Stage::Over => None,
         };
         let end = end.filter(|_| !self.ended);
         self.ended |= end.is_some();
@@ -242,7 +248,7 @@ impl Transport {
         wire.clear();
         let stanzas = match &self.stage {
             Stage::WebSocket(_) => framed.of(payload.unwrap_or(Payload::Binary), pieces),
-            Stage::Stanzas => framed.joined(pieces),
+            Stage::Stanzas | Stage::Word(_) => framed.joined(pieces),
             // Whoever has not told what it speaks is taken for an old client.
             Stage::First if self.secure.as_ref().is_none_or(Secure::is_open) => {
                 framed.joined(pieces)
@@ -258,8 +264,8 @@ impl Transport {
         }
         let mut plain = std::mem::take(&mut self.out);
         stanzas.for_each(|piece| plain.extend_from_slice(piece));
-        if let Some(reason) = end {
-            self.write_end(reason, &mut plain);
+        if let Some((reason, unix_s)) = end {
+            self.write_end(reason, unix_s, &mut plain);
         }
         match &mut self.secure {
             Some(secure) => secure.send(&plain, end.is_some(), wire),
@@ -297,7 +303,7 @@ impl Transport {
     }
 
     /// The last bytes of what is spoken.
-    fn write_end(&self, reason: CloseReason, plain: &mut Vec<u8>) {
+    fn write_end(&self, reason: CloseReason, unix_s: u64, plain: &mut Vec<u8>) {
         match &self.stage {
             Stage::WebSocket(socket) => {
                 let own = Some(close_code(reason));
@@ -312,13 +318,13 @@ impl Transport {
                 websocket::write_close(plain, code);
             }
             Stage::Http if reason == CloseReason::LoginTimeout => {
-                plain.append(&mut http::timed_out());
+                plain.append(&mut Reply::to(&self.held, unix_s).timed_out());
             }
             Stage::Http => {
                 let why = "the server stops, or there are too many of you";
-                plain.append(&mut http::unavailable(why));
+                plain.append(&mut Reply::to(&self.held, unix_s).unavailable(why));
             }
-            Stage::First | Stage::Stanzas | Stage::Over => {}
+            Stage::First | Stage::Word(_) | Stage::Stanzas | Stage::Over => {}
         }
     }
 
@@ -347,22 +353,30 @@ impl Transport {
                 self.stage = Stage::Http;
                 self.read_request(reading);
             }
-            First::Tls | First::Stanzas if !reading.front.web.stanzas => {
-                self.stage = Stage::Stanzas;
-                reading.received.error = Some("Stanzas outside a WebSocket are switched off here");
-                self.finish_with_error(CloseReason::SwitchedOff);
-            }
-            First::Tls | First::Stanzas if plain && reading.front.demands_tls() => {
-                self.stage = Stage::Stanzas;
-                reading.received.error = Some("TLS is required here");
-                self.finish_with_error(CloseReason::TlsRequired);
-            }
-            First::Tls | First::Stanzas => {
-                self.stage = Stage::Stanzas;
+            First::Word => {
+                self.stage = Stage::Word(Word::default());
                 let mut held = std::mem::take(&mut self.held);
                 self.read(&mut held, reading);
                 secret::clear(&mut held);
             }
+            First::Tls | First::Stanzas => {
+                self.begin_stanzas(reading);
+                let mut held = std::mem::take(&mut self.held);
+                self.read(&mut held, reading);
+                secret::clear(&mut held);
+            }
+        }
+    }
+
+    /// Stanzas come, unless they are not taken.
+    fn begin_stanzas(&mut self, reading: &mut Reading<'_>) {
+        self.stage = Stage::Stanzas;
+        if !reading.front.web.stanzas {
+            reading.received.error = Some("Stanzas outside a WebSocket are switched off here");
+            self.finish_with_error(CloseReason::SwitchedOff);
+        } else if self.secure.is_none() && reading.front.demands_tls() {
+            reading.received.error = Some("TLS is required here");
+            self.finish_with_error(CloseReason::TlsRequired);
         }
     }
 
@@ -414,24 +428,44 @@ impl Transport {
         if self.over.is_some() {
             return;
         }
-        match self.stage {
+        match &mut self.stage {
             Stage::First | Stage::Over => {}
+            Stage::Word(word) => match word.read(bytes) {
+                First::Http => {
+                    self.out.append(&mut Reply::to(&[], reading.unix_s).no_request());
+                    self.finish(CloseReason::RequestRefused);
+                }
+                First::Stanzas => {
+                    self.begin_stanzas(reading);
+                    self.read(bytes, reading);
+                }
+                First::Word | First::Undecided | First::Tls => {
+                    secret::append(reading.stanzas, bytes);
+                }
+            },
             Stage::Stanzas => secret::append(reading.stanzas, bytes),
             Stage::WebSocket(_) => self.read_frames(bytes, reading),
             Stage::Http => {
+                // A head is whole only with the end of a line. To look at it after every byte
+                // would cost the square of its length.
+                let is_line = memchr::memchr(b'\n', bytes).is_some();
                 secret::append(&mut self.held, bytes);
-                self.read_request(reading);
+                if is_line || self.held.len() > HEAD_BYTES_MAX {
+                    self.read_request(reading);
+                }
             }
         }
     }
 
     fn read_request(&mut self, reading: &mut Reading<'_>) {
-        let judged = judge(&self.held, reading.front, reading.peer, self.secure.is_some());
+        let &mut Reading { front, peer, unix_s, .. } = reading;
+        let caller = Caller { peer, secure: self.secure.is_some(), unix_s };
+        let judged = judge(&self.held, front, caller);
         reading.received.address = judged.address.or(reading.received.address);
         match judged.verdict {
             Verdict::Partial => {}
-            Verdict::Page { page, head_only } => {
-                reading.received.page = Some((page, head_only));
+            Verdict::Page { page, reply } => {
+                reading.received.page = Some((page, reply));
                 secret::clear(&mut self.held);
                 self.held = Vec::new();
             }
@@ -490,11 +524,27 @@ impl Transport {
     }
 }
 
+/// Where received bytes come from, and what holds for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    /// What the listener takes.
+    pub(super) front: &'a Front,
+    /// Who sends.
+    pub(super) peer: IpAddr,
+    /// Whether there may be passwords in it: then what is kept of it on the way is overwritten.
+    pub(super) secret: bool,
+    /// The longest stanza in bytes.
+    pub(super) max: usize,
+    /// Seconds since 1970.
+    pub(super) unix_s: u64,
+}
+
 struct Reading<'a> {
     front: &'a Front,
     peer: IpAddr,
     secret: bool,
     max: usize,
+    unix_s: u64,
     stanzas: &'a mut Vec<u8>,
     received: Received,
 }

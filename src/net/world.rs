@@ -94,6 +94,12 @@ pub trait World {
     /// The time since the server's start.
     fn now(&mut self) -> Time;
 
+    /// The time since 1970. The host's clock may be set forward and back: what is to wait goes by
+    /// [`World::now`].
+    fn unix_time(&mut self) -> Duration {
+        Duration::from_nanos(self.now().0)
+    }
+
     /// Waits until something happens or the timeout is over (`None`: for ever) and appends what
     /// happened. Readiness is told at its edges: once, when it comes.
     ///

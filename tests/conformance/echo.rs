@@ -60,7 +60,7 @@ fn open(stream: &mut TcpStream, chunk: &mut [u8]) -> io::Result<Option<Vec<u8>>>
     let peer = stream.peer_addr()?.ip();
     let mut head = Vec::new();
     loop {
-        match handshake(&head, &front, peer) {
+        match handshake(&head, &front, peer, 0) {
             Handshake::Partial => {}
             Handshake::Accepted { answer, head_bytes } => {
                 stream.write_all(&answer)?;

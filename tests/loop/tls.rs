@@ -1,9 +1,10 @@
 //! TLS on the port: stanzas, requests and WebSockets in it, and what is refused.
 
 use std::io::{Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use palabre::config::{Tls, Web};
+use palabre::config::{Authority, KnownHost, Tls, Web};
 use palabre::hub::Time;
 use palabre::limits::Limits;
 use palabre::net::transport::Front;
@@ -42,7 +43,14 @@ impl Certificate {
     fn front(&self, required: bool) -> Front {
         let files = Tls { certificate: "c.pem".into(), key: "k.pem".into(), required };
         let web = Web { tls: Some(files), ..Web::default() };
-        Front { web, tls: Some(Arc::clone(&self.server)) }
+        Front {
+            web,
+            tls: Some(Arc::clone(&self.server)),
+            addresses: vec![Ipv4Addr::UNSPECIFIED.into()],
+            certificate_hosts: vec![KnownHost::One(
+                Authority::parse("chat.example").expect("a host"),
+            )],
+        }
     }
 
     fn house(&self, limits: Limits, required: bool) -> House {
@@ -219,7 +227,12 @@ fn whoever_comes_without_tls_is_refused_where_it_is_required() {
     plain.assert_then(Received::End);
     for (request, expected) in [
         ("GET /x HTTP/1.1\r\nHost: chat.example:2468\r\n\r\n", "HTTP/1.1 308 Permanent Redirect"),
-        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 403 Forbidden"),
+        (
+            "GET / HTTP/1.1\r\nHost: chat.example\r\nUpgrade: websocket\r\n\r\n",
+            "HTTP/1.1 403 Forbidden",
+        ),
+        ("GET /x HTTP/1.0\r\n\r\n", "HTTP/1.1 403 Forbidden"),
+        ("GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n", "HTTP/1.1 421 Misdirected Request"),
     ] {
         let peer = house.connect();
         peer.send_bytes(request.as_bytes());

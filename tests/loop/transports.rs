@@ -10,14 +10,25 @@ use palabre::net::transport::Front;
 
 use crate::house::{House, Peer, ROOM, checked, logged};
 use crate::pipe::{Received, Room};
+use crate::requests::hosts;
 
 const HEAD: &str = "GET /any HTTP/1.1\r\nHost: chat.example:2468\r\nUpgrade: websocket\r\n\
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// The answer to the key above (RFC 6455 section 1.3).
-const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+/// The answer to the key above (RFC 6455 section 1.3), behind its date.
+const ACCEPTED: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// What stands behind the answer that accepts a WebSocket.
+#[track_caller]
+fn behind_accepted(answer: &[u8]) -> &[u8] {
+    let dated = answer
+        .strip_prefix(b"HTTP/1.1 101 Switching Protocols\r\nDate: Thu, 01 Jan 1970 00:0")
+        .and_then(|rest| rest.get("0:00 GMT\r\n".len()..));
+    let behind = dated.and_then(|rest| rest.strip_prefix(ACCEPTED.as_bytes()));
+    behind.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(answer)))
+}
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -83,7 +94,7 @@ impl Browser {
         let peer = house.connect_with(room);
         peer.send_bytes(format!("{HEAD}\r\n").as_bytes());
         house.settle();
-        assert_eq!(String::from_utf8_lossy(&raw(&peer)), ACCEPTED);
+        assert_eq!(behind_accepted(&raw(&peer)), b"");
         Self { peer }
     }
 
@@ -124,13 +135,26 @@ impl Browser {
 }
 
 fn house() -> House {
-    House::with_limits(Limits::default())
+    house_of(Limits::default())
+}
+
+fn house_of(limits: Limits) -> House {
+    let mut house = House::with_limits(limits);
+    house.server.set_front(front(Web::default()));
+    house
 }
 
 fn house_with(web: Web) -> House {
     let mut house = house();
-    house.server.set_front(Front { web, tls: None });
+    house.server.set_front(front(web));
     house
+}
+
+/// What a listener on all addresses takes that is known as `chat.example` besides.
+fn front(web: Web) -> Front {
+    let certificate_hosts = hosts("chat.example");
+    let addresses = vec![Ipv4Addr::UNSPECIFIED.into()];
+    Front { web, certificate_hosts, addresses, ..Front::default() }
 }
 
 /// What a request gets that is not a WebSocket's: the status line and the body.
@@ -142,7 +166,9 @@ fn request(house: &mut House, request: &str) -> (String, String) {
     assert_eq!(peer.pipe.borrow_mut().receive(1), Received::End, "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let length = format!("Content-Length: {}\r\n", body.len());
-    assert!(request.starts_with("HEAD") || head.contains(&length), "{answer}");
+    let head_only = request.starts_with("HEAD");
+    assert!(if head_only { body.is_empty() } else { head.contains(&length) }, "{answer}");
+    assert!(head.contains("\r\nDate: Thu, 01 Jan 1970 00:00:0"), "{answer}");
     (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
 }
 
@@ -208,7 +234,7 @@ fn a_handshake_may_come_byte_by_byte_and_frames_right_behind_it() {
             house.settle();
         }
         let received = raw(&peer);
-        let frames = received.strip_prefix(ACCEPTED.as_bytes()).expect("the handshake's answer");
+        let frames = behind_accepted(&received);
         let error = b"<error>You must login first</error>".to_vec();
         assert_eq!(unframed(frames), [(TEXT, error)]);
     }
@@ -261,7 +287,7 @@ fn a_close_is_answered_with_its_code_after_what_came_before_it() {
 #[test]
 fn what_came_before_a_text_that_is_too_long_is_answered_first() {
     let limits = Limits { stanza_bytes_max: 100, ..Limits::default() };
-    let mut house = House::with_limits(limits);
+    let mut house = house_of(limits);
     let web = Browser::open(&mut house);
     let bytes = [masked(TEXT, b"<connect nickname='A'/>"), masked(TEXT, b"<ping/>")];
     web.peer.send_bytes(&[&bytes.concat(), &masked(TEXT, &[b'x'; 102])[..]].concat());
@@ -308,7 +334,7 @@ fn what_came_before_a_byte_that_is_no_utf8_is_answered_first() {
 fn each_refusal_after_the_upgrade_has_its_error_and_its_code() {
     let limits = Limits { login_time_s: 3, stanza_bytes_max: 100, ..Limits::default() };
     let error = |text: &str| (TEXT, format!("<error>{text}</error>").into_bytes());
-    let mut house = House::with_limits(limits);
+    let mut house = house_of(limits);
 
     let late = Browser::open(&mut house);
     house.run_until(Time::from_secs(3));
@@ -353,7 +379,7 @@ fn each_refusal_after_the_upgrade_has_its_error_and_its_code() {
 #[test]
 fn a_silent_websocket_is_asked_and_closed_when_it_does_not_answer() {
     let limits = Limits { idle_time_s: 60, login_time_s: 0, ..Limits::default() };
-    let mut house = House::with_limits(limits);
+    let mut house = house_of(limits);
     let web = Browser::open(&mut house);
     let mut plain = house.connect();
     plain.send("<help/>");
@@ -380,21 +406,30 @@ fn a_silent_websocket_is_asked_and_closed_when_it_does_not_answer() {
 #[test]
 fn each_request_gets_its_status() {
     let mut house = house();
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (status, body) = request(&mut house, &get("/"));
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(body.starts_with("<!doctype html>"), "{body}");
     let (_, body) = request(&mut house, &get("/?again"));
     assert!(body.starts_with("<!doctype html>"), "{body}");
-    let (_, body) = request(&mut house, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (_, body) = request(&mut house, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(body, "");
     let (status, body) = request(&mut house, &get("/healthz"));
     assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "palabre 1.0.0\n"));
     assert_status(&mut house, &get("/palabre.js"), "200 OK");
     assert_status(&mut house, &get("/favicon.ico"), "404 Not Found");
-    for method in ["POST", "PUT", "OPTIONS", "BREW"] {
-        let text = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n<quit/>\0<help/>\0");
-        assert_status(&mut house, &text, "405 Method Not Allowed");
+    for (method, status) in [
+        ("POST", "405 Method Not Allowed"),
+        ("PUT", "405 Method Not Allowed"),
+        ("OPTIONS", "405 Method Not Allowed"),
+        ("BREW", "501 Not Implemented"),
+        // As a page may spell it in what it sends to its own host.
+        ("patch", "501 Not Implemented"),
+        ("x", "501 Not Implemented"),
+        (&*"x".repeat(60), "501 Not Implemented"),
+    ] {
+        let text = format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n<quit/>\0<help/>\0");
+        assert_status(&mut house, &text, status);
     }
     assert_status(&mut house, "GET /\0 HTTP/1.1\r\n\r\n", "400 Bad Request");
     assert_status(&mut house, "PRI * HTTP/2.0\r\n\r\n", "505 HTTP Version Not Supported");
@@ -423,7 +458,12 @@ fn each_bad_handshake_gets_its_status() {
         (with("keep-alive, Upgrade", "keep-alive"), bad),
         (with("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8"), "426 Upgrade Required"),
         (with("dGhlIHNhbXBsZSBub25jZQ==", "short"), bad),
-        (with("HTTP/1.1", "HTTP/1.0"), bad),
+        // There it means nothing (RFC 9110 section 7.8).
+        (with("HTTP/1.1", "HTTP/1.0"), "404 Not Found"),
+        (with("GET", "HEAD"), "404 Not Found"),
+        (with("Version: 13", "Version: 13, 8"), "426 Upgrade Required"),
+        (with("Upgrade: websocket", "Upgrade: websocket\r\nContent-Length: 1"), bad),
+        (with("Upgrade: websocket", "Upgrade: websocket\r\nTransfer-Encoding: chunked"), bad),
         (with("GET", "POST"), "405 Method Not Allowed"),
     ] {
         assert_status(&mut house, &text, status);
@@ -433,7 +473,7 @@ fn each_bad_handshake_gets_its_status() {
 #[test]
 fn a_request_that_does_not_come_in_time_is_told_so() {
     let limits = Limits { login_time_s: 3, ..Limits::default() };
-    let mut house = House::with_limits(limits);
+    let mut house = house_of(limits);
     let half = house.connect();
     half.send_bytes(b"GET / HT");
     let silent = house.connect();
@@ -484,17 +524,17 @@ fn pages_of_the_own_host_and_of_listed_origins_may_connect() {
     let advice = "write under [web]: origins = https://games.example https://evil.example";
     assert_eq!(logged(advice).len(), 1);
     let any = Web { origins: vec!["*".to_owned()], ..Web::default() };
-    house.server.set_front(Front { web: any, tls: None });
+    house.server.set_front(front(any));
     let peer = house.connect();
     peer.send_bytes(format!("{HEAD}Origin: null\r\n\r\n").as_bytes());
     house.settle();
-    assert_eq!(String::from_utf8_lossy(&raw(&peer)), ACCEPTED);
+    assert_eq!(behind_accepted(&raw(&peer)), b"");
 }
 
 #[test]
 fn each_kind_can_be_switched_off() {
-    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let health = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let get = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let health = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut house = house_with(Web { page: false, ..Web::default() });
     assert_status(&mut house, get, "404 Not Found");
     assert_status(&mut house, health, "200 OK");
@@ -541,7 +581,7 @@ fn a_slow_websocket_is_cut_off_as_any_slow_reader_and_others_get_their_frames() 
         stanza_rate_per_s: 0,
         ..Limits::default()
     };
-    let mut house = House::with_limits(limits);
+    let mut house = house_of(limits);
     let deaf = Browser::open_with(&mut house, Room { up: 1 << 20, down: 1_000 });
     deaf.log_in(&mut house, "Deaf");
     deaf.send(TEXT, b"<join room='R'/>");
@@ -590,7 +630,7 @@ fn metrics_tell_what_is_and_what_has_been() {
     house.member("B", ROOM).send("<quit/>");
     house.settle();
     let scraper = house.connect_to(0, IpAddr::V4(Ipv4Addr::LOCALHOST), ROOM);
-    scraper.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    scraper.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     house.settle();
     let answer = String::from_utf8(raw(&scraper)).expect("it is text");
     assert!(answer.contains("\r\nContent-Type: text/plain; version=0.0.4"), "{answer}");
@@ -618,11 +658,13 @@ fn the_address_of_a_peer_that_is_no_proxy_is_its_own() {
     let mut house = house();
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let peer = house.connect_to(0, address, ROOM);
-    peer.send_bytes(b"GET /metrics HTTP/1.1\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n");
+    peer.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     house.settle();
     assert!(raw(&peer).starts_with(b"HTTP/1.1 200 OK\r\n"));
     let forger = house.connect();
-    forger.send_bytes(b"GET /metrics HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n");
+    forger.send_bytes(
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n",
+    );
     house.settle();
     assert!(raw(&forger).starts_with(b"HTTP/1.1 403 Forbidden\r\n"));
     // A header of the PROXY protocol is no stanza.
@@ -667,7 +709,9 @@ fn a_trusted_proxy_tells_whose_connection_it_is_in_any_pieces_and_before_anythin
         ("", "403 Forbidden"),
     ] {
         let peer = house.connect_to(0, proxy, ROOM);
-        peer.send_bytes(format!("GET /metrics HTTP/1.1\r\nHost: a\r\n{head}\r\n").as_bytes());
+        peer.send_bytes(
+            format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{head}\r\n").as_bytes(),
+        );
         house.settle();
         let answer = String::from_utf8(raw(&peer)).expect("it is text");
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}: {answer}");
@@ -695,7 +739,7 @@ fn a_trusted_proxy_names_the_client_and_nobody_else_can() {
         house.settle();
         String::from_utf8_lossy(&raw(&peer)).lines().next().map(str::to_owned)
     };
-    let get = "GET /metrics HTTP/1.1\r\n";
+    let get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n";
     let (yes, no) = (Some("HTTP/1.1 200 OK".to_owned()), Some("HTTP/1.1 403 Forbidden".to_owned()));
     for (head, expected) in [
         ("\r\n", &no),
@@ -735,7 +779,7 @@ fn a_websocket_from_an_address_with_too_many_is_refused_and_nothing_is_left_of_i
     let limits = Limits { sessions_per_address_max: 1, ..Limits::default() };
     let mut house = House::with_limits(limits);
     let web = Web { trusted_proxies: trusted, ..Web::default() };
-    house.server.set_front(Front { web, tls: None });
+    house.server.set_front(front(web));
     let client = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
     let _first = house.connect_to(0, client, ROOM);
     let peer = house.connect_to(0, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ROOM);
@@ -743,7 +787,7 @@ fn a_websocket_from_an_address_with_too_many_is_refused_and_nothing_is_left_of_i
     // Each turn's invariants would find a deadline of nobody's.
     house.settle();
     let received = raw(&peer);
-    let frames = received.strip_prefix(ACCEPTED.as_bytes()).expect("the handshake's answer");
+    let frames = behind_accepted(&received);
     let error = b"<error>Too many sessions from your address (limit 1)</error>\0".to_vec();
     let close = 1008_u16.to_be_bytes().to_vec();
     assert_eq!(unframed(frames), [(BINARY, error), (CLOSE, close)]);

@@ -25,7 +25,7 @@ pub(super) enum Kind {
 }
 
 /// The headers of all answers; whatever else stood in one would be the peer's own.
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 16] = [
     "Access-Control-Allow-Origin",
     "Allow",
     "Cache-Control",
@@ -33,6 +33,7 @@ const HEADERS: [&str; 15] = [
     "Content-Length",
     "Content-Security-Policy",
     "Content-Type",
+    "Date",
     "Location",
     "Referrer-Policy",
     "Retry-After",

@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use palabre::config::{Tls, Web};
+use palabre::config::{Authority, KnownHost, Tls, Web};
 use palabre::hub::{Door, HashKey, Settings};
 use palabre::net::server::{Server, Turn};
 use palabre::net::transport::Front;
@@ -384,12 +384,19 @@ impl Line {
         if let Some(ended) = self.tls.as_mut().and_then(tls::Client::ended) {
             assert!(ended || !whole, "TLS without its end");
         }
-        let form = self.said.starts_with(b"POST /");
+        let form = is_request(&self.said);
         let too_many = self.plain.starts_with(b"<error>Too many sessions");
         let is_answer = self.plain.is_empty() || self.plain.starts_with(b"HTTP/1.1 ");
         assert!(!form || is_answer || too_many, "a form is told {:?}", self.plain);
         Told::read(&self.plain, whole, head_only)
     }
+}
+
+/// Whether a page can have a browser say this: a method of any letters, and a path.
+fn is_request(said: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
+    let method = said.iter().take_while(|&byte| letter(byte)).count();
+    method > 0 && said[method..].starts_with(b" /")
 }
 
 fn front(options: &[u8]) -> Front {
@@ -402,12 +409,17 @@ fn front(options: &[u8]) -> Front {
         websocket: !on(b'w'),
         http: !on(b'h'),
         page: !on(b'p'),
+        hosts: ["a", "a.example", "chat.example"]
+            .into_iter()
+            .filter_map(Authority::parse)
+            .map(KnownHost::One)
+            .collect(),
         origins: if on(b'o') { vec!["https://example.org".to_owned()] } else { Vec::new() },
         trusted_proxies: if on(b'x') { vec![proxy()] } else { Vec::new() },
         tls: tls.is_some().then(files),
         ..Web::default()
     };
-    Front { web, tls }
+    Front { web, tls, ..Front::default() }
 }
 
 /// Client 0 may be a proxy, client 1 may read the metrics, client 2 is anybody.

@@ -49,6 +49,7 @@ impl<W: World> Server<W> {
     }
 
     fn flush_one(&mut self, slot: usize) {
+        let unix_s = self.unix_s;
         let Desk { connections, deliveries, metrics, backlog, .. } = &mut self.desk;
         let Some(connection) = connections.get_mut(slot) else {
             return;
@@ -66,7 +67,7 @@ impl<W: World> Server<W> {
         let (mut pieces, writable) = (deliveries.pieces(slot), connection.writable);
         if let Some(transport) = &mut connection.transport {
             let end = match connection.state {
-                State::Draining { reason, .. } => Some(reason),
+                State::Draining { reason, .. } => Some((reason, unix_s)),
                 State::Open | State::Gone => None,
             };
             pieces = transport.send(pieces, end, &mut self.framed, &mut self.wire);

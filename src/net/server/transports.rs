@@ -1,21 +1,43 @@
 //! Connections that do not simply send stanzas: what they speak is found out, and their bytes go
 //! through a transport on both ways.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use log::{debug, info, warn};
 
 use super::{Server, is_open};
-use crate::hub::{CloseReason, ConnId, Outlet as _};
-use crate::limits::PING_ANSWER_TIME_S;
+use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
+use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, PING_ANSWER_TIME_S};
 use crate::logging::Escaped;
 use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::State;
 use crate::net::pages;
 use crate::net::timers::Kind;
-use crate::net::transport::{Page, Received, TRANSPORTS, Transport};
+use crate::net::transport::{Advice, Arrival, Page, Received, Reply, TRANSPORTS, Transport};
 use crate::net::world::World;
 use crate::networks;
 use crate::secret;
 use crate::wire::write;
+
+/// What the log has been told of late: whoever asks a thousand times is told of once.
+#[derive(Debug, Default)]
+pub(super) struct Advised {
+    about: BTreeSet<String>,
+    /// Until then it counts.
+    until: Time,
+}
+
+impl Advised {
+    /// Whether this is to be told.
+    fn is_news(&mut self, advice: &Advice, now: Time) -> bool {
+        if now >= self.until {
+            self.about.clear();
+            self.until = now + Duration::from_secs(ADVICE_TIME_S);
+        }
+        self.about.len() < ADVICE_MAX && self.about.insert(advice.about.clone())
+    }
+}
 
 impl<W: World> Server<W> {
     /// Takes in bytes of a connection that has not begun with a stanza, or not yet.
@@ -34,7 +56,8 @@ impl<W: World> Server<W> {
             connection.transport.get_or_insert_with(|| Box::new(Transport::new(proxied)));
         let max = self.hub.settings().limits.stanza_bytes_max;
         let mut stanzas = std::mem::take(&mut self.inbound);
-        let received = transport.receive(bytes, &self.front, (peer, secret), max, &mut stanzas);
+        let arrival = Arrival { front: &self.front, peer, secret, max, unix_s: self.unix_s };
+        let received = transport.receive(bytes, arrival, &mut stanzas);
         transport.heard_at = now;
         transport.pinged = false;
         if transport.wants_to_send() {
@@ -62,8 +85,10 @@ impl<W: World> Server<W> {
         if let (Some(peer), Some(trouble)) = (peer, trouble) {
             info!("client {id} from {peer}: {}", Escaped(&trouble));
         }
-        if let (Some(peer), Some(advice)) = (peer, advice) {
-            warn!("client {id} from {peer}: {}", Escaped(&advice));
+        if let (Some(peer), Some(advice)) = (peer, advice)
+            && self.advised.is_news(&advice, self.desk.now)
+        {
+            warn!("client {id} from {peer}: {advice}");
         }
         // There may be too many from the address that was just told.
         if !is_open(&self.desk, id) {
@@ -73,8 +98,8 @@ impl<W: World> Server<W> {
             debug!("client {id} opened a WebSocket");
             self.check_later(id);
         }
-        if let Some((page, head_only)) = page {
-            let answer = self.page(page, head_only);
+        if let Some((page, reply)) = page {
+            let answer = self.page(page, reply);
             if let Some(transport) = self.transport(id) {
                 transport.answer(answer);
             }
@@ -86,12 +111,12 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn page(&self, page: Page, head_only: bool) -> Vec<u8> {
+    fn page(&self, page: Page, reply: Reply) -> Vec<u8> {
         match page {
-            Page::Chat => pages::chat(head_only),
-            Page::Script => pages::script(head_only),
-            Page::Health => pages::health(head_only),
-            Page::Metrics => pages::metrics(&self.metrics_text(), head_only),
+            Page::Chat => pages::chat(reply),
+            Page::Script => pages::script(reply),
+            Page::Health => pages::health(reply),
+            Page::Metrics => pages::metrics(&self.metrics_text(), reply),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::utf8::Utf8;
 
@@ -280,7 +280,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Failure> {
         [_] => Err(Failure::Protocol("a close with half a code")),
         &[high, low, ref reason @ ..] => {
             let code = u16::from_be_bytes([high, low]);
-            if !CloseCode::from(code).is_allowed() {
+            if !may_be_sent(code) {
                 return Err(Failure::Protocol("a close with a code that nobody may send"));
             }
             if std::str::from_utf8(reason).is_err() {
@@ -289,6 +289,13 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Failure> {
             Ok(Some(code))
         }
     }
+}
+
+/// Whether a close may carry this code: those of RFC 6455 section 7.4.1, those that were registered
+/// since (1012 to 1014, IANA's WebSocket Close Code Number Registry), and those of libraries and
+/// applications.
+const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// Masks bytes, or takes the mask off them (RFC 6455 section 5.3).
@@ -444,6 +451,10 @@ mod tests {
         let code = "a close with a code that nobody may send";
         for wrong in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
             assert_eq!(protocol(&frame(0x88, &wrong.to_be_bytes())), code, "{wrong}");
+        }
+        for right in [1000_u16, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 4999] {
+            let close = told(&[&frame(0x88, &right.to_be_bytes())]);
+            assert_eq!(close, (vec![format!("Close Some({right})")], Ok(())));
         }
         let endless = [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
         assert_eq!(protocol(&endless), "a frame longer than there can be");
