@@ -1,8 +1,8 @@
 //! `palabre bench`: a load generator for any server that speaks the protocol, with the floor to
 //! compare it with.
 //!
-//! `swarm` has the generator's connections, `over` says what they speak, `transport` is how,
-//! and `host` is the server that is measured; `entrance` lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
+//! `options` says what may be asked for. `swarm` has the generator's connections, `over` says what
+//! they speak, `transport` is how, and `host` is the server that is measured; `entrance` lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
 //! `workload` has what they do. `measure` runs one workload for a while, `plan` puts the
 //! measurements of a run in order, `report` prints them. `relay` is the floor: a server that
 //! does nothing but find NULs and write once per receiver and turn. `syscalls` counts what the
@@ -14,6 +14,7 @@ mod entrance;
 mod host;
 mod ledger;
 mod measure;
+mod options;
 mod over;
 mod plan;
 mod relay;
@@ -26,9 +27,12 @@ mod workload;
 use std::fmt;
 use std::io;
 
+#[cfg(test)]
+pub(crate) use options::Setting;
+pub use options::{Options, Workload};
 pub use over::Mix;
 use over::Over;
-pub use plan::{Options, Workload, run};
+pub use plan::run;
 
 /// Serves as the floor on a listener, until the process is ended.
 ///
@@ -85,13 +89,11 @@ pub enum Fault {
         /// What is wrong.
         what: String,
     },
-    /// The floor was to be measured over something that it does not speak.
-    FloorSpeaksStanzas {
-        /// What `--over` says.
-        over: String,
+    /// Options that a workload does not take, or that don't go together.
+    Usage {
+        /// What is wrong, and what would be right.
+        text: String,
     },
-    /// A server that runs already was to be measured by what needs one of the bench's own.
-    NeedsOwnServer,
     /// The server said nothing for too long.
     Silent {
         /// What its answers were to begin with.
@@ -156,7 +158,7 @@ pub enum Fault {
         /// What.
         what: String,
     },
-    /// Ctrl-C, before there was anything to print.
+    /// Ctrl-C or another signal, before there was anything to print.
     Interrupted,
 }
 
@@ -192,15 +194,7 @@ impl fmt::Display for Fault {
             Self::Closed { who } => write!(f, "the server closed connection {who}"),
             Self::Transport { what } => f.write_str(what),
             Self::NoCertificate { what } => write!(f, "no TLS: {what}"),
-            Self::FloorSpeaksStanzas { over } => write!(
-                f,
-                "--over {over} can't be measured beside --floor: the relay knows no transports; \
-                 leave out --floor, or measure --over stanzas beside it"
-            ),
-            Self::NeedsOwnServer => f.write_str(
-                "--connect: this workload needs a server with accounts or plugins of its own; \
-                 leave out --connect",
-            ),
+            Self::Usage { text } => f.write_str(text),
             Self::Silent { wanted, seen, count } => {
                 write!(f, "the server went silent: {seen} of {count} answers {wanted}… came")
             }

@@ -266,6 +266,8 @@ pub fn main() -> ExitCode {
         let done = match words.split_first() {
             // The server starts it; in no help is it of use to anybody.
             Some((&"worker", words)) => worker::worker(parse_words(words)?),
+            #[cfg(feature = "bench")]
+            Some((&"leashed", words)) => bench::leashed(words),
             Some(_) | None => dispatch(parse_words(&words)?),
         };
         done.map_err(|failure| {

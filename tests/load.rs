@@ -3,8 +3,16 @@
 
 #![cfg(feature = "bench")]
 
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::Value;
 
@@ -22,7 +30,9 @@ fn bench(arguments: &[&str]) -> Output {
 fn found(arguments: &[&str]) -> (Value, String) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path of UTF-8");
-    let output = bench(&[arguments, &["--seconds", "0.05", "--json", path]].concat());
+    // A room is full when it is full.
+    let seconds: &[&str] = if arguments[0] == "join" { &[] } else { &["--seconds", "0.05"] };
+    let output = bench(&[arguments, seconds, &["--json", path]].concat());
     let (printed, told) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {printed}{told}");
@@ -270,13 +280,140 @@ fn wrong_arguments_are_explained() {
         (&["logins", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
         (&["plugins", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
         (&["logins", "--logins", "0"], 2, "needs a number from 1 to 100000"),
+        // What a workload would pass over.
+        (&["idle", "--rounds", "3", "--plot"], 2, "idle does not take --rounds and --plot"),
+        (&["idle", "--rounds", "3"], 2, "--seconds, --members, --connections"),
+        (&["join", "--seconds", "1"], 2, "leave out --seconds"),
+        (&["fanout", "--rate", "5"], 2, "leave out --rate"),
+        (&["ping", "--body", "5"], 2, "leave out --body"),
+        (&["slow", "--floor"], 2, "leave out --floor"),
+        (&["suite", "--at-once", "2"], 2, "leave out --at-once"),
+        (&["fanout", "--pid", "1"], 2, "--pid needs --connect"),
+        (&["fanout", "--beside-stanzas"], 2, "needs --over"),
+        (&["logins", "--rooms", "2", "--connections", "9"], 2, "needs one of them"),
+        // What is out of range.
+        (&["fanout", "--rounds", "0"], 2, "needs a number from 1 to 10000"),
+        (&["fanout", "--rooms", "0"], 2, "needs a number from 1 to 10000000"),
+        (&["fanout", "--rooms", "-1"], 2, "needs a number from 1 to 10000000"),
+        (&["fanout", "--members", "1"], 2, "fanout needs at least 2"),
+        (&["fanout", "--window", "100001"], 2, "needs a number from 1 to 100000"),
+        (&["fanout", "--body", "65001"], 2, "needs a number from 0 to 65000"),
+        (&["rate", "--rate", "0"], 2, "needs a number from 1 to 10000000"),
+        (&["join", "--at-once", "x"], 2, "needs a number from 1 to 10000000"),
+        (&["fanout", "--seconds", "nan"], 2, "up to 3600"),
+        (&["fanout", "--against", "/no/such/program"], 2, "needs a program"),
+        (&["ping", "--connect", "127.0.0.1:1", "--pid", "2147483647"], 2, "no such process"),
         (&["ping", "--connect", "nowhere"], 1, "needs HOST:PORT"),
         (&["ping", "--connect", "127.0.0.1:1"], 1, "can't connect"),
-        (&["idle", "--connections", "100000000"], 1, "ulimit -n"),
+        (&["idle", "--connections", "10000000"], 1, "ulimit -n"),
     ] {
         let output = bench(arguments);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
         assert!(told.contains(text), "{arguments:?}: {told}");
     }
+}
+
+/// How long something may take that a test waits for, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A run of the load generator.
+struct Running(Child);
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = palabre();
+        command.arg("bench").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().expect("the built binary runs"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+
+    /// Its exit code and what it has printed, when it has ended.
+    fn end(mut self) -> (Option<i32>, String) {
+        let (sender, receiver) = mpsc::channel();
+        let mut printed = self.0.stdout.take().expect("its output");
+        thread::spawn(move || {
+            let mut text = String::new();
+            printed.read_to_string(&mut text).expect("it is text");
+            sender.send(text).expect("somebody waits");
+        });
+        let text = receiver.recv_timeout(PATIENCE);
+        let _ = self.0.kill();
+        let status = self.0.wait().expect("it was started");
+        (status.code(), text.expect("it ended in time"))
+    }
+}
+
+/// The server of a run is a script that opens a pipe and becomes the server, which then has the
+/// pipe open as long as it lives.
+#[test]
+fn the_server_of_a_run_ends_with_it_however_that_ends() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (pipe, script) = (path("pipe"), path("server"));
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    let program = env!("CARGO_BIN_EXE_palabre");
+    let text = format!("#!/bin/sh\nexec 9>'{pipe}'\necho up >&9\nexec '{program}' \"$@\"\n");
+    std::fs::write(&script, text).expect("a file");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    // As one that says nothing, too: its address is waited for.
+    let silent = path("silent");
+    let text = format!("#!/bin/sh\nexec 9>'{pipe}'\necho up >&9\nexec sleep 1000000\n");
+    std::fs::write(&silent, text).expect("a file");
+    std::fs::set_permissions(&silent, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    for (server, signal) in [
+        (&script, Signal::TERM),
+        (&script, Signal::HUP),
+        (&script, Signal::INT),
+        (&script, Signal::QUIT),
+        (&script, Signal::KILL),
+        (&silent, Signal::INT),
+        (&silent, Signal::KILL),
+    ] {
+        let arguments = ["idle", "--connections", "3", "--seconds", "3600", "--against", server];
+        let run = Running::start(&arguments);
+        let (sender, receiver) = mpsc::channel();
+        let pipe = pipe.clone();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(File::open(pipe).expect("the pipe")).lines();
+            sender.send(lines.next().expect("a line").expect("text")).expect("somebody waits");
+            sender.send(format!("{} more lines", lines.count())).expect("somebody waits");
+        });
+        assert_eq!(receiver.recv_timeout(PATIENCE).as_deref(), Ok("up"), "{server} {signal:?}");
+        run.signal(signal);
+        let (code, _) = run.end();
+        assert_eq!(code.is_none(), signal == Signal::KILL, "{server} {signal:?}: {code:?}");
+        let gone = receiver.recv_timeout(PATIENCE);
+        assert_eq!(gone.as_deref(), Ok("0 more lines"), "{server} {signal:?} leaves its server");
+    }
+}
+
+#[test]
+fn idle_sessions_are_left_at_once_when_asked_to() {
+    let server = Server::start("[limits]\nstanzarate = 0\n");
+    let address = &server.1;
+    let run =
+        Running::start(&["idle", "--connections", "3", "--seconds", "3600", "--connect", address]);
+    // The first session, then three, with three stanzas each.
+    let all = "\npalabre_stanzas_received_total 12\n";
+    let mut metrics = String::new();
+    let begin = std::time::Instant::now();
+    while !metrics.contains(all) {
+        assert!(begin.elapsed() < PATIENCE, "{metrics}");
+        thread::yield_now();
+        let mut stream = TcpStream::connect(address).expect("it serves");
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        metrics.clear();
+        stream.read_to_string(&mut metrics).expect("it answers");
+    }
+    run.signal(Signal::INT);
+    let (code, printed) = run.end();
+    // It may not have heard the last answer yet; then there is nothing to print.
+    assert!(matches!(code, Some(0 | 1)), "{code:?}");
+    assert_eq!(code == Some(0), printed.contains("3 sessions in rooms of 10"), "{printed}");
 }

@@ -7,10 +7,12 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use super::Fault;
+use super::measure::is_interrupted;
 use super::over::Mix;
 use super::report::FLOOR;
 use super::transport::{Client, Identity, Way};
@@ -59,11 +61,12 @@ impl Host {
         let own = std::env::current_exe().map_err(fault)?;
         let has_children = matches!(kind, Kind::Accounts(_) | Kind::Plugins(_));
         let (name, program) = match &kind {
-            Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) => ("palabre", own),
+            Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) => ("palabre", own.clone()),
             Kind::Build(program) => ("against", program.clone()),
-            Kind::Floor => (FLOOR, own),
+            Kind::Floor => (FLOOR, own.clone()),
         };
-        let mut command = Command::new(program);
+        let mut command = Command::new(own);
+        command.args(["leashed", &std::process::id().to_string(), "--"]).arg(program);
         let mut directory = None;
         let identity = mix.is_secure().then(Identity::new).transpose();
         let identity = identity.map_err(|what| Fault::NoCertificate { what })?;
@@ -88,16 +91,17 @@ impl Host {
             .spawn();
         pin(0);
         let mut child = child.map_err(fault)?;
-        let console = child.stdout.take().map(BufReader::new);
-        let address = console.and_then(|console| {
-            let mut lines = console.lines().map_while(Result::ok);
-            lines.find_map(|line| line.strip_prefix("listening on ")?.parse().ok())
-        });
         let pid = Some(child.id());
-        let Some(address) = address else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(Fault::NotStarted { name });
+        let address = match child.stdout.take().map(wait_for_address) {
+            Some(Ok(address)) => address,
+            Some(Err(Fault::Interrupted)) => {
+                end(&mut child, has_children);
+                return Err(Fault::Interrupted);
+            }
+            Some(Err(_)) | None => {
+                end(&mut child, has_children);
+                return Err(Fault::NotStarted { name });
+            }
         };
         Ok(Self { name, address, pid, child: Some(child), directory, identity, has_children })
     }
@@ -112,6 +116,10 @@ impl Host {
             .ok()
             .and_then(|mut addresses| addresses.next())
             .ok_or_else(|| Fault::NoAddress { place: place.to_owned() })?;
+        if let Some(pid) = pid.filter(|pid| status(*pid, "Pid:").is_none()) {
+            let text = format!("--pid {pid}: there is no such process");
+            return Err(Fault::Usage { text });
+        }
         let pid = pid.or_else(|| listener_pid(address));
         let (child, directory, identity) = (None, None, None);
         let has_children = false;
@@ -182,7 +190,8 @@ impl Host {
         const CALM: Duration = Duration::from_micros(500);
         while let Some(before) = self.processor_time() {
             std::thread::sleep(LOOK);
-            if self.processor_time().is_none_or(|after| after - before < CALM) {
+            let after = self.processor_time();
+            if after.is_none_or(|after| after - before < CALM) || is_interrupted() {
                 return;
             }
         }
@@ -203,14 +212,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            let asked = self.has_children && {
-                let pid = rustix::process::Pid::from_child(child);
-                rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok()
-            };
-            if !asked {
-                let _ = child.kill();
-            }
-            let _ = child.wait();
+            end(child, self.has_children);
         }
     }
 }
@@ -224,6 +226,50 @@ const UNLIMITED: &[&str] = &[
     "backlog = 4194304\n",
     "listbytes = 1048576\n",
 ];
+
+/// Ends a server of ours. One with processes of its own is asked, so that it ends those.
+fn end(child: &mut Child, has_children: bool) {
+    let asked = has_children && {
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok()
+    };
+    if !asked {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+}
+
+/// Where a server listens, when it has said so.
+///
+/// # Errors
+/// When it ends or says nothing else for too long, and [`Fault::Interrupted`].
+fn wait_for_address(console: ChildStdout) -> Result<SocketAddr, Fault> {
+    let (sender, receiver) = mpsc::channel();
+    // Reading waits, and there is more to be watched.
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(console).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("listening on ")?.parse().ok());
+        // Whoever waited may have given up.
+        let _ = address.map(|address| sender.send(address));
+    });
+    let begin = Instant::now();
+    loop {
+        match receiver.recv_timeout(START_LOOK) {
+            Ok(address) => return Ok(address),
+            Err(RecvTimeoutError::Timeout) if is_interrupted() => return Err(Fault::Interrupted),
+            Err(RecvTimeoutError::Timeout) if begin.elapsed() < START_TIME => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                return Err(Fault::NotStarted { name: "" });
+            }
+        }
+    }
+}
+
+/// How long a server may take to say where it listens: it may have accounts to read.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// Meanwhile it is seen to signals so often.
+const START_LOOK: Duration = Duration::from_millis(50);
 
 /// The text of the configuration, which stands in this folder; the files that it names are
 /// written.
@@ -319,6 +365,13 @@ fn processor_time(pid: u32) -> Option<Duration> {
 /// The cores that a process may be on, as `/proc` lists them.
 fn cores(pid: u32) -> Option<String> {
     status(pid, "Cpus_allowed_list:")
+}
+
+/// Whether this process ignores a signal, as one that nohup or a shell in the background starts.
+pub(super) fn is_ignored(signal: i32) -> bool {
+    let mask = status(std::process::id(), "SigIgn:");
+    let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// The first word behind a name in the status of a process.

@@ -3,7 +3,8 @@
 //! at the end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -27,12 +28,22 @@ const LATENCY_NS_MAX: u64 = 600_000_000_000;
 /// Digits of a latency: 1 % is finer than any machine repeats.
 const LATENCY_DIGITS: u8 = 2;
 
-/// Set by Ctrl-C: what is there is printed.
-pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Set by Ctrl-C and its like: what is there is printed.
+pub(super) static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Whether the measurement is to end early.
 pub(super) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Sleeps so long, or until the measurement is to end early; how long it was.
+pub(super) fn sleep(span: Duration) -> Duration {
+    const LOOK: Duration = Duration::from_millis(50);
+    let begin = Instant::now();
+    while !is_interrupted() && begin.elapsed() < span {
+        std::thread::sleep(LOOK.min(span.saturating_sub(begin.elapsed())));
+    }
+    begin.elapsed()
 }
 
 /// What has arrived.

@@ -1,22 +1,23 @@
-//! What a run measures, in which order, and by which options.
+//! What a run measures, and in which order.
 
 mod beside;
 
 use std::io::{IsTerminal as _, Write};
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 
 use super::Fault;
-use super::host::{Host, Kind, need_descriptors, pin};
+use super::host::{Host, Kind, is_ignored, need_descriptors, pin};
 use super::measure::{
     INTERRUPTED, Sample, Workload as Work, finish, is_interrupted, measure, nanoseconds, run_until,
 };
+use super::options::{Options, Workload};
 use super::over::Mix;
 use super::report::{Figures, Side, span, whole};
 use super::swarm::Swarm;
@@ -36,129 +37,13 @@ const CONNECTIONS_AT_ONCE: usize = 16_000;
 /// What one that never reads may cost, in parts of `limits.backlog`.
 const BACKLOG_GROWTH: f64 = 1.1;
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workload {
-    /// Everything that the README has figures of.
-    Suite,
-    /// Rooms in which so many messages are in flight.
-    Fanout,
-    /// Rooms in which messages come by the clock.
-    Rate,
-    /// Pairs that write to each other.
-    Private,
-    /// Pings.
-    Ping,
-    /// Sessions that do nothing.
-    Idle,
-    /// One room fills.
-    Join,
-    /// Sessions come and go.
-    Churn,
-    /// One member never reads.
-    Slow,
-    /// Others misbehave.
-    Noisy,
-    /// Accounts of a database log in.
-    Logins,
-    /// Plugins misbehave.
-    Plugins,
-}
-
-impl Workload {
-    /// Every workload with its name and what it does.
-    pub const ALL: [(&'static str, Self, &'static str); 12] = [
-        ("suite", Self::Suite, "all of the comparisons with the floor, one after the other"),
-        ("fanout", Self::Fanout, "members of rooms talk, so many messages in flight"),
-        ("rate", Self::Rate, "members of rooms talk, so many messages a second by the clock"),
-        ("private", Self::Private, "pairs of clients, a message from one to the other"),
-        ("ping", Self::Ping, "a ping in flight on each connection"),
-        ("idle", Self::Idle, "sessions in rooms of ten that do nothing: memory, processor"),
-        ("join", Self::Join, "one room fills"),
-        ("churn", Self::Churn, "connect, log in, join, leave, quit"),
-        ("slow", Self::Slow, "one member never reads while 10 kB messages flow"),
-        ("noisy", Self::Noisy, "polite clients beside four that misbehave"),
-        ("logins", Self::Logins, "a crowd talks, and accounts of a database log in beside it"),
-        ("plugins", Self::Plugins, "polite clients beside four plugins that misbehave"),
-    ];
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .iter()
-            .find(|(name, _, _)| *name == text)
-            .map(|&(_, workload, _)| workload)
-            .ok_or_else(|| {
-                let names: Vec<&str> = Self::ALL.iter().map(|(name, _, _)| *name).collect();
-                format!("found {text:?}, needs one of {}", names.join(", "))
-            })
-    }
-}
-
-/// The options of a run; `None` takes the workload's own default.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What is measured.
-    pub workload: Workload,
-    /// A server that runs already, HOST:PORT.
-    pub connect: Option<String>,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Another build of the server that is measured alternately.
-    pub against: Option<PathBuf>,
-    /// Whether the floor is measured alternately.
-    pub floor: bool,
-    /// How often each is measured.
-    pub rounds: usize,
-    /// How long a measurement takes.
-    pub seconds: f64,
-    /// Rooms.
-    pub rooms: Option<usize>,
-    /// Members of each room.
-    pub members: Option<usize>,
-    /// Bytes of a message's body.
-    pub body: Option<usize>,
-    /// Messages in flight in each room.
-    pub window: Option<usize>,
-    /// Messages a second, in all.
-    pub rate: Option<u64>,
-    /// Logins a second.
-    pub logins: u64,
-    /// Connections, pairs or sessions.
-    pub connections: Option<usize>,
-    /// Joins at once.
-    pub at_once: usize,
-    /// What the connections speak.
-    pub over: Mix,
-    /// Whether the same is measured over stanzas alternately.
-    pub beside_stanzas: bool,
-    /// Where everything is written for programs.
-    pub json: Option<PathBuf>,
-    /// Whether the server's system calls are counted afterwards.
-    pub syscalls: bool,
-    /// Whether the latencies are plotted where no terminal is, too.
-    pub plot: bool,
-}
-
 /// Measures what the options ask for and prints it to `out`.
 ///
 /// # Errors
 /// The first thing that went wrong; what was measured before it has been printed.
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
-    if let (Workload::Logins | Workload::Plugins, Some(_)) = (options.workload, &options.connect) {
-        return Err(Fault::NeedsOwnServer);
-    }
-    if options.floor && !options.over.is_plain() {
-        return Err(Fault::FloorSpeaksStanzas { over: options.over.to_string() });
-    }
-    let flag = |signal, what| Fault::system(what, signal);
-    let interrupted = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))
-        .map_err(|error| flag(error, "take Ctrl-C"))?;
-    watch_interrupt(interrupted);
+    options.check()?;
+    take_signals()?;
     pin(0);
     let mut plan = Plan { options, bar: bar(options), out, found: Vec::new() };
     let result = match plan.run() {
@@ -176,14 +61,19 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
     result
 }
 
-/// The flag that a signal sets has to be shared; the measurement looks at a plain one.
-fn watch_interrupt(interrupted: Arc<AtomicBool>) {
-    std::thread::spawn(move || {
-        while !interrupted.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(50));
+/// What ends a run early: what there is is printed, and the servers are ended. Who types Ctrl-C
+/// again does not want to wait for that. What was ignored from the start stays so, as under nohup.
+fn take_signals() -> Result<(), Fault> {
+    let fault = |source| Fault::system("take signals", source);
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|own| !is_ignored(*own)) {
+        let interrupted = || Arc::clone(&INTERRUPTED);
+        if signal == SIGINT {
+            flag::register_conditional_shutdown(signal, 128 + signal, interrupted())
+                .map_err(fault)?;
         }
-        INTERRUPTED.store(true, Ordering::Relaxed);
-    });
+        flag::register(signal, interrupted()).map_err(fault)?;
+    }
+    Ok(())
 }
 
 /// How many servers are measured.
@@ -196,7 +86,7 @@ fn servers(options: &Options) -> usize {
 fn bar(options: &Options) -> ProgressBar {
     let sides = servers(options);
     let rows = if options.workload == Workload::Suite { SUITE.len() } else { 1 };
-    let bar = ProgressBar::new((rows * sides * options.rounds) as u64);
+    let bar = ProgressBar::new((rows * sides * options.rounds()) as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
         bar.set_style(style);
     }
@@ -397,8 +287,10 @@ impl Plan<'_> {
         let fresh = connections * places.len() > CONNECTIONS_AT_ONCE;
         let mut sides: Vec<Side> = places.iter().map(|place| side(&place.host)).collect();
         let mut works: Vec<Option<W>> = places.iter().map(|_| None).collect();
-        for _ in 0..options.rounds.max(1) {
-            for ((place, side), work) in places.iter_mut().zip(&mut sides).zip(&mut works) {
+        let span = Duration::from_secs_f64(options.seconds());
+        for _ in 0..options.rounds() {
+            let all = places.iter_mut().zip(&mut works);
+            let more = round(&mut sides, all, |(place, work), side| {
                 if work.is_none() {
                     let empty = place.host.resident_bytes();
                     *work = Some(make(&mut place.swarm)?);
@@ -408,7 +300,6 @@ impl Plan<'_> {
                     });
                 }
                 if let Some(at_work) = work {
-                    let span = Duration::from_secs_f64(options.seconds);
                     side.samples.push(measure(&place.host, &mut place.swarm, at_work, span)?);
                 }
                 if fresh {
@@ -417,8 +308,9 @@ impl Plan<'_> {
                     place.host.wait_until_calm();
                 }
                 self.bar.inc(1);
-            }
-            if is_interrupted() {
+                Ok(())
+            })?;
+            if !more {
                 break;
             }
         }
@@ -429,7 +321,7 @@ impl Plan<'_> {
                     Some(work) => work,
                     None => work.insert(make(&mut place.swarm)?),
                 };
-                let (calls, count) = count_calls(place, work, options.seconds)?;
+                let (calls, count) = count_calls(place, work, options.seconds())?;
                 figures.notes.push(format!("{}: {}", place.host.name, describe(&calls, count)));
                 figures.more.push(("system_calls", json!({ "calls": calls, "count": count })));
             }
@@ -439,17 +331,18 @@ impl Plan<'_> {
 
     fn join(&self, options: &Options) -> Result<Figures, Fault> {
         let members = options.members.or(dealt(options, 1)).unwrap_or(100);
-        let at_once = options.at_once.max(1);
+        let at_once = options.at_once.unwrap_or(1);
         let mut places = self.places(options, members)?;
         let mut sides: Vec<Side> = places.iter().map(|place| side(&place.host)).collect();
-        for _ in 0..options.rounds.max(1) {
-            for (place, side) in places.iter_mut().zip(&mut sides) {
+        for _ in 0..options.rounds() {
+            let more = round(&mut sides, places.iter_mut(), |place, side| {
                 side.samples.push(fill(&place.host, &mut place.swarm, members, at_once)?);
                 place.swarm.close_all();
                 place.host.wait_until_calm();
                 self.bar.inc(1);
-            }
-            if is_interrupted() {
+                Ok(())
+            })?;
+            if !more {
                 break;
             }
         }
@@ -471,8 +364,12 @@ impl Plan<'_> {
         let mut notes = Vec::new();
         let mut more = Vec::new();
         for place in &mut places {
-            let span = Duration::from_secs_f64(options.seconds);
-            let idle = rest(&place.host, &mut place.swarm, sessions, members, span)?;
+            let span = Duration::from_secs_f64(options.seconds());
+            let idle = match rest(&place.host, &mut place.swarm, sessions, members, span) {
+                // What there is is printed.
+                Err(Fault::Interrupted) if !sides.is_empty() => break,
+                result => result?,
+            };
             place.swarm.close_all();
             place.host.wait_until_calm();
             let after = place.host.resident_bytes();
@@ -503,7 +400,7 @@ impl Plan<'_> {
         let mut place = self.guarded(options, shape.members)?;
         let Place { host, swarm } = &mut place;
         let mut rooms = Rooms::enter(swarm, shape, Pacing::Interval(1_000_000_000 / rate))?;
-        let span_s = Duration::from_secs_f64(options.seconds);
+        let span_s = Duration::from_secs_f64(options.seconds());
         let mut sides = [named("alone"), named("among")];
         sides[0].samples.push(measure(host, swarm, &mut rooms, span_s)?);
         let before = host.resident_bytes();
@@ -511,8 +408,11 @@ impl Plan<'_> {
         sides[1].samples.push(measure(host, swarm, &mut rooms, span_s)?);
         self.bar.inc(1);
         wait_until_cut_off(swarm, &mut rooms)?;
-        let mut notes = vec![quotients(&sides[0], &sides[1]), "it was cut off".to_owned()];
-        if let Some(log) = host.log() {
+        let cut_off = rooms.departures() > 0;
+        let told = if cut_off { "it was cut off" } else { "it was not cut off by then" };
+        let mut notes = Vec::from_iter(quotients(&sides[0], &sides[1]));
+        notes.push(told.to_owned());
+        if let Some(log) = host.log().filter(|_| cut_off) {
             let line =
                 log.lines().find(|line| line.contains("slow reader") && line.contains(&nick));
             let Some(line) = line else {
@@ -546,11 +446,11 @@ impl Plan<'_> {
         let mut place = self.guarded(options, shape.rooms * shape.members)?;
         let Place { host, swarm } = &mut place;
         let mut rooms = Rooms::enter(swarm, shape, Pacing::Interval(1_000_000_000 / rate))?;
-        let span_s = Duration::from_secs_f64(options.seconds);
+        let span_s = Duration::from_secs_f64(options.seconds());
         let (way, tag) = (swarm.way(), swarm.tag());
         let mut sides = [named("alone"), named("among")];
         let mut cut_off = 0;
-        for _ in 0..options.rounds.max(1) {
+        for _ in 0..options.rounds() {
             sides[0].samples.push(measure(host, swarm, &mut rooms, span_s)?);
             let stop = AtomicBool::new(false);
             let (among, rude) = std::thread::scope(|scope| {
@@ -567,10 +467,8 @@ impl Plan<'_> {
                 break;
             }
         }
-        let mut notes = vec![
-            quotients(&sides[0], &sides[1]),
-            format!("{cut_off} times one of the rude was cut off and came again"),
-        ];
+        let mut notes = Vec::from_iter(quotients(&sides[0], &sides[1]));
+        notes.push(format!("{cut_off} times one of the rude was cut off and came again"));
         let sides = sides.to_vec();
         notes.extend(lag(&sides));
         let shape = format!("{}, {rate} messages a second in all", described(shape));
@@ -592,6 +490,22 @@ impl Plan<'_> {
         };
         Place::new(host, &options.over)
     }
+}
+
+/// Measures each side once; whether there is to be another round. An end that comes before its time
+/// leaves what there is.
+fn round<Place>(
+    sides: &mut [Side],
+    places: impl Iterator<Item = Place>,
+    mut measure: impl FnMut(Place, &mut Side) -> Result<(), Fault>,
+) -> Result<bool, Fault> {
+    for (index, place) in places.enumerate() {
+        match measure(place, &mut sides[index]) {
+            Err(Fault::Interrupted) if !sides[0].samples.is_empty() => return Ok(false),
+            result => result?,
+        }
+    }
+    Ok(!is_interrupted())
 }
 
 /// Lets the members talk until they hear that one has left. The one that never reads does not
@@ -672,7 +586,11 @@ fn lag(sides: &[Side]) -> Option<String> {
 
 /// How much longer the polite wait among the rude, by the medians of the rounds: the last
 /// thousandth of a single one is the machine's mood.
-fn quotients(alone: &Side, among: &Side) -> String {
+fn quotients(alone: &Side, among: &Side) -> Option<String> {
+    // An early end can leave nothing to compare.
+    if alone.latency().is_empty() || among.latency().is_empty() {
+        return None;
+    }
     let quotient = |percent: f64| {
         let value = |side: &Side| {
             let at = |sample: &Sample| sample.tally.latency.value_at_percentile(percent) as f64;
@@ -680,11 +598,11 @@ fn quotients(alone: &Side, among: &Side) -> String {
         };
         value(among) / value(alone).max(1.0)
     };
-    format!(
+    Some(format!(
         "p99 is {:.2} times, p99.9 {:.2} times what it is alone",
         quotient(99.0),
         quotient(99.9)
-    )
+    ))
 }
 
 fn idle_notes(

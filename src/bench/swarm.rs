@@ -33,6 +33,9 @@ const READ_BYTES: usize = 65_536;
 
 const EVENTS_PER_POLL: usize = 1_024;
 
+/// The longest wait for something to come: then whoever waits looks whether it is to go on.
+const WAIT: Duration = Duration::from_millis(100);
+
 /// How long a connect may take: on loopback it is there or it is refused.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -275,6 +278,7 @@ impl Swarm {
         crowd: &mut impl Crowd,
     ) -> Result<(), Fault> {
         self.flush();
+        let timeout = Some(timeout.map_or(WAIT, |timeout| timeout.min(WAIT)));
         let timeout = if self.again.is_empty() { timeout } else { Some(Duration::ZERO) };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use argh::FromArgs;
@@ -31,7 +32,9 @@ use crate::bench::{self, Fault, Mix, Options, Workload};
 
 Without --connect it starts a server of its own on a free port, with a certificate of its
 own where --over asks for TLS. With --connect any certificate is taken: it measures, and
-does not judge. Every workload fails when a delivery is missing, doubled or out of order.",
+does not judge. Every workload fails when a delivery is missing, doubled or out of order.
+An option that a workload has no use for is refused; each says which take it. Ctrl-C ends
+it early and prints what there is.",
     example = "What a room of 100 costs beside the least that the system charges for it:
   $ palabre bench fanout --members 100 --floor --rounds 5"
 )]
@@ -39,62 +42,67 @@ pub(super) struct Bench {
     /// what to measure (default: fanout)
     #[argh(positional, default = "Workload::Fanout")]
     workload: Workload,
-    /// a server that runs already; its limits have to allow for the load
+    /// a server that runs already; its limits have to allow for the load (all but logins and
+    /// plugins)
     #[argh(option, arg_name = "host:port")]
     connect: Option<String>,
-    /// that server's process, when it can't be found by its port
-    #[argh(option, arg_name = "pid")]
+    /// that server's process, when it can't be found by its port (with --connect)
+    #[argh(option, arg_name = "pid", from_str_fn(pid))]
     pid: Option<u32>,
-    /// measure another build of the server alternately
+    /// measure another build of the server alternately (suite, fanout, rate, private, ping,
+    /// idle, join, churn)
     #[argh(option, arg_name = "program")]
     against: Option<PathBuf>,
-    /// measure the floor alternately: a relay that only finds NULs and writes
+    /// measure the floor alternately: a relay that only finds NULs and writes (suite, fanout,
+    /// rate, private, ping, idle, join, churn)
     #[argh(switch)]
     floor: bool,
     /// what the connections speak (default: stanzas): stanzas, websocket, tls, wss, or several
     /// at once, so many of each: websocket:5000,tls:1000
     #[argh(option, arg_name = "transport", default = "Mix::default()")]
     over: Mix,
-    /// measure the same over stanzas alternately
+    /// measure the same over stanzas alternately (suite, fanout, rate, private, ping, idle, join,
+    /// churn)
     #[argh(switch)]
     beside_stanzas: bool,
-    /// how often each is measured; the medians are shown (default: 1)
-    #[argh(option, arg_name = "n", default = "1")]
-    rounds: usize,
-    /// how long a measurement takes (default: 2)
-    #[argh(option, arg_name = "s", default = "2.0", from_str_fn(seconds))]
-    seconds: f64,
-    /// rooms (fanout, rate, noisy, plugins)
-    #[argh(option, arg_name = "n")]
+    /// how often each is measured; the medians are shown (all but idle and slow; default: 1)
+    #[argh(option, arg_name = "n", from_str_fn(rounds))]
+    rounds: Option<usize>,
+    /// how long a measurement takes (all but join; default: 2)
+    #[argh(option, arg_name = "s", from_str_fn(seconds))]
+    seconds: Option<f64>,
+    /// rooms (suite, fanout, rate, noisy, logins, plugins)
+    #[argh(option, arg_name = "n", from_str_fn(count))]
     rooms: Option<usize>,
-    /// members of each room (all in which there are rooms)
-    #[argh(option, arg_name = "n")]
+    /// members of each room (suite, fanout, rate, idle, join, slow, noisy, logins, plugins)
+    #[argh(option, arg_name = "n", from_str_fn(count))]
     members: Option<usize>,
-    /// bytes of a message's body
-    #[argh(option, arg_name = "bytes")]
+    /// bytes of a message's body (suite, fanout, rate, private, slow, noisy, logins, plugins)
+    #[argh(option, arg_name = "bytes", from_str_fn(body))]
     body: Option<usize>,
-    /// messages in flight in each room (fanout; default: 64)
-    #[argh(option, arg_name = "n")]
+    /// messages in flight in each room (suite, fanout; default: 64)
+    #[argh(option, arg_name = "n", from_str_fn(window))]
     window: Option<usize>,
-    /// messages a second in all (rate, slow, noisy, logins, plugins)
-    #[argh(option, arg_name = "n")]
+    /// messages a second in all (suite, rate, slow, noisy, logins, plugins)
+    #[argh(option, arg_name = "n", from_str_fn(rate))]
     rate: Option<u64>,
     /// logins a second (logins; default: 200)
-    #[argh(option, arg_name = "n", default = "200", from_str_fn(logins))]
-    logins: u64,
-    /// connections (ping), pairs (private), sessions (idle, churn, logins)
-    #[argh(option, arg_name = "n")]
+    #[argh(option, arg_name = "n", from_str_fn(logins))]
+    logins: Option<u64>,
+    /// connections, pairs or sessions (suite, private, ping, idle, churn, logins)
+    #[argh(option, arg_name = "n", from_str_fn(count))]
     connections: Option<usize>,
     /// joins at once (join; default: 1)
-    #[argh(option, arg_name = "n", default = "1")]
-    at_once: usize,
+    #[argh(option, arg_name = "n", from_str_fn(count))]
+    at_once: Option<usize>,
     /// write everything to this file, too
     #[argh(option, arg_name = "file")]
     json: Option<PathBuf>,
-    /// count the server's system calls with strace, in a measurement of its own
+    /// count the server's system calls with strace, in a measurement of its own (suite, fanout,
+    /// rate, private, ping, churn)
     #[argh(switch)]
     syscalls: bool,
-    /// plot the latencies, also when nobody watches a terminal
+    /// plot the latencies, also when nobody watches a terminal (all but suite and idle)
     #[argh(switch)]
     plot: bool,
     /// be the relay
@@ -109,11 +117,46 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// More of anything than a host has room for, and little enough to be multiplied.
+const COUNT_MAX: u64 = 10_000_000;
+
+/// The largest body of a message that, with what is around it, is a stanza of a server's default
+/// size.
+const BODY_BYTES_MAX: u64 = 65_000;
+
+fn number<N: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| format!("found {text:?}, needs a number from {min} to {max}"))
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    number(text, 1, COUNT_MAX)
+}
+
+/// What is in flight waits in the server, and in the generator.
+fn window(text: &str) -> Result<usize, String> {
+    number(text, 1, 100_000)
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    number(text, 1, 10_000)
+}
+
+fn body(text: &str) -> Result<usize, String> {
+    number(text, 0, BODY_BYTES_MAX)
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    number(text, 1, COUNT_MAX)
+}
+
 fn logins(text: &str) -> Result<u64, String> {
-    match text.parse::<u64>() {
-        Ok(logins) if (1..=100_000).contains(&logins) => Ok(logins),
-        _ => Err(format!("found {text:?}, needs a number from 1 to 100000")),
-    }
+    number(text, 1, 100_000)
+}
+
+fn pid(text: &str) -> Result<u32, String> {
+    number(text, 1, i32::MAX as u64)
 }
 
 /// Measures.
@@ -147,8 +190,7 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         plot: arguments.plot,
     };
     bench::run(&options, &mut io::stdout()).map_err(|fault| {
-        let wrong_arguments =
-            matches!(fault, Fault::FloorSpeaksStanzas { .. } | Fault::NeedsOwnServer);
+        let wrong_arguments = matches!(fault, Fault::Usage { .. });
         let exit = if wrong_arguments { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, format_args!("bench: {fault}"))
     })?;
@@ -164,4 +206,62 @@ fn serve_floor() -> Result<Exit, Failure> {
     say(format_args!("listening on {address}"));
     bench::serve_floor(listener).map_err(failed)?;
     Ok(Exit::Success)
+}
+
+/// What a server is started by that is to be measured: it becomes the program behind `PID --`,
+/// which is ended when the process PID ends that started it, however that comes about. Nobody else
+/// ends it then.
+///
+/// # Errors
+/// When there is no such program.
+pub(super) fn leashed(words: &[&str]) -> Result<Exit, Failure> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let [parent, "--", program, arguments @ ..] = words else {
+        return Err(Failure::new(Exit::Usage, "leashed: needs PID -- PROGRAM ARGUMENTS"));
+    };
+    // Where that can't be had, the server is ended by what its parent does at its own end.
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    let is_own = |pid: rustix::process::Pid| pid.as_raw_nonzero().to_string() == *parent;
+    if !getppid().is_some_and(is_own) {
+        return Err(Failure::new(Exit::Failed, "leashed: whoever started this is gone"));
+    }
+    let error = std::process::Command::new(program).args(arguments).exec();
+    Err(Failure::system(&error, format_args!("can't run {program}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Setting;
+
+    /// What the help says that takes an option: the workloads in its parentheses.
+    fn named(help: &str, option: &str) -> Vec<&'static str> {
+        let start = help.find(&format!("\n  {option} ")).unwrap() + 3;
+        let text = &help[start..];
+        let end = text.find("\n  -").or_else(|| text.find("\n\n")).unwrap();
+        let text = text[..end].split_whitespace().collect::<Vec<_>>().join(" ");
+        let (_, named) = text.split_once('(').unwrap_or_else(|| panic!("{text}"));
+        let is_named =
+            |name: &str| named.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == name);
+        let but = named.starts_with("all but ");
+        let names = Workload::ALL.iter().map(|(name, _, _)| *name);
+        names.filter(|name| is_named(name) != but).collect()
+    }
+
+    #[test]
+    fn the_help_says_which_workload_takes_which_option() {
+        let help = match Bench::from_args(&["bench"], &["--help"]) {
+            Ok(_) => panic!("no help"),
+            Err(early) => early.output,
+        };
+        // The process is the server's of --connect, and the help says so.
+        for setting in Setting::ALL.into_iter().filter(|setting| *setting != Setting::Pid) {
+            let taking = Workload::ALL.iter().filter(|(_, own, _)| setting.is_taken_by(*own));
+            let taking: Vec<&str> = taking.map(|(name, _, _)| *name).collect();
+            assert_eq!(named(&help, &setting.to_string()), taking, "{setting}");
+        }
+        for (name, workload, meaning) in Workload::ALL {
+            assert!(help.contains(&format!("{name:<9}{meaning}")), "{workload:?}: {help}");
+        }
+    }
 }

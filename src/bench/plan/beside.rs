@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
-    BACKLOG_GROWTH, Options, Place, Plan, dealt, described, figures, lag, named, quotients, shape,
-};
+use super::{BACKLOG_GROWTH, Place, Plan, dealt, described, figures, lag, named, quotients, shape};
 use crate::bench::Fault;
 use crate::bench::entrance::{Tag, password};
 use crate::bench::host::{Host, Kind, need_descriptors};
 use crate::bench::measure::{Sample, histogram, is_interrupted, measure};
+use crate::bench::options::Options;
 use crate::bench::report::{Figures, Side, span, whole};
 use crate::bench::workload::logins::{Logins, Outcome, nicks};
 use crate::bench::workload::rooms::{Pacing, Rooms, Shape};
@@ -55,9 +54,9 @@ impl Plan<'_> {
         let rate = options.rate.unwrap_or(500).max(1);
         let sessions = rooms * members;
         // Besides, those that are logging in.
-        need_descriptors(sessions + usize::try_from(options.logins).unwrap_or(usize::MAX))?;
+        need_descriptors(sessions + usize::try_from(options.logins()).unwrap_or(usize::MAX))?;
         let tag = Tag::new(0, true);
-        let accounts = (0..sessions).map(|who| tag.nick(who)).chain(nicks(options.logins));
+        let accounts = (0..sessions).map(|who| tag.nick(who)).chain(nicks(options.logins()));
         let accounts = accounts.map(|nick| {
             let password = password(&nick);
             (nick, password)
@@ -68,13 +67,13 @@ impl Plan<'_> {
         swarm.say_passwords();
         let mut talk = Rooms::enter(swarm, shape, Pacing::Interval(1_000_000_000 / rate))?;
         let on_one_core = host.is_on_one_core();
-        let span = Duration::from_secs_f64(options.seconds);
+        let span = Duration::from_secs_f64(options.seconds());
         let mut sides = [named("alone"), named("beside")];
         let mut logged = Logged::default();
-        for _ in 0..options.rounds.max(1) {
+        for _ in 0..options.rounds() {
             sides[0].samples.push(measure(host, swarm, &mut talk, span)?);
             let before = host.children_time();
-            let mut logins = Logins::beside(&mut talk, options.logins);
+            let mut logins = Logins::beside(&mut talk, options.logins());
             sides[1].samples.push(measure(host, swarm, &mut logins, span)?);
             logged.outcomes.push(logins.outcome());
             logged.worker += host.children_time().saturating_sub(before);
@@ -93,7 +92,7 @@ impl Plan<'_> {
         let shape = format!(
             "{}, {rate} messages a second in all, {} logins a second beside",
             described(shape),
-            whole(options.logins as f64)
+            whole(options.logins() as f64)
         );
         let more = vec![("logins", logins), ("one_core", on_one_core.into())];
         let figures = figures(sides.to_vec(), "deliveries");
@@ -115,8 +114,8 @@ impl Plan<'_> {
             before.push(host.resident_bytes());
         }
         let on_one_core = places[1].host.is_on_one_core();
-        let span = Duration::from_secs_f64(options.seconds);
-        for _ in 0..options.rounds.max(1) {
+        let span = Duration::from_secs_f64(options.seconds());
+        for _ in 0..options.rounds() {
             for ((place, talk), side) in places.iter_mut().zip(&mut talks).zip(&mut sides) {
                 side.samples.push(measure(&place.host, &mut place.swarm, talk, span)?);
             }
@@ -223,7 +222,7 @@ impl Logged {
 
 /// How the chat's latency compares, and how much it differs between the rounds by itself.
 fn compared(sides: &[Side; 2]) -> Vec<String> {
-    let mut notes = vec![quotients(&sides[0], &sides[1])];
+    let mut notes = Vec::from_iter(quotients(&sides[0], &sides[1]));
     let p99 = |sample: &Sample| sample.tally.latency.value_at_percentile(99.0);
     let range = |side: &Side| {
         let values = || side.samples.iter().map(p99);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::bench::Fault;
 use crate::bench::entrance::enter;
 use crate::bench::host::Host;
+use crate::bench::measure::sleep;
 use crate::bench::over::{Mix, Over};
 use crate::bench::swarm::Swarm;
 
@@ -68,13 +69,13 @@ pub(in crate::bench) fn rest(
     let entrance = Duration::from_nanos(swarm.now() - begin);
     let full = host.resident_bytes();
     let processor = host.processor_time();
-    std::thread::sleep(span);
+    let rested = sleep(span);
     Ok(Idle {
         sessions,
         resident_bytes: empty.zip(full),
         shares,
         processor: host.processor_time().zip(processor).map(|(after, before)| after - before),
-        span,
+        span: rested,
         entrance,
     })
 }
