@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -394,17 +394,30 @@ fn the_server_of_a_run_ends_with_it_however_that_ends() {
 
 #[test]
 fn idle_sessions_are_left_at_once_when_asked_to() {
-    let server = Server::start("[limits]\nstanzarate = 0\n");
+    let folder = tempfile::tempdir().expect("a directory");
+    let log = folder.path().join("log");
+    let server = Server::start(&format!(
+        "[limits]\nstanzarate = 0\n[logging]\nloglevel = debug\nlogfile = {}\n",
+        log.display()
+    ));
     let address = &server.1;
     let run =
         Running::start(&["idle", "--connections", "3", "--seconds", "3600", "--connect", address]);
-    // The first session, then three, with three stanzas each.
+    let begin = Instant::now();
+    let wait = |what: &str| {
+        assert!(begin.elapsed() < PATIENCE, "{what}");
+        thread::yield_now();
+    };
+    // One session comes and goes, then three come.
+    let rooms = || std::fs::read_to_string(&log).expect("a log").matches("created room").count();
+    while rooms() < 2 {
+        wait("the sessions don't come");
+    }
+    // Three stanzas each, and then they rest.
     let all = "\npalabre_stanzas_received_total 12\n";
     let mut metrics = String::new();
-    let begin = std::time::Instant::now();
     while !metrics.contains(all) {
-        assert!(begin.elapsed() < PATIENCE, "{metrics}");
-        thread::yield_now();
+        wait(&metrics);
         let mut stream = TcpStream::connect(address).expect("it serves");
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("it reads");

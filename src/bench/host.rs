@@ -184,14 +184,19 @@ impl Host {
         self.memory("VmHWM:")
     }
 
-    /// Waits until the server has nothing left to do, as far as its processor time tells.
+    /// Waits until the server has nothing left to do, as far as its processor time tells, and not
+    /// for ever.
     pub(super) fn wait_until_calm(&self) {
         const LOOK: Duration = Duration::from_millis(20);
         const CALM: Duration = Duration::from_micros(500);
+        /// One that serves others besides is never calm.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let begin = Instant::now();
         while let Some(before) = self.processor_time() {
             std::thread::sleep(LOOK);
             let after = self.processor_time();
-            if after.is_none_or(|after| after - before < CALM) || is_interrupted() {
+            let calm = after.is_none_or(|after| after - before < CALM);
+            if calm || is_interrupted() || begin.elapsed() > PATIENCE {
                 return;
             }
         }
