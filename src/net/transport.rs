@@ -320,6 +320,9 @@ impl Transport {
             Stage::Http if reason == CloseReason::LoginTimeout => {
                 plain.append(&mut Reply::to(&self.held, unix_s).timed_out());
             }
+            Stage::Http if matches!(reason, CloseReason::PeerClosed | CloseReason::Broken) => {
+                plain.append(&mut Reply::to(&self.held, unix_s).no_request());
+            }
             Stage::Http => {
                 let why = "the server stops, or there are too many of you";
                 plain.append(&mut Reply::to(&self.held, unix_s).unavailable(why));
@@ -371,12 +374,21 @@ impl Transport {
     /// Stanzas come, unless they are not taken.
     fn begin_stanzas(&mut self, reading: &mut Reading<'_>) {
         self.stage = Stage::Stanzas;
+        if let Some((error, reason)) = self.refusal(reading) {
+            reading.received.error = Some(error);
+            self.finish_with_error(reason);
+        }
+    }
+
+    /// Why stanzas are not taken as they are, where they are not.
+    fn refusal(&self, reading: &Reading<'_>) -> Option<(&'static str, CloseReason)> {
         if !reading.front.web.stanzas {
-            reading.received.error = Some("Stanzas outside a WebSocket are switched off here");
-            self.finish_with_error(CloseReason::SwitchedOff);
+            let error = "Stanzas outside a WebSocket are switched off here";
+            Some((error, CloseReason::SwitchedOff))
         } else if self.secure.is_none() && reading.front.demands_tls() {
-            reading.received.error = Some("TLS is required here");
-            self.finish_with_error(CloseReason::TlsRequired);
+            Some(("TLS is required here", CloseReason::TlsRequired))
+        } else {
+            None
         }
     }
 
@@ -440,7 +452,10 @@ impl Transport {
                     self.read(bytes, reading);
                 }
                 First::Word | First::Undecided | First::Tls => {
-                    secret::append(reading.stanzas, bytes);
+                    // Where no stanzas are taken, how long it is is nobody's concern.
+                    if self.refusal(reading).is_none() {
+                        secret::append(reading.stanzas, bytes);
+                    }
                 }
             },
             Stage::Stanzas => secret::append(reading.stanzas, bytes),

@@ -392,6 +392,13 @@ fn no_answer_to_head_has_a_body_and_every_answer_has_a_date() {
     }
     let open = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{WEB_SOCKET}\r\n");
     assert!(ask(&mut house, &open).contains(date));
+    // What ends in the middle, and may still hear of it.
+    let half = house.connect_to(0, LOOPBACK, ROOM);
+    half.send_bytes(b"GET / HT");
+    half.pipe.borrow_mut().half_close();
+    house.settle();
+    let answer = received(&half);
+    assert!(status(&answer) == 400 && answer.contains(date), "{answer}");
     // What comes too late, and what is left when the server stops.
     let halves = ["HEAD / HT", "GET / HT"].map(|half| {
         let peer = house.connect_to(0, LOOPBACK, ROOM);
