@@ -57,10 +57,22 @@ impl Host {
     /// # Errors
     /// When it does not start.
     pub(super) fn start(kind: Kind, mix: &Mix) -> Result<Self, Fault> {
+        if !matches!(kind, Kind::Build(_)) {
+            return Self::launch(&kind, mix, UNLIMITED);
+        }
+        match Self::launch(&kind, mix, UNLIMITED) {
+            // It may be one that does not know all of these limits; what it says then is told.
+            Err(Fault::NotStarted { .. }) => Self::launch(&kind, mix, ONCE_UNLIMITED),
+            started => started,
+        }
+    }
+
+    /// Starts a server whose limits are lifted by `unlimited`, where they are.
+    fn launch(kind: &Kind, mix: &Mix, unlimited: &str) -> Result<Self, Fault> {
         let fault = |source| Fault::system("start the server", source);
         let own = std::env::current_exe().map_err(fault)?;
         let has_children = matches!(kind, Kind::Accounts(_) | Kind::Plugins(_));
-        let (name, program) = match &kind {
+        let (name, program) = match kind {
             Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) => ("palabre", own.clone()),
             Kind::Build(program) => ("against", program.clone()),
             Kind::Floor => (FLOOR, own.clone()),
@@ -70,22 +82,23 @@ impl Host {
         let mut directory = None;
         let identity = mix.is_secure().then(Identity::new).transpose();
         let identity = identity.map_err(|what| Fault::NoCertificate { what })?;
-        if kind != Kind::Floor {
+        if *kind != Kind::Floor {
             let folder = tempfile::tempdir().map_err(fault)?;
             let file = folder.path().join("palabre.conf");
-            let text = configuration(folder.path(), &kind, identity.as_ref())?;
+            let text = configuration(folder.path(), (kind, unlimited), identity.as_ref())?;
             fs::write(&file, text).map_err(fault)?;
             command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
             directory = Some(folder);
         } else {
             command.args(["bench", "--serve-floor"]);
         }
+        let is_first_try = matches!(kind, Kind::Build(_)) && unlimited == UNLIMITED;
         // What it starts itself is to be on its core as well, so it is there from its beginning.
         pin(usize::MAX);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(if is_first_try { Stdio::null() } else { Stdio::inherit() })
             // Ctrl-C is for the generator: it still wants the server's figures.
             .process_group(0)
             .spawn();
@@ -223,14 +236,12 @@ impl Drop for Host {
 }
 
 /// What lifts the limits that a load would meet: it sends as fast as it can, and joins rooms of
-/// thousands, whose lists are long. An older build does not know all of them.
-const UNLIMITED: &[&str] = &[
-    "stanzarate = 0\n",
-    "byterate = 0\n",
-    "listrate = 0\n",
-    "backlog = 4194304\n",
-    "listbytes = 1048576\n",
-];
+/// thousands, whose lists are long.
+const UNLIMITED: &str = "stanzarate = 0\nbyterate = 0\nlistrate = 0\nbacklog = 4194304\n\
+                         listbytes = 1048576\n";
+
+/// What lifted them before there were the others.
+const ONCE_UNLIMITED: &str = "stanzarate = 0\nbacklog = 4194304\n";
 
 /// Ends a server of ours. One with processes of its own is asked, so that it ends those.
 fn end(child: &mut Child, has_children: bool) {
@@ -281,22 +292,17 @@ const START_LOOK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When one can't be written.
-fn configuration(folder: &Path, kind: &Kind, identity: Option<&Identity>) -> Result<String, Fault> {
+fn configuration(
+    folder: &Path,
+    (kind, unlimited): (&Kind, &str),
+    identity: Option<&Identity>,
+) -> Result<String, Fault> {
     let fault = |source| Fault::system("write what the server is to read", source);
     let limits = match kind {
-        Kind::Server { unlimited: true } => UNLIMITED.concat(),
-        Kind::Build(program) => {
-            let keys = Command::new(program).args(["check", "--keys"]).output().map_err(fault)?;
-            let keys = String::from_utf8_lossy(&keys.stdout).into_owned();
-            let is_known = |line: &&&str| {
-                let key = line.split(' ').next().unwrap_or_default();
-                keys.contains(&format!("`[limits] {key}`"))
-            };
-            UNLIMITED.iter().filter(is_known).copied().collect()
-        }
+        Kind::Server { unlimited: true } | Kind::Build(_) => unlimited,
         // A wrong password now and then is part of the load.
-        Kind::Accounts(_) => "failedlogins = 0\n".to_owned(),
-        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => String::new(),
+        Kind::Accounts(_) => "failedlogins = 0\n",
+        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => "",
     };
     let path = |name: &str| folder.join(name).display().to_string();
     let mut text = format!("[logging]\nlogfile = {}\n[limits]\n{limits}", path("palabre.log"));
