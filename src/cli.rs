@@ -5,13 +5,13 @@
 
 use core::fmt;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::{FromArgs, TopLevelCommand};
 
-use crate::accounts::{self, file};
-use crate::config::{self, Config, Level, Place};
+use crate::accounts::file;
+use crate::config::{self, Config, Level, Place, in_path, is_executable};
 #[cfg(feature = "tls")]
 use crate::net::tls;
 
@@ -19,9 +19,11 @@ use crate::net::tls;
 mod bench;
 mod check;
 mod client;
+mod findings;
 mod passwd;
 mod pid_file;
 mod plugin_test;
+mod ports;
 mod ruffle;
 mod run;
 mod start;
@@ -148,6 +150,9 @@ struct Stop {
     /// the configuration file
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
+    /// the first address that it listens on, when it runs without a configuration
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
 }
 
 /// say whether the server that the pid file names is running
@@ -157,6 +162,9 @@ struct Status {
     /// the configuration file
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
+    /// the first address that it listens on, when it runs without a configuration
+    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    listen: Vec<Place>,
 }
 
 /// read the configuration, say what is wrong with it, and print what would be in force
@@ -343,10 +351,10 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
             None,
         )?),
         Some(Command::Stop(stop)) => {
-            stop::stop(&with_directory(arguments(stop.config, Vec::new(), None), None)?)
+            stop::stop(&with_directory(arguments(stop.config, stop.listen, None), None)?)
         }
         Some(Command::Status(status)) => {
-            status::status(&with_directory(arguments(status.config, Vec::new(), None), None)?)
+            status::status(&with_directory(arguments(status.config, status.listen, None), None)?)
         }
         Some(Command::Check(check)) => {
             let arguments =
@@ -383,19 +391,21 @@ fn with_directory(
 
 /// Reads the accounts that a configuration names; gives what the operator should know of them.
 /// Without them a server does not start: nobody could log in.
-fn check_accounts(settings: &accounts::Settings) -> Result<Vec<String>, Failure> {
+fn check_accounts(config: &Config) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
+    let settings = &config.accounts;
     if let Some(path) = &settings.file {
+        let add = command_line_for(config, &["passwd", "add", "NICK"]);
         let accounts = file::read(path).map_err(|error| {
             let missing = matches!(&error, file::Error::System { source, .. }
                 if source.kind() == io::ErrorKind::NotFound);
             let failure = Failure::from(error);
-            let advice = "; palabre passwd add NICK makes it";
-            let text = if missing { failure.text + advice } else { failure.text };
+            let text =
+                if missing { format!("{}; {add} makes it", failure.text) } else { failure.text };
             Failure { exit: Exit::NotConfigured, text }
         })?;
         if accounts.is_empty() && !settings.guests && settings.database.is_none() {
-            let text = "there is no account, so nobody can log in: palabre passwd add NICK";
+            let text = format!("there is no account, so nobody can log in: {add}");
             warnings.push(format!("{}: {text}", path.display()));
         }
         if file::is_open_to_all(path) {
@@ -406,9 +416,44 @@ fn check_accounts(settings: &accounts::Settings) -> Result<Vec<String>, Failure>
     Ok(warnings)
 }
 
-/// The pid file of a configuration: the configured one, or one of the user's own.
-fn pid_path(config: &Config) -> PathBuf {
-    config.pid_file.clone().unwrap_or_else(pid_file::default_path)
+/// The pid file of a configuration: the configured one, or its own by default. `None` when that
+/// goes by a port that is not known yet.
+fn wanted_pid_file(config: &Config) -> Option<PathBuf> {
+    let port = config.listen.first().map_or(0, |listen| listen.address.port());
+    match (&config.pid_file, &config.source) {
+        (Some(path), _) => Some(path.clone()),
+        (None, None) if port == 0 => None,
+        (None, source) => Some(pid_file::default_path(source.as_deref(), port)),
+    }
+}
+
+/// A command of this program as it can be pasted into a shell, where one stands.
+fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let mut line = String::new();
+    for word in core::iter::once(program()).chain(words.into_iter().map(str::to_owned)) {
+        let space = if line.is_empty() { "" } else { " " };
+        // No argument holds a NUL, the only thing that can't be quoted.
+        line += &format!("{space}{}", shlex::try_quote(&word).unwrap_or_default());
+    }
+    line
+}
+
+/// The same for the configuration in use, wherever it is called.
+fn command_line_for(config: &Config, words: &[&str]) -> String {
+    let source = config.source.as_deref().filter(|path| *path != Path::new(config::LOOKED_FOR[1]));
+    let source = source.and_then(Path::to_str);
+    let named = source.into_iter().flat_map(|path| ["--config", path]);
+    command_line(words.iter().copied().chain(named))
+}
+
+/// How this program is called here: as it was called, as long as that leads to a program.
+fn program() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from).filter(|name| {
+        if name.components().count() > 1 { is_executable(name) } else { in_path(name).is_some() }
+    });
+    let own = || std::env::current_exe().ok().filter(|path| is_executable(path));
+    let program = called.or_else(own).and_then(|path| path.into_os_string().into_string().ok());
+    program.unwrap_or_else(|| "palabre".to_owned())
 }
 
 /// Prints lines for the reader of the output. That nobody reads any more is no error of ours.

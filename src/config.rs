@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use core::str::FromStr;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
@@ -33,7 +34,7 @@ use ini::{Content, Fault};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
 pub use modules::Module;
-pub(crate) use modules::WORKER;
+pub(crate) use modules::{WORKER, in_path, is_executable};
 pub use report::key_tables;
 pub use web::{Tls, Web};
 pub(crate) use web::{is_authority, origin};
@@ -50,7 +51,8 @@ pub struct Arguments {
     pub listen: Vec<Place>,
     /// `--log-level`; replaces the file's.
     pub log_level: Option<Level>,
-    /// What relative paths are relative to, and where `palabre.conf` is looked for.
+    /// Where `palabre.conf` is looked for, and what a relative `--config` is relative to. The
+    /// paths in the file are relative to the file.
     pub directory: PathBuf,
 }
 
@@ -59,7 +61,7 @@ pub struct Arguments {
 pub struct Config {
     /// The file it was read from, as an absolute path; `None` for the built-in defaults.
     pub source: Option<PathBuf>,
-    /// What its relative paths are relative to.
+    /// Where a configuration was looked for.
     pub directory: PathBuf,
     /// What is listened on, each address once, never empty.
     pub listen: Vec<Listen>,
@@ -82,6 +84,8 @@ pub struct Config {
     pub web: Web,
     /// What the operator should know: accepted, but not done.
     pub warnings: Vec<String>,
+    /// The file as it was named, for what is told of its lines.
+    file: PathBuf,
     values: Values,
     origins: Vec<Origin>,
     module_sections: BTreeMap<String, modules::Section>,
@@ -119,6 +123,75 @@ impl Config {
             }
         }
         addresses
+    }
+
+    /// The plugins that can't be run, each as file, line, key, what was found and what would be
+    /// right. It is looked for by whoever starts them, not by the worker or at a reload.
+    #[must_use]
+    pub fn module_faults(&self) -> Vec<String> {
+        let faults = self.modules.iter().filter_map(|module| Some((module, module.check().err()?)));
+        let faults = faults.map(|(module, (found, needs))| {
+            let command =
+                self.module_sections.get(&module.name).and_then(modules::Section::command);
+            let (line, section, key) = match command {
+                Some(line) => (line, format!("module {}", module.name), "command"),
+                None => {
+                    let line = match self.origins[keys::index("modules", "list")] {
+                        Origin::Line(line) => line,
+                        Origin::Default | Origin::Argument(_) | Origin::Follows(_) => 0,
+                    };
+                    (line, "modules".to_owned(), "list")
+                }
+            };
+            let file = self.file.clone();
+            let (key, nearest) = (key.to_owned(), None);
+            Problem { file, line, section, key, found, needs, nearest }.to_string()
+        });
+        faults.collect()
+    }
+
+    /// Whether everybody's connections are taken because the file names no address.
+    #[must_use]
+    pub fn listens_to_all_unasked(&self) -> bool {
+        self.source.is_some() && self.values.ip.is_empty()
+    }
+
+    /// Files with secrets in them that everybody on this host can read, each with what is in it
+    /// and what keeps it from them.
+    #[must_use]
+    pub fn open_secrets(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut add = |path: &Path, what: &str| {
+            told.push(format!(
+                "{}: everybody on this host can read {what}: chmod o= keeps it from them",
+                path.display()
+            ));
+        };
+        let mut secrets = Vec::new();
+        let root = &self.values.root_password.0;
+        if !root.is_empty() && self.accounts.root.is_none() {
+            secrets.push("[admin] password".to_owned());
+        }
+        if !self.values.db_password.0.is_empty() {
+            secrets.push("[database] dbPassword".to_owned());
+        }
+        let sections = self.module_sections.iter().filter(|(_, section)| section.has_secret());
+        secrets.extend(sections.map(|(name, _)| format!("[module {name}] environment")));
+        if let Some(source) = self.source.as_ref().filter(|path| is_open_to_all(path))
+            && !secrets.is_empty()
+        {
+            add(source, &secrets.join(" and "));
+        }
+        if let Some(tls) = self.web.tls.as_ref().filter(|tls| is_reached_by_all(&tls.key)) {
+            add(&tls.key, "the private key");
+        }
+        if let Some(database) = &self.accounts.database
+            && database.kind == accounts::DatabaseKind::Sqlite
+            && is_reached_by_all(Path::new(&database.database))
+        {
+            add(Path::new(&database.database), "the passwords in it");
+        }
+        told
     }
 
     /// The keys that differ from `running` and only count at the next start, for the log.
@@ -175,11 +248,25 @@ impl Config {
             web: web(&values),
             modules,
             warnings,
+            file: PathBuf::new(),
             values,
             origins,
             module_sections: BTreeMap::new(),
         }
     }
+}
+
+/// Whether somebody who is neither the owner nor in its group may read a file, or change it. One
+/// that can't be looked at is read by nobody who could be told of it.
+fn is_open_to_all(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o006 != 0)
+}
+
+/// The same for a file that another program may have made so, in directories that keep it.
+fn is_reached_by_all(path: &Path) -> bool {
+    let through =
+        |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 != 0);
+    is_open_to_all(path) && path.ancestors().skip(1).all(through)
 }
 
 impl Default for Web {
@@ -316,6 +403,8 @@ pub enum Error {
     Invalid {
         /// Everything that is wrong, in the order of the lines.
         problems: Vec<Problem>,
+        /// The file, as an absolute path.
+        source: PathBuf,
         /// `[daemon] pidfile`, so that a server can be stopped by a file with errors elsewhere.
         pid_file: Option<PathBuf>,
     },
@@ -398,22 +487,25 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
         override_by(arguments, &mut values, &mut origins);
         return Ok(Config::assemble(None, values, origins, Vec::new(), Vec::new()));
     };
-    let mut draft = Draft::new(path.clone());
+    let source = arguments.directory.join(&path);
+    let mut draft = Draft::new(path);
     draft.read(&text);
-    make_absolute(&mut draft.values, &arguments.directory);
+    // Paths in a file are the file's, wherever the process stands.
+    let directory = source.parent().unwrap_or(Path::new("/"));
+    make_absolute(&mut draft.values, directory);
     override_by(arguments, &mut draft.values, &mut draft.origins);
     draft.cross_check();
-    draft.find_modules(&arguments.directory);
+    draft.find_modules(directory);
     if !draft.problems.is_empty() {
         draft.problems.sort_by_key(|problem| problem.line);
-        return Err(Error::Invalid { problems: draft.problems, pid_file: draft.values.pid_file });
+        let (problems, pid_file) = (draft.problems, draft.values.pid_file);
+        return Err(Error::Invalid { problems, source, pid_file });
     }
     draft.warn();
+    let Draft { file, values, origins, warnings, modules, module_sections, .. } = draft;
     let directory = arguments.directory.clone();
-    let source = directory.join(path);
-    let Draft { values, origins, warnings, modules, module_sections, .. } = draft;
     let config = Config::assemble(Some(source), values, origins, warnings, modules);
-    Ok(Config { directory, module_sections, ..config })
+    Ok(Config { directory, file, module_sections, ..config })
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
@@ -603,8 +695,6 @@ impl Draft {
 
     /// Finds the programs of `[modules] list`.
     fn find_modules(&mut self, directory: &Path) {
-        let directory = directory.join(&self.file);
-        let directory = directory.parent().unwrap_or(Path::new("/"));
         let none = modules::Section::default();
         for name in &self.values.modules {
             let section = self.module_sections.get(name).unwrap_or(&none);

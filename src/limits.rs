@@ -356,3 +356,17 @@ pub const DATABASE_PAUSE_MAX_S: u64 = 5;
 
 /// The same complaint of the worker is logged once in this time.
 pub const COMPLAINT_TIME_S: u64 = 60;
+
+/// Bytes of the log that wait for a reader that rests, or for a disk that is full; lines beyond
+/// are lost and counted. Some 2,500 lines: what a busy minute writes.
+pub const LOG_BYTES_MAX: usize = 262_144;
+
+/// Lines of a turn are written when they are so many bytes, or at the turn's end.
+pub const LOG_FLUSH_BYTES: usize = 32_768;
+
+/// How soon the log is tried again when it took no more: nobody notices such a delay, and a
+/// server that has nothing else to do costs nothing by it.
+pub const LOG_RETRY_TIME_MS: u64 = 250;
+
+/// How long a server that ends waits for whoever reads its last lines.
+pub const LOG_FAREWELL_TIME_MS: u64 = 1_000;

@@ -1,20 +1,28 @@
-//! The log: fern in front of a sink of our own.
+//! The log: fern in front of a sink of our own, which waits for nobody.
 //!
 //! Fern's own outputs can't change their file at run time (its `reopen` features bring another
-//! crate and a signal handler thread), and they panic when neither the file nor stderr can be
-//! written. The sink is one file or stderr, exchanged under its lock; a line that can't be
-//! written is counted and the count is told when writing works again.
+//! crate and a signal handler thread), they wait for whoever reads them, and they panic when
+//! neither the file nor stderr can be written. The sink is one file or stderr, exchanged under its
+//! lock. `stream` writes without waiting; `lines` holds what is not taken at once, bounded, and
+//! counts what is lost. What a server says on its console goes the same way.
 
 use core::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{Level as LogLevel, LevelFilter, Record};
 
 use crate::config::Level;
+use crate::limits::{LOG_FAREWELL_TIME_MS, LOG_FLUSH_BYTES};
+
+mod lines;
+mod stream;
+
+use lines::Lines;
+use stream::Stream;
 
 /// A value of somebody else's, safe to stand in a line of the log: control characters, bidi
 /// overrides and other invisible ones, quotes and backslashes are escaped.
@@ -65,24 +73,35 @@ impl std::error::Error for Error {}
 
 /// Where lines go.
 struct Sink {
-    /// The log file; stderr without one.
-    file: Option<File>,
-    /// Whether warnings and errors also go to stderr when there is a file: while the server
-    /// starts, somebody watches the console.
-    echo: bool,
-    /// Lines that could not be written.
-    lost: u64,
+    /// To the log file; to stderr without one.
+    log: Lines,
+    /// Warnings and errors, to stderr as well when there is a file: while the server starts,
+    /// somebody watches the console.
+    echo: Option<Lines>,
+    /// What the server says on its standard output.
+    console: Lines,
     /// Whether lines wait for [`flush`].
     holds: bool,
-    /// Those that wait.
-    held: String,
+    /// Whether the log is no stderr.
+    log_is_file: bool,
 }
 
-/// Held lines are written when they are so many bytes, flushed or not.
-const HELD_BYTES_MAX: usize = 32_768;
+/// What became of the lines of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// Whether lines wait, because nothing takes them.
+    pub waits: bool,
+    /// Lines lost since the start, because too many waited or their reader was gone.
+    pub lost: u64,
+}
 
-static SINK: Mutex<Sink> =
-    Mutex::new(Sink { file: None, echo: false, lost: 0, holds: false, held: String::new() });
+static SINK: Mutex<Sink> = Mutex::new(Sink {
+    log: Lines::new(),
+    echo: None,
+    console: Lines::new(),
+    holds: false,
+    log_is_file: false,
+});
 
 fn sink() -> MutexGuard<'static, Sink> {
     // Nothing in it can be half changed.
@@ -95,12 +114,17 @@ fn sink() -> MutexGuard<'static, Sink> {
 /// # Errors
 /// When the file can't be opened for appending.
 pub fn init(level: Level, path: Option<&Path>) -> Result<(), Error> {
-    let file = path.map(open).transpose()?;
-    let echo = file.is_some();
+    let (stream, torn) = open(path)?;
     {
         let mut sink = sink();
-        sink.file = file;
-        sink.echo = echo;
+        sink.log_is_file = path.is_some();
+        sink.log.go_to(stream, torn);
+        sink.echo = path.map(|_| {
+            let mut echo = Lines::new();
+            echo.go_to(stderr(), false);
+            echo
+        });
+        sink.console.go_to(Stream::of(io::stdout().as_fd()).ok(), false);
     }
     // A second call, in a test, finds the logger in place.
     if fern::Dispatch::new().chain(fern::Output::call(write_record)).apply().is_ok() {
@@ -110,9 +134,30 @@ pub fn init(level: Level, path: Option<&Path>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Says something on the server's standard output, without waiting for a reader.
+pub fn say(text: impl fmt::Display) {
+    let mut sink = sink();
+    sink.console.push(&format!("{text}\n"), |_| String::new());
+    sink.console.flush(|_| String::new());
+}
+
+/// Says something on the server's standard error, without waiting for a reader.
+pub fn complain(text: impl fmt::Display) {
+    if let Some(mut stderr) = stderr() {
+        let _ = stderr.write(format!("{text}\n").as_bytes());
+    }
+}
+
 /// The server serves: from now on only the log file is written, if there is one.
 pub fn started() {
-    sink().echo = false;
+    sink().echo = None;
+}
+
+/// Lets go of the console: whoever reads it has an end.
+pub fn leave_console() {
+    let mut sink = sink();
+    sink.echo = None;
+    sink.console = Lines::new();
 }
 
 /// From now on lines wait for a [`flush`], which whoever serves calls once a turn: a burst of
@@ -121,16 +166,21 @@ pub fn hold() {
     sink().holds = true;
 }
 
-/// Writes the lines that wait.
-pub fn flush() {
-    sink().write_held();
+/// Writes the lines that wait, as far as they are taken at once.
+pub fn flush() -> Logged {
+    let mut sink = sink();
+    sink.flush();
+    Logged { waits: sink.waits(), lost: sink.log.lost_total() }
 }
 
-/// Writes the lines that wait; from now on each is written at once.
+/// Writes the lines that wait, for the last time: for a moment it waits for a reader. From now on
+/// each line is written at once.
 pub fn release() {
-    let mut sink = sink();
-    sink.holds = false;
-    sink.write_held();
+    let deadline = Instant::now() + Duration::from_millis(LOG_FAREWELL_TIME_MS);
+    sink().holds = false;
+    while flush().waits && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Changes the level, and opens the file anew: after a rotation, or another one.
@@ -138,31 +188,51 @@ pub fn release() {
 /// # Errors
 /// When the file can't be opened; then nothing has changed.
 pub fn reopen(level: Level, path: Option<&Path>) -> Result<(), Error> {
-    let file = path.map(open).transpose()?;
+    let (stream, torn) = open(path)?;
     let mut sink = sink();
-    sink.write_held();
-    sink.file = file;
+    sink.log.flush(lost_notice);
+    sink.log_is_file = path.is_some();
+    sink.log.go_to(stream, torn);
     log::set_max_level(level.filter());
     Ok(())
 }
+
 /// The level that is in force.
 #[must_use]
 pub fn level() -> LevelFilter {
     log::max_level()
 }
 
-fn open(path: &Path) -> Result<File, Error> {
-    let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.map_err(|source| Error { path: path.to_owned(), source })
+/// Whether a log file could be opened. None is made.
+///
+/// # Errors
+/// Why it could not.
+pub fn check(path: &Path) -> Result<(), Error> {
+    stream::check(path).map_err(|source| Error { path: path.to_owned(), source })
 }
 
-/// A detached server has no console on which a panic could be seen.
+/// The stream, and whether it ends within a line.
+fn open(path: Option<&Path>) -> Result<(Option<Stream>, bool), Error> {
+    let Some(path) = path else { return Ok((stderr(), false)) };
+    match Stream::open(path) {
+        Ok((stream, torn)) => Ok((Some(stream), torn)),
+        Err(source) => Err(Error { path: path.to_owned(), source }),
+    }
+}
+
+fn stderr() -> Option<Stream> {
+    Stream::of(io::stderr().as_fd()).ok()
+}
+
+/// A panic is logged; when the log is a file, the console shows it as well. std's own hook would
+/// wait for the console.
 fn log_panics() {
-    let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         log::error!("panic, which is a bug: {panic}");
         flush();
-        default(panic);
+        if sink().log_is_file {
+            complain(panic);
+        }
     }));
 }
 
@@ -171,41 +241,34 @@ fn write_record(record: &Record<'_>) {
     // in it is logged too.
     let line = line(SystemTime::now(), record.level(), record.args());
     let mut sink = sink();
-    let sink = &mut *sink;
-    if sink.echo && record.level() <= LogLevel::Warn {
-        let _ = io::stderr().write_all(line.as_bytes());
+    if record.level() <= LogLevel::Warn
+        && let Some(echo) = &mut sink.echo
+    {
+        echo.push(&line, lost_notice);
+        echo.flush(lost_notice);
     }
-    sink.held.push_str(&line);
-    if !sink.holds || sink.held.len() > HELD_BYTES_MAX {
-        sink.write_held();
+    sink.log.push(&line, lost_notice);
+    if !sink.holds || sink.log.bytes() > LOG_FLUSH_BYTES {
+        sink.log.flush(lost_notice);
     }
 }
 
 impl Sink {
-    fn write_held(&mut self) {
-        if self.held.is_empty() {
-            return;
-        }
-        if self.lost > 0 {
-            let lost = self.lost;
-            let message = format_args!("{lost} lines of the log could not be written");
-            let notice = line(SystemTime::now(), LogLevel::Warn, &message);
-            if write(self.file.as_mut(), &notice).is_ok() {
-                self.lost = 0;
-            }
-        }
-        if write(self.file.as_mut(), &self.held).is_err() {
-            self.lost += self.held.lines().count() as u64;
-        }
-        self.held.clear();
+    fn flush(&mut self) {
+        self.log.flush(lost_notice);
+        self.console.flush(|_| String::new());
+    }
+
+    const fn waits(&self) -> bool {
+        self.log.waits() || self.console.waits()
     }
 }
 
-fn write(file: Option<&mut File>, lines: &str) -> io::Result<()> {
-    match file {
-        Some(file) => file.write_all(lines.as_bytes()),
-        None => io::stderr().write_all(lines.as_bytes()),
-    }
+/// The line that stands where lines are missing.
+fn lost_notice(lost: u64) -> String {
+    let lines = if lost == 1 { "line" } else { "lines" };
+    let message = format_args!("{lost} {lines} of the log could not be written");
+    line(SystemTime::now(), LogLevel::Warn, &message)
 }
 
 /// `TIME LEVEL message` and a newline. Whatever is logged, it is one line.

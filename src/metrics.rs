@@ -31,6 +31,10 @@ pub struct Metrics {
     pub plugin_frames_in: u64,
     /// Stanzas that plugins were not sent because they did not read.
     pub plugin_drops: u64,
+    /// Lines of the log that could not be written.
+    pub log_lines_lost: u64,
+    /// Lines of the log left out, because one address caused too many.
+    pub log_lines_left_out: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// How long they took, the waiting for events left out.

@@ -20,9 +20,10 @@ mod plugins;
 mod process;
 mod proxy;
 mod ready;
-pub(crate) use os::listen;
+pub use os::Signals;
 #[cfg(feature = "bench")]
 pub(crate) use os::raise_descriptor_limit;
+pub(crate) use os::{bound, listen};
 pub(crate) use process::DescriptorLimit;
 pub mod server;
 mod timers;
@@ -39,7 +40,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
-use signal_hook_mio::v1_0::Signals;
 
 use crate::accounts;
 use crate::config::{Config, Listen, Module, WORKER, policy_ports};
@@ -118,13 +118,13 @@ impl fmt::Debug for Listening {
     }
 }
 
-/// Binds every address of the configuration, and takes the signals: whoever is told that the
-/// server listens may signal it at once.
+/// Binds every address of the configuration. The signals have been taken before, so that whoever
+/// is told that the server listens may signal it at once.
 ///
 /// # Errors
 /// [`Error::Bind`] for the first address that can't be bound, unless it is an optional one and
-/// another could be. [`Error::System`] when the signals can't be taken.
-pub fn bind(config: &Config) -> Result<Listening, Error> {
+/// another could be.
+pub fn bind(config: &Config, signals: Signals) -> Result<Listening, Error> {
     let (descriptors, descriptor_limit) = os::raise_own_descriptor_limit();
     let mut listening = Listening {
         listeners: Vec::new(),
@@ -137,7 +137,7 @@ pub fn bind(config: &Config) -> Result<Listening, Error> {
         modules: config.modules.clone(),
         worker: worker(config)?,
         judged_by: judged_by(config),
-        signals: os::signals().map_err(|source| Error::System { what: "take signals", source })?,
+        signals,
     };
     listening.addresses = listening.open(&config.listen, Door::Main)?;
     listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
@@ -235,7 +235,6 @@ impl Listening {
                 }
                 Ok(Turn::Stop) => break Ok(()),
             }
-            logging::flush();
         };
         logging::release();
         served

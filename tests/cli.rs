@@ -5,203 +5,30 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read as _;
+use std::io::Write as _;
+#[cfg(feature = "tls")]
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+#[cfg(feature = "tls")]
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+#[path = "cli/house.rs"]
+mod house;
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/waits_for_nobody.rs"]
+mod waits_for_nobody;
 
-/// A directory of its own, with the commands that are run in it.
-struct House {
-    directory: TempDir,
-}
-
-/// What a command left.
-#[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl House {
-    /// A house with next to nothing in its `palabre.conf`, so that no other one is found.
-    fn new() -> Self {
-        Self::with("[daemon]\nip = 127.0.0.1\n")
-    }
-
-    /// A house with this `palabre.conf`.
-    fn with(config: &str) -> Self {
-        let house = Self { directory: TempDir::new().unwrap() };
-        house.write("palabre.conf", config);
-        house
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        // The commands print paths as the system names them.
-        self.directory.path().canonicalize().unwrap().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
-        command.args(arguments).current_dir(self.directory.path());
-        command.env("XDG_RUNTIME_DIR", self.directory.path()).env("HOME", self.directory.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_with(arguments, "")
-    }
-
-    fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        // A command that does not read its input may end first.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let (sender, receiver) = channel();
-        thread::spawn(move || sender.send(child.wait_with_output()));
-        let output = receiver.recv_timeout(PATIENCE).expect("the command ends").unwrap();
-        Ran {
-            code: output.status.code().expect("the command ends by itself"),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn serve(&self, arguments: &[&str]) -> Server {
-        Server::new(self.command(arguments).spawn().unwrap())
-    }
-}
-
-/// Whatever was started detached ends with its house.
-impl Drop for House {
-    fn drop(&mut self) {
-        // Without a pid file of its own it would be somebody else's server.
-        if self.read("palabre.conf").contains("pidfile = p.pid") {
-            let _ = self.command(&["stop"]).output();
-        }
-    }
-}
-
-fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
-/// Reads lines until one holds `wanted`; gives them all.
-fn read_until(lines: &Receiver<String>, wanted: &str) -> Vec<String> {
-    let mut read = Vec::new();
-    loop {
-        let line = lines.recv_timeout(PATIENCE);
-        let Ok(line) = line else { panic!("no line with {wanted:?} in {read:#?}") };
-        read.push(line);
-        if read.last().is_some_and(|line| line.contains(wanted)) {
-            return read;
-        }
-    }
-}
-
-/// A server in the foreground.
-struct Server {
-    child: Child,
-    console: Receiver<String>,
-    log: Receiver<String>,
-}
-
-impl Server {
-    fn new(mut child: Child) -> Self {
-        let console = lines_of(child.stdout.take().unwrap());
-        let log = lines_of(child.stderr.take().unwrap());
-        Self { child, console, log }
-    }
-
-    /// Waits until it has announced itself; gives what it said.
-    fn announced(&self) -> Vec<String> {
-        read_until(&self.console, "stop it with")
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        until("the server ends", || self.child.try_wait().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Asks again and again, bounded.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        thread::yield_now();
-    }
-}
-
-/// The addresses in what a server said about itself.
-fn addresses(lines: &[String]) -> Vec<String> {
-    lines.iter().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect()
-}
-
-/// A client by hand.
-struct Talk(BufReader<TcpStream>);
-
-impl Talk {
-    fn to(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    /// Sends a stanza and reads the next one that arrives.
-    fn ask(&mut self, stanza: &str) -> String {
-        self.0.get_mut().write_all(format!("{stanza}\0").as_bytes()).unwrap();
-        self.next()
-    }
-
-    fn next(&mut self) -> String {
-        let mut text = Vec::new();
-        // Unlike `read`, this goes on after `ErrorKind::Interrupted`.
-        self.0.read_until(0, &mut text).unwrap();
-        text.pop_if(|last| *last == 0);
-        String::from_utf8(text).unwrap()
-    }
-}
+#[cfg(feature = "tls")]
+use house::PATIENCE;
+use house::{House, Talk, addresses, read_until, until};
 
 #[test]
 fn help_and_version_are_printed() {
@@ -430,8 +257,9 @@ fn the_foreground_server_tells_where_it_listens_and_how_to_try_it() {
     assert_eq!(said[1], format!("configuration: {}", house.path("my.conf").display()));
     let address = &addresses(&said)[0];
     assert!(!address.ends_with(":0"), "{address}");
+    let client = format!("client --connect {address} --nick me");
     assert!(
-        said.contains(&format!("try it:  palabre client --connect {address} --nick me")),
+        said.contains(&format!("try it:  {} {client}", env!("CARGO_BIN_EXE_palabre"))),
         "{said:#?}"
     );
     assert_eq!(said.last().unwrap(), "stop it with Ctrl-C");
@@ -478,8 +306,9 @@ fn a_detached_server_starts_runs_restarts_and_stops() {
     let said: Vec<String> = started.out.lines().map(str::to_owned).collect();
     let pid = house.read("p.pid").trim().to_owned();
     assert_eq!(said.last().unwrap(), &format!("palabre started, pid {pid}"));
-    let stop =
-        format!("stop it with palabre stop --config {}", house.path("palabre.conf").display());
+    let config = house.path("palabre.conf");
+    let program = env!("CARGO_BIN_EXE_palabre");
+    let stop = format!("stop it with {program} stop --config {}", config.display());
     assert!(said.contains(&stop), "{said:#?}");
     let address = addresses(&said).remove(0);
     assert!(Talk::to(&address).ask("<connect nickname=\"a\" />").contains("isok='1'"));

@@ -67,7 +67,7 @@ fn two_hundred_clients_chat_and_root_sends_them_home() {
     config.listen =
         vec![Listen { address: SocketAddr::from(([127, 0, 0, 1], 0)), optional: false }];
     config.settings = Settings { root_password: Some("secret".to_owned()), ..config.settings };
-    let listening = net::bind(&config).expect("a port is free");
+    let listening = net::bind(&config, net::Signals::take().unwrap()).expect("a port is free");
     let address = listening.addresses()[0];
     let server = thread::spawn(move || listening.serve(Front::default(), &mut || None));
 

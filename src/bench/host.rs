@@ -305,7 +305,11 @@ fn configuration(
         Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => "",
     };
     let path = |name: &str| folder.join(name).display().to_string();
-    let mut text = format!("[logging]\nlogfile = {}\n[limits]\n{limits}", path("palabre.log"));
+    let mut text = format!(
+        "[daemon]\npidfile = {}\n[logging]\nlogfile = {}\n[limits]\n{limits}",
+        path("palabre.pid"),
+        path("palabre.log")
+    );
     if let Some(identity) = identity {
         fs::write(folder.join("certificate"), &identity.certificate_pem).map_err(fault)?;
         fs::write(folder.join("key"), &identity.key_pem).map_err(fault)?;

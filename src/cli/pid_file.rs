@@ -10,13 +10,20 @@
 use core::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags, accessat, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, geteuid};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::LOOKED_FOR;
+
+/// The port of a server without a configuration.
+const PORT: u16 = 2468;
 
 /// How often a waiting command looks again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -78,16 +85,63 @@ impl From<Error> for super::Failure {
     }
 }
 
-/// Where the pid file is when none is configured.
-pub(super) fn default_path() -> PathBuf {
+/// Where the pid file is when none is configured: each configuration has one of its own, and
+/// without a configuration each port.
+pub(super) fn default_path(source: Option<&Path>, port: u16) -> PathBuf {
+    let which = match source {
+        Some(source) => {
+            let source = canonical(source);
+            let usual = Path::new(LOOKED_FOR[1]);
+            if source == canonical(usual) { String::new() } else { format!("-{}", digest(&source)) }
+        }
+        None if port == PORT => String::new(),
+        None => format!("-{port}"),
+    };
     let user = geteuid();
     if user.is_root() {
-        return PathBuf::from("/run/palabre.pid");
+        return PathBuf::from(format!("/run/palabre{which}.pid"));
     }
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     match runtime.filter(|directory| directory.is_absolute()) {
-        Some(directory) => directory.join("palabre.pid"),
-        None => std::env::temp_dir().join(format!("palabre-{}.pid", user.as_raw())),
+        Some(directory) => directory.join(format!("palabre{which}.pid")),
+        None => std::env::temp_dir().join(format!("palabre-{}{which}.pid", user.as_raw())),
+    }
+}
+
+/// The one path of a file, however it was named; also of one that has been removed.
+fn canonical(path: &Path) -> PathBuf {
+    let there = fs::canonicalize(path);
+    there.unwrap_or_else(|_| match (path.parent().map(fs::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    })
+}
+
+/// A short name for a path.
+fn digest(path: &Path) -> String {
+    let digest = Sha256::digest(path.as_os_str().as_bytes());
+    data_encoding::HEXLOWER.encode(&digest[..6])
+}
+
+/// Looks whether a server could take this pid file, without changing anything.
+///
+/// # Errors
+/// As [`PidFile::take`], but for one that a server holds.
+pub(super) fn check(path: &Path) -> Result<State, Error> {
+    let system = |source| Error::System { path: path.to_owned(), source };
+    let state = state(path)?;
+    let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let mut usable = may(directory, Access::WRITE_OK | Access::EXEC_OK);
+    if state != State::Absent {
+        usable = usable.and_then(|()| may(path, Access::READ_OK | Access::WRITE_OK));
+    }
+    usable.map_err(|error| system(error.into()))?;
+    if fs::metadata(directory).map_err(system)?.is_dir() {
+        Ok(state)
+    } else {
+        Err(system(io::ErrorKind::NotADirectory.into()))
     }
 }
 
@@ -153,6 +207,11 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Creates the file or takes a stale one over, locks it and writes this process into it.
     ///
     /// # Errors

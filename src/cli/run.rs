@@ -1,5 +1,6 @@
 //! `palabre run`: serves until it is told to stop.
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::fs::{self, File};
 use std::io;
@@ -9,8 +10,11 @@ use std::time::SystemTime;
 
 use super::pid_file::{self, PidFile};
 use super::start::READY;
-use super::{Exit, Failure, VERSION, check_accounts, complain, say};
-use crate::config::{self, Arguments, Config, LOOKED_FOR};
+use super::{
+    Exit, Failure, VERSION, check_accounts, command_line, command_line_for, findings,
+    wanted_pid_file,
+};
+use crate::config::{self, Arguments, Config, LOOKED_FOR, in_path};
 use crate::net::transport::Front;
 use crate::{logging, net};
 
@@ -20,8 +24,11 @@ use crate::{logging, net};
 /// # Errors
 /// Whatever keeps it from serving.
 pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure> {
+    let mut signals = net::Signals::take()
+        .map_err(|error| Failure::system(&error, format_args!("can't take signals: {error}")))?;
     if detached {
         leave_terminal()?;
+        signals.leave_terminal();
     }
     let mut config = config::load(&arguments)?;
     if detached {
@@ -29,14 +36,25 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     }
     logging::init(config.log_level, config.log_file.as_deref()).map_err(log_failure)?;
     tell_warnings(&config.warnings);
-    tell_warnings(&check_accounts(&config.accounts)?);
+    tell_warnings(&config.open_secrets());
+    tell_warnings(&check_accounts(&config)?);
     let front = front(&config)?;
-    let pid_file = take_pid_file(&config, detached)?;
-    let listening = net::bind(&config).map_err(|error| bind_failure(&error))?;
+    check_programs(&config)?;
+    // A pid file has to be removed, and those who connect are told good-bye.
+    signals.wait_for_the_loop();
+    let early = wanted_pid_file(&config);
+    let mut pid_file = take_pid_file(&config, early.as_deref(), detached)?;
+    let listening = net::bind(&config, signals).map_err(|error| bind_failure(&error))?;
     let addresses = listening.addresses().to_vec();
-    announce(&config, &listening, detached);
+    if early.is_none() {
+        let port = addresses.first().map_or(0, SocketAddr::port);
+        let path = pid_file::default_path(None, port);
+        pid_file = take_pid_file(&config, Some(&path), detached)?;
+    }
+    announce(&config, &listening, pid_file.as_ref(), detached);
     if detached {
-        say(READY);
+        logging::say(READY);
+        logging::leave_console();
         leave_console()
             .map_err(|error| Failure::system(&error, format_args!("/dev/null: {error}")))?;
     }
@@ -72,9 +90,8 @@ fn leave_console() -> io::Result<()> {
     Ok(())
 }
 
-/// What a detached server can't do without: a pid file and a log.
-fn take_defaults(config: &mut Config) {
-    config.pid_file.get_or_insert_with(pid_file::default_path);
+/// What a detached server can't do without: a log.
+pub(super) fn take_defaults(config: &mut Config) {
     if config.log_file.is_none() {
         config.log_file = Some(default_log_file());
     }
@@ -95,7 +112,7 @@ fn default_log_file() -> PathBuf {
             let _ = fs::create_dir_all(&directory);
             directory.join("palabre.log")
         }
-        None => pid_file::default_path().with_extension("log"),
+        None => pid_file::default_path(None, 0).with_extension("log"),
     }
 }
 
@@ -107,10 +124,20 @@ fn log_failure(error: logging::Error) -> Failure {
 fn tell_warnings(warnings: &[String]) {
     for warning in warnings {
         if logging::level() < log::LevelFilter::Warn {
-            complain(format_args!("warning: {warning}"));
+            logging::complain(format_args!("warning: {warning}"));
         }
         log::warn!("{warning}");
     }
+}
+
+/// A plugin that can't be run is missed when it is too late.
+fn check_programs(config: &Config) -> Result<(), Failure> {
+    let failures = findings::programs(config);
+    let text: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
+    if text.is_empty() {
+        return Ok(());
+    }
+    Err(Failure { exit: Exit::NotConfigured, text: text.join("\n") })
 }
 
 /// What the listeners take, with the certificate read. Without it a server that has one
@@ -128,13 +155,22 @@ fn front(config: &Config) -> Result<Front, Failure> {
 }
 
 /// In the foreground a pid file is a convenience: without the right to write it, the server
-/// goes on. That another server holds it is an error in any case.
-fn take_pid_file(config: &Config, detached: bool) -> Result<Option<PidFile>, Failure> {
-    let Some(path) = &config.pid_file else { return Ok(None) };
+/// goes on, and so it does without the usual one. That another server holds the configured one is
+/// an error in any case.
+fn take_pid_file(
+    config: &Config,
+    path: Option<&Path>,
+    detached: bool,
+) -> Result<Option<PidFile>, Failure> {
+    let Some(path) = path else { return Ok(None) };
     match PidFile::take(path) {
         Ok(file) => Ok(Some(file)),
         Err(error @ pid_file::Error::System { .. }) if !detached => {
             log::warn!("{error}; start, stop and status won't know this server");
+            Ok(None)
+        }
+        Err(error) if !detached && config.pid_file.is_none() => {
+            log::warn!("{error}; start, stop and status won't know this one: [daemon] pidfile");
             Ok(None)
         }
         Err(error) => Err(error.into()),
@@ -142,29 +178,21 @@ fn take_pid_file(config: &Config, detached: bool) -> Result<Option<PidFile>, Fai
 }
 
 fn bind_failure(error: &net::Error) -> Failure {
-    let net::Error::Bind { address, source } = error else {
-        return Failure::new(Exit::Failed, error);
-    };
-    let kind = source.kind();
-    let advice = if kind == io::ErrorKind::AddrInUse {
-        let free = SocketAddr::new(address.ip(), 0);
-        format!(
-            "\n  another program listens there, perhaps another palabre: see `palabre status`, \
-             or take a free port with --listen {free}"
-        )
-    } else if kind == io::ErrorKind::PermissionDenied && address.port() < 1024 {
-        "\n  ports below 1024 are for root and for programs with CAP_NET_BIND_SERVICE".to_owned()
-    } else if kind == io::ErrorKind::AddrNotAvailable {
-        "\n  this host has no such address; an empty [daemon] ip listens on all it has".to_owned()
-    } else {
-        String::new()
-    };
-    Failure::system(source, format_args!("{error}{advice}"))
+    match error {
+        net::Error::Bind { address, source } => findings::address_failure(*address, source),
+        net::Error::System { .. } => Failure::new(Exit::Failed, error),
+    }
 }
 
 /// The first lines on the console: where it listens and how to try it.
-fn announce(config: &Config, listening: &net::Listening, detached: bool) {
-    say(VERSION);
+fn announce(
+    config: &Config,
+    listening: &net::Listening,
+    pid_file: Option<&PidFile>,
+    detached: bool,
+) {
+    let say = |text: fmt::Arguments<'_>| logging::say(text);
+    say(format_args!("{VERSION}"));
     match &config.source {
         Some(path) => say(format_args!("configuration: {}", path.display())),
         None => say(format_args!(
@@ -172,40 +200,74 @@ fn announce(config: &Config, listening: &net::Listening, detached: bool) {
             LOOKED_FOR.join(" and no ")
         )),
     }
-    let addresses = listening.addresses();
-    for address in addresses {
+    for address in listening.addresses() {
         say(format_args!("listening on {address}"));
     }
     for address in listening.policy_addresses() {
         say(format_args!("policy requests on {address}"));
     }
+    if let Some(note) = listens_to_all(config) {
+        say(format_args!("{note}"));
+    }
     if let Some(path) = &config.log_file {
         say(format_args!("log: {}", path.display()));
     }
-    if let Some(address) = addresses.first().map(|address| reachable(*address)) {
-        let (ip, port) = (address.ip(), address.port());
-        say(format_args!("try it:  palabre client --connect {address} --nick me"));
-        say(format_args!(
-            "or:      printf '<connect nickname=\"me\" />\\0<quit />\\0' | nc {ip} {port} | tr '\\0' '\\n'"
-        ));
-        let web = &config.web;
-        if web.http && web.websocket && web.page {
-            let scheme = if web.tls.is_some() { "https" } else { "http" };
-            say(format_args!("or open  {scheme}://{address}/ in a browser"));
-        }
+    if let Some(file) = pid_file {
+        say(format_args!("pid file: {}", file.path().display()));
     }
-    say(format_args!("stop it with {}", how_to_stop(config, detached)));
+    if let Some(address) = listening.addresses().first() {
+        announce_ways_in(config, reachable(*address));
+    }
+    say(format_args!("stop it with {}", how_to_stop(config, listening.addresses(), detached)));
 }
 
-fn how_to_stop(config: &Config, detached: bool) -> String {
-    match &config.source {
-        _ if !detached => "Ctrl-C".to_owned(),
-        // Where `stop` looks for it, wherever it is called.
-        Some(path) if path != Path::new(LOOKED_FOR[1]) => {
-            format!("palabre stop --config {}", path.display())
+/// Says how to try it: what works with this configuration, and no more.
+fn announce_ways_in(config: &Config, address: SocketAddr) {
+    let web = &config.web;
+    let tls = web.tls.as_ref();
+    let (ip, port) = (address.ip(), address.port());
+    let place = address.to_string();
+    if web.stanzas {
+        let mut words = vec!["client", "--connect", &place, "--nick", "me"];
+        if config.accounts.asks_logins() && !config.accounts.guests {
+            words.push("--password");
         }
-        Some(_) | None => "palabre stop".to_owned(),
+        if let Some(tls) = tls.filter(|tls| tls.required) {
+            words.push("--tls");
+            // Its own certificate is trusted as it is, whatever name this host goes by.
+            words.extend(tls.certificate.to_str().into_iter().flat_map(|path| ["--ca", path]));
+        }
+        logging::say(format_args!("try it:  {}", command_line(words)));
     }
+    let plain = web.stanzas && tls.is_none_or(|tls| !tls.required);
+    if plain && in_path(Path::new("nc")).is_some() {
+        logging::say(format_args!(
+            "or:      printf '<connect nickname=\"me\" />\\0<quit />\\0' | nc {ip} {port} | tr '\\0' '\\n'"
+        ));
+    }
+    if web.http && web.websocket && web.page {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        logging::say(format_args!("or open  {scheme}://{address}/ in a browser"));
+    }
+}
+
+/// What is said of a file that has the server listen to everybody by saying nothing.
+pub(super) fn listens_to_all(config: &Config) -> Option<String> {
+    let source = config.source.as_ref().filter(|_| config.listens_to_all_unasked())?;
+    Some(format!(
+        "everybody who reaches this host can connect, since {} names no address; this line in its \
+         section [daemon] keeps it to this host:\n  ip = 127.0.0.1",
+        source.display()
+    ))
+}
+
+/// What ends it, wherever it is typed.
+fn how_to_stop(config: &Config, addresses: &[SocketAddr], detached: bool) -> String {
+    let Some(address) = addresses.first().filter(|_| detached) else { return "Ctrl-C".to_owned() };
+    if config.source.is_none() && *address != SocketAddr::from(([127, 0, 0, 1], 2468)) {
+        return command_line(["stop", "--listen", &address.to_string()]);
+    }
+    command_line_for(config, &["stop"])
 }
 
 /// An address by which this host reaches what listens on `address`.
@@ -240,7 +302,8 @@ fn reloader(
 ) -> impl FnMut() -> Option<(Config, Front)> {
     let mut in_force = running.clone();
     move || {
-        let loaded = config::load(&arguments).map_err(Failure::from);
+        let loaded = check_that_nothing_waits(&in_force)
+            .and_then(|()| config::load(&arguments).map_err(Failure::from));
         let loaded = loaded.and_then(|config| front(&config).map(|front| (config, front)));
         let (mut config, front) = match loaded {
             Ok(loaded) => loaded,
@@ -267,6 +330,20 @@ fn reloader(
         in_force = config;
         Some((in_force.clone(), front))
     }
+}
+
+/// A file that is no file would keep everybody waiting for whoever writes to it, and a pipe that
+/// was read once holds nothing any more.
+fn check_that_nothing_waits(config: &Config) -> Result<(), Failure> {
+    let tls = config.web.tls.as_ref();
+    let files = tls.into_iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+    for path in config.source.iter().chain(files) {
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            let text = format_args!("{} is no file that could be read again", path.display());
+            return Err(Failure::new(Exit::NotConfigured, text));
+        }
+    }
+    Ok(())
 }
 
 fn reopen_log(config: &Config) {

@@ -6,11 +6,13 @@
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use super::findings::Purpose;
 use super::pid_file::{self, State};
-use super::{Exit, Failure, pid_path, say, stop};
+use super::{Exit, Failure, findings, program, say, stop, wanted_pid_file};
 use crate::config::{self, Arguments, Config};
 
 /// The line by which the server tells that it serves: ACK, which no other line is.
@@ -22,8 +24,9 @@ pub(super) const READY: &str = "\u{6}";
 /// Whatever keeps it from serving.
 pub(super) fn start(arguments: &Arguments) -> Result<Exit, Failure> {
     let config = config::load(arguments)?;
-    let path = pid_path(&config);
-    if let State::Running(pid) = pid_file::state(&path)? {
+    if let Some(path) = wanted_pid_file(&config)
+        && let State::Running(pid) = pid_file::state(&path)?
+    {
         let (pid, path) = (pid.as_raw_nonzero(), path.display());
         say(format_args!("palabre is already running, pid {pid} (pid file {path})"));
         return Ok(Exit::Success);
@@ -34,10 +37,27 @@ pub(super) fn start(arguments: &Arguments) -> Result<Exit, Failure> {
 /// Stops the server, if one is running, and starts one.
 ///
 /// # Errors
-/// When the configuration has errors: then nothing is stopped. Else as `stop` and `start`.
+/// When anything would keep the new one from starting: then nothing is stopped. Else as `stop` and
+/// `start`.
 pub(super) fn restart(arguments: &Arguments) -> Result<Exit, Failure> {
-    let config = config::load(arguments)?;
-    if let State::Running(pid) = stop::stop_holder(&pid_path(&config))? {
+    let mut config = config::load(arguments)?;
+    let path = wanted_pid_file(&config);
+    let state = path.as_deref().map_or(Ok(State::Absent), pid_file::state)?;
+    // What it warns of is told by the new server.
+    super::run::take_defaults(&mut config);
+    let failures = findings::look(&config, Purpose::Start).failures;
+    if let Some(first) = failures.first() {
+        let exit = first.exit;
+        let mut text: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
+        if let State::Running(pid) = state {
+            let pid = pid.as_raw_nonzero();
+            text.push(format!("palabre: nothing was stopped, pid {pid} serves on"));
+        }
+        return Err(Failure { exit, text: text.join("\n") });
+    }
+    if let Some(path) = path
+        && let State::Running(pid) = stop::stop_holder(&path)?
+    {
         say(format_args!("palabre stopped, pid {}", pid.as_raw_nonzero()));
     }
     launch(arguments, &config)
@@ -60,6 +80,7 @@ fn launch(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
     let exit = match status.code() {
         Some(4) => Exit::NotPermitted,
         Some(6) => Exit::NotConfigured,
+        Some(0) => return Err(Failure::new(Exit::Failed, "the server was told to end")),
         Some(_) => Exit::Failed,
         None => {
             return Err(Failure::new(
@@ -72,7 +93,12 @@ fn launch(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
 }
 
 fn command(program: PathBuf, arguments: &Arguments, config: &Config) -> Command {
+    let called = self::program();
     let mut command = Command::new(program);
+    // A path would lead nowhere from where the server stands.
+    if !called.contains('/') {
+        command.arg0(called);
+    }
     command.arg("run").arg("--detached").arg("--directory").arg(&arguments.directory);
     if let Some(source) = &config.source {
         command.arg("--config").arg(source);

@@ -1,7 +1,7 @@
 //! `palabre status`: whether the server that the pid file names is running.
 
 use super::pid_file::{self, State};
-use super::stop::path_of;
+use super::stop::{path_of, which_one};
 use super::{Exit, Failure, say};
 use crate::config::Arguments;
 
@@ -11,7 +11,7 @@ use crate::config::Arguments;
 /// When it can't be known.
 pub(super) fn status(arguments: &Arguments) -> Result<Exit, Failure> {
     let unknown = |failure: Failure| Failure { exit: Exit::NotPermitted, ..failure };
-    let path = path_of(arguments).map_err(unknown)?;
+    let path = path_of(arguments).map_err(unknown)?.ok_or_else(which_one)?;
     let state = pid_file::state(&path).map_err(|error| unknown(error.into()))?;
     let file = path.display();
     Ok(match state {

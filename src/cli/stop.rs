@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 
 use super::pid_file::{self, PidFile, State};
-use super::{Exit, Failure, complain, pid_path, say};
+use super::{Exit, Failure, command_line, complain, say, wanted_pid_file};
 use crate::config::{self, Arguments};
 
 /// Longer than a server takes to say good-bye to everybody.
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When it may not be signalled or does not end in time.
 pub(super) fn stop(arguments: &Arguments) -> Result<Exit, Failure> {
-    let path = path_of(arguments)?;
+    let path = path_of(arguments)?.ok_or_else(which_one)?;
     let file = path.display();
     match stop_holder(&path)? {
         State::Running(pid) => say(format_args!("palabre stopped, pid {}", pid.as_raw_nonzero())),
@@ -61,18 +61,38 @@ pub(super) fn stop_holder(path: &Path) -> Result<State, Failure> {
     Ok(state)
 }
 
-/// The pid file of the configuration, also when it has errors elsewhere: whoever broke the
-/// file can still stop the server.
+/// The pid file of the configuration, also when it has errors elsewhere or is gone: whoever broke
+/// the file can still stop the server. `None` when nothing tells which server is meant.
 ///
 /// # Errors
-/// When the configuration can't be read.
-pub(super) fn path_of(arguments: &Arguments) -> Result<PathBuf, Failure> {
+/// When the configuration can't be read, and no server runs by it.
+pub(super) fn path_of(arguments: &Arguments) -> Result<Option<PathBuf>, Failure> {
     match config::load(arguments) {
-        Ok(config) => Ok(pid_path(&config)),
-        Err(config::Error::Invalid { pid_file, .. }) => {
-            complain("palabre: the configuration has errors, see palabre check");
-            Ok(pid_file.unwrap_or_else(pid_file::default_path))
+        Ok(config) => Ok(wanted_pid_file(&config)),
+        Err(config::Error::Invalid { pid_file, source, .. }) => {
+            complain(format_args!(
+                "palabre: the configuration has errors, see {}",
+                command_line(["check", "--config"].into_iter().chain(source.to_str()))
+            ));
+            Ok(Some(pid_file.unwrap_or_else(|| pid_file::default_path(Some(&source), 0))))
         }
-        Err(error @ config::Error::Unreadable { .. }) => Err(error.into()),
+        Err(error @ config::Error::Unreadable { .. }) => {
+            let named = arguments.file.as_ref().map(|file| arguments.directory.join(file));
+            let path = named.map(|source| pid_file::default_path(Some(&source), 0));
+            match path {
+                Some(path) if matches!(pid_file::state(&path), Ok(State::Running(_))) => {
+                    complain(format_args!("palabre: {error}"));
+                    Ok(Some(path))
+                }
+                Some(_) | None => Err(error.into()),
+            }
+        }
     }
+}
+
+/// What is said where a port would have to tell which server is meant.
+pub(super) fn which_one() -> Failure {
+    let text = "a server without a configuration on port 0 is known by the port it got: \
+                --listen ADDR:PORT";
+    Failure::new(Exit::Usage, text)
 }

@@ -38,6 +38,42 @@ pub struct Module {
 pub(crate) const WORKER: &str = "accounts";
 
 impl Module {
+    /// What keeps it from being run: found, and what would be right.
+    ///
+    /// # Errors
+    /// When there is no such program, or it can't be run.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let name = &self.program;
+        let program = if name.components().count() > 1 {
+            name.clone()
+        } else {
+            let Some(found) = in_path(name) else {
+                let found = format!("{:?}, and no such program in PATH", name.display());
+                return Err((found, "a program, or its path with a \"/\" in it".to_owned()));
+            };
+            found
+        };
+        let shown = program.display();
+        let unusable = |found: String, needs: &str| Err((found, needs.to_owned()));
+        match program.metadata() {
+            Err(error) => unusable(format!("{shown}: {error}"), "a program that is there"),
+            Ok(found) if !found.is_file() => {
+                unusable(format!("{shown}, which is no file"), "a program")
+            }
+            Ok(_) if !is_executable(&program) => {
+                unusable(format!("{shown}, which is not executable"), "a program (chmod +x)")
+            }
+            Ok(_) => match interpreter(&program) {
+                Some(other) if !is_executable(&other) => {
+                    let other = other.display();
+                    let found = format!("{shown}, a script for {other}, which can't be run");
+                    unusable(found, "a script whose first line names a program that is there")
+                }
+                Some(_) | None => Ok(()),
+            },
+        }
+    }
+
     /// Whether it is the server's own worker: its name is nobody else's.
     #[must_use]
     pub(crate) fn is_worker(&self) -> bool {
@@ -159,6 +195,20 @@ impl Section {
         Ok(None)
     }
 
+    /// The line of its command, if it has one.
+    pub(super) fn command(&self) -> Option<usize> {
+        self.seen.get("command").copied().filter(|_| !self.command.is_empty())
+    }
+
+    /// Whether its environment has something whose name sounds like a secret.
+    pub(super) fn has_secret(&self) -> bool {
+        let words = ["pass", "secret", "token", "key"];
+        self.environment.iter().any(|(name, value)| {
+            let name = name.to_ascii_lowercase();
+            !value.is_empty() && words.iter().any(|word| name.contains(word))
+        })
+    }
+
     /// Its keys, as the file could have them.
     pub(super) fn show(&self) -> Vec<(&'static str, String)> {
         // No word of a value from a file holds a NUL, the only thing that can't be quoted.
@@ -248,6 +298,26 @@ fn is_named(file: &Path, name: &str) -> bool {
     file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn is_executable(file: &Path) -> bool {
+/// Whether this process may run a file.
+pub(crate) fn is_executable(file: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
     file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        && accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// The program of this name where a shell would find it.
+pub(crate) fn in_path(name: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|place| place.join(name)).find(|file| is_executable(file))
+}
+
+/// The program that a script's first line names (execve(2)).
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    use std::io::Read as _;
+    let mut start = Vec::new();
+    // Linux looks no further.
+    std::fs::File::open(script).ok()?.take(256).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let word = core::str::from_utf8(line).ok()?.split_whitespace().next()?;
+    Some(PathBuf::from(word))
 }

@@ -51,6 +51,11 @@ pub fn write(out: &mut String, metrics: &Metrics, gauges: &Gauges<'_>) {
     page.counter("plugin_stanzas_received_total", "Stanzas received from plugins.", received);
     let dropped = metrics.plugin_drops;
     page.counter("plugin_drops_total", "Stanzas not sent to plugins that don't read.", dropped);
+    let lost = metrics.log_lines_lost;
+    page.counter("log_lines_lost_total", "Lines of the log that could not be written.", lost);
+    let left_out = metrics.log_lines_left_out;
+    let help = "Lines of the log left out, because one address caused too many.";
+    page.counter("log_lines_left_out_total", help, left_out);
     page.head("refusals_total", "counter", "Requests refused with an error, by reason.");
     for reason in RefusalReason::ALL {
         page.labelled("refusals_total", "reason", reason.label(), metrics.refusals(reason));

@@ -1,20 +1,31 @@
 //! The real world: `mio`, the system's sockets and signals, and the only clock.
 
+use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};
 use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event as MioEvent;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use rustix::fs::OFlags;
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
+use signal_hook::flag;
+use signal_hook_mio::v1_0::Signals as Queue;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
 use super::process::{DescriptorLimit, Piped};
 use super::world::{Event, Process, Socket, World};
 use crate::config::Module;
 use crate::hub::Time;
+use crate::logging::{self, Logged};
 
 /// Events taken from the system at once; more wait for the next turn.
 const EVENTS_PER_POLL: usize = 1_024;
@@ -27,9 +38,99 @@ const LISTEN_BACKLOG: i32 = 4_096;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Takes the signals that a server obeys; they wait until it looks at them.
-pub(crate) fn signals() -> io::Result<Signals> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCHLD])
+/// Signals by which a server is asked to end.
+const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
+
+/// Signals that mean nothing to a server and would end it. Those that tell of a bug (`SIGSEGV`
+/// and its like), those that stop and continue a process, and `SIGPIPE`, which std ignores, are
+/// not among them. `SIGXFSZ` comes when a log file is as large as it may be: the write fails then.
+const MEANINGLESS: [i32; 9] =
+    [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXCPU, SIGXFSZ, POWER];
+
+#[cfg(target_os = "linux")]
+const POWER: i32 = rustix::process::Signal::POWER.as_raw();
+#[cfg(not(target_os = "linux"))]
+const POWER: i32 = SIGUSR2;
+
+/// The same for the signals that only Linux has: that of a coprocessor's stack, and those of real
+/// time, without the two that the C library keeps for itself.
+#[cfg(target_os = "linux")]
+fn meaningless_on_linux() -> impl Iterator<Item = i32> {
+    core::iter::once(rustix::process::Signal::STKFLT.as_raw()).chain(34..=64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn meaningless_on_linux() -> impl Iterator<Item = i32> {
+    core::iter::empty()
+}
+
+/// The signals that a server obeys. They have handlers, which no process inherits that the server
+/// starts; a signal that was ignored would be ignored by plugins as well.
+pub struct Signals {
+    queue: Queue,
+    /// Whether a signal that asks for the end ends the process at once: there is nobody yet to
+    /// say good-bye to.
+    at_once: Arc<AtomicBool>,
+    /// Whether a hangup tells that the terminal is gone, and the server is to end as well.
+    hangup_ends: bool,
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("hangup_ends", &self.hangup_ends).finish_non_exhaustive()
+    }
+}
+
+impl Signals {
+    /// Takes the signals. Until [`Signals::wait_for_the_loop`] is called, those that ask for the
+    /// end end the process, with exit code 0; a hangup waits for the loop.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn take() -> io::Result<Self> {
+        // Before a handler takes its place.
+        let hangup_ends = has_terminal() && !ignores_hangups();
+        let at_once = Arc::new(AtomicBool::new(true));
+        for signal in ENDING {
+            flag::register_conditional_shutdown(signal, 0, Arc::clone(&at_once))?;
+        }
+        let queue = Queue::new(ENDING.into_iter().chain([SIGHUP, SIGCHLD]))?;
+        let nobody_looks = Arc::new(AtomicBool::new(false));
+        for signal in MEANINGLESS {
+            flag::register(signal, Arc::clone(&nobody_looks))?;
+        }
+        for signal in meaningless_on_linux() {
+            // A C library may keep more of them to itself.
+            let _ = flag::register(signal, Arc::clone(&nobody_looks));
+        }
+        Ok(Self { queue, at_once, hangup_ends })
+    }
+
+    /// The process has left its terminal: a hangup is a request to read the configuration again.
+    pub const fn leave_terminal(&mut self) {
+        self.hangup_ends = false;
+    }
+
+    /// From now on a signal waits until the loop looks at it: there is something to clear away.
+    pub fn wait_for_the_loop(&self) {
+        self.at_once.store(false, Ordering::Release);
+    }
+}
+
+/// Whether the process has a controlling terminal whose end is meant for it. The first process of
+/// a container has nobody's: that is where hangups are sent to have it read its configuration.
+fn has_terminal() -> bool {
+    let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(flags).open("/dev/tty");
+    opened.is_ok() && std::process::id() != 1
+}
+
+/// Whether whoever started the process has it outlive its terminal, as nohup(1) does.
+fn ignores_hangups() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }
 
 /// Listeners and signals of the process.
@@ -37,7 +138,8 @@ pub(crate) struct Os {
     poll: Poll,
     events: Events,
     listeners: Vec<TcpListener>,
-    signals: Signals,
+    signals: Queue,
+    hangup_ends: bool,
     signal_token: usize,
     /// How many processes there may be; their tokens follow.
     processes: usize,
@@ -47,11 +149,11 @@ pub(crate) struct Os {
 }
 
 impl Os {
-    /// Takes over bound listeners, and the signals that [`signals`] has taken; so many processes
-    /// may be started, with so many open files.
+    /// Takes over bound listeners and the signals; so many processes may be started, with so many
+    /// open files.
     pub(crate) fn new(
         listeners: Vec<std::net::TcpListener>,
-        mut signals: Signals,
+        signals: Signals,
         processes: usize,
         descriptors: DescriptorLimit,
     ) -> io::Result<Self> {
@@ -61,10 +163,22 @@ impl Os {
             poll.registry().register(listener, Token(index), Interest::READABLE)?;
         }
         let signal_token = listeners.len();
+        let Signals { queue: mut signals, hangup_ends, at_once } = signals;
+        at_once.store(false, Ordering::Release);
         poll.registry().register(&mut signals, Token(signal_token), Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS_PER_POLL);
         let start = Instant::now();
-        Ok(Self { poll, events, listeners, signals, signal_token, processes, descriptors, start })
+        Ok(Self {
+            poll,
+            events,
+            listeners,
+            signals,
+            hangup_ends,
+            signal_token,
+            processes,
+            descriptors,
+            start,
+        })
     }
 
     /// The token of the first connection's slot.
@@ -100,7 +214,7 @@ impl World for Os {
                 events.push(Event::ProcessReady { index: token - self.signal_token - 1 });
             } else {
                 events.extend(self.signals.pending().map(|signal| match signal {
-                    SIGHUP => Event::Reload,
+                    SIGHUP if !self.hangup_ends => Event::Reload,
                     SIGCHLD => Event::ProcessEnded,
                     _ => Event::Stop,
                 }));
@@ -132,6 +246,10 @@ impl World for Os {
         debug_assert!(index < self.processes, "there is a token for each");
         let token = Token(self.signal_token + 1 + index);
         Ok(Box::new(Piped::start(module, &mut self.descriptors, self.poll.registry(), token)?))
+    }
+
+    fn flush_log(&mut self) -> Logged {
+        logging::flush()
     }
 
     fn stop_listening(&mut self) {
@@ -195,6 +313,14 @@ fn check_silence(socket: &SockRef<'_>, seconds: u64) {
 /// A listener that may take an address over from a server that has just ended; IPv6 addresses
 /// stand for themselves only.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket that has its address and does not listen yet: it takes nobody's connection, and shows
+/// whether a listener could have the address.
+pub(crate) fn bound(address: SocketAddr) -> io::Result<RawSocket> {
     let domain = Domain::for_address(address);
     let socket = RawSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -205,8 +331,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // A chat line is not to wait for the next one; whoever is accepted inherits it.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Raises the limit of open files as far as the system lets us, and tells how many there may be.
@@ -237,7 +362,7 @@ mod tests {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let unraised = DescriptorLimit::unraised();
-        let mut world = Os::new(vec![listener], signals().unwrap(), 0, unraised).unwrap();
+        let mut world = Os::new(vec![listener], Signals::take().unwrap(), 0, unraised).unwrap();
         for (seconds, timeout) in [(300, Some(Duration::from_secs(330))), (0, None)] {
             world.set_idle_time(seconds);
             let _client = std::net::TcpStream::connect(address).unwrap();

@@ -37,8 +37,7 @@ use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::config::Module;
 use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time, Verdict};
-use crate::limits::READ_BYTES_PER_TURN;
-use crate::logging;
+use crate::limits::{LOG_RETRY_TIME_MS, READ_BYTES_PER_TURN};
 use crate::metrics::Metrics;
 use crate::wire::stanza::Parser;
 
@@ -80,6 +79,8 @@ pub struct Server<W: World> {
     starved_told: bool,
     /// The log is not told of the next time before this.
     starved_quiet_until: Time,
+    /// Lines of the log wait for a reader.
+    log_waits: bool,
     stopping: bool,
     /// The log has been told that logins are to be checked and nobody does it.
     unchecked_told: bool,
@@ -146,6 +147,7 @@ impl<W: World> Server<W> {
             starved_until: None,
             starved_told: false,
             starved_quiet_until: Time::default(),
+            log_waits: false,
             stopping: false,
             unchecked_told: false,
             unix_s: 0,
@@ -158,6 +160,8 @@ impl<W: World> Server<W> {
     /// # Errors
     /// When the poll itself fails; no connection's error comes this far.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        // What was said at the last turn's end, and while the configuration was read.
+        self.flush_log();
         let timeout = self.timeout();
         let mut events = std::mem::take(&mut self.events);
         events.clear();
@@ -177,7 +181,7 @@ impl<W: World> Server<W> {
             self.begin_stopping();
         }
         // Whoever is told something finds it in the log.
-        logging::flush();
+        self.flush_log();
         self.flush();
         self.flush_plugins();
         self.close_sockets();
@@ -328,6 +332,13 @@ impl<W: World> Server<W> {
         assert_eq!(self.desk.backlog.bytes(), backlog_bytes, "the sum of what waits");
     }
 
+    /// Writes the lines of the log; those that nobody takes are tried again by and by.
+    fn flush_log(&mut self) {
+        let logged = self.world.flush_log();
+        self.log_waits = logged.waits;
+        self.desk.metrics.log_lines_lost = logged.lost;
+    }
+
     fn timeout(&self) -> Option<Duration> {
         let work = !self.ready.is_empty()
             || !self.desk.deliveries.is_clean()
@@ -339,7 +350,8 @@ impl<W: World> Server<W> {
             return Some(Duration::ZERO);
         }
         let plugins = self.plugins_due();
-        [self.desk.timers.next(), self.hub.poll_timeout(), self.starved_until, plugins]
+        let log = self.log_waits.then(|| self.desk.now + Duration::from_millis(LOG_RETRY_TIME_MS));
+        [self.desk.timers.next(), self.hub.poll_timeout(), self.starved_until, plugins, log]
             .into_iter()
             .flatten()
             .min()

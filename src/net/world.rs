@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::Module;
 use crate::hub::Time;
+use crate::logging::Logged;
 
 /// A connected socket that never blocks.
 pub trait Socket {
@@ -130,6 +131,12 @@ pub trait World {
     fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
         let _ = (index, module);
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Writes what waits of the log, without waiting for a reader. A world without a log has
+    /// nothing to write.
+    fn flush_log(&mut self) -> Logged {
+        Logged::default()
     }
 
     /// Stops listening; connections that wait are refused by the system.

@@ -17,7 +17,7 @@ use super::tap::{Talk, Tapped, joined};
 use crate::config::Module;
 use crate::hub::Time;
 use crate::net::DescriptorLimit;
-use crate::net::os::{Os, signals};
+use crate::net::os::{Os, Signals};
 use crate::net::world::{Event, Process, Socket, World};
 use crate::wire::framer::FRAME_END;
 
@@ -75,7 +75,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(wait_ms: u64, script: Vec<Step>) -> io::Result<Self> {
         Ok(Self {
-            os: Os::new(Vec::new(), signals()?, 1, DescriptorLimit::unraised())?,
+            os: Os::new(Vec::new(), Signals::take()?, 1, DescriptorLimit::unraised())?,
             skipped: Duration::ZERO,
             wait: Duration::from_millis(wait_ms),
             script: script.into(),

@@ -1,0 +1,158 @@
+//! What would keep a server of this configuration from starting, found out while another one still
+//! serves: nothing is made, nothing is stopped and nobody's connection is taken.
+
+use std::io;
+use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::time::SystemTime;
+
+use rustix::process::Pid;
+
+use super::pid_file::{self, State};
+use super::{Exit, Failure, check_accounts, ports, wanted_pid_file};
+use crate::accounts::database;
+use crate::config::Config;
+#[cfg(feature = "tls")]
+use crate::net::tls;
+use crate::{logging, net};
+
+/// Everything that is known of a configuration without serving by it.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What keeps a server from starting.
+    pub(super) failures: Vec<Failure>,
+    /// What the operator should know.
+    pub(super) warnings: Vec<String>,
+    /// What the certificates are.
+    pub(super) certificates: Vec<String>,
+}
+
+/// For what it is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To tell all: a certificate that has expired is an error as well.
+    Check,
+    /// To start a server in the background, which can't do without a pid file and a log.
+    Start,
+}
+
+/// Looks at everything that a start needs.
+pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
+    let mut findings = Findings::default();
+    findings.warnings.extend(config.warnings.iter().cloned());
+    match check_accounts(config) {
+        Ok(warnings) => findings.warnings.extend(warnings),
+        Err(failure) => findings.failures.push(failure),
+    }
+    findings.look_at_certificate(config, purpose);
+    findings.failures.extend(programs(config));
+    if let Some(path) = &config.log_file
+        && let Err(error) = logging::check(path)
+    {
+        findings.failures.push(Failure::new(Exit::of(error.kind()), error));
+    }
+    let running = findings.look_at_pid_file(config, purpose);
+    findings.failures.extend(taken(config, running));
+    if let Some(database) = &config.accounts.database
+        && let Err(error) = database::connect(database)
+    {
+        let text = format_args!("logins can't be checked in {database}: {error}");
+        findings.failures.push(Failure::new(Exit::NotConfigured, text));
+    }
+    // First of all it has to run.
+    if findings.failures.is_empty() {
+        findings.warnings.extend(config.open_secrets());
+    }
+    findings
+}
+
+/// The plugins that can't be run.
+pub(super) fn programs(config: &Config) -> Vec<Failure> {
+    let faults = config.module_faults();
+    faults.into_iter().map(|text| Failure { exit: Exit::NotConfigured, text }).collect()
+}
+
+impl Findings {
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "there is none"))]
+    fn look_at_certificate(&mut self, config: &Config, purpose: Purpose) {
+        #[cfg(feature = "tls")]
+        if let Some(files) = &config.web.tls {
+            let now = SystemTime::now();
+            let hosts = &config.web.hosts;
+            let found = match purpose {
+                Purpose::Check => tls::check(files, hosts, now)
+                    .map(|checked| (checked.warnings, checked.certificates)),
+                Purpose::Start => {
+                    tls::load(files, hosts, now).map(|loaded| (loaded.warnings, Vec::new()))
+                }
+            };
+            match found {
+                Ok((warnings, certificates)) => {
+                    self.warnings.extend(warnings);
+                    self.certificates = certificates;
+                }
+                Err(error) => self.failures.push(error.into()),
+            }
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = (config, purpose);
+    }
+
+    /// The server that runs by this configuration, if one does.
+    fn look_at_pid_file(&mut self, config: &Config, purpose: Purpose) -> Option<Pid> {
+        let path = wanted_pid_file(config)?;
+        match pid_file::check(&path) {
+            Ok(State::Running(pid)) => return Some(pid),
+            Ok(State::Stale | State::Absent) => {}
+            // In the foreground the usual one may be missing.
+            Err(error) if config.pid_file.is_none() && purpose == Purpose::Check => {
+                self.warnings.push(format!("{error}; start, stop and status need it"));
+            }
+            Err(error) => self.failures.push(error.into()),
+        }
+        None
+    }
+}
+
+/// The addresses that can't be had, unless `running` has them, which ends before they are needed.
+fn taken(config: &Config, running: Option<Pid>) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for wanted in [config.listen.clone(), config.policy_listen()] {
+        let mut had = false;
+        for listen in wanted {
+            let address = listen.address;
+            match net::bound(address) {
+                Ok(_) => had = true,
+                Err(error) if is_in_use(&error) && ports::is_of(address, running) => had = true,
+                // The second half of "all addresses", on a host without IPv6.
+                Err(_) if listen.optional && had => {}
+                Err(source) => failures.push(address_failure(address, &source)),
+            }
+        }
+    }
+    failures
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// Why a server can't listen there, and what mends it.
+pub(super) fn address_failure(address: SocketAddr, source: &io::Error) -> Failure {
+    let kind = source.kind();
+    let advice = if kind == io::ErrorKind::AddrInUse {
+        let free = SocketAddr::new(address.ip(), 0);
+        let status = super::command_line(["status"]);
+        format!(
+            "\n  another program listens there, perhaps another palabre: see `{status}`, or take \
+             a free port with --listen {free}"
+        )
+    } else if kind == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+        "\n  ports below 1024 are for root and for programs with CAP_NET_BIND_SERVICE".to_owned()
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        "\n  this host has no such address; an empty [daemon] ip listens on all it has".to_owned()
+    } else {
+        String::new()
+    };
+    Failure::system(source, format_args!("can't listen on {address}: {source}{advice}"))
+}

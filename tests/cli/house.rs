@@ -1,0 +1,222 @@
+//! A directory with commands that are run in it, servers in the foreground and clients by hand.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory of its own, with the commands that are run in it.
+pub(crate) struct House {
+    pub(crate) directory: TempDir,
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl House {
+    /// A house with next to nothing in its `palabre.conf`, so that no other one is found.
+    pub(crate) fn new() -> Self {
+        Self::with("[daemon]\nip = 127.0.0.1\n")
+    }
+
+    /// A house with this `palabre.conf`.
+    pub(crate) fn with(config: &str) -> Self {
+        let house = Self { directory: TempDir::new().unwrap() };
+        house.write("palabre.conf", config);
+        house
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        // The commands print paths as the system names them.
+        self.directory.path().canonicalize().unwrap().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A program.
+    pub(crate) fn executable(&self, name: &str, text: &str) {
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.program(env!("CARGO_BIN_EXE_palabre"), arguments)
+    }
+
+    /// Another program in this house.
+    pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.directory.path());
+        command.env("XDG_RUNTIME_DIR", self.directory.path()).env("HOME", self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        // A command that does not read its input may end first.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let (sender, receiver) = channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = receiver.recv_timeout(PATIENCE).expect("the command ends").unwrap();
+        Ran {
+            code: output.status.code().expect("the command ends by itself"),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// A server in a session of its own: a terminal that the tests are run in is not its.
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        let words = [&[env!("CARGO_BIN_EXE_palabre")], arguments].concat();
+        Server::new(self.program("setsid", &words).spawn().unwrap())
+    }
+}
+
+/// Whatever was started detached ends with its house.
+impl Drop for House {
+    fn drop(&mut self) {
+        // Without a pid file of its own it would be somebody else's server.
+        if self.read("palabre.conf").contains("pidfile = p.pid") {
+            let _ = self.command(&["stop"]).output();
+        }
+    }
+}
+
+pub(crate) fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Reads lines until one holds `wanted`; gives them all.
+pub(crate) fn read_until(lines: &Receiver<String>, wanted: &str) -> Vec<String> {
+    let mut read = Vec::new();
+    loop {
+        let line = lines.recv_timeout(PATIENCE);
+        let Ok(line) = line else { panic!("no line with {wanted:?} in {read:#?}") };
+        read.push(line);
+        if read.last().is_some_and(|line| line.contains(wanted)) {
+            return read;
+        }
+    }
+}
+
+/// A server in the foreground.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) console: Receiver<String>,
+    pub(crate) log: Receiver<String>,
+}
+
+impl Server {
+    pub(crate) fn new(mut child: Child) -> Self {
+        let console = lines_of(child.stdout.take().unwrap());
+        let log = lines_of(child.stderr.take().unwrap());
+        Self { child, console, log }
+    }
+
+    /// Waits until it has announced itself; gives what it said.
+    pub(crate) fn announced(&self) -> Vec<String> {
+        read_until(&self.console, "stop it with")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        until("the server ends", || self.child.try_wait().unwrap())
+    }
+}
+
+/// It removes its pid file, which may lie outside the house.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.signal(Signal::TERM);
+            let deadline = Instant::now() + PATIENCE;
+            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                if Instant::now() >= deadline {
+                    let _ = self.child.kill();
+                }
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Asks again and again, bounded.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::yield_now();
+    }
+}
+
+/// The addresses in what a server said about itself.
+pub(crate) fn addresses(lines: &[String]) -> Vec<String> {
+    lines.iter().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect()
+}
+
+/// A client by hand.
+pub(crate) struct Talk(pub(crate) BufReader<TcpStream>);
+
+impl Talk {
+    pub(crate) fn to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Sends a stanza and reads the next one that arrives.
+    pub(crate) fn ask(&mut self, stanza: &str) -> String {
+        self.0.get_mut().write_all(format!("{stanza}\0").as_bytes()).unwrap();
+        self.next()
+    }
+
+    pub(crate) fn next(&mut self) -> String {
+        let mut text = Vec::new();
+        // Unlike `read`, this goes on after `ErrorKind::Interrupted`.
+        self.0.read_until(0, &mut text).unwrap();
+        text.pop_if(|last| *last == 0);
+        String::from_utf8(text).unwrap()
+    }
+}
