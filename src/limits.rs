@@ -370,3 +370,33 @@ pub const LOG_RETRY_TIME_MS: u64 = 250;
 
 /// How long a server that ends waits for whoever reads its last lines.
 pub const LOG_FAREWELL_TIME_MS: u64 = 1_000;
+
+/// Lines of the log: so many a second, and so many saved up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineRate {
+    /// Lines a second.
+    pub per_s: u64,
+    /// Lines at once.
+    pub burst: u64,
+}
+
+/// Lines that the connections of one address may cause (IPv6: of its /64): 2 KB a second at most,
+/// and at once what 256 clients cause that connect, log in and go.
+pub const LOG_LINES: LineRate = LineRate { per_s: 20, burst: 1_000 };
+
+/// The same for warnings: each of 256 clients may go over a limit at once.
+pub const LOG_WARNINGS: LineRate = LineRate { per_s: 2, burst: 300 };
+
+/// Lines that all connections may cause: at once what 5,000 clients cause that come back after a
+/// restart.
+pub const LOG_LINES_IN_ALL: LineRate = LineRate { per_s: 400, burst: 20_000 };
+
+/// The same for warnings.
+pub const LOG_WARNINGS_IN_ALL: LineRate = LineRate { per_s: 40, burst: 6_000 };
+
+/// Addresses whose lines are counted each for itself: 400 KB. They are forgotten when they have
+/// been silent for less than a minute.
+pub const LOG_ADDRESSES_MAX: usize = 4_096;
+
+/// How often it is told which lines were left out of the log.
+pub const LOG_LEFT_OUT_TIME_S: u64 = 10;

@@ -3,7 +3,8 @@
 //! [`server`] has the turn of the loop, written against the traits of [`world`]; `os` is the
 //! real world, and `process` what it starts. `connection` and `outbox` are what the loop keeps of a
 //! peer, `ready` says whose go it is, `deliveries` is what a turn has for each, `desk` takes what
-//! the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits.
+//! the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits, `log_budget`
+//! counts the lines that connections cause.
 //!
 //! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
 //! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
@@ -13,6 +14,7 @@ mod backlog;
 mod connection;
 mod deliveries;
 mod desk;
+mod log_budget;
 pub(crate) mod os;
 mod outbox;
 mod pages;

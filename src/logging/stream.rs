@@ -172,3 +172,47 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
         other => Ok(other?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_and_can_not_be_opened_anew_is_asked_before_each_write() {
+        let (_unread, write) = rustix::pipe::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&write, 4_096).unwrap();
+        let mut stream = Stream { file: File::from(write), way: Way::Shared, terminal: false };
+        let mut written = 0;
+        // It would wait for ever.
+        let error = loop {
+            match stream.write(&[b'.'; 4_096]) {
+                Ok(count) => written += count,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(written > 0);
+    }
+
+    #[test]
+    fn a_log_file_can_be_had_where_it_could_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        std::os::unix::fs::symlink(path("made"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("no/such"), path("astray")).unwrap();
+        for (name, good) in [
+            ("file", true),
+            ("new", true),
+            ("link", true),
+            ("", false),
+            ("no/such", false),
+            ("file/below", false),
+            ("astray", false),
+        ] {
+            assert_eq!(check(&path(name)).is_ok(), good, "{name}");
+            assert_eq!(Stream::open(&path(name)).is_ok(), good, "{name}");
+            let _ = fs::remove_file(path("new")).and(fs::remove_file(path("made")));
+        }
+    }
+}

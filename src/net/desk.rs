@@ -3,14 +3,17 @@
 
 mod hooks;
 
+use std::fmt::Arguments;
 use std::net::IpAddr;
 
-use log::{debug, info, warn};
+use log::Level;
+use log::Level::{Debug, Info, Warn};
 use slab::Slab;
 
 use super::backlog::Backlog;
 use super::connection::{Connection, Hold, State};
 use super::deliveries::Deliveries;
+use super::log_budget::LogBudget;
 use super::plugins::{Hook, Plugins};
 use super::timers::{Kind, Timers};
 use crate::hub::{
@@ -48,6 +51,7 @@ pub(super) struct Desk<S> {
     pub(super) now: Time,
     /// Bytes waiting in all outboxes from earlier turns.
     pub(super) backlog: Backlog,
+    pub(super) log_budget: LogBudget,
     /// Root asked for the end.
     pub(super) shutdown_asked: bool,
     /// Whose login has its turn now.
@@ -71,6 +75,7 @@ impl<S> Desk<S> {
             metrics: Metrics::default(),
             now: Time::default(),
             backlog: Backlog::default(),
+            log_budget: LogBudget::default(),
             shutdown_asked: false,
             called: Vec::new(),
             refused_draining: 0,
@@ -212,10 +217,32 @@ impl<S> Desk<S> {
             self.tell_hook(Hook::RemoveClient, id, named, &[]);
         }
         let who = Who { id, address: self.address(id), nick: nick.as_deref() };
-        if reason.is_limit() {
-            warn!("{who} closed: {reason}");
+        let level = if reason.is_limit() { Warn } else { Info };
+        self.log(level, who.address, format_args!("{who} closed: {reason}"));
+    }
+
+    /// Logs a line that a connection causes, as far as its address's budget goes.
+    pub(super) fn log(&mut self, level: Level, address: Option<IpAddr>, line: Arguments<'_>) {
+        if level > log::max_level() {
+            return;
+        }
+        if self.log_budget.takes(level, address, self.now) {
+            log::log!(level, "{line}");
         } else {
-            info!("{who} closed: {reason}");
+            self.metrics.log_lines_left_out += 1;
+        }
+    }
+
+    /// Logs a line about a connection.
+    pub(super) fn log_of(&mut self, level: Level, id: ConnId, line: Arguments<'_>) {
+        let address = self.address(id);
+        self.log(level, address, line);
+    }
+
+    /// Tells which lines were left out, when it is time or at the `end`.
+    pub(super) fn log_left_out(&mut self, end: bool) {
+        if let Some(text) = self.log_budget.report(self.now, end) {
+            log::warn!("{text}");
         }
     }
 
@@ -333,7 +360,8 @@ impl<S> Outlet for Desk<S> {
                 }
                 self.metrics.logins += 1;
                 let as_root = if root { " as root" } else { "" };
-                info!("{} logged in{as_root}", self.who(conn, nick));
+                let who = self.who(conn, nick);
+                self.log(Info, who.address, format_args!("{who} logged in{as_root}"));
             }
             Note::LoginRefused { conn, nick, reason, why } => {
                 self.metrics.refuse(match why {
@@ -348,43 +376,58 @@ impl<S> Outlet for Desk<S> {
                     end -= 1;
                 }
                 let who = self.who(conn, &nick[..end]);
-                if self.is_first_refused_login(conn) {
-                    info!("{who} not logged in: {reason}");
-                } else {
-                    debug!("{who} not logged in: {reason}");
-                }
+                let level = if self.is_first_refused_login(conn) { Info } else { Debug };
+                self.log(level, who.address, format_args!("{who} not logged in: {reason}"));
             }
             Note::RootRefused { conn, nick } => {
-                warn!("{} gave a wrong root password", self.who(conn, nick));
+                let who = self.who(conn, nick);
+                self.log(Warn, who.address, format_args!("{who} gave a wrong root password"));
             }
             Note::Refused { conn, nick, error, reason } => {
                 self.metrics.refuse(reason);
+                let who = self.who(conn, nick);
                 if reason == RefusalReason::Limit && self.is_first_limit(conn) {
-                    warn!("{} refused: {error}", self.who(conn, nick));
+                    self.log(Warn, who.address, format_args!("{who} refused: {error}"));
                 } else {
                     // The text may repeat what the client sent.
-                    debug!("{} refused: {}", self.who(conn, nick), Escaped(error));
+                    let error = Escaped(error);
+                    self.log(Debug, who.address, format_args!("{who} refused: {error}"));
                 }
             }
             Note::RoomCreated { room, conn } => {
-                debug!("{} created room \"{}\"", self.who(conn, ""), Escaped(room));
+                let (who, room) = (self.who(conn, ""), Escaped(room));
+                self.log(Debug, who.address, format_args!("{who} created room \"{room}\""));
             }
-            Note::RoomRemoved { room } => debug!("room \"{}\" removed", Escaped(room)),
+            Note::RoomRemoved { room } => {
+                self.log(Debug, None, format_args!("room \"{}\" removed", Escaped(room)));
+            }
             Note::ListTooLarge { room } => {
-                debug!("the list for room \"{}\" is over limits.listbytes", Escaped(room));
+                let room = Escaped(room);
+                let line = format_args!("the list for room \"{room}\" is over limits.listbytes");
+                self.log(Debug, None, line);
             }
-            Note::Kicked { by, conn, nick } => match by {
-                Some(by) => {
-                    warn!("{} kicked by root, {}", self.who(conn, nick), self.who(by, ""));
-                }
-                None => warn!("{} kicked by a plugin", self.who(conn, nick)),
-            },
+            Note::Kicked { by, conn, nick } => {
+                let who = self.who(conn, nick);
+                let line = match by {
+                    Some(by) => format!("{who} kicked by root, {}", self.who(by, "")),
+                    None => format!("{who} kicked by a plugin"),
+                };
+                self.log(Warn, who.address, format_args!("{line}"));
+            }
             Note::InfoTold { by, room } => {
-                info!("root, {}, asked about room \"{}\"", self.who(by, ""), Escaped(room));
+                let (who, room) = (self.who(by, ""), Escaped(room));
+                self.log(
+                    Info,
+                    who.address,
+                    format_args!("root, {who}, asked about room \"{room}\""),
+                );
             }
-            Note::Broadcast { by } => info!("root, {}, sent a broadcast", self.who(by, "")),
+            Note::Broadcast { by } => {
+                let who = self.who(by, "");
+                self.log(Info, who.address, format_args!("root, {who}, sent a broadcast"));
+            }
             Note::ShutdownAsked { by } => {
-                warn!("root, {}, asked for the shutdown", self.who(by, ""));
+                log::warn!("root, {}, asked for the shutdown", self.who(by, ""));
                 self.shutdown_asked = true;
             }
             Note::LoggedOut { conn, nick } => self.last_nick = Some((conn, nick.into())),

@@ -191,6 +191,7 @@ impl<W: World> Server<W> {
         self.desk.metrics.turn_time.observe(turn_time.as_nanos() as u64);
         self.end_inputs();
         if self.stopping && self.desk.connections.is_empty() && !self.has_processes() {
+            self.desk.log_left_out(true);
             info!("stopped: {}", self.desk.metrics);
             return Ok(Turn::Stop);
         }
@@ -351,11 +352,19 @@ impl<W: World> Server<W> {
         }
         let plugins = self.plugins_due();
         let log = self.log_waits.then(|| self.desk.now + Duration::from_millis(LOG_RETRY_TIME_MS));
-        [self.desk.timers.next(), self.hub.poll_timeout(), self.starved_until, plugins, log]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|time| time.since(self.desk.now))
+        let left_out = self.desk.log_budget.report_at();
+        [
+            self.desk.timers.next(),
+            self.hub.poll_timeout(),
+            self.starved_until,
+            plugins,
+            log,
+            left_out,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|time| time.since(self.desk.now))
     }
 
     /// Events only set flags. Whether the configuration is to be read again.
@@ -428,6 +437,7 @@ impl<W: World> Server<W> {
         if self.starved_until.is_some_and(|time| time <= now) {
             self.starved_until = None;
         }
+        self.desk.log_left_out(false);
     }
 }
 

@@ -265,3 +265,34 @@ fn a_new_log_is_not_for_everybody() {
     let mode = fs::metadata(house.path("l.txt")).unwrap().permissions().mode();
     assert_eq!(mode & 0o137, 0, "{mode:o}");
 }
+
+#[test]
+fn one_address_fills_no_log_and_hides_no_warning() {
+    let house = House::with(
+        "[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = l.txt\n[limits]\nstanzabytes = 64\n",
+    );
+    let mut server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    for _ in 0..1_000 {
+        Talk::to(&address).ask("<quit/>");
+    }
+    let left_out = metric(&address, "palabre_log_lines_left_out_total");
+    assert!(left_out > 0);
+    let large = Talk::to(&address).ask(&"x".repeat(100));
+    assert!(large.contains("limit 64 bytes"), "{large}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+    let log = house.read("l.txt");
+    let told: u64 = log
+        .lines()
+        .filter_map(|line| line.split_once("left out of the log: ")?.1.split(' ').next())
+        .map(|count| count.parse::<u64>().unwrap())
+        .sum();
+    let written = log.lines().filter(|line| line.contains(" client #")).count() as u64;
+    // Those of the two last clients are among them, or not.
+    assert!((1_990..=2_010).contains(&(told + written)), "{told} and {written}: {log}");
+    assert!(written < 1_500, "{written}");
+    assert!(log.contains("about 127.0.0.1"), "{log}");
+    let warning = log.lines().find(|line| line.contains("stanza")).unwrap_or_default();
+    assert!(warning.contains("warning client #"), "{log}");
+}

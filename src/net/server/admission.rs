@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::{error, info, warn};
+use log::Level::{Info, Warn};
+use log::{error, info};
 
 use super::Server;
 use crate::hub::{Door, Input};
@@ -55,11 +56,13 @@ impl<W: World> Server<W> {
             None => Ok(()),
         };
         if let Err(error) = registered {
-            warn!("a connection from {address} can't be watched: {error}");
+            let line = format_args!("a connection from {address} can't be watched: {error}");
+            self.desk.log(Warn, Some(address), line);
             self.desk.finish(id.slot as usize);
             return;
         }
-        info!("client {id} from {address} connected");
+        let line = format_args!("client {id} from {address} connected");
+        self.desk.log(Info, Some(address), line);
         self.desk.tell_hook(Hook::ClientInit, id, "", &[]);
         let door = self.listeners[listener].door;
         if let Some(connection) = self.desk.find(id) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use log::debug;
+use log::Level::Debug;
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input};
@@ -35,7 +35,7 @@ impl<W: World> Server<W> {
 
     /// A connection is broken: nothing can be sent to it any more.
     pub(super) fn lose(&mut self, id: ConnId, error: &io::Error) {
-        debug!("client {id}: {error}");
+        self.desk.log_of(Debug, id, format_args!("client {id}: {error}"));
         self.end(id, reason_of(error));
         self.desk.finish(id.slot as usize);
     }

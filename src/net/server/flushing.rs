@@ -3,7 +3,7 @@
 
 use std::io;
 
-use log::debug;
+use log::Level::Debug;
 
 use super::Server;
 use super::closing::reason_of;
@@ -120,7 +120,7 @@ impl<W: World> Server<W> {
     /// Nothing more can be written to a connection. What it had sent before is still handled:
     /// it ends when that is read.
     fn stop_writing(&mut self, id: ConnId, error: &io::Error) {
-        debug!("client {id}: {error}");
+        self.desk.log_of(Debug, id, format_args!("client {id}: {error}"));
         let slot = id.slot as usize;
         self.desk.empty_outbox(slot);
         match self.desk.find(id) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::Level::{Debug, Info, Warn};
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
@@ -78,24 +78,26 @@ impl<W: World> Server<W> {
     fn act_on(&mut self, id: ConnId, received: Received) {
         let Received { address, page, upgraded, error, trouble, advice } = received;
         if let Some(address) = address {
-            debug!("client {id} is {address}, its proxy says");
+            let line = format_args!("client {id} is {address}, its proxy says");
+            self.desk.log(Debug, Some(address), line);
             self.client_address(id, address);
         }
         let peer = self.desk.find(id).map(|connection| connection.address);
         if let (Some(peer), Some(trouble)) = (peer, trouble) {
-            info!("client {id} from {peer}: {}", Escaped(&trouble));
+            let trouble = Escaped(&trouble);
+            self.desk.log(Info, Some(peer), format_args!("client {id} from {peer}: {trouble}"));
         }
         if let (Some(peer), Some(advice)) = (peer, advice)
             && self.advised.is_news(&advice, self.desk.now)
         {
-            warn!("client {id} from {peer}: {advice}");
+            self.desk.log(Warn, Some(peer), format_args!("client {id} from {peer}: {advice}"));
         }
         // There may be too many from the address that was just told.
         if !is_open(&self.desk, id) {
             return;
         }
         if upgraded {
-            debug!("client {id} opened a WebSocket");
+            self.desk.log_of(Debug, id, format_args!("client {id} opened a WebSocket"));
             self.check_later(id);
         }
         if let Some((page, reply)) = page {
