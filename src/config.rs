@@ -20,6 +20,7 @@ use crate::hub::Settings;
 use crate::limits::Limits;
 
 mod database;
+mod doubts;
 mod hosts;
 mod ini;
 mod keys;
@@ -28,9 +29,10 @@ mod modules;
 mod report;
 mod web;
 
+use doubts::{Written, doubts};
 pub(crate) use hosts::is_own;
 pub use hosts::{Authority, Host, KnownHost};
-use ini::{Content, Fault};
+use ini::{Content, Fault, Tail};
 use keys::{KEYS, SECTIONS, Values};
 pub use listen::{Listen, Place};
 pub use modules::Module;
@@ -610,7 +612,9 @@ impl Draft {
                     key,
                     ..problem
                 }),
-                Content::Entry { key, value } => self.entry(&section, key, &value, item.line),
+                Content::Entry { key, value, tail } => {
+                    self.entry(&section, key, &value, tail, item.line);
+                }
                 Content::Fault(fault) => {
                     let (found, needs) = fault.found_and_needed();
                     let key = known_key_of(&fault);
@@ -641,9 +645,12 @@ impl Draft {
         false
     }
 
-    fn entry(&mut self, section: &str, name: String, value: &str, line: usize) {
+    fn entry(&mut self, section: &str, name: String, value: &str, tail: Tail, line: usize) {
         let problem = self.problem(line, section, &name);
         if let Some(module) = modules::named(section) {
+            let written =
+                if modules::is_of_words(&name) { Written::AsWords } else { Written::Exactly };
+            self.doubt(written, value, tail, &problem);
             return self.module_entry(module, &name, value, problem);
         }
         let Some(index) = keys::find(section, &name) else {
@@ -659,9 +666,18 @@ impl Draft {
             return;
         }
         self.origins[index] = Origin::Line(line);
+        self.doubt(KEYS[index].kind.written(), value, tail, &problem);
         if let Err(refused) = KEYS[index].kind.read(&mut self.values, value) {
             self.problems.push(Problem { found: refused.found, needs: refused.needs, ..problem });
         }
+    }
+
+    /// Warns of a value that may be meant otherwise.
+    fn doubt(&mut self, written: Written, value: &str, tail: Tail, at: &Problem) {
+        let Problem { file, line, section, key, .. } = at;
+        let place = format!("{}:{line}: [{section}] {key}", file.display());
+        let told = doubts(written, value, tail).into_iter();
+        self.warnings.extend(told.map(|doubt| format!("{place}: {doubt}")));
     }
 
     /// A line of a `[module NAME]` section.

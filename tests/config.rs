@@ -837,3 +837,97 @@ fn the_hosts_of_the_readme_are_taken() {
     let (block, _) = block.split_once("```").unwrap();
     assert_eq!(good(block).web.hosts[0].to_string(), "chat.example.org");
 }
+
+#[test]
+fn paths_in_a_file_are_relative_to_the_file() {
+    let directory = TempDir::new().unwrap();
+    fs::create_dir(directory.path().join("conf")).unwrap();
+    let mut text = String::from(
+        "[daemon]\npidfile = p.pid\n[logging]\nlogfile = ../l.txt\n[accounts]\nfile = a\n\
+         [modules]\nlist = m\n[module m]\ncommand = ./m\n",
+    );
+    if cfg!(feature = "tls") {
+        text += "[tls]\ncertificate = c.pem\nkey = k.pem\n";
+    }
+    if cfg!(feature = "sqlite") {
+        text += "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = d.db\n\
+            dbRequest = SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD]\n";
+    }
+    fs::write(directory.path().join("conf/my.conf"), text).unwrap();
+    let arguments = Arguments {
+        file: Some("conf/my.conf".into()),
+        directory: directory.path().to_owned(),
+        ..Arguments::default()
+    };
+    let config = load(&arguments).unwrap();
+    let at = |name: &str| directory.path().join("conf").join(name);
+    assert_eq!(config.pid_file, Some(at("p.pid")));
+    assert_eq!(config.log_file, Some(at("../l.txt")));
+    assert_eq!(config.accounts.file, Some(at("a")));
+    assert_eq!(config.modules[0].program, at("./m"));
+    assert_eq!(config.modules[0].directory, directory.path().join("conf"));
+    if let Some(tls) = &config.web.tls {
+        assert_eq!((&tls.certificate, &tls.key), (&at("c.pem"), &at("k.pem")));
+    }
+    if let Some(database) = &config.accounts.database {
+        assert_eq!(PathBuf::from(&database.database), at("d.db"));
+    }
+}
+
+#[test]
+fn a_value_that_may_be_meant_otherwise_is_a_warning() {
+    let cut = "\" ;\" ends the value";
+    let part = "\" ;\" is a part of the value";
+    let hash = "\"#\" is a part of the value";
+    let quotes = "the quotes are a part of the value";
+    for (section, line, expected) in [
+        ("admin", "password = geheim ;x", cut),
+        ("admin", "password = geheim ; my comment", cut),
+        ("admin", "password = ge;heim ; my comment", part),
+        ("admin", "password = geheim # my comment", hash),
+        ("admin", "password = #geheim", hash),
+        ("admin", "password = \"geheim\"", quotes),
+        ("admin", "password = 'geheim'", quotes),
+        ("admin", "password = ''", quotes),
+        ("admin", "password = ge;heim", ""),
+        ("admin", "password = geheim ;", ""),
+        ("admin", "password = ge#heim", ""),
+        ("admin", "password = it's \"so\" ", ""),
+        ("admin", "password = \"\"", ""),
+        ("database", "dbPassword = geheim ;x", cut),
+        ("database", "dbUser = ann ;x", cut),
+        ("database", "dbUser = ann ; the owner", ""),
+        ("logging", "logfile = \"/var/log/p\"", quotes),
+        ("logging", "logfile = /var/log/p # the log", hash),
+        ("daemon", "port = 2468 ; as ever", ""),
+        ("daemon", "ip = 127.0.0.1 ;here", ""),
+        ("module m", "command = ./m --pass geheim ; x", cut),
+        ("module m", "environment = PASS=geheim #x", "\"#\" ends the value"),
+        ("module m", "timeout = 7 ; seconds", ""),
+    ] {
+        let config = good(&format!("[{section}]\n{line}\n"));
+        let shown = config.warnings.join("\n");
+        // That a module is in no list is another matter.
+        let doubts: Vec<_> =
+            config.warnings.iter().filter(|warning| !warning.contains("list does not")).collect();
+        if expected.is_empty() {
+            assert_eq!(doubts, Vec::<&String>::new(), "{line}");
+        } else {
+            let key = line.split(' ').next().unwrap();
+            let start = format!("palabre.conf:2: [{section}] {key}: {expected}");
+            assert!(doubts.len() == 1 && doubts[0].starts_with(&start), "{line}: {shown}");
+            assert!(!shown.contains("heim"), "{shown}");
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_request_that_changes_something_is_refused() {
+    let told = errors(
+        "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = a.db\n\
+         dbRequest = UPDATE t SET a = 1 WHERE n = [LOGIN] AND p = [PASSWORD]\n",
+    );
+    let start = "palabre.conf:5: [database] dbRequest: found a request that is no SELECT, needs ";
+    assert!(told.len() == 1 && told[0].starts_with(start), "{told:?}");
+}

@@ -46,6 +46,9 @@ pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<Fault>> {
     let mut request = None;
     if values.db_request.is_empty() {
         faults.push(missing("dbRequest", "which has a row when the login is allowed"));
+    } else if !is_one_select(&values.db_request) {
+        let needs = "one SELECT, which has a row when the login is allowed and changes nothing";
+        faults.push(fault("dbRequest", "a request that is no SELECT", needs));
     } else if let Ok(kind) = kind {
         match Request::parse(&values.db_request, kind) {
             Ok(parsed) => request = Some(parsed),
@@ -69,7 +72,69 @@ pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<Fault>> {
     }
 }
 
-/// The file of SQLite is found from where the configuration was looked for.
+/// Whether a request is a single `SELECT`, whatever stands before it (`WITH …`), and changes
+/// nothing by what stands in it. It knows quotes, comments and parentheses, and no grammar.
+fn is_one_select(sql: &str) -> bool {
+    // The last is a function as well, and behind "(" nothing else.
+    const CHANGING: [&str; 5] = ["insert", "update", "delete", "merge", "replace"];
+    let mut depth = 0_usize;
+    let mut verb = None;
+    let mut opened = false;
+    for token in tokens(sql) {
+        let word = token.to_ascii_lowercase();
+        match word.as_str() {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            // Another statement would stand behind it.
+            ";" => verb = verb.map(|verb| if verb == "select" { "end" } else { verb }),
+            _ if verb == Some("end") => return false,
+            _ if opened && CHANGING[..4].contains(&&*word) => return false,
+            "into" if depth == 0 => return false,
+            "with" | "recursive" if verb.is_none() => verb = Some("with"),
+            "select" if verb.is_none() || (verb == Some("with") && depth == 0) => {
+                verb = Some("select");
+            }
+            _ if verb.is_none()
+                || (depth == 0 && CHANGING.contains(&&*word) && verb == Some("with")) =>
+            {
+                return false;
+            }
+            _ => {}
+        }
+        opened = word == "(";
+    }
+    matches!(verb, Some("select" | "end"))
+}
+
+/// The words and the single signs of a request, without its comments; what stands in quotes is one
+/// sign.
+fn tokens(sql: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = sql.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let (length, counts) = if rest.starts_with("--") {
+            (rest.find('\n').unwrap_or(rest.len()), false)
+        } else if rest.starts_with("/*") {
+            (rest.find("*/").map_or(rest.len(), |end| end + 2), false)
+        } else if matches!(first, '\'' | '"' | '`') {
+            let end = rest[1..].find(first).map_or(rest.len(), |end| end + 2);
+            (end, true)
+        } else if is_word(first) {
+            (rest.find(|c| !is_word(c)).unwrap_or(rest.len()), true)
+        } else {
+            (first.len_utf8(), true)
+        };
+        let (token, after) = rest.split_at(length);
+        if counts {
+            tokens.push(token);
+        }
+        rest = after.trim_start();
+    }
+    tokens
+}
+
+/// The file of SQLite is found from where the configuration is.
 pub(super) fn make_absolute(values: &mut Values, directory: &Path) {
     let database = &mut values.db_database;
     if DatabaseKind::named(&values.db_type) == Some(DatabaseKind::Sqlite) && !database.is_empty() {
@@ -125,6 +190,37 @@ fn address(host: &str) -> Result<(String, Option<u16>), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_one_select_and_changes_nothing() {
+        for good in [
+            "SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD]",
+            "select * from t where nick='[LOGIN]' and password='[PASSWORD]';",
+            "-- who\n/* ; */ SELECT update FROM t WHERE a = ';' AND b = 'DELETE'",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "WITH RECURSIVE a AS (SELECT 1), b AS (SELECT 2) SELECT * FROM a FOR UPDATE",
+            "(SELECT 1) UNION (SELECT 2)",
+            "SELECT 1 FROM t WHERE p = MD5(REPLACE([PASSWORD], ' ', ''))",
+        ] {
+            assert!(is_one_select(good), "{good}");
+        }
+        for bad in [
+            "",
+            "UPDATE t SET seen = 1 WHERE n = [LOGIN] AND p = [PASSWORD]",
+            "DELETE FROM t WHERE n = [LOGIN] OR p = [PASSWORD]",
+            "INSERT INTO t SELECT [LOGIN], [PASSWORD]",
+            "SELECT 1; DROP TABLE t",
+            "SELECT 1 FROM t; -- and\n SELECT 2",
+            "WITH a AS (SELECT 1) DELETE FROM t",
+            "WITH a AS (DELETE FROM t RETURNING 1) SELECT * FROM a",
+            "SELECT 1 INTO OUTFILE '/tmp/x'",
+            "PRAGMA user_version",
+            "CALL f([LOGIN], [PASSWORD])",
+            "selected [LOGIN] [PASSWORD]",
+        ] {
+            assert!(!is_one_select(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_host_may_have_a_port() {

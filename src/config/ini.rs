@@ -30,9 +30,22 @@ pub(super) enum Content {
         key: String,
         /// The value, without white space at its ends.
         value: String,
+        /// What a ` ;` has taken off it.
+        tail: Tail,
     },
     /// None of these.
     Fault(Fault),
+}
+
+/// What stands behind a ` ;` that ends a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// There is none, or nothing stands behind it.
+    Nothing,
+    /// `; text`.
+    Comment,
+    /// `;text`, which may be no comment.
+    Glued,
 }
 
 /// What is wrong with a line. Nothing of a value is in it, because it could be a password.
@@ -215,12 +228,22 @@ fn entry(line: &str) -> Content {
         return Content::Fault(Fault::CommentForValue(key));
     }
     // Only the first `;` is looked at: that is how old files were read.
-    let value = match value.split_once(';') {
-        Some((before, _)) if before.ends_with(char::is_whitespace) => before,
-        Some(_) | None => value,
+    let (value, tail) = match value.split_once(';') {
+        Some((before, rest)) if before.ends_with(char::is_whitespace) => (before, tail(rest)),
+        Some(_) | None => (value, Tail::Nothing),
     };
     let value = if value.trim() == "\"\"" { "" } else { value.trim() };
-    Content::Entry { key, value: value.to_owned() }
+    Content::Entry { key, value: value.to_owned(), tail }
+}
+
+fn tail(rest: &str) -> Tail {
+    if rest.trim().is_empty() {
+        Tail::Nothing
+    } else if rest.starts_with(char::is_whitespace) {
+        Tail::Comment
+    } else {
+        Tail::Glued
+    }
 }
 
 #[cfg(test)]
@@ -228,8 +251,8 @@ mod tests {
     use super::*;
 
     fn entry(line: usize, key: &str, value: &str) -> Item {
-        let content = Content::Entry { key: key.to_owned(), value: value.to_owned() };
-        Item { line, content }
+        let (key, value, tail) = (key.to_owned(), value.to_owned(), Tail::Nothing);
+        Item { line, content: Content::Entry { key, value, tail } }
     }
 
     fn section(line: usize, name: &str) -> Item {
@@ -277,12 +300,25 @@ mod tests {
             ("k=\"\"", ""),
             ("k = a=b:c", "a=b:c"),
             ("k = a;b", "a;b"),
-            ("k = a ; b", "a"),
+            ("k = a ;", "a"),
             ("k = a;b ;c", "a;b ;c"),
             ("k = a # b", "a # b"),
             ("k =\t x  y \t", "x  y"),
         ] {
             assert_eq!(read(text.as_bytes()), [entry(1, "k", value)], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_semicolon_takes_off_a_value_is_known() {
+        for (text, tail) in [
+            ("k = a ; b", Tail::Comment),
+            ("k = a\t;\tb", Tail::Comment),
+            ("k = a ;b", Tail::Glued),
+            ("k = a ; ", Tail::Nothing),
+        ] {
+            let content = Content::Entry { key: "k".to_owned(), value: "a".to_owned(), tail };
+            assert_eq!(read(text.as_bytes()), [Item { line: 1, content }], "{text:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::doubts::Written;
 use super::hosts::KnownHost;
 use super::ini;
 use super::listen::Place;
@@ -239,6 +240,29 @@ impl Kind {
             Self::Bytes(at, min) => *at(values) = count(text, min as u64, BYTES_MAX)?,
         }
         Ok(())
+    }
+
+    /// How much of what people write can be told from what they mean.
+    pub(super) const fn written(self) -> Written {
+        match self {
+            Self::Secret(_) => Written::Secretly,
+            Self::Text(_) | Self::Path(_) | Self::ModulePath => Written::Freely,
+            Self::Flag(_)
+            | Self::Places
+            | Self::Port
+            | Self::PolicyPort
+            | Self::LogLevel
+            | Self::Domains
+            | Self::Modules
+            | Self::RelayNames
+            | Self::Networks(_)
+            | Self::Hosts
+            | Self::Origins
+            | Self::Count(_)
+            | Self::Rate(_)
+            | Self::IdleTime
+            | Self::Bytes(..) => Written::Exactly,
+        }
     }
 
     /// Whether an indented line may continue the value.

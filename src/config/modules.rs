@@ -136,6 +136,11 @@ pub(super) fn key_names() -> [&'static str; KEYS.len()] {
     KEYS.map(|key| key.name)
 }
 
+/// Whether a key's value is split into words.
+pub(super) fn is_of_words(key: &str) -> bool {
+    ["command", "environment"].iter().any(|known| known.eq_ignore_ascii_case(key))
+}
+
 impl Default for Section {
     fn default() -> Self {
         Self {
