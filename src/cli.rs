@@ -20,6 +20,7 @@ mod bench;
 mod check;
 mod client;
 mod findings;
+mod mistakes;
 mod passwd;
 mod pid_file;
 mod plugin_test;
@@ -316,8 +317,13 @@ fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, 
             Exit::Success
         }
         Err(()) => {
-            let text = early.output.trim_end();
-            complain(format_args!("palabre: {text}\nRun palabre --help for more information."));
+            let help_of = |command: &[&str]| {
+                let words = [command, &["--help"]].concat();
+                Arguments::from_args(&["palabre"], &words)
+                    .err()
+                    .map_or_else(String::new, |early| early.output)
+            };
+            complain(mistakes::explain(words, early.output.trim(), help_of));
             Exit::Usage
         }
     })
@@ -395,7 +401,7 @@ fn check_accounts(config: &Config) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     let settings = &config.accounts;
     if let Some(path) = &settings.file {
-        let add = command_line_for(config, &["passwd", "add", "NICK"]);
+        let add = command_line_here(config, &["passwd", "add", "NICK"]);
         let accounts = file::read(path).map_err(|error| {
             let missing = matches!(&error, file::Error::System { source, .. }
                 if source.kind() == io::ErrorKind::NotFound);
@@ -444,6 +450,14 @@ fn command_line_for(config: &Config, words: &[&str]) -> String {
     let source = source.and_then(Path::to_str);
     let named = source.into_iter().flat_map(|path| ["--config", path]);
     command_line(words.iter().copied().chain(named))
+}
+
+/// The same for the configuration in use, where one stands.
+fn command_line_here(config: &Config, words: &[&str]) -> String {
+    if config.was_looked_for() {
+        return command_line(words.iter().copied());
+    }
+    command_line_for(config, words)
 }
 
 /// How this program is called here: as it was called, as long as that leads to a program.

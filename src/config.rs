@@ -127,6 +127,35 @@ impl Config {
         addresses
     }
 
+    /// What keeps a database from being asked safely: it is to tell who may log in, and no more. It
+    /// is looked for by whoever starts a server; the worker opens what can be opened for reading
+    /// alone.
+    #[must_use]
+    pub fn request_fault(&self) -> Option<String> {
+        self.accounts.database.as_ref()?;
+        if database::is_one_select(&self.values.db_request) {
+            return None;
+        }
+        let problem = Problem {
+            file: self.file.clone(),
+            line: self.line_of("database", "dbRequest"),
+            section: "database".to_owned(),
+            key: "dbRequest".to_owned(),
+            found: "a request that is no SELECT, or more than one".to_owned(),
+            needs: "one SELECT, which has a row when the login is allowed and changes nothing"
+                .to_owned(),
+            nearest: None,
+        };
+        Some(problem.to_string())
+    }
+
+    fn line_of(&self, section: &str, key: &str) -> usize {
+        match self.origins[keys::index(section, key)] {
+            Origin::Line(line) => line,
+            Origin::Default | Origin::Argument(_) | Origin::Follows(_) => 0,
+        }
+    }
+
     /// The plugins that can't be run, each as file, line, key, what was found and what would be
     /// right. It is looked for by whoever starts them, not by the worker or at a reload.
     #[must_use]
@@ -138,10 +167,7 @@ impl Config {
             let (line, section, key) = match command {
                 Some(line) => (line, format!("module {}", module.name), "command"),
                 None => {
-                    let line = match self.origins[keys::index("modules", "list")] {
-                        Origin::Line(line) => line,
-                        Origin::Default | Origin::Argument(_) | Origin::Follows(_) => 0,
-                    };
+                    let line = self.line_of("modules", "list");
                     (line, "modules".to_owned(), "list")
                 }
             };
@@ -152,23 +178,22 @@ impl Config {
         faults.collect()
     }
 
+    /// Whether it was looked for, and is found here without being named.
+    #[must_use]
+    pub fn was_looked_for(&self) -> bool {
+        LOOKED_FOR.iter().any(|path| self.file == Path::new(path))
+    }
+
     /// Whether everybody's connections are taken because the file names no address.
     #[must_use]
     pub fn listens_to_all_unasked(&self) -> bool {
         self.source.is_some() && self.values.ip.is_empty()
     }
 
-    /// Files with secrets in them that everybody on this host can read, each with what is in it
-    /// and what keeps it from them.
+    /// What the file holds that is not for everybody on this host, when everybody can read it, and
+    /// what keeps it from them.
     #[must_use]
-    pub fn open_secrets(&self) -> Vec<String> {
-        let mut told = Vec::new();
-        let mut add = |path: &Path, what: &str| {
-            told.push(format!(
-                "{}: everybody on this host can read {what}: chmod o= keeps it from them",
-                path.display()
-            ));
-        };
+    pub fn open_secrets(&self) -> Option<String> {
         let mut secrets = Vec::new();
         let root = &self.values.root_password.0;
         if !root.is_empty() && self.accounts.root.is_none() {
@@ -179,21 +204,15 @@ impl Config {
         }
         let sections = self.module_sections.iter().filter(|(_, section)| section.has_secret());
         secrets.extend(sections.map(|(name, _)| format!("[module {name}] environment")));
-        if let Some(source) = self.source.as_ref().filter(|path| is_open_to_all(path))
-            && !secrets.is_empty()
-        {
-            add(source, &secrets.join(" and "));
+        let source = self.source.as_ref().filter(|path| is_open_to_all(path))?;
+        if secrets.is_empty() {
+            return None;
         }
-        if let Some(tls) = self.web.tls.as_ref().filter(|tls| is_reached_by_all(&tls.key)) {
-            add(&tls.key, "the private key");
-        }
-        if let Some(database) = &self.accounts.database
-            && database.kind == accounts::DatabaseKind::Sqlite
-            && is_reached_by_all(Path::new(&database.database))
-        {
-            add(Path::new(&database.database), "the passwords in it");
-        }
-        told
+        Some(format!(
+            "{}: everybody on this host can read {}: chmod o= keeps it from them",
+            source.display(),
+            secrets.join(" and ")
+        ))
     }
 
     /// The keys that differ from `running` and only count at the next start, for the log.
@@ -262,13 +281,6 @@ impl Config {
 /// that can't be looked at is read by nobody who could be told of it.
 fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o006 != 0)
-}
-
-/// The same for a file that another program may have made so, in directories that keep it.
-fn is_reached_by_all(path: &Path) -> bool {
-    let through =
-        |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 != 0);
-    is_open_to_all(path) && path.ancestors().skip(1).all(through)
 }
 
 impl Default for Web {
@@ -1002,7 +1014,10 @@ fn elsewhere(name: &str) -> Option<String> {
 }
 
 /// The candidate that is spelled nearly as `name`, if one is.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     let distance =
         |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_ascii_lowercase());

@@ -217,7 +217,8 @@ fn a_worker_that_was_killed_comes_back_and_logins_wait_for_it() {
 fn server_and_worker_find_the_same_accounts() {
     let accounts = format!("Ann:{}\n", hash("hunter2"));
     let program = Path::new(env!("CARGO_BIN_EXE_palabre"));
-    let config = "[accounts]\nfile = accounts\n";
+    // It is the file's own.
+    let config = "[accounts]\nfile = ../accounts\n";
     let server = Server::of(program, "etc/palabre.conf", config, &accounts);
     assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
 }

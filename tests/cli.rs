@@ -19,8 +19,12 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "cli/checked_first.rs"]
+mod checked_first;
 #[path = "cli/house.rs"]
 mod house;
+#[path = "cli/one_of_several.rs"]
+mod one_of_several;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/waits_for_nobody.rs"]

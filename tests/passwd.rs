@@ -239,15 +239,15 @@ fn check_warns_of_accounts_that_are_of_no_use_or_open_to_all() {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn check_warns_of_a_database_that_can_not_be_asked() {
+fn a_database_that_can_not_be_asked_is_an_error_to_check() {
     let house = House::with(
         "[database]\nusedatabase = yes\ndbType = sqlite\ndbDatabase = people.db\ndbPassword = hunter2\n\
          dbRequest = SELECT 1 FROM people WHERE nick = [LOGIN] AND secret = [PASSWORD]\n",
     );
     let ran = house.run(&["check"], b"");
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let warning = "warning: logins can't be checked in sqlite ";
-    assert!(ran.err.starts_with(warning) && ran.err.lines().count() == 1, "{ran:?}");
+    assert_eq!(ran.code, Some(6), "{ran:?}");
+    let told = "palabre: logins can't be checked in sqlite ";
+    assert!(ran.err.starts_with(told) && ran.err.lines().count() == 1, "{ran:?}");
     assert!(!format!("{ran:?}").contains("hunter"), "{ran:?}");
 }
 

@@ -23,12 +23,12 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
         let text: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
         return Err(Failure { exit: Exit::NotConfigured, text: text.join("\n") });
     }
-    if let Some(note) = super::run::listens_to_all(&config) {
-        complain(note);
-    }
     say(config.to_ini().trim_end());
     for certificate in certificates {
         say(format_args!("# [tls] certificate: {certificate}"));
+    }
+    if let Some(note) = super::run::listens_to_all(&config) {
+        say(format_args!("\n# {}", note.replace('\n', "\n# ")));
     }
     Ok(Exit::Success)
 }

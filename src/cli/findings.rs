@@ -45,7 +45,7 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
         Err(failure) => findings.failures.push(failure),
     }
     findings.look_at_certificate(config, purpose);
-    findings.failures.extend(programs(config));
+    findings.failures.extend(faults(config));
     if let Some(path) = &config.log_file
         && let Err(error) = logging::check(path)
     {
@@ -53,7 +53,9 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
     }
     let running = findings.look_at_pid_file(config, purpose);
     findings.failures.extend(taken(config, running));
-    if let Some(database) = &config.accounts.database
+    // A request that is none is not tried.
+    if let Some(database) = config.accounts.database.as_ref()
+        && config.request_fault().is_none()
         && let Err(error) = database::connect(database)
     {
         let text = format_args!("logins can't be checked in {database}: {error}");
@@ -66,10 +68,10 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
     findings
 }
 
-/// The plugins that can't be run.
-pub(super) fn programs(config: &Config) -> Vec<Failure> {
-    let faults = config.module_faults();
-    faults.into_iter().map(|text| Failure { exit: Exit::NotConfigured, text }).collect()
+/// The plugins that can't be run, and a request that is more than a question.
+pub(super) fn faults(config: &Config) -> Vec<Failure> {
+    let faults = config.module_faults().into_iter().chain(config.request_fault());
+    faults.map(|text| Failure { exit: Exit::NotConfigured, text }).collect()
 }
 
 impl Findings {

@@ -36,10 +36,10 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     }
     logging::init(config.log_level, config.log_file.as_deref()).map_err(log_failure)?;
     tell_warnings(&config.warnings);
-    tell_warnings(&config.open_secrets());
+    tell_warnings(config.open_secrets().as_slice());
     tell_warnings(&check_accounts(&config)?);
     let front = front(&config)?;
-    check_programs(&config)?;
+    check_faults(&config)?;
     // A pid file has to be removed, and those who connect are told good-bye.
     signals.wait_for_the_loop();
     let early = wanted_pid_file(&config);
@@ -131,8 +131,8 @@ fn tell_warnings(warnings: &[String]) {
 }
 
 /// A plugin that can't be run is missed when it is too late.
-fn check_programs(config: &Config) -> Result<(), Failure> {
-    let failures = findings::programs(config);
+fn check_faults(config: &Config) -> Result<(), Failure> {
+    let failures = findings::faults(config);
     let text: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
     if text.is_empty() {
         return Ok(());
@@ -304,7 +304,10 @@ fn reloader(
     move || {
         let loaded = check_that_nothing_waits(&in_force)
             .and_then(|()| config::load(&arguments).map_err(Failure::from));
-        let loaded = loaded.and_then(|config| front(&config).map(|front| (config, front)));
+        let loaded = loaded.and_then(|config| match config.request_fault() {
+            Some(text) => Err(Failure { exit: Exit::NotConfigured, text }),
+            None => front(&config).map(|front| (config, front)),
+        });
         let (mut config, front) = match loaded {
             Ok(loaded) => loaded,
             Err(failure) => {

@@ -37,7 +37,11 @@ impl Config {
         for (name, section) in &self.module_sections {
             line(&mut text, format_args!("\n[module {name}]"));
             for (key, value) in section.show() {
-                line(&mut text, format_args!("{key} = {}", super::ini::escape(&value)));
+                if key == "environment" && section.has_secret() {
+                    line(&mut text, format_args!("# {key} = (set, not shown)"));
+                } else {
+                    line(&mut text, format_args!("{key} = {}", super::ini::escape(&value)));
+                }
             }
         }
         text

@@ -1,0 +1,140 @@
+//! Which server is meant: each configuration has its own, wherever the command is called, and one
+//! in the foreground is known as well.
+
+use std::fs;
+
+use crate::house::{House, Talk, addresses};
+
+fn greets(address: &str) {
+    assert!(Talk::to(address).ask("<connect nickname=\"a\" />").contains("isok='1'"));
+}
+
+fn address_of(out: &str) -> String {
+    let said: Vec<String> = out.lines().map(str::to_owned).collect();
+    addresses(&said).remove(0)
+}
+
+/// A house with two configurations that name no pid file.
+fn two() -> House {
+    let house = House::new();
+    for place in ["one", "two words"] {
+        fs::create_dir(house.path(place)).unwrap();
+        let text = "[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = l.txt\n";
+        house.write(&format!("{place}/my.conf"), text);
+    }
+    house
+}
+
+#[test]
+fn two_servers_without_a_pid_file_are_two_servers() {
+    let house = two();
+    let started = ["one/my.conf", "two words/my.conf"].map(|config| {
+        let started = house.run(&["start", "--config", config]);
+        assert_eq!(started.code, 0, "{started:?}");
+        address_of(&started.out)
+    });
+    // The log is the file's, too.
+    assert!(house.path("one/l.txt").exists() && house.path("two words/l.txt").exists());
+    let again = house.run(&["start", "--config", "./one/../one/my.conf"]);
+    assert!(again.out.contains("already running"), "{again:?}");
+    // From anywhere, and through a link.
+    std::os::unix::fs::symlink(house.path("one/my.conf"), house.path("link.conf")).unwrap();
+    let link = house.path("link.conf").display().to_string();
+    for (arguments, code) in [
+        (["status", "--config", &link], 0),
+        (["stop", "--config", &link], 0),
+        (["status", "--config", "one/my.conf"], 3),
+        (["status", "--config", "two words/my.conf"], 0),
+    ] {
+        let mut command = house.command(&arguments);
+        if arguments[2].starts_with('/') {
+            command.current_dir("/");
+        }
+        assert_eq!(command.status().unwrap().code(), Some(code), "{arguments:?}");
+    }
+    greets(&started[1]);
+    assert!(std::net::TcpStream::connect(&started[0]).is_err());
+    assert_eq!(house.run(&["stop", "--config", "two words/my.conf"]).code, 0);
+}
+
+#[test]
+fn a_server_in_the_foreground_is_known_and_can_be_stopped() {
+    let house = two();
+    let mut server = house.serve(&["run", "--config", "one/my.conf"]);
+    greets(&addresses(&server.announced())[0]);
+    let status = house.run(&["status", "--config", "one/my.conf"]);
+    let pid = format!("palabre is running, pid {} ", server.child.id());
+    assert!(status.code == 0 && status.out.contains(&pid), "{status:?}");
+    // A second one by the same file is served as well, and only the first is known.
+    let mut second = house.serve(&["run", "--config", "one/my.conf"]);
+    greets(&addresses(&second.announced())[0]);
+    let stop = house.run(&["stop", "--config", "one/my.conf"]);
+    assert!(stop.out.contains(&server.child.id().to_string()), "{stop:?}");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(second.child.try_wait().unwrap().is_none());
+    second.signal(rustix::process::Signal::TERM);
+    assert_eq!(second.ended().code(), Some(0));
+}
+
+#[test]
+fn a_server_whose_configuration_is_broken_or_gone_can_be_stopped() {
+    let house = two();
+    for command in ["rm", "breaks"] {
+        let mut server = house.serve(&["run", "--config", "one/my.conf"]);
+        server.announced();
+        let text = house.read("one/my.conf");
+        match command {
+            "rm" => fs::remove_file(house.path("one/my.conf")).unwrap(),
+            _ => house.write("one/my.conf", "[daemon]\nbogus = 1\n"),
+        }
+        let stop = house.run(&["stop", "--config", "one/my.conf"]);
+        assert_eq!(stop.code, 0, "{stop:?}");
+        assert_eq!(server.ended().code(), Some(0));
+        house.write("one/my.conf", &text);
+    }
+    assert_eq!(house.run(&["stop", "--config", "one/none.conf"]).code, 6);
+}
+
+#[test]
+fn what_is_said_can_be_pasted_where_one_stands() {
+    let house = two();
+    let started = house.run(&["start", "--config", "two words/my.conf"]);
+    assert_eq!(started.code, 0, "{started:?}");
+    let line = |start: &str| {
+        let line = started.out.lines().find_map(|line| line.strip_prefix(start));
+        line.unwrap_or_else(|| panic!("{start}: {started:?}")).to_owned()
+    };
+    let ran = house.program("sh", &["-c", &line("try it:  ")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("isok='1'"), "{ran:?}");
+    let ran = house.program("sh", &["-c", &line("stop it with ")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("palabre stopped"), "{ran:?}");
+    let wrong = house.run(&["stop", "--confi", "x"]);
+    assert_eq!(wrong.code, 2);
+    let help = wrong.err.lines().last().unwrap();
+    let help = help.strip_prefix("Run ").unwrap().strip_suffix(" for more information.").unwrap();
+    assert!(house.program("sh", &["-c", help]).status().unwrap().success(), "{help}");
+}
+
+#[test]
+fn a_file_that_names_no_address_is_told_of_with_the_line_that_changes_it() {
+    let house = House::with("");
+    let config = "[daemon]\nport = 0\n";
+    house.write("palabre.conf", config);
+    let mut server = house.serve(&["run"]);
+    let said = server.announced().join("\n");
+    let (_, rest) = said.split_once("everybody who reaches this host can connect").unwrap();
+    let line = rest.lines().nth(1).unwrap().trim();
+    server.signal(rustix::process::Signal::TERM);
+    server.ended();
+    assert!(house.run(&["check"]).out.contains("# everybody who reaches this host"));
+    for (config, arguments) in [
+        (format!("{config}{line}\n"), &["run"][..]),
+        (format!("{config}ip = *\n"), &["run"]),
+        (config.to_owned(), &["run", "--listen", "127.0.0.1:0"]),
+    ] {
+        house.write("palabre.conf", &config);
+        let server = house.serve(arguments);
+        let said = server.announced().join("\n");
+        assert!(!said.contains("everybody"), "{said}");
+    }
+}
