@@ -52,7 +52,8 @@ const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
     error_code(1, "it failed; status: dead, and the pid file is still there"),
     error_code(2, "wrong arguments"),
     error_code(3, "status: not running"),
-    error_code(4, "not permitted; status: unknown"),
+    error_code(4, "not permitted; status: unknown; client: the login was refused"),
+    error_code(5, "client: a request was refused"),
     error_code(6, "the configuration has errors")
 )]
 struct Palabre {
@@ -201,6 +202,8 @@ enum Exit {
     NotRunning = 3,
     /// Also, for `status`: unknown.
     NotPermitted = 4,
+    /// Only for `client`: a request was.
+    Refused = 5,
     NotConfigured = 6,
 }
 

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::Read as _;
 use std::io::Write as _;
 #[cfg(feature = "tls")]
 use std::io::{BufRead as _, BufReader};
@@ -15,12 +14,13 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::channel;
-use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 #[path = "cli/checked_first.rs"]
 mod checked_first;
+#[path = "cli/client.rs"]
+mod client;
 #[path = "cli/house.rs"]
 mod house;
 #[path = "cli/one_of_several.rs"]
@@ -685,89 +685,6 @@ fn a_long_bad_nick_does_not_fill_the_log() {
         let grown = log.len() - before;
         assert!(grown <= 1_000, "{grown} bytes more for one nick");
     }
-}
-
-#[test]
-fn the_client_works_in_a_pipe() {
-    let house = House::new();
-    let server = house.serve(&["--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
-    let input = "/join tea\n<m r=\"tea\" b=\"1\">1 &lt; 2</m>\n/msg Ann it's \"me\" & <you>\n<ping />\nlast";
-    let ran = house.run_with(&["client", "--connect", &address, "--nick", "Ann"], input);
-    assert_eq!((ran.code, &*ran.err), (0, ""), "{ran:?}");
-    let lines: Vec<&str> = ran.out.lines().collect();
-    for line in [
-        "<connect isok='1' msg='Your nickname is now : Ann'/>",
-        "<joined room='tea' />",
-        "<clients room='tea' nb='1'>\\n  <client name='Ann' />\\n</clients>",
-        "<m f=\"Ann\" r=\"tea\">1 &lt; 2</m>",
-        "<m f=\"Ann\">it's \"me\" &amp; &lt;you&gt;</m>",
-        "<pong />",
-    ] {
-        assert!(lines.contains(&line), "{line}: {lines:#?}");
-    }
-
-    // After /quit nothing is sent, and the input need not end.
-    let ran =
-        house.run_with(&["client", "--connect", &address], "/nick Bob\nhello\n/quit\n<ping />\n");
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(ran.out, "<connect isok='1' msg='Your nickname is now : Bob'/>\n");
-    assert_eq!(ran.err, "no room joined: /join R first, or /msg N text\n");
-}
-
-#[test]
-fn the_client_says_when_nobody_is_there() {
-    let house = House::new();
-    // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let ran = house.run(&["client", "--connect", &address]);
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.err.contains(&address) && ran.err.contains("start a server"), "{ran:?}");
-    let ran = house.run(&["client", "--connect", "nowhere"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.err.contains("HOST:PORT"), "{ran:?}");
-}
-
-#[test]
-fn the_client_logs_in_with_a_password() {
-    let house = House::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = thread::spawn(move || {
-        let mut sent = String::new();
-        listener.accept().unwrap().0.read_to_string(&mut sent).unwrap();
-        sent
-    });
-    let arguments = ["client", "--connect", &address, "--nick", "A&B", "--password"];
-    let ran = house.run_with(&arguments, "it's <mine>\n/rooms\n");
-    assert_eq!(ran.code, 0, "{ran:?}");
-    let login = "<connect nickname=\"A&amp;B\" password=\"it&apos;s &lt;mine&gt;\" />";
-    assert_eq!(server.join().unwrap(), format!("{login}\0<getrooms />\0"));
-
-    let ran = house.run(&["client", "--connect", &address, "--password"]);
-    assert_eq!((ran.code, ran.err.contains("--nick")), (2, true), "{ran:?}");
-}
-
-#[test]
-fn the_client_ends_with_the_server() {
-    let house = House::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let mut client =
-        house.command(&["client", "--connect", &address]).stdin(Stdio::piped()).spawn().unwrap();
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.write_all("<a>é\n".as_bytes()).unwrap();
-    stream.write_all(b"</a>\0<b/>\0<unfinished").unwrap();
-    drop(stream);
-    // Its input is still open.
-    let status = until("the client ends", || client.try_wait().unwrap());
-    assert_eq!(status.code(), Some(0));
-    let mut out = String::new();
-    client.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    assert_eq!(out, "<a>é\\n</a>\n<b/>\n<unfinished\n");
-    let mut err = String::new();
-    client.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    assert!(err.contains("closed the connection"), "{err}");
 }
 
 #[test]

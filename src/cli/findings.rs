@@ -44,6 +44,7 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
         Ok(warnings) => findings.warnings.extend(warnings),
         Err(failure) => findings.failures.push(failure),
     }
+    #[cfg(feature = "tls")]
     findings.look_at_certificate(config, purpose);
     findings.failures.extend(faults(config));
     if let Some(path) = &config.log_file
@@ -75,29 +76,26 @@ pub(super) fn faults(config: &Config) -> Vec<Failure> {
 }
 
 impl Findings {
-    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "there is none"))]
+    #[cfg(feature = "tls")]
     fn look_at_certificate(&mut self, config: &Config, purpose: Purpose) {
-        #[cfg(feature = "tls")]
-        if let Some(files) = &config.web.tls {
-            let now = SystemTime::now();
-            let hosts = &config.web.hosts;
-            let found = match purpose {
-                Purpose::Check => tls::check(files, hosts, now)
-                    .map(|checked| (checked.warnings, checked.certificates)),
-                Purpose::Start => {
-                    tls::load(files, hosts, now).map(|loaded| (loaded.warnings, Vec::new()))
-                }
-            };
-            match found {
-                Ok((warnings, certificates)) => {
-                    self.warnings.extend(warnings);
-                    self.certificates = certificates;
-                }
-                Err(error) => self.failures.push(error.into()),
+        let Some(files) = &config.web.tls else { return };
+        let (now, hosts) = (SystemTime::now(), &config.web.hosts);
+        let found = match purpose {
+            Purpose::Check => {
+                let checked = tls::check(files, hosts, now);
+                checked.map(|checked| (checked.warnings, checked.certificates))
             }
+            Purpose::Start => {
+                tls::load(files, hosts, now).map(|loaded| (loaded.warnings, Vec::new()))
+            }
+        };
+        match found {
+            Ok((warnings, certificates)) => {
+                self.warnings.extend(warnings);
+                self.certificates = certificates;
+            }
+            Err(error) => self.failures.push(error.into()),
         }
-        #[cfg(not(feature = "tls"))]
-        let _ = (config, purpose);
     }
 
     /// The server that runs by this configuration, if one does.

@@ -1,16 +1,19 @@
 //! A directory with commands that are run in it, servers in the foreground and clients by hand.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
@@ -109,7 +112,7 @@ impl Drop for House {
     }
 }
 
-pub(crate) fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -218,5 +221,61 @@ impl Talk {
         self.0.read_until(0, &mut text).unwrap();
         text.pop_if(|last| *last == 0);
         String::from_utf8(text).unwrap()
+    }
+}
+
+/// A terminal, and a program whose controlling terminal it is.
+pub(crate) struct Terminal {
+    pub(crate) keyboard: File,
+    pub(crate) screen: Receiver<String>,
+    pub(crate) child: Child,
+    /// All that was on the screen, prompts without an end as well.
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    pub(crate) fn new(house: &House, program: &[&str], arguments: &[&str]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let mut options = File::options();
+        options.read(true).write(true);
+        let slave = options.open(path).unwrap();
+        let side = || Stdio::from(slave.try_clone().unwrap());
+        let words = [&["--ctty"], program, &[env!("CARGO_BIN_EXE_palabre")], arguments].concat();
+        let mut command = house.program("setsid", &words);
+        let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+        let keyboard = File::from(master);
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let watched = Watched(keyboard.try_clone().unwrap(), Arc::clone(&said));
+        let screen = lines_of(watched);
+        Self { keyboard, screen, child, said }
+    }
+
+    /// Whether what is typed is shown.
+    pub(crate) fn echoes(&self) -> bool {
+        tcgetattr(&self.keyboard).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Whether this has been on the screen.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).contains(text)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        let said = read_until(&self.screen, "stop it with");
+        addresses(&said).remove(0).trim_end().to_owned()
+    }
+}
+
+/// Keeps what is read through it.
+struct Watched(File, Arc<Mutex<Vec<u8>>>);
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1.lock().unwrap().extend_from_slice(&buffer[..count]);
+        Ok(count)
     }
 }

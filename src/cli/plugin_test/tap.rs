@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use memchr::memchr;
 
-use super::super::client::Shown;
+use super::super::client::shown::Shown;
 use super::super::say;
 use crate::hub::is_reserved_name;
 use crate::limits::{Limits, READ_BYTES_PER_TURN};

@@ -1,0 +1,239 @@
+//! `palabre client`: in a pipe, at a terminal and in TLS, and what its exit code says.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::house::{House, Talk, Terminal, addresses, read_until, until};
+
+#[test]
+fn the_client_works_in_a_pipe() {
+    let house = House::new();
+    let server = house.serve(&["--listen", "127.0.0.1:0"]);
+    let address = addresses(&server.announced()).remove(0);
+    let input = "/join tea\n<m r=\"tea\" b=\"1\">1 &lt; 2</m>\n/msg Ann it's \"me\" & <you>\n<ping />\nlast";
+    let ran = house.run_with(&["client", "--connect", &address, "--nick", "Ann"], input);
+    assert_eq!((ran.code, &*ran.err), (0, ""), "{ran:?}");
+    let lines: Vec<&str> = ran.out.lines().collect();
+    for line in [
+        "<connect isok='1' msg='Your nickname is now : Ann'/>",
+        "<joined room='tea' />",
+        "<clients room='tea' nb='1'>\\n  <client name='Ann' />\\n</clients>",
+        "<m f=\"Ann\" r=\"tea\">1 &lt; 2</m>",
+        "<m f=\"Ann\">it's \"me\" &amp; &lt;you&gt;</m>",
+        "<pong />",
+    ] {
+        assert!(lines.contains(&line), "{line}: {lines:#?}");
+    }
+
+    // After /quit nothing is sent, and the input need not end.
+    let ran =
+        house.run_with(&["client", "--connect", &address], "/nick Bob\nhello\n/quit\n<ping />\n");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.out, "<connect isok='1' msg='Your nickname is now : Bob'/>\n");
+    assert_eq!(ran.err, "no room joined: /join R first, or /msg N text\n");
+}
+
+#[test]
+fn the_client_says_when_nobody_is_there() {
+    let house = House::new();
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let ran = house.run(&["client", "--connect", &address]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains(&address) && ran.err.contains("start a server"), "{ran:?}");
+    let ran = house.run(&["client", "--connect", "nowhere"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("HOST:PORT"), "{ran:?}");
+}
+
+#[test]
+fn the_client_logs_in_with_a_password() {
+    let house = House::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut sent = String::new();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_to_string(&mut sent).unwrap();
+        stream.write_all(b"<connect isok='1' msg='hi'/>\0").unwrap();
+        sent
+    });
+    let arguments = ["client", "--connect", &address, "--nick", "A&B", "--password", "--rootpass"];
+    let ran = house.run_with(&arguments, "it's <mine>\nroot\n/rooms\n");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let login =
+        "<connect nickname=\"A&amp;B\" password=\"it&apos;s &lt;mine&gt;\" rootpass=\"root\" />";
+    assert_eq!(server.join().unwrap(), format!("{login}\0<getrooms />\0"));
+
+    let ran = house.run(&["client", "--connect", &address, "--password"]);
+    assert_eq!((ran.code, ran.err.contains("--nick")), (2, true), "{ran:?}");
+}
+
+#[test]
+fn the_client_ends_with_the_server() {
+    let house = House::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut client =
+        house.command(&["client", "--connect", &address]).stdin(Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all("<a>é\n".as_bytes()).unwrap();
+    stream.write_all(b"</a>\0<b/>\0<unfinished").unwrap();
+    drop(stream);
+    // Its input is still open.
+    let status = until("the client ends", || client.try_wait().unwrap());
+    assert_eq!(status.code(), Some(1));
+    let mut out = String::new();
+    client.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!(out, "<a>é\\n</a>\n<b/>\n<unfinished\n");
+    let mut err = String::new();
+    client.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(err.contains("closed the connection"), "{err}");
+}
+
+#[test]
+fn the_client_says_by_its_exit_code_what_was_refused() {
+    let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[limits]\nroombytes = 8\n");
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let mut holder = Talk::to(&address);
+    assert!(holder.ask("<connect nickname='Ann' />").contains("isok='1'"));
+    let exit = |nick: &str, input: &str| {
+        let ran = house.run_with(&["client", "--connect", &address, "--nick", nick], input);
+        (ran.code, ran.err)
+    };
+    assert_eq!(exit("Bob", "/rooms\n"), (0, String::new()));
+    assert_eq!(exit("ann", "/rooms\n"), (4, "palabre: the login was refused\n".to_owned()));
+    assert_eq!(exit("Bob", "/join ninebytes\n"), (5, "palabre: 1 request refused\n".to_owned()));
+    assert_eq!(exit("ann", "/nick Bob\n/rooms\n").0, 5);
+    assert_eq!(exit("Bob", "<policy-file-request/>\n/rooms\n").0, 0);
+    let too_large = format!("<m c='Ann'>{}</m>\n", "x".repeat(70_000));
+    let (code, told) = exit("Bob", &(too_large + &"/rooms\n".repeat(10)));
+    assert!([1, 5].contains(&code), "{code} {told}");
+}
+
+#[test]
+fn what_is_being_typed_is_not_torn_by_what_arrives() {
+    let house = House::new();
+    let server = house.serve(&["--listen", "127.0.0.1:0"]);
+    let address = addresses(&server.announced()).remove(0);
+    let mut other = Talk::to(&address);
+    assert!(other.ask("<connect nickname='Bob' />").contains("isok='1'"));
+    let arguments = ["client", "--connect", &address, "--nick", "Ann Lee"];
+    let mut terminal = Terminal::new(&house, &[], &arguments);
+    read_until(&terminal.screen, "isok='1'");
+    terminal.keyboard.write_all(b"/msg Bob half").unwrap();
+    // Bob hears nothing of it yet; what he says arrives above it.
+    other.0.get_mut().write_all("<m c='Ann Lee'>\u{202e}in between</m>\0".as_bytes()).unwrap();
+    let shown = read_until(&terminal.screen, "in between</m>").join("\n");
+    assert!(shown.contains("\\u{202e}in between") && !shown.contains('\u{202e}'), "{shown}");
+    terminal.keyboard.write_all(b" a line\r").unwrap();
+    assert_eq!(other.next(), "<m f=\"Ann Lee\">half a line</m>");
+    // Ctrl-D ends it.
+    terminal.keyboard.write_all(b"\x04").unwrap();
+    let status = until("the client ends", || terminal.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_password_is_typed_unseen() {
+    let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[admin]\npassword = hunter2\n");
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let arguments = ["client", "--connect", &address, "--nick", "Ann", "--rootpass"];
+    let mut terminal = Terminal::new(&house, &[], &arguments);
+    until("it asks", || terminal.has_said("Root's password: ").then_some(()));
+    // It asks a moment before it looks away.
+    until("nothing is echoed", || (!terminal.echoes()).then_some(()));
+    terminal.keyboard.write_all(b"hunter2\r").unwrap();
+    let mut shown = read_until(&terminal.screen, "isok='1'");
+    terminal.keyboard.write_all(b"<getinfo room='none' />\r").unwrap();
+    shown.extend(read_until(&terminal.screen, "No room by that name"));
+    assert!(!shown.join("\n").contains("hunter"), "{shown:#?}");
+    terminal.keyboard.write_all(b"\x04").unwrap();
+    let status = until("the client ends", || terminal.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(5));
+}
+
+/// A server that takes nothing but TLS, with a certificate for this name.
+#[cfg(feature = "tls")]
+fn secure(name: &str) -> House {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let house = House::with(
+        "[daemon]\nip = 127.0.0.1\nport = 0\n[tls]\ncertificate = c.pem\nkey = k.pem\nrequired = yes\n",
+    );
+    house.write("c.pem", &made.cert.pem());
+    house.write("k.pem", &made.signing_key.serialize_pem());
+    house
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_client_speaks_tls_with_whom_it_trusts() {
+    let house = secure("chat.example");
+    let other = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
+    house.write("other.pem", &other.cert.pem());
+    let mut server = house.serve(&["run"]);
+    let said = server.announced();
+    let address = addresses(&said).remove(0);
+    // What is said on the console works, and nothing is said that does not.
+    let hint = said.iter().find_map(|line| line.strip_prefix("try it:  ")).unwrap();
+    let ran = house.program("sh", &["-c", hint]).output().unwrap();
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("isok='1'"), "{ran:?}");
+    assert!(!said.iter().any(|line| line.contains("| nc ")), "{said:#?}");
+    let client = |options: &[&str]| {
+        let all = [&["client", "--connect", &*address, "--nick", "Ann"], options].concat();
+        house.run_with(&all, "/join tea\n<m r='tea' b='1'>hi</m>\n")
+    };
+    for options in [&["--tls", "--ca", "c.pem"][..], &["--tls", "--insecure"]] {
+        let ran = client(options);
+        assert_eq!((ran.code, &*ran.err), (0, ""), "{options:?}: {ran:?}");
+        assert!(ran.out.contains("isok='1'"), "{ran:?}");
+        assert!(ran.out.ends_with("<m f=\"Ann\" r=\"tea\">hi</m>\n"), "{ran:?}");
+    }
+    for (options, told) in [
+        (&["--tls"][..], "--ca FILE"),
+        (&["--tls", "--ca", "other.pem"], "--ca FILE"),
+        (&["--tls", "--ca", "k.pem"], "no certificate in it"),
+        (&["--tls", "--ca", "none.pem"], "--ca none.pem: "),
+        (&[], "127.0.0.1"),
+    ] {
+        let ran = client(options);
+        assert_eq!(ran.code, 1, "{options:?}: {ran:?}");
+        assert!(ran.err.contains(told) && !ran.out.contains("isok='1'"), "{options:?}: {ran:?}");
+    }
+    for options in [&["--ca", "c.pem"][..], &["--insecure"], &["--tls", "--insecure", "--ca", "x"]]
+    {
+        assert_eq!(client(options).code, 2, "{options:?}");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_of_an_authority_has_to_be_for_the_name() {
+    let mut params = rcgen::CertificateParams::new([]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["chat.example".to_owned()]).unwrap();
+    let house = secure("chat.example");
+    house.write("c.pem", &params.signed_by(&key, &authority).unwrap().pem());
+    house.write("k.pem", &key.serialize_pem());
+    house.write("ca.pem", &authority.pem());
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let arguments = ["client", "--connect", &address, "--tls", "--ca", "ca.pem"];
+    let ran = house.run_with(&arguments, "<help/>\n");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("--tls-name NAME"), "{ran:?}");
+    let named = [&arguments[..], &["--tls-name", "chat.example"]].concat();
+    let ran = house.run_with(&named, "<help/>\n");
+    assert!(ran.code == 0 && ran.out.starts_with("<help>"), "{ran:?}");
+}
