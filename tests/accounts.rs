@@ -40,8 +40,12 @@ impl Server {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("etc")).unwrap();
         fs::write(directory.path().join("accounts"), accounts).unwrap();
+        // A server that is killed leaves no pid file behind outside its directory.
+        let config = format!("{config}\n[daemon]\npidfile = p.pid\n");
         fs::write(directory.path().join(name), config).unwrap();
-        let mut child = Command::new(program)
+        // A terminal that the tests are run in is not its, so that a hangup is not its end.
+        let mut child = Command::new("setsid")
+            .arg(program)
             .args(["--config", name, "--listen", "127.0.0.1:0", "--log-level", "debug"])
             .current_dir(directory.path())
             .stdin(Stdio::null())

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fs;
+#[cfg(feature = "tls")]
 use std::io::Write as _;
 #[cfg(feature = "tls")]
 use std::io::{BufRead as _, BufReader};

@@ -48,7 +48,9 @@ struct Server(Child, String);
 impl Server {
     fn start(configuration: &str) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), configuration).expect("a configuration");
+        let pid_file = file.path().with_extension("pid");
+        let text = format!("{configuration}\n[daemon]\npidfile = {}\n", pid_file.display());
+        std::fs::write(file.path(), text).expect("a configuration");
         let mut child = palabre()
             .args(["run", "--listen", "127.0.0.1:0", "--config"])
             .arg(file.path())
@@ -68,7 +70,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // It removes its pid file.
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.0.wait();
     }
 }

@@ -46,8 +46,8 @@ impl House {
         }
         let names: Vec<&str> = modules.iter().map(|(name, _)| *name).collect();
         let configuration = format!(
-            "[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = log\n[modules]\nlist = {}\n\
-             [limits]\nstanzarate = 0\nbyterate = 0\n",
+            "[daemon]\nip = 127.0.0.1\nport = 0\npidfile = p.pid\n[logging]\nlogfile = log\n\
+             [modules]\nlist = {}\n[limits]\nstanzarate = 0\nbyterate = 0\n",
             names.join(",")
         );
         fs::write(path.join("palabre.conf"), configuration).unwrap();

@@ -41,12 +41,14 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     let front = front(&config)?;
     check_faults(&config)?;
     // A pid file has to be removed, and those who connect are told good-bye.
-    signals.wait_for_the_loop();
+    let _waiting = signals.wait_for_the_loop();
     let early = wanted_pid_file(&config);
     let mut pid_file = take_pid_file(&config, early.as_deref(), detached)?;
     let listening = net::bind(&config, signals).map_err(|error| bind_failure(&error))?;
     let addresses = listening.addresses().to_vec();
-    if early.is_none() {
+    // On a free port and without a configuration it is tried out; in the foreground it is known by
+    // its terminal.
+    if early.is_none() && detached {
         let port = addresses.first().map_or(0, SocketAddr::port);
         let path = pid_file::default_path(None, port);
         pid_file = take_pid_file(&config, Some(&path), detached)?;

@@ -449,7 +449,7 @@ pub(super) static KEYS: &[Key] = keys![
     "daemon" "startdaemon" Kind::Flag(|v| &mut v.start_daemon), "true, false",
         "accepted for old files; the command decides: `start` detaches, `run` stays";
     "daemon" "pidfile" Kind::Path(|v| &mut v.pid_file), "path",
-        "the file that names and locks the running server; empty: `start` takes /run/palabre.pid, or one of the user's own";
+        "the file that names and locks the running server; empty: one of its own for each configuration, see [Running it](#running-it)";
     "daemon" "ip" Kind::Places, "addresses",
         "what to listen on, separated by blanks, each with a port of its own if need be; empty or `*`: all addresses";
     "daemon" "port" Kind::Port, "port",
@@ -461,7 +461,7 @@ pub(super) static KEYS: &[Key] = keys![
     "logging" "loglevel" Kind::LogLevel, "debug, info, warning, error, critical",
         "the least that is logged";
     "logging" "logfile" Kind::Path(|v| &mut v.log_file), "path",
-        "the log; empty: the console, and for `start` /var/log/palabre.log or one of the user's own";
+        "the log, or a FIFO; empty: the console, and for `start` /var/log/palabre.log or one of the user's own";
     "admin" "password" Kind::Secret(|v| &mut v.root_password), "text",
         "the `rootpass` that makes a session root, or the hash of it that `palabre passwd hash` prints; empty: nobody becomes root";
     "accounts" "file" Kind::Path(|v| &mut v.accounts_file), "path",

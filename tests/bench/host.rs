@@ -24,7 +24,10 @@ impl Host {
         let directory = tempfile::tempdir().expect("a directory for the benchmark");
         let file = directory.path().join("palabre.conf");
         let log = directory.path().join("palabre.log");
-        let text = format!("[logging]\nlogfile = {}\n{configuration}", log.display());
+        let text = format!(
+            "[daemon]\npidfile = palabre.pid\n[logging]\nlogfile = {}\n{configuration}",
+            log.display()
+        );
         std::fs::write(&file, text).expect("a configuration");
         let start = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_palabre"))

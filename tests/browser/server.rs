@@ -31,7 +31,8 @@ impl Server {
     /// Starts it on a free port.
     pub(crate) fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
-        let configuration = format!("[admin]\npassword = {ROOT_PASSWORD}\n");
+        let configuration =
+            format!("[daemon]\npidfile = p.pid\n[admin]\npassword = {ROOT_PASSWORD}\n");
         std::fs::write(directory.path().join("palabre.conf"), configuration).expect("a file");
         let mut server = Self { directory, port: 0, running: None };
         server.start_again();

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::thread;
 
+#[cfg(feature = "tls")]
 use rustix::process::Signal;
 
 use crate::house::{House, Talk, Terminal, addresses, read_until, until};
@@ -116,6 +117,7 @@ fn the_client_says_by_its_exit_code_what_was_refused() {
     assert!([1, 5].contains(&code), "{code} {told}");
 }
 
+#[cfg(feature = "editor")]
 #[test]
 fn what_is_being_typed_is_not_torn_by_what_arrives() {
     let house = House::new();

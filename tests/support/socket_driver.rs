@@ -238,7 +238,9 @@ impl Server {
             let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugins");
             symlink(plugins, directory.path().join("modules"))
                 .map_err(|error| error.to_string())?;
-            fs::write(&file, configuration(settings)).map_err(|error| error.to_string())?;
+            // A server that is killed leaves no pid file behind outside its directory.
+            let text = configuration(settings) + "\n[daemon]\npidfile = p.pid\n";
+            fs::write(&file, text).map_err(|error| error.to_string())?;
             command.arg("--config").arg(file);
         }
         let mut process = command

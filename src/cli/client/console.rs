@@ -3,60 +3,54 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use rustyline::history::MemHistory;
-use rustyline::{Config, Editor, ExternalPrinter};
-
 use super::shown::Shown;
 
 /// Where lines come from.
 pub(super) enum Input {
-    Typed(Box<Editor<(), MemHistory>>),
+    #[cfg(feature = "editor")]
+    Typed(Box<typed::Editor>),
     Piped,
 }
 
 /// Where stanzas are shown.
 pub(super) struct Printer {
-    /// Above the line that is being typed.
-    above: Option<Box<dyn ExternalPrinter + Send>>,
-    /// How the terminal was, for an end that comes while a line is being typed.
-    terminal: Option<Termios>,
+    #[cfg(feature = "editor")]
+    above: Option<typed::Above>,
 }
 
 /// Opens the console as it is.
 pub(super) fn open() -> (Input, Printer) {
-    if io::stdin().is_terminal()
-        && io::stdout().is_terminal()
-        && let Some((editor, above)) = editor()
-    {
-        let terminal = tcgetattr(io::stdin()).ok();
-        return (Input::Typed(Box::new(editor)), Printer { above: Some(above), terminal });
+    #[cfg(feature = "editor")]
+    if let Some((editor, above)) = typed::open() {
+        return (Input::Typed(Box::new(editor)), Printer { above: Some(above) });
     }
-    (Input::Piped, Printer { above: None, terminal: None })
-}
-
-fn editor() -> Option<(Editor<(), MemHistory>, Box<dyn ExternalPrinter + Send>)> {
-    let config = Config::builder().auto_add_history(true).build();
-    let mut editor = Editor::with_history(config, MemHistory::new()).ok()?;
-    let above = editor.create_external_printer().ok()?;
-    Some((editor, Box::new(above)))
+    let printer = Printer {
+        #[cfg(feature = "editor")]
+        above: None,
+    };
+    (Input::Piped, printer)
 }
 
 impl Input {
     /// Whether somebody types.
     pub(super) fn is_typed(&self) -> bool {
-        matches!(self, Self::Typed(_)) || io::stdin().is_terminal()
+        match self {
+            #[cfg(feature = "editor")]
+            Self::Typed(_) => true,
+            Self::Piped => io::stdin().is_terminal(),
+        }
     }
 
     /// Reads a line; whether there was one.
+    #[cfg_attr(
+        not(feature = "editor"),
+        expect(clippy::needless_pass_by_ref_mut, reason = "an editor changes")
+    )]
     pub(super) fn read(&mut self, line: &mut Vec<u8>) -> bool {
         line.clear();
         match self {
-            // Ctrl-C and Ctrl-D are ends as well.
-            Self::Typed(editor) => editor.readline("> ").is_ok_and(|text| {
-                line.extend_from_slice(text.as_bytes());
-                true
-            }),
+            #[cfg(feature = "editor")]
+            Self::Typed(editor) => editor.read(line),
             Self::Piped => {
                 io::stdin().lock().read_until(b'\n', line).is_ok_and(|length| length > 0)
             }
@@ -69,30 +63,88 @@ impl Printer {
     ///
     /// # Errors
     /// When nobody reads the output any more.
+    #[cfg_attr(
+        not(feature = "editor"),
+        expect(clippy::needless_pass_by_ref_mut, reason = "an editor changes")
+    )]
     pub(super) fn print(&mut self, stanza: &[u8]) -> io::Result<()> {
         let line = format!("{}\n", Shown(stanza));
-        match &mut self.above {
-            Some(above) => above.print(line).map_err(io::Error::other),
-            None => io::stdout().lock().write_all(line.as_bytes()),
+        #[cfg(feature = "editor")]
+        if let Some(above) = &mut self.above {
+            return above.print(line);
         }
+        io::stdout().lock().write_all(line.as_bytes())
     }
 
     /// Has what was printed be seen.
     ///
     /// # Errors
     /// As [`Printer::print`].
-    #[expect(clippy::unused_self, reason = "only an open printer prints")]
     pub(super) fn flush(&self) -> io::Result<()> {
         io::stdout().lock().flush()
     }
 
     /// Leaves the terminal as it was: a line may still be being typed.
     pub(super) fn close(self) {
-        if let Some(terminal) = &self.terminal {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, terminal);
-            // The prompt's own line.
-            let _ = io::stdout().lock().write_all(b"\r\x1b[K");
-            let _ = io::stdout().lock().flush();
+        #[cfg(feature = "editor")]
+        if let Some(above) = self.above {
+            above.close();
+        }
+    }
+}
+
+#[cfg(feature = "editor")]
+mod typed {
+    use std::io::{self, IsTerminal as _, Write as _};
+
+    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustyline::history::MemHistory;
+    use rustyline::{Config, ExternalPrinter};
+
+    /// Edits a line at a time.
+    pub(in super::super) struct Editor(rustyline::Editor<(), MemHistory>);
+
+    /// Shows lines above the one that is being typed.
+    pub(in super::super) struct Above {
+        printer: Box<dyn ExternalPrinter + Send>,
+        /// How the terminal was, for an end that comes while a line is being typed.
+        terminal: Option<Termios>,
+    }
+
+    /// Both, where somebody types at a terminal and looks at it.
+    pub(super) fn open() -> Option<(Editor, Above)> {
+        if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+            return None;
+        }
+        let config = Config::builder().auto_add_history(true).build();
+        let mut editor = rustyline::Editor::with_history(config, MemHistory::new()).ok()?;
+        let printer = Box::new(editor.create_external_printer().ok()?);
+        let terminal = tcgetattr(io::stdin()).ok();
+        Some((Editor(editor), Above { printer, terminal }))
+    }
+
+    impl Editor {
+        /// Reads a line; Ctrl-C and Ctrl-D are ends.
+        pub(super) fn read(&mut self, line: &mut Vec<u8>) -> bool {
+            self.0.readline("> ").is_ok_and(|text| {
+                line.extend_from_slice(text.as_bytes());
+                true
+            })
+        }
+    }
+
+    impl Above {
+        pub(super) fn print(&mut self, line: String) -> io::Result<()> {
+            self.printer.print(line).map_err(io::Error::other)
+        }
+
+        pub(super) fn close(self) {
+            if let Some(terminal) = &self.terminal {
+                let _ = tcsetattr(io::stdin(), OptionalActions::Drain, terminal);
+                // The prompt's own line.
+                let _ = io::stdout().lock().write_all(b"\r\x1b[K");
+                let _ = io::stdout().lock().flush();
+            }
         }
     }
 }
