@@ -91,10 +91,11 @@ impl Signals {
         // Before a handler takes its place.
         let hangup_ends = has_terminal() && !ignores_hangups();
         let at_once = Arc::new(AtomicBool::new(true));
+        // Those that are sent on purpose come first.
+        let queue = Queue::new([SIGHUP].into_iter().chain(ENDING).chain([SIGCHLD]))?;
         for signal in ENDING {
             flag::register_conditional_shutdown(signal, 0, Arc::clone(&at_once))?;
         }
-        let queue = Queue::new(ENDING.into_iter().chain([SIGHUP, SIGCHLD]))?;
         let nobody_looks = Arc::new(AtomicBool::new(false));
         for signal in MEANINGLESS {
             flag::register(signal, Arc::clone(&nobody_looks))?;
