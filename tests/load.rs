@@ -71,8 +71,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It removes its pid file.
-        let pid = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let pid = Pid::from_child(&self.0);
+        let _ = kill_process(pid, Signal::TERM);
         let _ = self.0.wait();
     }
 }
