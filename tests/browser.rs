@@ -281,6 +281,72 @@ fn the_library_keeps_its_promises() {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
+/// What the library promises whatever the server and the network do: both are made inside the page,
+/// and so is the time.
+#[test]
+fn the_library_keeps_its_promises_on_bad_lines() {
+    let (driver, server) = (Driver::start(), Server::start());
+    let browser = driver.open(Look::default());
+    browser.visit(&server.page());
+    let checked = browser.run(include_str!("browser/library_alone.js"), &[]);
+    assert!(checked.as_u64().is_some_and(|checked| checked > 150), "{checked} checks");
+}
+
+/// Has a page that is no chat take the library from the server.
+fn load_the_library(browser: &webdriver::Browser<'_>, server: &Server) {
+    browser.visit(&format!("{}healthz", server.page()));
+    let load = "const script = document.createElement('script');
+        script.src = '/palabre.js';
+        document.head.append(script);";
+    browser.run(load, &[]);
+    browser.wait_for("the library", "typeof Palabre === 'function'", &[]);
+}
+
+#[test]
+fn a_connection_that_cannot_be_had_says_so() {
+    let (driver, server) = (Driver::start(), Server::start());
+    let mut gone = Server::start();
+    let dead = gone.page().replace("http", "ws");
+    gone.stop();
+    let browser = driver.open(Look::default());
+    let here = server.page().replace("http", "ws");
+    let connect = |address: &str| {
+        let script = "const client = new Palabre();
+            return client.connect(arguments[0], 'Ann')
+                .then(() => client.state, (error) => error instanceof Palabre.Error && error.code);";
+        browser.run(script, &[json!(address)])
+    };
+    // A page of nowhere is refused by its origin before anything is said.
+    browser.visit("data:text/html,<p>nowhere");
+    browser.run(include_str!("../src/web/palabre.js"), &[]);
+    assert_eq!(connect(&here), "unreachable");
+    load_the_library(&browser, &server);
+    for (address, code) in
+        [(&*dead, "unreachable"), ("htp:/nothing", "bad_address"), (&*here, "online")]
+    {
+        assert_eq!(connect(address), code, "{address}");
+    }
+}
+
+#[test]
+fn a_line_that_is_dead_is_noticed_and_made_again() {
+    let (driver, server) = (Driver::start(), Server::start());
+    let browser = driver.open(Look::default());
+    load_the_library(&browser, &server);
+    let script = "globalThis.client = new Palabre({ heartbeat: 200, heartbeatTimeout: 2000 });
+        globalThis.lost = [];
+        client.on('state', ({ state, cause }) => { if (state === 'waiting') lost.push(cause); });
+        client.on('ready', ({ again }) => { globalThis.isBack = again; });
+        return client.connect(arguments[0], 'Ann').then(() => client.join('tea')).then(() => client.state);";
+    let address = server.page().replace("http", "ws");
+    assert_eq!(browser.run(script, &[json!(address)]), "online");
+    server.freeze();
+    browser.wait_for("the loss", "lost.length > 0", &[]);
+    assert_eq!(browser.run("return lost[0];", &[]), "timeout");
+    server.thaw();
+    browser.wait_for("all that was", "isBack && client.rooms.has('tea')", &[]);
+}
+
 /// The README's example, with the server's own address in it, on a page that has the library from
 /// the server.
 #[test]
@@ -292,12 +358,7 @@ fn the_readme_example_says_hello() {
     let (driver, server) = (Driver::start(), Server::start());
     let mut raw = server.raw_in("Bob", "tea");
     let browser = driver.open(Look::default());
-    browser.visit(&format!("{}healthz", server.page()));
-    let load = "const script = document.createElement('script');
-        script.src = '/palabre.js';
-        document.head.append(script);";
-    browser.run(load, &[]);
-    browser.wait_for("the library", "typeof Palabre === 'function'", &[]);
+    load_the_library(&browser, &server);
     let address = server.page().replace("http", "ws");
     browser.run(&example.replace("wss://chat.example.org/", &address), &[]);
     raw.hears("<m f=\"Ann\" r=\"tea\">Hello!</m>");

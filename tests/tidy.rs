@@ -315,3 +315,27 @@ fn the_readme_has_every_hook_and_every_stanza_of_plugins() {
     written.retain(|name| !name.starts_with('/'));
     assert_eq!(between(&first_columns("plugin hears"), "`<", "`"), written);
 }
+
+/// The words in quotes of a list in the client library.
+fn library_list<'a>(library: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, list) = library.split_once(&format!("const {name} = ")).unwrap();
+    let (list, _) = list.split_once(';').unwrap();
+    list.split('\'').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_readme_has_every_event_and_every_code_of_the_client_library() {
+    let library = fs::read_to_string(root().join("src/web/palabre.js")).unwrap();
+    let events = readme_part("library events");
+    let events: Vec<&str> = events.trim_matches(['`', '\n', ' ']).split_whitespace().collect();
+    assert_eq!(events, library_list(&library, "EVENTS"));
+    let codes = library_list(&library, "CODES");
+    let shown = first_columns("library codes");
+    let shown: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+    assert_eq!(shown, codes);
+    // Errors with no other code are made.
+    for (place, _) in library.match_indices("code: '") {
+        let code = library[place + 7..].split('\'').next().unwrap();
+        assert!(codes.contains(&code), "{code}");
+    }
+}

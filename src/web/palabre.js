@@ -2,64 +2,136 @@
  * A client of palabre's protocol over WebSocket: one stanza a text frame, both ways.
  *
  * It knows stanzas, rooms and connections, and nothing of a page. A global class `Palabre`, or
- * what `require` gives; requests that fail throw a `Palabre.Error`. The promises of requests are settled in the order of the requests: the
- * server answers each session in order, but its answers carry no number.
+ * what `require` gives; requests that fail throw a `Palabre.Error` with a `code`.
+ *
+ * Answers carry no number, but the server answers each session in order. So behind every request
+ * goes a `<ping />`: what comes before its `<pong />` belongs to the request, and the `<pong />`
+ * ends it. A request that was given up keeps its place in the queue, so that the answers of those
+ * behind it are still told apart.
  */
 (() => {
 'use strict';
 
-/** A request that the server refused, or that the end of the connection left without an answer. */
+/** A request or a connection that came to nothing; the README has the table of the codes. */
 class PalabreError extends Error {
-  constructor(message) {
+  constructor(message, code) {
     super(message);
     this.name = 'PalabreError';
+    this.code = code;
   }
 }
 
+const EVENTS = new Set(['state', 'ready', 'message', 'private', 'broadcast', 'custom', 'joined',
+  'left', 'clients', 'room', 'childrooms', 'rooms', 'clientparam', 'roominfo', 'info', 'kicked',
+  'error', 'stanza']);
+
+/** What can be the `code` of an error. */
+const CODES = ['refused', 'unavailable', 'timeout', 'closed', 'kicked', 'unreachable', 'bad_address',
+  'not_connected', 'too_long', 'unanswered', 'abandoned', 'bad_use'];
+
 const NICK_TAKEN = 'Nickname empty or already taken';
 const KICKED = 'You have been kicked from the server';
+const PING = '<ping />';
+/** What the server could not do right now: it is asked again, whoever asked. */
+const UNAVAILABLE = /^(Login not possible right now|Too many sessions)/;
+/** What ends a connection and passes: who was let in before comes back. */
+const PASSING = /^(Too many |Login timed out)/;
 /** It comes unasked, when the server begins to read a fast client more slowly. */
-const TOO_FAST = 'Too many stanzas';
+const TOO_FAST = /^Too (many|much) .* per second\)$/;
+/** It may come unasked, in the place of a list that somebody else has made too long. */
+const LIST_TOO_LARGE = /^(?!Stanza).* too large \(limit /;
+const STANZA_TOO_LARGE = /^Stanza too large \(limit (\d+) bytes\)$/;
 
-/** Close codes after which nobody comes back: a normal end, and a refusal or a kick. */
-const CLOSED_FOR_GOOD = [1000, 1008];
+/** Close codes that mean "try again". */
+const CODES_TO_TRY_AGAIN = [1001, 1012, 1013, 1014];
 
 /** Close codes that the server sends behind an <error> that says why. */
 const CODES_WITH_REASON = [1001, 1008, 1009];
 
 /** A connection that held for so long counts as a success; the next wait is a short one again. */
 const HELD_MS = 10000;
+/** So often credentials that were right before may be refused in a row. A few times may be a
+ * server that is being repaired; more would use up what its address may fail. */
+const REFUSALS_MAX = 4;
+/** After a sign that the network or the user is back, an answer is expected within this time. */
+const WOKEN_TIMEOUT_MS = 5000;
+/** A timer this late has slept with the computer: what has come meanwhile is not yet handled. */
+const SLEPT_MS = 2000;
+/** Nobody looks: the check of a quiet line has time. */
+const HIDDEN_FACTOR = 4;
+/** The list of all rooms is asked for to learn of one param at most so often. */
+const UNSURE_EVERY_MS = 10000;
+const HAS_QUIT = { code: 'abandoned', message: 'the client has quit' };
+/** The farewell of a server that has gone is not waited for. */
+const FAREWELL_MS = 2000;
 
 class Palabre {
   static Error = PalabreError;
+  static CODES = CODES;
 
+  #options;
   #listeners = new Map();
+  #woken = (event) => this.#wake(event);
+  #listening = false;
+
+  // The connection
+  #attempt = 0;
   #socket = null;
   #decoder = null;
   #unfinished = '';
-  #url = '';
-  #credentials = { nick: '', password: '', rootpass: '' };
-  #delays;
-  #attempts = 0;
   #timer = null;
   #onlineSince = 0;
-  #leaving = false;
-  #kicked = false;
   #lastError = '';
   #refusalEcho = null;
-  #requests = [];
-  #unanswered = false;
+
+  // What outlives it
+  #url = '';
+  #credentials = null;
+  #connecting = null;
+  #goesOn = false;
+  #accepted = false;
+  #attempts = 0;
+  #refusals = 0;
+  #leaving = false;
   #wanted = new Map();
   #params = new Map();
-  #connecting = null;
+
+  // Requests and answers
+  #queue = [];
+  #unfenced = false;
+  #unsureTimer = null;
+  #unsureAt = -Infinity;
+
+  // The heartbeat
+  #pulse = null;
+  #pulseAt = 0;
+  #heardAt = 0;
+  #heardSincePing = true;
+  #slept = false;
 
   /**
-   * @param {object} [options]
-   * @param {number} [options.firstDelay] the longest first wait before a reconnect, in ms
-   * @param {number} [options.longestDelay] the longest wait of all, in ms
+   * @param {object} [options] times in ms; 0 lifts a time-out, the heartbeat or the length
+   * @param {number} [options.firstDelay] the longest first wait before a reconnect
+   * @param {number} [options.longestDelay] the longest wait of all
+   * @param {boolean} [options.reconnect] whether a lost connection is made again
+   * @param {number} [options.requestTimeout] how long the answer to a request is waited for
+   * @param {number} [options.connectTimeout] the same of a connection
+   * @param {number} [options.loginTimeout] the same of a login: passwords may wait for their turn
+   * @param {number} [options.heartbeat] after so long a silence the server is sent a ping
+   * @param {number} [options.heartbeatTimeout] how long its answer is waited for
+   * @param {number} [options.stanzaBytes] the longest stanza that is sent; the server's stanzabytes
    */
-  constructor({ firstDelay = 500, longestDelay = 30000 } = {}) {
-    this.#delays = { first: firstDelay, longest: longestDelay };
+  constructor({
+    firstDelay = 500, longestDelay = 30000, reconnect = true, requestTimeout = 10000,
+    connectTimeout = 10000, loginTimeout = 30000, heartbeat = 15000, heartbeatTimeout = 10000,
+    stanzaBytes = 65536,
+  } = {}) {
+    this.#options = {
+      firstDelay, longestDelay, reconnect, requestTimeout, connectTimeout, loginTimeout, heartbeat,
+      heartbeatTimeout,
+    };
+    /** The longest stanza that is sent, in bytes; less when the server said that it takes less. */
+    this.stanzaBytes = stanzaBytes;
     /** 'closed', 'connecting', 'open' (not logged in), 'online' or 'waiting' (to reconnect). */
     this.state = 'closed';
     /** The nick under which the server knows this client, or null. */
@@ -71,15 +143,19 @@ class Palabre {
      * stayed in it; who else may be an operator the protocol does not tell.
      */
     this.rooms = new Map();
-    if (typeof addEventListener === 'function') {
-      addEventListener('online', () => this.reconnect());
-    }
   }
 
   // Events
 
-  /** Calls `listener` with the details of every event of this type; gives a function that ends it. */
+  /**
+   * Calls `listener` with the details of every event of this type; gives a function that ends it.
+   * @throws {PalabreError} when there is no such event
+   */
   on(type, listener) {
+    if (!EVENTS.has(type)) {
+      const known = [...EVENTS].join(' ');
+      throw new PalabreError(`no event is called ${type}; there are ${known}`, 'bad_use');
+    }
     if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
     this.#listeners.get(type).add(listener);
     return () => this.off(type, listener);
@@ -99,36 +175,44 @@ class Palabre {
   // The connection
 
   /**
-   * Connects and logs in; from then on the connection is made again whenever it is lost, with the
-   * same nick, own params and rooms. The promise is kept once the server has accepted the nick. If
-   * it refuses, the promise is broken and the connection stays open: try login().
+   * Connects and logs in; once the server has accepted the nick, the promise is kept, and the
+   * connection is made again whenever it is lost, with the same nick, own params and rooms.
+   *
+   * If no connection comes about, the promise is broken and nothing goes on, unless `retry` says
+   * so: then it is tried until it succeeds. If the server refuses the nick, the promise is broken
+   * and the connection stays open: try login(). If the server can't say right now, it is asked
+   * again; the promise is broken after `loginTimeout`, the asking goes on until quit().
    */
-  connect(url, nick, { password = '', rootpass = '' } = {}) {
-    this.#connecting?.reject(new PalabreError('another connection was asked for'));
-    this.#abandon('another connection was asked for');
-    this.#url = url;
+  connect(url, nick, { password = '', rootpass = '', retry = false } = {}) {
+    this.#giveUp(new PalabreError('another connection was asked for', 'abandoned'));
+    this.#url = String(url);
     this.#credentials = { nick, password, rootpass };
-    this.#wanted.clear();
-    this.#params.clear();
+    this.#goesOn = retry;
+    this.#accepted = false;
     this.#leaving = false;
     this.#attempts = 0;
-    const promise = new Promise((resolve, reject) => { this.#connecting = { resolve, reject }; });
-    this.#open();
-    return promise;
+    this.#refusals = 0;
+    this.#wanted.clear();
+    this.#params.clear();
+    return new Promise((resolve, reject) => {
+      this.#connecting = { resolve, reject, timer: null, bounded: !retry };
+      this.#listen(true);
+      this.#open();
+    });
   }
 
-  /** Logs in on an open connection, after a refusal. */
+  /** Logs in on an open connection, after a refusal; otherwise as connect(). */
   login(nick, { password = '', rootpass = '' } = {}) {
-    this.#credentials = { nick, password, rootpass };
-    const stanza = Palabre.stanza('connect', {
-      nickname: nick, password: password || null, rootpass: rootpass || null,
-    });
-    return this.#request(stanza, (element) => {
-      if (element.nodeName !== 'connect') return undefined;
-      if (element.getAttribute('isok') === '1') return nick;
-      // The same reason follows as an <error>, for clients of the old server.
-      this.#refusalEcho = element.getAttribute('msg');
-      throw new PalabreError(this.#refusalEcho);
+    if (this.state !== 'open' || this.#connecting) {
+      const why = this.nick === null ? 'not connected' : 'already logged in';
+      const error = this.#connecting ? new PalabreError('a login is on its way', 'bad_use')
+        : new PalabreError(why, 'not_connected');
+      return Promise.reject(error);
+    }
+    return new Promise((resolve, reject) => {
+      this.#connecting = { resolve, reject, timer: null, bounded: true };
+      this.#credentials = { nick, password, rootpass };
+      this.#logIn();
     });
   }
 
@@ -145,91 +229,196 @@ class Palabre {
     if (this.#isOpen()) {
       this.#write('<quit />');
       // The server closes after its last word; one that is gone would not.
-      const socket = this.#socket;
-      this.#timer = setTimeout(() => socket.close(1000), 2000);
-    } else {
-      this.#connecting?.reject(new PalabreError('the client has quit'));
-      this.#connecting = null;
-      this.#abandon('the client has quit');
-      this.#change('closed', { code: 1000, reason: '' });
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#end(HAS_QUIT, 1000), FAREWELL_MS);
+    } else if (this.state !== 'closed') {
+      this.#end(HAS_QUIT, 1000);
     }
   }
 
+  /** The same at once, and nothing is heard of this client any more. */
+  dispose() {
+    this.#leaving = true;
+    if (this.#isOpen()) this.#write('<quit />');
+    if (this.state !== 'closed') this.#end(HAS_QUIT, 1000);
+    this.#listeners.clear();
+  }
+
   /**
-   * Sends one stanza as it is.
-   * @throws {PalabreError} when there is no open connection
+   * Sends one stanza as it is. What becomes of it only the server knows: if it is refused, there
+   * is an `error` event.
+   * @throws {PalabreError} when there is no open connection, or it is too long
    */
   send(xml) {
-    this.#write(xml);
-    this.#unanswered = true;
+    const stanza = String(xml);
+    if (stanza.includes('\0')) throw new PalabreError('a stanza holds no NUL', 'bad_use');
+    if (!this.#isOpen()) throw new PalabreError('not connected', 'not_connected');
+    this.#measure(stanza);
+    // Its pong would be taken for that of a request.
+    const isPing = stanza.includes('<ping') && Palabre.parse(stanza)?.nodeName === 'ping';
+    if (isPing && this.state !== 'online') throw new PalabreError('not logged in', 'not_connected');
+    if (isPing) {
+      this.#fence();
+    } else {
+      this.#write(stanza);
+      this.#unfenced = true;
+    }
   }
 
   #open() {
-    this.#change('connecting');
+    this.#attempt += 1;
+    const attempt = this.#attempt;
     this.#decoder = new TextDecoder();
     this.#unfinished = '';
-    this.#kicked = false;
     this.#lastError = '';
     this.#refusalEcho = null;
-    this.#unanswered = false;
-    const socket = new WebSocket(this.#url);
+    this.#unfenced = false;
+    this.#change('connecting');
+    // A listener may have had enough.
+    if (this.#attempt !== attempt) return;
+    let socket;
+    try {
+      socket = new WebSocket(this.#url);
+    } catch (error) {
+      this.#goesOn = false;
+      const message = `not an address for a WebSocket: ${this.#url} (${error.message})`;
+      this.#end({ code: 'bad_address', message, told: true }, 1006);
+      return;
+    }
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
-    const ours = (handler) => (event) => { if (this.#socket === socket) handler(event); };
+    const ours = (handler) => (event) => { if (this.#attempt === attempt) handler(event); };
     socket.onopen = ours(() => this.#opened());
     socket.onmessage = ours((event) => this.#received(event.data));
     socket.onclose = ours((event) => this.#closed(event.code));
+    const { connectTimeout } = this.#options;
+    this.#timer = after(connectTimeout, () => {
+      const message = `no connection to ${this.#url} within ${connectTimeout / 1000} s`;
+      this.#end({ code: 'timeout', message, told: true }, 1006);
+    });
   }
 
   #isOpen() {
     return this.#socket !== null && this.#socket.readyState === 1;
   }
 
-  async #opened() {
+  #opened() {
+    clearTimeout(this.#timer);
+    const attempt = this.#attempt;
     this.#change('open');
-    const socket = this.#socket;
-    const first = this.#connecting;
-    this.#connecting = null;
-    try {
-      const { nick, password, rootpass } = this.#credentials;
-      // Sent before the answer to the login has come, since the server reads in order.
-      const login = this.login(nick, { password, rootpass });
-      first?.resolve(login);
-      await login;
-    } catch (error) {
-      if (first || this.#socket !== socket) return;
-      this.#emit('error', { text: error.message });
-      // The session that was lost may still be there for the server; somebody else's password
-      // or a ban will not go away.
-      if (error.message === NICK_TAKEN) {
-        this.#abandon(error.message);
-        this.#wait(error.message);
-      } else {
-        this.#abandon(error.message);
-        this.#change('closed', { code: 1000, reason: error.message });
-      }
+    if (this.#attempt === attempt) this.#logIn();
+  }
+
+  #logIn() {
+    const { nick, password, rootpass } = this.#credentials;
+    const stanza = Palabre.stanza('connect', {
+      nickname: nick, password: password || null, rootpass: rootpass || null,
+    });
+    const attempt = this.#attempt;
+    const accept = (element) => (
+      element.nodeName === 'connect' ? [element.getAttribute('isok') === '1', true] : undefined
+    );
+    // Before the login no ping is answered, so this one has its answer alone to end it.
+    const timeout = this.#options.loginTimeout;
+    this.#request(stanza, accept, { fenced: false, timeout })
+      .catch((error) => { if (this.#attempt === attempt) this.#notLoggedIn(error); });
+  }
+
+  /** A login that was refused, or had no answer in time. */
+  #notLoggedIn(error) {
+    const connecting = this.#connecting;
+    const attempt = this.#attempt;
+    if (error.code === 'too_long' || error.code === 'refused' && connecting) {
+      // It is the user's turn. Nobody goes on with what was refused.
+      this.#connecting = null;
+      this.#goesOn = false;
+      this.#credentials = null;
+      clearTimeout(connecting?.timer);
+      connecting?.reject(error);
+      return;
+    }
+    if (error.code === 'refused') {
+      this.#emit('error', { text: error.message, code: error.code, login: true });
+      if (this.#attempt !== attempt) return;
+      // The session that was lost may still be there for the server, and its accounts may be under
+      // repair; a password that was changed, or a ban, will not go away.
+      const passes = error.message === NICK_TAKEN || PASSING.test(error.message);
+      if (!passes) this.#refusals += 1;
+      if (!this.#accepted || this.#refusals > REFUSALS_MAX) this.#goesOn = false;
+    }
+    const { code, message } = error;
+    this.#end({ code, message, told: true }, code === 'refused' ? 1000 : 1006);
+  }
+
+  /** The connection has ended by itself. */
+  #closed(closeCode) {
+    const words = CODES_WITH_REASON.includes(closeCode) ? this.#lastError : '';
+    const message = words || 'the connection was closed';
+    const refused = closeCode === 1008 && words ? 'refused' : 'closed';
+    const isKick = closeCode === 1008 && this.#onlineSince > 0;
+    if (this.#leaving) {
+      this.#end(HAS_QUIT, closeCode);
+    } else if (this.state === 'connecting') {
+      const why = `can't connect to ${this.#url}: nobody answers there as this server does, or no `
+        + 'page from here is let in';
+      this.#end({ code: 'unreachable', message: why, told: true }, closeCode);
+    } else if (CODES_TO_TRY_AGAIN.includes(closeCode) || UNAVAILABLE.test(words)) {
+      this.#end({ code: 'unavailable', message, told: words }, closeCode);
+    } else if (closeCode === 1000 || closeCode === 1008 && words && !PASSING.test(words)) {
+      this.#goesOn = false;
+      this.#end({ code: isKick ? 'kicked' : refused, message, told: words }, closeCode);
+    } else {
+      this.#end({ code: refused, message, told: words }, closeCode);
     }
   }
 
-  #closed(code) {
-    const reason = CODES_WITH_REASON.includes(code) || this.#kicked ? this.#lastError : '';
-    const stay = this.#leaving || this.#kicked || CLOSED_FOR_GOOD.includes(code);
+  /**
+   * A connection, or the attempt at one, is over. Whoever waits for something is told why, and it
+   * is decided whether to come back. `told` says whether the message is a reason to be shown.
+   */
+  #end({ code, message, told = false }, closeCode) {
+    const error = new PalabreError(message, code);
+    const reason = told ? message : '';
+    const connecting = this.#connecting;
+    this.#drop(error);
+    if (code === 'unavailable' && (connecting || this.#accepted)) this.#goesOn = true;
+    if (this.#goesOn && !this.#leaving && this.#options.reconnect) {
+      if (connecting?.bounded) {
+        connecting.error = error;
+        connecting.timer ??= after(this.#options.loginTimeout, () => {
+          connecting.reject(connecting.error);
+          if (this.#connecting === connecting) this.#connecting = null;
+        });
+      }
+      this.#wait(reason, code);
+      return;
+    }
+    this.#giveUp(error);
+    const attempt = this.#attempt;
+    if (code === 'kicked') this.#emit('kicked', { reason });
+    // A listener may have begun anew.
+    if (this.#attempt === attempt) this.#change('closed', { code: closeCode, reason, cause: code });
+  }
+
+  /** Gives up the connection for good, without a word to the listeners. */
+  #giveUp(error) {
     const connecting = this.#connecting;
     this.#connecting = null;
-    this.#abandon(reason || 'the connection was closed');
-    if (stay) {
-      connecting?.reject(new PalabreError(reason || 'the connection was closed'));
-      if (this.#kicked) this.#emit('kicked', { reason });
-      this.#change('closed', { code, reason });
-    } else {
-      this.#connecting = connecting;
-      this.#wait(reason);
-    }
+    this.#goesOn = false;
+    this.#credentials = null;
+    this.#drop(error);
+    this.#listen(false);
+    clearTimeout(connecting?.timer);
+    connecting?.reject(error);
   }
 
   /** Drops the connection and all that depends on it. */
-  #abandon(reason) {
+  #drop(error) {
+    this.#attempt += 1;
     clearTimeout(this.#timer);
+    clearTimeout(this.#pulse);
+    clearTimeout(this.#unsureTimer);
+    this.#unsureTimer = null;
     const socket = this.#socket;
     this.#socket = null;
     if (socket && socket.readyState < 2) socket.close(1000);
@@ -237,17 +426,20 @@ class Palabre {
     this.#onlineSince = 0;
     this.nick = null;
     this.rooms.clear();
-    for (const request of this.#requests.splice(0)) request.reject(new PalabreError(reason));
+    for (const request of this.#queue.splice(0)) this.#settle(request, error);
   }
 
   /** Waits longer each time, and never as long as everybody else who lost the same server. */
-  #wait(reason) {
-    const { first, longest } = this.#delays;
-    const most = Math.min(longest, first * 2 ** this.#attempts);
+  #wait(reason, cause) {
+    const { firstDelay, longestDelay } = this.#options;
+    // What was refused is repeated more slowly than what was not heard.
+    const refused = cause === 'refused' && this.#refusals > 0;
+    const slow = refused ? 4 * firstDelay * 2 ** (this.#refusals - 1) : 0;
+    const most = Math.min(longestDelay, Math.max(firstDelay * 2 ** this.#attempts, slow));
     const delay = Math.round(most * (0.5 + Math.random() / 2));
     this.#attempts += 1;
     this.#timer = setTimeout(() => this.#open(), delay);
-    this.#change('waiting', { delay, attempt: this.#attempts, reason });
+    this.#change('waiting', { delay, attempt: this.#attempts, reason, cause });
   }
 
   #change(state, detail = {}) {
@@ -255,132 +447,236 @@ class Palabre {
     this.#emit('state', { state, ...detail });
   }
 
-  #write(xml) {
-    if (!this.#isOpen()) throw new PalabreError('not connected');
-    this.#socket.send(xml);
-    this.#emit('stanza', { direction: 'out', xml });
+  #write(...stanzas) {
+    for (const xml of stanzas) this.#socket.send(xml);
+    // A listener may send something itself: behind, not in between.
+    for (const xml of stanzas) this.#emit('stanza', { direction: 'out', xml });
+  }
+
+  #measure(xml) {
+    const max = this.stanzaBytes;
+    if (!(max > 0) || xml.length * 3 <= max) return;
+    const bytes = Palabre.bytes(xml);
+    if (bytes > max) {
+      throw new PalabreError(`too long: a stanza of ${bytes} bytes (limit ${max})`, 'too_long');
+    }
+  }
+
+  // The heartbeat: a line that says nothing is asked, and one that does not answer is lost.
+
+  /** Listens for what tells that the network or the user is back, while there is a connection. */
+  #listen(wanted) {
+    if (this.#listening === wanted || typeof addEventListener !== 'function') return;
+    this.#listening = wanted;
+    const change = (target, type) => (wanted ? target.addEventListener(type, this.#woken)
+      : target.removeEventListener(type, this.#woken));
+    for (const type of ['online', 'offline', 'pageshow']) change(globalThis, type);
+    if (globalThis.document) change(document, 'visibilitychange');
+  }
+
+  #wake({ type }) {
+    if (globalThis.document?.hidden && type === 'visibilitychange') return;
+    if (this.state === 'waiting' && type !== 'offline') this.reconnect();
+    if (this.state === 'online' && this.#options.heartbeatTimeout > 0) {
+      this.#ask(Math.min(WOKEN_TIMEOUT_MS, this.#options.heartbeatTimeout));
+    }
+  }
+
+  #beatIn(delay) {
+    clearTimeout(this.#pulse);
+    this.#pulseAt = Date.now() + delay;
+    this.#pulse = setTimeout(() => this.#beat(), delay);
+  }
+
+  /** Goes on listening; how long a silence may be depends on whether somebody looks. */
+  #beatLater() {
+    const { heartbeat, heartbeatTimeout } = this.#options;
+    if (!(heartbeat > 0 && heartbeatTimeout > 0)) return;
+    const silence = heartbeat * (globalThis.document?.hidden ? HIDDEN_FACTOR : 1);
+    const heardFor = Math.min(silence, Math.max(0, Date.now() - this.#heardAt));
+    if (heardFor < silence) this.#beatIn(silence - heardFor);
+    else this.#ask(heartbeatTimeout);
+  }
+
+  /** Sends a ping, unless one is on its way, and expects to hear something. */
+  #ask(timeout) {
+    if (!this.#queue.some(({ fenced }) => fenced)) this.#fence();
+    this.#heardSincePing = false;
+    this.#beatIn(timeout);
+  }
+
+  #beat() {
+    if (this.state !== 'online') return;
+    if (this.#heardSincePing) {
+      this.#slept = false;
+      this.#beatLater();
+    } else if (Date.now() - this.#pulseAt > SLEPT_MS && !this.#slept) {
+      this.#slept = true;
+      this.#ask(Math.min(WOKEN_TIMEOUT_MS, this.#options.heartbeatTimeout));
+    } else {
+      this.#end({ code: 'timeout', message: 'the server does not answer', told: true }, 1006);
+    }
   }
 
   // Requests
 
   /**
-   * Sends a stanza and waits for its answer: `accept` gets every stanza that comes and gives
-   * undefined until it has seen what it waits for.
+   * Sends a stanza, none if it is null, with a ping behind it. `accept` gets every stanza up to the
+   * pong; for the answer it gives the value and whether it is certain: an answer that could be
+   * another's as well is overruled by an <error>. Without an `accept`, no error is the answer.
    */
-  #request(xml, accept, details = {}) {
+  #request(xml, accept, options = {}) {
+    const { fenced = true, timeout = this.#options.requestTimeout, lists = false } = options;
     return new Promise((resolve, reject) => {
+      if (!this.#isOpen() || (fenced && this.state !== 'online')) {
+        throw new PalabreError(this.#isOpen() ? 'not logged in' : 'not connected', 'not_connected');
+      }
+      if (xml !== null) this.#measure(xml);
       // A stanza that is answered only when it is refused may still be refused: a ping tells its
       // error from one of this request.
-      if (this.#unanswered && this.state === 'online') this.#fence();
-      this.#write(xml);
-      this.#requests.push({ accept, resolve, reject, ...details });
+      if (fenced && this.#unfenced) this.#fence();
+      const request = { accept, fenced, lists, errors: [], answer: undefined, resolve, reject };
+      request.timer = after(timeout, () => {
+        request.resolve = request.reject = () => {};
+        request.over = true;
+        reject(new PalabreError(`no answer within ${timeout / 1000} s`, 'timeout'));
+      });
+      this.#queue.push(request);
+      this.#write(...(xml === null ? [] : [xml]), ...(fenced ? [PING] : []));
     });
   }
 
+  /** A ping behind which whatever came before is done with. */
   #fence() {
-    this.#write('<ping />');
-    this.#unanswered = false;
-    const accept = (element) => (element.nodeName === 'pong' ? null : undefined);
-    this.#requests.push({ accept, resolve() {}, reject() {}, fence: true });
+    this.#unfenced = false;
+    this.#queue.push({ fenced: true, over: true, errors: [], resolve() {}, reject() {} });
+    this.#write(PING);
+  }
+
+  /** Ends a request by what came for it; `lost` is the error of a connection that ended first. */
+  #settle(request, lost = null) {
+    clearTimeout(request.timer);
+    const { errors, answer, accept, lists } = request;
+    // The last words of a connection are about all of it, or about a stanza that is too long.
+    const isLast = (text) => lost && text === this.#lastError && !STANZA_TOO_LARGE.test(text);
+    const isOwn = (text) => !request.over && !isLast(text) && (lists || !LIST_TOO_LARGE.test(text));
+    const refusal = answer?.[1] ? undefined : errors.find(isOwn);
+    if (refusal !== undefined) {
+      request.reject(new PalabreError(refusal, codeOf(refusal)));
+    } else if (answer) {
+      request.resolve(answer[0]);
+    } else if (lost) {
+      request.reject(lost);
+    } else if (accept) {
+      request.reject(new PalabreError('the server gave no answer', 'unanswered'));
+    } else {
+      request.resolve(null);
+    }
+    // Whatever was refused besides is told as well.
+    const used = errors.indexOf(refusal);
+    const others = errors.filter((text, index) => index !== used && !isLast(text));
+    for (const text of others) {
+      const tell = () => this.#emit('error', { text, code: codeOf(text) });
+      // The end of a connection is finished first.
+      if (lost) queueMicrotask(tell);
+      else tell();
+    }
+  }
+
+  /** What is refused of a request that may be left without looking at it is an event as well. */
+  #announced(request) {
+    request.catch(({ message, code }) => {
+      this.#emit('error', { text: message, code, announced: true });
+    });
+    return request;
   }
 
   /** Enters a room, which is created if need be. Gives the room, as in `rooms`. */
   join(room) {
-    return this.#enter(Palabre.stanza('join', { room }), room);
+    return this.#enter(Palabre.stanza('join', { room: roomName(room) }), room);
   }
 
   /** Enters the room `child`, which is created if need be, and lists it under the room `parent`. */
   addchild(parent, child) {
-    const xml = Palabre.stanza('addchild', { parentroom: parent, childroom: child });
-    return this.#enter(xml, child);
+    const names = { parentroom: roomName(parent), childroom: roomName(child) };
+    return this.#enter(Palabre.stanza('addchild', names), child);
   }
 
   #enter(xml, room) {
-    let joined = false;
-    const entered = () => (joined ? this.rooms.get(room) : undefined);
-    // The list of clients is the last of what a joiner gets.
     return this.#request(xml, (element) => {
-      const names = (attribute) => element.getAttribute(attribute) === room;
-      if (element.nodeName === 'joined' && names('room')) joined = true;
-      return element.nodeName === 'clients' && names('room') ? entered() : undefined;
-    }, { despiteError: entered });
+      if (element.nodeName !== 'joined') return undefined;
+      const name = element.getAttribute('room');
+      return [this.rooms.get(name), sameRoom(name, room)];
+    });
   }
 
   /** Leaves a room; without a connection, it is not entered again. */
   async leave(room) {
-    if (this.state !== 'online' && this.#wanted.delete(room)) return null;
-    return this.#request(Palabre.stanza('leave', { room }), (element) => (
-      element.nodeName === 'leaved' && element.getAttribute('room') === room ? null : undefined
+    const wanted = [...this.#wanted.keys()].find((name) => sameRoom(name, room));
+    if (this.state !== 'online' && this.#wanted.delete(wanted)) return null;
+    return this.#request(Palabre.stanza('leave', { room: roomName(room) }), (element) => (
+      ['leaved', 'leave'].includes(element.nodeName)
+        ? [null, sameRoom(leftRoom(element), room)] : undefined
     ));
   }
 
   /** All rooms: a list of { name, clients, parent, params }. */
   getrooms() {
-    return this.#request('<getrooms />', (element) => (
-      element.nodeName === 'rooms' ? childElements(element, 'room').map(roomOf) : undefined
-    ));
+    const accept = (element) => (
+      element.nodeName === 'rooms' ? [childElements(element, 'room').map(roomOf), true] : undefined
+    );
+    return this.#request('<getrooms />', accept, { lists: true });
   }
 
   /** Gives the time between question and answer, in ms. */
   ping() {
     const asked = performance.now();
-    return this.#request('<ping />', (element) => (
-      element.nodeName === 'pong' ? performance.now() - asked : undefined
-    ));
+    return this.#request(null, null).then(() => performance.now() - asked);
   }
 
   /** All about a room, for root: { name, params, clients, childrooms, infos }. */
   getinfo(room) {
-    return this.#request(Palabre.stanza('getinfo', { room }), (element) => (
-      element.nodeName === 'roominfo' && element.getAttribute('name') === room
-        ? infoOf(element) : undefined
-    ));
+    const accept = (element) => (element.nodeName === 'roominfo'
+      ? [infoOf(element), sameRoom(element.getAttribute('name'), room)] : undefined);
+    const xml = Palabre.stanza('getinfo', { room: roomName(room) });
+    return this.#request(xml, accept, { lists: true });
   }
 
   /** The server's own list of the stanzas that this session may send, as text. */
   help() {
-    return this.#request('<help />', (element) => (
-      element.nodeName === 'help' ? element.textContent.trim() : undefined
-    ));
+    const accept = (element) => (
+      element.nodeName === 'help' ? [element.textContent.trim(), true] : undefined
+    );
+    return this.#request('<help />', accept, { fenced: this.state === 'online' });
   }
 
   /** Removes a client from the server, for root. */
   kick(nick) {
     return this.#request(Palabre.stanza('rmuser', { nickName: nick }), (element) => (
-      element.nodeName === 'info' ? element.textContent : undefined
+      element.nodeName === 'info' ? [element.textContent, false] : undefined
     ));
   }
 
   /** Sets a param of a room, for its operator, or for its members while openParams is 1. */
   setparam(room, name, value) {
-    return this.#request(Palabre.stanza('setparam', { room, name, value }), (element) => (
-      element.nodeName === 'room' && element.getAttribute('name') === room
-        && paramsOf(element).has(name) ? null : undefined
-    ));
+    return this.#request(Palabre.stanza('setparam', { room: roomName(room), name, value }));
   }
 
   /** Removes a param of a room; the same rights. */
   removeparam(room, name) {
-    return this.#request(Palabre.stanza('removeparam', { room, name }), (element) => (
-      element.nodeName === 'room' && element.getAttribute('name') === room
-        && !paramsOf(element).has(name) ? null : undefined
-    ));
+    return this.#request(Palabre.stanza('removeparam', { room: roomName(room), name }));
   }
 
-  /** Sets a param of this client, which all in its rooms see; set again after a reconnect. */
+  /**
+   * Sets a param of this client, which all in its rooms see; set again after a reconnect. Without
+   * a value, the rooms are told the one that it has.
+   */
   async clientparam(name, value) {
-    const xml = Palabre.stanza('clientparam', { name, value });
-    if (this.rooms.size > 0) {
-      await this.#request(xml, (element) => (
-        element.nodeName === 'clientparam' && element.getAttribute('f') === this.nick
-          && element.getAttribute('name') === name ? null : undefined
-      ));
-    } else {
-      // Nobody is told, so there is no answer unless it is refused.
-      this.#write(xml);
-      await this.ping();
+    await this.#request(Palabre.stanza('clientparam', { name, value }));
+    if (value !== null && value !== undefined) {
+      this.#params.set(Palabre.text(name), Palabre.text(value));
     }
-    this.#params.set(name, String(value));
+    return null;
   }
 
   /** The params of this client, a Map. */
@@ -392,123 +688,204 @@ class Palabre {
 
   /** Says something in a room; kept when it has come back, as everybody in the room has it. */
   say(room, text) {
-    const xml = Palabre.stanza('m', { toroom: room, back: '1' }, text);
-    return this.#request(xml, (element) => (
-      element.nodeName === 'm' && element.getAttribute('f') === this.nick
-        && element.getAttribute('r') === room ? null : undefined
-    ));
+    const xml = Palabre.stanza('m', { toroom: roomName(room), back: '1' }, text ?? '');
+    return this.#request(xml, (element) => {
+      const back = element.getAttribute('r');
+      const isOwn = element.nodeName === 'm' && element.getAttribute('f') === this.nick;
+      return isOwn && back !== null ? [null, sameRoom(back, room)] : undefined;
+    });
   }
 
-  /** Says something to one client. There is no answer; an `error` comes when nobody has the nick. */
+  /**
+   * Says something to one client; kept when the server has delivered it. That it was refused is an
+   * `error` event as well, for those who don't look at the promise.
+   */
   tell(nick, text) {
-    this.send(Palabre.stanza('m', { toclient: nick }, text));
+    return this.#announced(this.#request(Palabre.stanza('m', { toclient: nick }, text ?? '')));
   }
 
-  /** Says something to everybody, for root. */
+  /** Says something to everybody, for root; as tell(). */
   broadcast(text) {
-    this.send(Palabre.stanza('m', { broadcast: '1' }, text));
+    return this.#announced(this.#request(Palabre.stanza('m', { broadcast: '1' }, text ?? '')));
   }
 
   // What comes in
 
   #received(data) {
-    if (typeof data === 'string') {
-      this.#handle(data);
-      return;
+    this.#heardAt = Date.now();
+    this.#heardSincePing = true;
+    const attempt = this.#attempt;
+    let frames = [data];
+    if (typeof data !== 'string') {
+      frames = (this.#unfinished + this.#decoder.decode(data, { stream: true })).split('\0');
+      this.#unfinished = frames.pop();
     }
-    const frames = (this.#unfinished + this.#decoder.decode(data, { stream: true })).split('\0');
-    this.#unfinished = frames.pop();
-    for (const xml of frames) this.#handle(xml);
+    for (const xml of frames) if (this.#attempt === attempt) this.#handle(xml);
   }
 
   #handle(xml) {
+    const attempt = this.#attempt;
     this.#emit('stanza', { direction: 'in', xml });
     const element = Palabre.parse(xml);
-    if (!element) return;
+    // A listener may have ended the connection.
+    if (!element || this.#attempt !== attempt) return;
     const name = element.nodeName;
-    if (name === 'error') this.#refused(element.textContent);
-    else {
-      // What a stanza changes is in place when its request is answered and its event heard.
-      const event = Object.hasOwn(HANDLERS, name) ? HANDLERS[name](this, element) : null;
-      if (name === 'connect' && element.getAttribute('isok') === '1') this.#loggedIn(element);
-      this.#noteWanted(name, element);
-      this.#answer(element);
-      if (event) this.#emit(event.type, event.detail);
-      else if (!Object.hasOwn(HANDLERS, name)) this.#emit(...relayed(element, xml));
-      if (event?.detail.unsure) this.getrooms().catch(() => {});
+    // What another client has sent has an f, whatever it is called.
+    const own = Object.hasOwn(HANDLERS, name)
+      && (!element.hasAttribute('f') || name === 'clientparam');
+    if (own && name === 'error') {
+      this.#refused(element.textContent);
+      return;
     }
+    this.#lastError = '';
+    const echo = this.#refusalEcho;
+    this.#refusalEcho = null;
+    if (!own) {
+      this.#answer(element);
+      this.#emit(...relayed(element, xml));
+      return;
+    }
+    if (name === 'pong') {
+      this.#refusalEcho = echo;
+      this.#ponged();
+      return;
+    }
+    // What a stanza changes is in place when its request is answered and its event heard.
+    const event = HANDLERS[name](this, element);
+    if (name === 'connect') {
+      this.#loginAnswered(element);
+      return;
+    }
+    this.#noteWanted(name, element);
+    this.#answer(element);
+    if (event) this.#emit(event.type, event.detail);
+    if (event?.detail.unsure) this.#askUnsure();
   }
 
+  /** Shows the request at the head of the queue what has come. */
   #answer(element) {
-    const request = this.#requests[0];
-    if (!request) return;
-    try {
-      const value = request.accept(element);
-      if (value === undefined) return;
-      this.#requests.shift();
-      request.resolve(value);
-    } catch (error) {
-      this.#requests.shift();
-      request.reject(error);
+    const [request] = this.#queue;
+    if (!request?.accept || request.answer?.[1]) return;
+    request.answer = request.accept(element) ?? request.answer;
+    if (request.answer && !request.fenced) this.#settle(this.#queue.shift());
+  }
+
+  #ponged() {
+    while (this.#queue.length > 0) {
+      const request = this.#queue.shift();
+      this.#settle(request);
+      if (request.fenced) return;
     }
   }
 
   #refused(text) {
-    if (this.#refusalEcho === text) {
-      this.#refusalEcho = null;
-      return;
-    }
+    const echo = this.#refusalEcho;
+    this.#refusalEcho = null;
+    if (echo === text) return;
     this.#lastError = text;
-    if (text.startsWith(KICKED)) this.#kicked = true;
-    const request = this.#requests[0];
-    if (!request || request.fence || text.startsWith(TOO_FAST)) {
-      this.#emit('error', { text });
+    const [, limit] = STANZA_TOO_LARGE.exec(text) ?? [];
+    if (limit !== undefined) {
+      this.stanzaBytes = Math.min(this.stanzaBytes || Infinity, Number(limit));
+    }
+    const [request] = this.#queue;
+    if (!request || TOO_FAST.test(text)) {
+      this.#emit('error', { text, code: 'refused' });
       return;
     }
-    this.#requests.shift();
-    const value = request.despiteError?.();
-    if (value === undefined) {
-      request.reject(new PalabreError(text));
-    } else {
-      // Inside all the same: the error stands for a list that was too long.
-      request.resolve(value);
-      this.#emit('error', { text });
+    request.errors.push(text);
+    if (!request.fenced) this.#settle(this.#queue.shift());
+  }
+
+  #loginAnswered(element) {
+    const granted = element.getAttribute('isok') === '1';
+    const [request] = this.#queue;
+    const isOurs = request && !request.fenced;
+    if (granted) {
+      this.#loggedIn(element);
+      if (isOurs) this.#answer(element);
+      return;
     }
+    const reason = element.getAttribute('msg') ?? '';
+    if (isOurs) this.#refused(reason);
+    else this.#emit('error', { text: reason, code: 'refused', login: true });
+    // The same reason follows as an <error>, for clients of the old server.
+    this.#refusalEcho = reason;
+    this.#lastError = reason;
   }
 
   #loggedIn(element) {
+    const attempt = this.#attempt;
     // The server's word, which differs when the login was a stanza of the caller's own.
     const [, nick] = / : (.*)$/s.exec(element.getAttribute('msg')) ?? [];
-    this.nick = nick ?? this.#credentials.nick;
+    const again = this.#accepted;
+    this.nick = nick ?? Palabre.text(this.#credentials?.nick);
+    this.#credentials ??= { nick: this.nick };
+    this.#accepted = true;
+    this.#goesOn = true;
+    this.#refusals = 0;
     this.#onlineSince = Date.now();
-    const back = this.#wanted.size > 0 || this.#params.size > 0;
-    this.#change('online', { nick: this.nick, again: back });
-    // The answers come in order, so nothing has to be waited for in between.
-    const failed = (error) => this.#emit('error', { text: error.message });
-    for (const [name, value] of this.#params) this.clientparam(name, value).catch(failed);
-    const rejoined = new Set();
-    for (const name of [...this.#wanted.keys()]) this.#rejoin(name, rejoined);
+    const connecting = this.#connecting;
+    this.#connecting = null;
+    clearTimeout(connecting?.timer);
+    connecting?.resolve(this.nick);
+    this.#change('online', { nick: this.nick, again });
+    if (this.#attempt !== attempt) return;
+    this.#beatLater();
+    this.#comeBack(again);
   }
 
-  /** Enters a room again, its parent first, so that it is listed there if it has to be made anew. */
-  #rejoin(name, rejoined) {
-    if (rejoined.has(name)) return;
-    rejoined.add(name);
+  /** Enters the rooms again and sets the params; then all is as it was. */
+  async #comeBack(again) {
+    const attempt = this.#attempt;
+    // The answers come in order, so nothing has to be waited for in between.
+    const failed = ({ message, code }) => this.#emit('error', { text: message, code });
+    const set = ([name, value]) => this.clientparam(name, value).catch(failed);
+    const work = [...this.#params].map(set);
+    const entering = new Map();
+    for (const name of [...this.#wanted.keys()]) this.#rejoin(name, entering);
+    await Promise.all([...work, ...entering.values()]);
+    if (this.#attempt !== attempt) return;
+    const lost = [...entering.keys()].filter((name) => !this.rooms.has(name));
+    this.#emit('ready', { nick: this.nick, again, lost });
+  }
+
+  /** Enters a room again, its parent first, to be listed there if it has to be made anew. */
+  #rejoin(name, entering) {
+    if (entering.has(name)) return;
+    entering.set(name, null);
     const parent = this.#wanted.get(name);
-    let entering;
-    if (parent !== null && this.#wanted.has(parent)) {
-      this.#rejoin(parent, rejoined);
-      entering = this.addchild(parent, name);
-    } else {
-      entering = this.join(name);
-    }
-    const nick = this.nick;
-    entering.catch((error) => {
-      // The end of the connection is no refusal: the room is entered next time.
-      if (this.nick !== nick) return;
-      this.#wanted.delete(name);
-      this.#emit('error', { text: `${name}: ${error.message}` });
-    });
+    const listed = parent !== null && this.#wanted.has(parent);
+    if (listed) this.#rejoin(parent, entering);
+    const first = listed ? this.addchild(parent, name) : this.join(name);
+    const attempt = this.#attempt;
+    entering.set(name, first
+      // The parent may have let nobody in.
+      .catch((error) => {
+        if (listed && error.code === 'refused') return this.join(name);
+        throw error;
+      })
+      .catch((error) => {
+        // The end of the connection is no refusal, nor is a late answer: it is entered next time.
+        if (this.#attempt !== attempt) return;
+        if (error.code === 'refused') this.#wanted.delete(name);
+        this.#emit('error', { text: `${name}: ${error.message}`, code: error.code, room: name });
+      }));
+  }
+
+  /**
+   * Asks for the list of all rooms, which has what the server did not say clearly. It may be long,
+   * and whoever has the right to change a param could have everybody ask all the time.
+   */
+  #askUnsure() {
+    if (this.#unsureTimer !== null) return;
+    const ask = () => {
+      this.#unsureTimer = null;
+      this.#unsureAt = Date.now();
+      this.getrooms().catch(() => {});
+    };
+    const wait = this.#unsureAt + UNSURE_EVERY_MS - Date.now();
+    if (wait > 0) this.#unsureTimer = setTimeout(ask, Math.min(wait, UNSURE_EVERY_MS));
+    else ask();
   }
 
   /** Keeps in mind which rooms to come back to, and in which room each is listed. */
@@ -518,7 +895,8 @@ class Palabre {
     if (name === 'joined' && !wanted.has(room)) wanted.set(room, null);
     if (name === 'leaved' || name === 'leave') wanted.delete(leftRoom(element));
     const parent = name === 'childrooms' ? element.getAttribute('name') : null;
-    const heads = name === 'room' ? [element] : parent !== null ? childElements(element, 'room') : [];
+    const inside = parent === null ? [] : childElements(element, 'room');
+    const heads = name === 'room' ? [element] : inside;
     for (const { name: child, parent: own } of heads.map(roomOf)) {
       if (wanted.has(child)) wanted.set(child, own ?? parent ?? wanted.get(child));
     }
@@ -536,7 +914,19 @@ class Palabre {
       : `<${name}${written}>${escapeText(text)}</${name}>`;
   }
 
-  /** Escapes a value of an attribute. What XML can't carry becomes U+FFFD. */
+  /** A value as it arrives: text, and U+FFFD for what XML can't carry. */
+  static text(value) {
+    return String(value)
+      .toWellFormed()
+      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd');
+  }
+
+  /** The length of a stanza on the wire, in bytes. */
+  static bytes(xml) {
+    return new TextEncoder().encode(xml).length;
+  }
+
+  /** Escapes a value of an attribute. */
   static escape(value) {
     return escapeText(value)
       .replace(/"/g, '&quot;')
@@ -558,11 +948,28 @@ class Palabre {
   }
 }
 
+function codeOf(refusal) {
+  if (UNAVAILABLE.test(refusal)) return 'unavailable';
+  return STANZA_TOO_LARGE.test(refusal) ? 'too_long' : 'refused';
+}
+
+/** A timer, unless there is to be none. */
+function after(delay, act) {
+  return delay > 0 && delay < 2 ** 31 ? setTimeout(act, delay) : null;
+}
+
+/** The name of a room as the server keeps it, in the one form that looks so (NFC). */
+function roomName(room) {
+  return room === null || room === undefined ? null : Palabre.text(room).normalize('NFC');
+}
+
+function sameRoom(name, room) {
+  return roomName(name) === roomName(room);
+}
+
 // Line feeds and tabs stay as they are in text: an old movie does not know references to them.
 function escapeText(text) {
-  return String(text)
-    .toWellFormed()
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
+  return Palabre.text(text)
     .replace(/&/g, '&amp;')
     .replace(/</g, '&lt;')
     .replace(/>/g, '&gt;')
@@ -570,7 +977,11 @@ function escapeText(text) {
 }
 
 function childElements(element, name) {
-  return [...element.children].filter((child) => child.nodeName === name);
+  const found = [];
+  for (let child = element?.firstElementChild; child; child = child.nextElementSibling) {
+    if (child.nodeName === name) found.push(child);
+  }
+  return found;
 }
 
 function paramsOf(element) {
@@ -611,7 +1022,10 @@ function leftRoom(element) {
   return element.getAttribute('room') ?? element.getAttribute('r');
 }
 
-/** A stanza that is not the server's own: what another client, or a plugin, has sent. */
+/**
+ * A stanza that is not the server's own: what another client, or a plugin, has sent. `from` is
+ * null when it says no sender: then it is a plugin's.
+ */
 function relayed(element, xml) {
   const from = element.getAttribute('f');
   const room = element.getAttribute('r');
@@ -625,6 +1039,7 @@ function relayed(element, xml) {
 
 /** What the stanzas of the server's own change, and the event each is heard as. */
 const HANDLERS = {
+  error: () => null,
   connect: () => null,
   pong: () => null,
   help: () => null,
@@ -634,6 +1049,7 @@ const HANDLERS = {
 
   joined(client, element) {
     const name = element.getAttribute('room');
+    if (name === null) return null;
     const room = {
       name, parent: null, params: new Map(), clients: new Map(), children: [], operator: false,
     };
@@ -643,7 +1059,7 @@ const HANDLERS = {
 
   leaved(client, element) {
     const room = leftRoom(element);
-    client.rooms.delete(room);
+    if (!client.rooms.delete(room)) return null;
     return { type: 'left', detail: { room, nick: client.nick, self: true } };
   },
 
@@ -654,8 +1070,9 @@ const HANDLERS = {
     const came = element.hasAttribute('joined');
     const room = element.getAttribute(came ? 'joined' : 'left');
     const clients = client.rooms.get(room)?.clients;
-    if (came && clients && !clients.has(nick)) clients.set(nick, new Map());
-    if (!came) clients?.delete(nick);
+    if (!clients || nick === null) return null;
+    if (came && !clients.has(nick)) clients.set(nick, new Map());
+    if (!came) clients.delete(nick);
     return { type: came ? 'joined' : 'left', detail: { room, nick, self: false } };
   },
 
@@ -663,7 +1080,8 @@ const HANDLERS = {
     const room = element.getAttribute('room');
     const clients = clientsOf(element);
     const known = client.rooms.get(room);
-    if (known) known.clients = clients;
+    if (!known) return null;
+    known.clients = clients;
     return { type: 'clients', detail: { room, clients } };
   },
 
@@ -697,7 +1115,8 @@ const HANDLERS = {
     const room = element.getAttribute('name');
     const children = childElements(element, 'room').map(roomOf);
     const known = client.rooms.get(room);
-    if (known) known.children = children;
+    if (!known) return null;
+    known.children = children;
     return { type: 'childrooms', detail: { room, children } };
   },
 

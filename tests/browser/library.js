@@ -143,6 +143,23 @@ return (async () => {
   equal(many.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled', 'rejected'],
     'many requests at once');
 
+  // Whatever the server makes of a name, or refuses of it, no request waits for ever.
+  for (const [asked, known] of [[42, '42'], ['\ud800 x', '\ufffd x'], ['\u0000', '\ufffd'], ['e\u0301', '\u00e9']]) {
+    equal((await ann.join(asked)).name, known, `the room ${written(known)}`);
+    await ann.say(asked, asked);
+    await ann.setparam(asked, 'title', asked);
+    await ann.leave(asked);
+  }
+  for (const asked of ['a\tb', ' x', null, 'x'.repeat(200)]) {
+    const outcome = await ann.join(asked).then(() => 'granted', ({ code }) => code);
+    equal(outcome, 'refused', `the room ${written(asked)}`);
+  }
+  await lonely.clientparam(7, '\udc00');
+  equal(lonely.params.get('7'), '\ufffd', 'a param as the server has it');
+  equal(await ann.tell('Bob', 'x'), null, 'a whisper is confirmed');
+  equal(await ann.tell('Nobody', 'x').catch(({ code }) => code), 'refused', 'a whisper to nobody');
+  equal(typeof await ann.ping(), 'number', 'and the next request');
+
   // A listener's mistake keeps nothing from others; off() ends it.
   const loud = [];
   const off = bob.on('message', () => loud.push(1));

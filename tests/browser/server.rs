@@ -65,9 +65,8 @@ impl Server {
 
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
         let mut running = self.running.take().expect("it runs");
-        let pid = i32::try_from(running.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a pid"), Signal::TERM).expect("it is there");
         let status = running.process.wait().expect("its end is told");
         assert!(status.success(), "{status}");
     }
@@ -77,6 +76,22 @@ impl Server {
         let mut running = self.running.take().expect("it runs");
         running.process.kill().expect("it is there");
         running.process.wait().expect("its end is told");
+    }
+
+    /// Has it do nothing, not even end: so is a line that is dead.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("it runs");
+        let pid = i32::try_from(running.process.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a pid"), signal).expect("it is there");
     }
 
     /// The address of a page.
