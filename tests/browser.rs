@@ -5,10 +5,14 @@
 mod movie;
 #[path = "browser/page.rs"]
 mod page;
+#[path = "browser/redrawn.rs"]
+mod redrawn;
 #[path = "browser/ruffle.rs"]
 mod ruffle;
 #[path = "browser/server.rs"]
 mod server;
+#[path = "browser/talk.rs"]
+mod talk;
 #[path = "browser/webdriver.rs"]
 mod webdriver;
 

@@ -87,6 +87,34 @@ impl Page<'_> {
         );
     }
 
+    /// Goes to the page, whose server is from here on [`SCRIPTED`], and enters under a nick.
+    pub(crate) fn enter_scripted(&self, address: &str, nick: &str) {
+        self.0.visit(address);
+        self.0.run(SCRIPTED, &[]);
+        self.0.type_into("#nick", &[nick, key::ENTER].concat());
+        self.is("online");
+    }
+
+    /// Has the scripted server say something.
+    pub(crate) fn hears(&self, stanza: &str) {
+        self.0.run("scripted.says(arguments[0]);", &[json!(stanza)]);
+    }
+
+    /// What stands in a field.
+    pub(crate) fn field(&self, id: &str) -> String {
+        let value = self.0.run("return document.getElementById(arguments[0]).value;", &[json!(id)]);
+        value.as_str().expect("a field has a text").to_owned()
+    }
+
+    /// Waits until a field holds just this text.
+    pub(crate) fn field_holds(&self, id: &str, text: &str) {
+        self.0.wait_for(
+            "the field",
+            "document.getElementById(args[0]).value === args[1]",
+            &[json!(id), json!(text)],
+        );
+    }
+
     /// Waits for what is the truth about the page, an expression in it.
     pub(crate) fn holds(&self, what: &str, expression: &str) -> Value {
         self.0.wait_for(what, expression, &[])
@@ -100,6 +128,9 @@ impl Page<'_> {
         assert!(lines.is_empty(), "{lines:#?}");
     }
 }
+
+/// A server inside the page, which a test has say what it likes.
+const SCRIPTED: &str = include_str!("scripted.js");
 
 const HAS_NICK: &str = "[...document.querySelectorAll('#roster [data-nick]')]
     .some((button) => button.dataset.nick === args[0])";

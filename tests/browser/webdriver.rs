@@ -247,6 +247,31 @@ impl Browser<'_> {
         );
     }
 
+    /// Presses the mouse on the one element that a CSS selector names, and holds it.
+    pub(crate) fn hold(&self, selector: &str) {
+        let element = json!({ ELEMENT: self.find(selector) });
+        self.mouse(&json!([
+            { "type": "pointerMove", "duration": 0, "origin": element, "x": 0, "y": 0 },
+            { "type": "pointerDown", "button": 0 },
+        ]));
+    }
+
+    /// Lets the mouse go where it is.
+    pub(crate) fn let_go(&self) {
+        self.mouse(&json!([{ "type": "pointerUp", "button": 0 }]));
+    }
+
+    fn mouse(&self, does: &Value) {
+        let parameters = json!({ "pointerType": "mouse" });
+        self.command(
+            "POST",
+            "/actions",
+            &json!({ "actions": [{
+                "type": "pointer", "id": "mouse", "parameters": parameters, "actions": does,
+            }] }),
+        );
+    }
+
     /// A picture of the window, as a PNG in base64.
     pub(crate) fn screenshot(&self) -> String {
         let picture = self.command("GET", "/screenshot", &Value::Null);
