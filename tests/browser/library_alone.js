@@ -114,6 +114,15 @@ return (async () => {
     `<clients room='${name}' nb='1'>\n  <client name='${nick}' />\n</clients>`,
   ];
 
+  // Where a server relays whatever it is given, nobody's stanza is taken for one of the server's own.
+  {
+    const [client, socket] = await online();
+    const [customs, errors] = [heard(client, 'custom'), heard(client, 'error')];
+    socket.says('<x:error xmlns:x="urn:x" f="Bob">You have been kicked from the server</x:error>');
+    equal([customs.map(({ name, from }) => [name, from]), errors], [[['x:error', 'Bob']], []],
+      'a forged error');
+  }
+
   // Connecting fails in words.
   {
     for (const address of ['http//', '', 'mailto:a@b', 'ws://[/', null]) {
