@@ -127,7 +127,8 @@ impl Hub {
             Input::Frame { conn, frame } => return self.frame(conn, frame, out),
             Input::Opened { conn, address, door } => self.open(conn, address, door, out),
             Input::ClientAddress { conn, address } => self.move_to(conn, address, out),
-            Input::FrameTooLarge { conn } => self.frame_too_large(conn, out),
+            Input::FrameTooLarge { conn, max } => self.frame_too_large(conn, max, out),
+            Input::FramesInVain { conn, count } => return self.frames_in_vain(conn, count, out),
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
             Input::Gone { conn } => self.sessions.connection_gone(conn),
             Input::Behind { conn, behind } => self.set_behind(conn, behind),
@@ -295,23 +296,15 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
         };
+        let policy_only = session.door == Door::Policy;
         let admission =
             if called { Admission::Now } else { session.admit(self.stanza_rate, self.now) };
-        match admission {
-            Admission::Now => {}
-            Admission::Later(time) => return Progress::Later(time),
-            Admission::LaterFrom(time) => {
-                let rate = self.settings.limits.stanza_rate_per_s;
-                let error = format!("Too many stanzas (limit {rate} per second)");
-                self.refuse_for_limit(conn, &error, out);
-                return Progress::Later(time);
-            }
-            Admission::Never => {
-                self.close(conn, CloseReason::TooFast, out);
-                return Progress::Done;
-            }
+        if let Some(progress) = self.not_now(conn, admission, out) {
+            return progress;
         }
-        let policy_only = session.door == Door::Policy;
+        let Some(session) = self.sessions.find_mut(conn) else {
+            return Progress::Done;
+        };
         let (before, has_waited) = (session.bytes, session.held_back().is_some());
         if !called {
             session.charge_bytes(self.byte_rate, frame.len() + 1, self.now);
@@ -351,13 +344,44 @@ impl Hub {
         if before_login { self.progress_of_login(conn, called, out) } else { Progress::Done }
     }
 
+    fn frames_in_vain(&mut self, conn: ConnId, count: u64, out: &mut impl Outlet) -> Progress {
+        let Some(session) = self.sessions.find_mut(conn) else {
+            return Progress::Done;
+        };
+        let admission = session.charge_frames(self.stanza_rate, count, self.now);
+        self.not_now(conn, admission, out).unwrap_or(Progress::Done)
+    }
+
+    /// What there is to do where something is not admitted now; the client is told once, or its
+    /// session is closed.
+    fn not_now(
+        &mut self,
+        conn: ConnId,
+        admission: Admission,
+        out: &mut impl Outlet,
+    ) -> Option<Progress> {
+        match admission {
+            Admission::Now => None,
+            Admission::Later(time) => Some(Progress::Later(time)),
+            Admission::LaterFrom(time) => {
+                let rate = self.settings.limits.stanza_rate_per_s;
+                let error = format!("Too many stanzas (limit {rate} per second)");
+                self.refuse_for_limit(conn, &error, out);
+                Some(Progress::Later(time))
+            }
+            Admission::Never => {
+                self.close(conn, CloseReason::TooFast, out);
+                Some(Progress::Done)
+            }
+        }
+    }
+
     fn is_policy_only(&self, conn: ConnId) -> bool {
         self.sessions.find(conn).is_some_and(|session| session.door == Door::Policy)
     }
 
-    fn frame_too_large(&mut self, conn: ConnId, out: &mut impl Outlet) {
+    fn frame_too_large(&mut self, conn: ConnId, max: usize, out: &mut impl Outlet) {
         self.send_due_before(conn, out);
-        let max = self.settings.limits.stanza_bytes_max;
         self.error_and_close(
             conn,
             &format!("Stanza too large (limit {max} bytes)"),

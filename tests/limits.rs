@@ -129,9 +129,9 @@ fn error_and_close(error: &str, reason: CloseReason) -> Vec<Done> {
 fn stanza_bytes() {
     let mut server = Server::new(Limits::default());
     let conn = server.log_in("a");
-    // The shell counts; the hub is told when the limit is crossed.
-    server.handle(Input::FrameTooLarge { conn });
-    let error = "Stanza too large (limit 65536 bytes)";
+    // The shell counts; the hub is told which limit is crossed, and when.
+    server.handle(Input::FrameTooLarge { conn, max: 32_768 });
+    let error = "Stanza too large (limit 32768 bytes)";
     assert_eq!(server.told(conn), error_and_close(error, CloseReason::StanzaTooLarge));
 }
 

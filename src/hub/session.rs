@@ -205,12 +205,36 @@ impl Session {
         let Some(rate) = rate else {
             return Admission::Now;
         };
-        let Err(there_at) = self.stanzas.take(rate, now) else {
+        match self.stanzas.take(rate, now) {
+            Ok(()) => Admission::Now,
+            Err(there_at) => self.exceed(there_at, now, now),
+        }
+    }
+
+    /// Takes tokens for frames that have been read, whether there are so many or not.
+    pub(super) fn charge_frames(
+        &mut self,
+        rate: Option<Rate>,
+        count: u64,
+        now: Time,
+    ) -> Admission {
+        let Some(rate) = rate else {
             return Admission::Now;
         };
+        let left = self.stanzas.left(rate, now);
+        self.stanzas.owe(rate, count, now);
+        match self.stanzas.check(rate, now) {
+            Err(there_at) if left < count => self.exceed(there_at, there_at, now),
+            Ok(()) | Err(_) => Admission::Now,
+        }
+    }
+
+    /// It is over its rate, which it will not be any more at `there_at`; it is calm from `calm_at`
+    /// on.
+    fn exceed(&mut self, there_at: Time, calm_at: Time, now: Time) -> Admission {
         match &mut self.excess {
             Some(excess) if excess.last.plus_secs(STANZA_RATE_CALM_S) >= now => {
-                excess.last = now;
+                excess.last = calm_at;
                 if excess.since.plus_secs(STANZA_RATE_TIME_S) <= now {
                     Admission::Never
                 } else {
@@ -218,7 +242,7 @@ impl Session {
                 }
             }
             excess => {
-                *excess = Some(Box::new(Excess { since: now, last: now }));
+                *excess = Some(Box::new(Excess { since: now, last: calm_at }));
                 Admission::LaterFrom(there_at)
             }
         }

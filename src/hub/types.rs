@@ -105,10 +105,23 @@ pub enum Input<'a> {
         /// Its bytes.
         frame: &'a [u8],
     },
-    /// More than `limits.stanzabytes` arrived without a NUL, or before it.
+    /// More arrived without a NUL, or before it, than a stanza may have.
     FrameTooLarge {
         /// Who sent it.
         conn: ConnId,
+        /// So much it may have, in bytes: `limits.stanzabytes`, or less while there is no room for
+        /// more of those who have not logged in.
+        max: usize,
+    },
+    /// Frames of a WebSocket came in which no stanza ended: pings, empty ones, parts of messages.
+    /// Each counts for `limits.stanzarate` as a stanza does. They have been read: what they go over
+    /// the rate is owed, at most `limits.stanzaburst` of them, and nothing more is to be read before
+    /// it is paid off.
+    FramesInVain {
+        /// Who sent them.
+        conn: ConnId,
+        /// How many.
+        count: u64,
     },
     /// The connection is over, for a reason that the hub did not give. What is already queued
     /// for it may still be flushed; the hub says nothing more to it.

@@ -40,6 +40,64 @@ fn text_of(done: Done) -> Option<String> {
     if let Done::Text(text) = done { Some(text) } else { None }
 }
 
+// Frames that are no stanzas.
+
+#[test]
+fn frames_that_are_no_stanzas_count_as_stanzas_do() {
+    let limits = Limits { stanza_rate_per_s: 4, stanza_burst: 8, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let conn = server.log_in("a");
+    server.pass_seconds(60);
+    assert_eq!(server.handle(Input::FramesInVain { conn, count: 3 }), Progress::Done);
+    for _ in 0..2 {
+        server.passes(conn, "<ping/>");
+    }
+    server.told(conn);
+    assert_eq!(server.handle(Input::FramesInVain { conn, count: 3 }), Progress::Done, "the last");
+    assert_eq!(server.told(conn), []);
+    // They have been read: the next stanza waits until they are paid off, and for its own token.
+    let there_at = server.after_ms(3 * 250);
+    assert_eq!(server.handle(Input::FramesInVain { conn, count: 2 }), Progress::Later(there_at));
+    let error = "<error>Too many stanzas (limit 4 per second)</error>";
+    assert_eq!(texts(server.told(conn)), [error]);
+    assert_eq!(server.offer(conn, "<ping/>"), Progress::Later(there_at));
+    assert_eq!(server.told(conn), [], "told once");
+    server.now = there_at;
+    server.passes(conn, "<ping/>");
+}
+
+#[test]
+fn whoever_goes_on_with_frames_that_are_no_stanzas_is_closed() {
+    let limits = Limits { stanza_rate_per_s: 4, stanza_burst: 8, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let conn = server.log_in("a");
+    let began = server.now;
+    let (mut told, mut waits) = (Vec::new(), Vec::new());
+    while server.recorder.open.contains(&conn) {
+        // As many as a read may hold; no more is owed than a burst of them.
+        if let Progress::Later(at) = server.handle(Input::FramesInVain { conn, count: 2_700 }) {
+            waits.push(at.since(server.now));
+            server.now = at;
+        }
+        told.extend(server.told(conn));
+    }
+    let error = Done::Text("<error>Too many stanzas (limit 4 per second)</error>".to_owned());
+    assert_eq!(told, [error, Done::Closed(CloseReason::TooFast)]);
+    assert!(waits.iter().all(|wait| *wait == Duration::from_millis(9 * 250)), "{waits:?}");
+    let lasted = server.now.since(began);
+    assert!((10..13).contains(&lasted.as_secs()), "{lasted:?}");
+}
+
+#[test]
+fn frames_that_are_no_stanzas_are_free_where_stanzas_are() {
+    let mut server = Server::new(Limits { stanza_rate_per_s: 0, ..Limits::default() });
+    let conn = server.log_in("a");
+    for _ in 0..100 {
+        assert_eq!(server.handle(Input::FramesInVain { conn, count: 2_700 }), Progress::Done);
+    }
+    assert_eq!(server.told(conn), []);
+}
+
 // Bytes that a client sends.
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Run {
     called: VecDeque<ConnId>,
     /// Connections that send as fast as they are read.
     hasty: BTreeSet<ConnId>,
+    /// Those who owe frames, until when.
+    vain_until: BTreeMap<ConnId, Time>,
     inputs: VecDeque<String>,
     record: Record,
     keep_lines: bool,
@@ -133,6 +135,7 @@ pub(crate) fn run(seed: u64, steps: Option<usize>, key: HashKey, keep_lines: boo
         held: BTreeMap::new(),
         called: VecDeque::new(),
         hasty: BTreeSet::new(),
+        vain_until: BTreeMap::new(),
         inputs: VecDeque::new(),
         record: Record::default(),
         keep_lines,
@@ -162,12 +165,13 @@ impl Run {
             40..300 if open * 4 < self.shape.clients * 3 && self.shape.clients > 100 => self.open(),
             140..149 => self.end(),
             149..153 => self.too_large(),
+            206..210 => self.frames_in_vain(),
             153..160 => self.client_address(),
             160..196 => self.verdict(),
             196..200 => self.some_are_gone(),
             200..203 => self.reload(),
             203..206 => self.register(),
-            206..220 => self.speak_for_the_gone(),
+            210..220 => self.speak_for_the_gone(),
             280..320 => self.order(),
             320..330 => self.ask(),
             330..336 => self.let_many_try_one_nick(),
@@ -344,9 +348,31 @@ impl Run {
 
     fn too_large(&mut self) {
         let Some(conn) = self.anybody() else { return };
-        self.note(|| format!("FrameTooLarge {conn}"));
-        self.hub.handle(Input::FrameTooLarge { conn }, self.now, &mut self.recorder);
-        self.model.frame_too_large(conn);
+        let usual = self.model.settings.limits.stanza_bytes_max;
+        let max = self.random.one_of(&[usual, 32_768]);
+        self.note(|| format!("FrameTooLarge {conn} {max}"));
+        self.hub.handle(Input::FrameTooLarge { conn, max }, self.now, &mut self.recorder);
+        self.model.frame_too_large(conn, max);
+        self.compare();
+    }
+
+    /// Frames of a WebSocket that are no stanzas; nothing is read of those who have to wait.
+    fn frames_in_vain(&mut self) {
+        let Some(conn) = self.anybody() else { return };
+        if self.held.contains_key(&conn) || self.vain_until.get(&conn) > Some(&self.now) {
+            return;
+        }
+        let count = self.random.one_of(&[1, 1, 3, 20, 2_700]);
+        self.note(|| format!("FramesInVain {conn} {count}"));
+        let input = Input::FramesInVain { conn, count };
+        let got = self.hub.handle(input, self.now, &mut self.recorder);
+        let expected = self.model.frames_in_vain(conn, count);
+        if got != expected {
+            self.fail(conn, &format!("{expected:?}"), &format!("{got:?}"));
+        }
+        if let Progress::Later(until) = got {
+            self.vain_until.insert(conn, until);
+        }
         self.compare();
     }
 
@@ -541,11 +567,12 @@ impl Run {
         let frame: &[u8] = b"<ping/>";
         let reason = CloseReason::Broken;
         let address = generator::address(&mut self.random);
-        let input = match self.random.below(7) {
+        let input = match self.random.below(8) {
             6 => Input::Behind { conn, behind: true },
             5 => Input::Gone { conn },
             0 => Input::Frame { conn, frame },
-            1 => Input::FrameTooLarge { conn },
+            1 => Input::FrameTooLarge { conn, max: 65_536 },
+            7 => Input::FramesInVain { conn, count: 2_700 },
             2 => Input::Ended { conn, reason },
             3 => Input::ClientAddress { conn, address },
             _ => Input::Verdict { conn, ask: self.random.next() % 8, verdict: Verdict::Allowed },
@@ -782,6 +809,7 @@ impl Run {
     fn is_gone(&mut self, conn: ConnId) {
         self.held.remove(&conn);
         self.hasty.remove(&conn);
+        self.vain_until.remove(&conn);
         self.gone.push_back(conn);
         if self.gone.len() > 8 {
             self.gone.pop_front();

@@ -384,9 +384,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn frame_too_large(&mut self, conn: ConnId) {
+    pub(crate) fn frame_too_large(&mut self, conn: ConnId, limit: usize) {
         if self.sessions.contains_key(&conn) {
-            let limit = self.settings.limits.stanza_bytes_max;
             self.send_pending_before(conn);
             self.refuse(conn, &format!("Stanza too large (limit {limit} bytes)"));
             self.close(conn, CloseReason::StanzaTooLarge);
@@ -799,19 +798,48 @@ impl Model {
             session.stanzas.parts -= token;
             return None;
         }
+        Some(self.is_too_fast(conn, false))
+    }
+
+    /// Frames that have been read and are no stanzas: those that are too many are owed, as many as
+    /// `stanzaburst` of them.
+    pub(crate) fn frames_in_vain(&mut self, conn: ConnId, count: u64) -> Progress {
+        let now = self.now;
+        let rate = self.settings.limits.stanza_rate_per_s;
+        let burst = self.settings.limits.stanza_burst;
+        if rate == 0 || burst == 0 {
+            return Progress::Done;
+        }
+        let session = self.session(conn);
+        session.stanzas.refill(rate, burst, SECOND_NS, now);
+        let token = i128::from(SECOND_NS);
+        let left = session.stanzas.parts.max(0) / token;
+        let owed = (session.stanzas.parts - i128::from(count) * token).max(-i128::from(burst) * token);
+        session.stanzas.parts = owed;
+        if left >= i128::from(count) { Progress::Done } else { self.is_too_fast(conn, true) }
+    }
+
+    /// A session has no token: it is told so when that begins, and closed when it goes on. It goes
+    /// on until it is calm, from now on or, with `owes`, from when it has a token again.
+    fn is_too_fast(&mut self, conn: ConnId, owes: bool) -> Progress {
+        let now = self.now;
+        let rate = self.settings.limits.stanza_rate_per_s;
+        let token = i128::from(SECOND_NS);
+        let session = self.session(conn);
         let missing = u128::try_from(token - session.stanzas.parts).expect("some is missing");
         let wait_ns = u64::try_from(missing.div_ceil(u128::from(rate))).expect("about a second");
+        let there_at = Time(now.0 + wait_ns);
         // Two seconds of calm end it.
         let since =
             session.over.filter(|(_, last)| last.plus_secs(2) >= now).map(|(since, _)| since);
-        session.over = Some((since.unwrap_or(now), now));
+        session.over = Some((since.unwrap_or(now), if owes { there_at } else { now }));
         if since.is_none() {
             self.refuse(conn, &format!("Too many stanzas (limit {rate} per second)"));
         } else if since.is_some_and(|since| since.plus_secs(10) <= now) {
             self.close(conn, CloseReason::TooFast);
-            return Some(Progress::Done);
+            return Progress::Done;
         }
-        Some(Progress::Later(Time(now.0 + wait_ns)))
+        Progress::Later(there_at)
     }
 }
 

@@ -203,7 +203,8 @@ impl HubDriver {
     /// Gives a client's bytes to its framer and the frames to the hub, as the loop does.
     fn feed(&mut self, name: &str, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(name) else { return };
-        let mut cut = client.framer.cut(bytes, self.stanza_bytes_max);
+        let max = self.stanza_bytes_max;
+        let mut cut = client.framer.cut(bytes, max);
         if client.later.is_some() || client.waiting {
             return;
         }
@@ -219,7 +220,7 @@ impl HubDriver {
                     self.hub.handle(Input::Frame { conn, frame }, self.now, &mut self.said)
                 }
                 Err(_too_large) => {
-                    let input = Input::FrameTooLarge { conn };
+                    let input = Input::FrameTooLarge { conn, max };
                     self.hub.handle(input, self.now, &mut self.said);
                     assert!(!self.said.open.contains(&conn), "too large and still open");
                     Progress::Done

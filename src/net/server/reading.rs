@@ -142,7 +142,7 @@ impl<W: World> Server<W> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(_) => {
-                    self.hub.handle(Input::FrameTooLarge { conn: id }, now, &mut self.desk);
+                    self.hub.handle(Input::FrameTooLarge { conn: id, max }, now, &mut self.desk);
                     break;
                 }
             };
