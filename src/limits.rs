@@ -200,6 +200,15 @@ pub const READ_BYTES_PER_TURN: usize = 65_536;
 /// of a WebSocket, 2,700 of them, take no longer than the stanzas of a turn.
 pub const TRANSPORT_READ_BYTES_PER_TURN: usize = 16_384;
 
+/// Bytes that are held of a connection that has not logged in: a stanza that has not come as a
+/// whole or waits for the login before it, the head of a request, records of TLS that have not come
+/// as a whole, and answers that it does not read. Each of these may have so many.
+pub const EARLY_BYTES_MAX: usize = 32_768;
+
+/// Bytes beyond [`EARLY_BYTES_MAX`] that stanzas of those who have not logged in may have, all of
+/// them together: some old client may begin with a long one.
+pub const EARLY_MORE_BYTES_MAX: usize = 1_048_576;
+
 /// Stanzas of one plugin that are handled in a turn.
 /// At about 1 µs a stanza it holds the others up for less than 100 µs.
 pub const STANZAS_PER_TURN: usize = 64;
@@ -233,6 +242,31 @@ pub const STANZA_WORK_NS: u64 = 500;
 
 /// See [`STANZA_WORK_NS`].
 pub const STANZA_BYTE_WORK_NS: u64 = 4;
+
+/// What reading a frame of a WebSocket takes, in nanoseconds, whatever is in it.
+pub const FRAME_WORK_NS: u64 = 50;
+
+/// What decrypting a record of TLS takes, in nanoseconds, whatever is in it.
+pub const RECORD_WORK_NS: u64 = 500;
+
+/// What the server's part of a TLS handshake takes beside the signature, in nanoseconds. How long
+/// the signature takes is measured when the key is read: that is 20 µs to 50 ms by the key.
+pub const HANDSHAKE_WORK_NS: u64 = 150_000;
+
+/// What it takes more with a client that wants the curve P-384.
+pub const P384_WORK_NS: u64 = 600_000;
+
+/// The server warns of a key whose signature takes longer, in nanoseconds: for so long nobody else
+/// is served whenever somebody connects over TLS.
+pub const SIGNATURE_NS_MAX: u64 = 10_000_000;
+
+/// Addresses (IPv6: /64) of which it is known that they have had the server make signatures of
+/// late: others come before them. Beyond that, those that have waited for long enough are
+/// forgotten.
+pub const GREETERS_MAX: usize = 1_024;
+
+/// What a read takes that completes no stanza, in nanoseconds: a system call.
+pub const READ_WORK_NS: u64 = 2_000;
 
 /// What it takes to write to one connection, whatever is written: a system call.
 pub const RECEIVER_WORK_NS: u64 = 5_000;

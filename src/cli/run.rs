@@ -16,6 +16,8 @@ use super::{
 };
 use crate::config::{self, Arguments, Config, LOOKED_FOR, in_path};
 use crate::net::transport::Front;
+#[cfg(feature = "tls")]
+use crate::net::transport::TlsConfig;
 use crate::{logging, net};
 
 /// Serves by the configuration. `detached` leaves the terminal first; the pid file and the log
@@ -151,7 +153,9 @@ fn front(config: &Config) -> Result<Front, Failure> {
         let loaded = net::tls::load(files, &web.hosts, SystemTime::now())?;
         tell_warnings(&loaded.warnings);
         let certificate_hosts = loaded.hosts;
-        return Ok(Front { tls: Some(loaded.server), certificate_hosts, web, ..Front::default() });
+        let net::tls::Loaded { server, signature_ns, .. } = loaded;
+        let tls = Some(TlsConfig { server, signature_ns });
+        return Ok(Front { tls, certificate_hosts, web, ..Front::default() });
     }
     Ok(Front { web, ..Front::default() })
 }

@@ -212,12 +212,7 @@ impl Session {
     }
 
     /// Takes tokens for frames that have been read, whether there are so many or not.
-    pub(super) fn charge_frames(
-        &mut self,
-        rate: Option<Rate>,
-        count: u64,
-        now: Time,
-    ) -> Admission {
+    pub(super) fn charge_frames(&mut self, rate: Option<Rate>, count: u64, now: Time) -> Admission {
         let Some(rate) = rate else {
             return Admission::Now;
         };

@@ -6,6 +6,7 @@ use super::outbox::Outbox;
 use super::ready::Share;
 use super::transport::{Speaks, Transport, transport_label};
 use crate::hub::{CloseReason, ConnId, Time};
+use crate::limits::{EARLY_BYTES_MAX, Limits, READ_BYTES_PER_TURN, TRANSPORT_READ_BYTES_PER_TURN};
 use crate::wire::framer::Framer;
 
 /// A connection's state. It goes one way only.
@@ -67,6 +68,10 @@ pub(super) struct Connection<S> {
     pub(super) broken: Option<CloseReason>,
     /// The framer may hold frames that nobody has taken.
     pub(super) frames_held: bool,
+    /// A TLS handshake of it waits for its turn.
+    pub(super) greeting_kept: bool,
+    /// Bytes of it that count for [`EARLY_MORE_BYTES_MAX`](crate::limits::EARLY_MORE_BYTES_MAX).
+    pub(super) early_more_bytes: usize,
     /// Our side of the stream is ended.
     pub(super) shut: bool,
     /// Logins that were refused, as far as the log counts them.
@@ -103,6 +108,8 @@ impl<S> Connection<S> {
             failed: false,
             broken: None,
             frames_held: false,
+            greeting_kept: false,
+            early_more_bytes: 0,
             shut: false,
             refused_logins: 0,
             limit_told: false,
@@ -141,13 +148,37 @@ impl<S> Connection<S> {
         self.failed && self.hold == Hold::Verdict
     }
 
+    /// Bytes that may wait for its own reading before nothing more is read of it.
+    pub(super) fn unread_bytes_max(&self, limits: &Limits) -> usize {
+        let max = limits.unread_bytes_max();
+        if self.secret { max.min(EARLY_BYTES_MAX) } else { max }
+    }
+
+    /// Bytes that may be read of it at once.
+    pub(super) fn room_to_read(&self) -> usize {
+        let room = if self.transport.is_some() {
+            TRANSPORT_READ_BYTES_PER_TURN
+        } else {
+            READ_BYTES_PER_TURN
+        };
+        let held = self.framer.as_ref().map_or(0, |framer| framer.len());
+        if !self.secret {
+            room
+        } else if held < EARLY_BYTES_MAX {
+            room.min(EARLY_BYTES_MAX - held)
+        } else {
+            room.min(TRANSPORT_READ_BYTES_PER_TURN)
+        }
+    }
+
     /// Whether serving it could get anything done.
     pub(super) fn has_work(&self) -> bool {
         match self.state {
             State::Open => {
                 let over = self.over().is_some();
                 let free = self.hold == Hold::Nothing && !self.stuffed;
-                free && (self.frames_held || self.readable || over) || self.waits_for_nobody()
+                let kept = self.frames_held || self.greeting_kept;
+                free && (kept || self.readable || over) || self.waits_for_nobody()
             }
             State::Draining { .. } => self.readable,
             State::Gone => false,

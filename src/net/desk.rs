@@ -20,8 +20,8 @@ use crate::hub::{
     CloseReason, ConnId, LoginRefusal, Note, Outlet, Question, RefusalReason, Roster, Span, Time,
 };
 use crate::limits::{
-    DRAIN_TIME_S, RECEIVER_WORK_NS, REFUSED_DRAIN_TIME_S, REFUSED_DRAINING_MAX,
-    STANZA_BYTE_WORK_NS, STANZA_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
+    DRAIN_TIME_S, EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, RECEIVER_WORK_NS, REFUSED_DRAIN_TIME_S,
+    REFUSED_DRAINING_MAX, STANZA_BYTE_WORK_NS, STANZA_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
 };
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
@@ -58,6 +58,8 @@ pub(super) struct Desk<S> {
     pub(super) called: Vec<ConnId>,
     /// Connections that were refused because there are too many, and that are not closed yet.
     refused_draining: usize,
+    /// Bytes beyond [`EARLY_BYTES_MAX`] that are held of those who have not logged in.
+    early_more_bytes: usize,
     /// Who has just been logged out, for the line that tells of the close.
     last_nick: Option<(ConnId, Box<str>)>,
     generation: u32,
@@ -79,6 +81,7 @@ impl<S> Desk<S> {
             shutdown_asked: false,
             called: Vec::new(),
             refused_draining: 0,
+            early_more_bytes: 0,
             last_nick: None,
             generation: 0,
         }
@@ -126,6 +129,7 @@ impl<S> Desk<S> {
         };
         connection.state = State::Draining { reason, deadline };
         connection.framer = None;
+        let early_more_bytes = std::mem::take(&mut connection.early_more_bytes);
         let check = connection.transport.as_mut().and_then(|transport| transport.check_at.take());
         let hold = std::mem::replace(&mut connection.hold, Hold::Nothing);
         if let Hold::Rate(time) = hold {
@@ -134,6 +138,7 @@ impl<S> Desk<S> {
         if let Some(time) = check {
             self.timers.cancel(time, id, Kind::Check);
         }
+        self.early_more_bytes -= early_more_bytes;
         self.deliveries.refuse(id.slot as usize);
         self.timers.set(deadline, id, Kind::Drain);
         self.mark_dirty(id.slot as usize);
@@ -157,6 +162,7 @@ impl<S> Desk<S> {
             self.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
         }
         connection.framer = None;
+        self.early_more_bytes -= std::mem::take(&mut connection.early_more_bytes);
         connection.state = State::Gone;
         self.empty_outbox(slot);
         self.mark_dirty(slot);
@@ -195,6 +201,29 @@ impl<S> Desk<S> {
     /// Takes note of a stanza that was handled.
     pub(super) const fn handled(&mut self, bytes: usize) {
         self.handled_ns += STANZA_WORK_NS + bytes as u64 * STANZA_BYTE_WORK_NS;
+    }
+
+    /// Takes note of other work, in nanoseconds as it is reckoned.
+    pub(super) const fn worked(&mut self, work_ns: u64) {
+        self.handled_ns += work_ns;
+    }
+
+    /// Counts what is held of a connection that has not logged in. Whether it is more than there
+    /// is room for.
+    pub(super) fn holds_too_much_early(&mut self, id: ConnId) -> bool {
+        let Some(connection) = self.find(id) else {
+            return false;
+        };
+        let held = connection.framer.as_ref().map_or(0, |framer| framer.len());
+        let more = if connection.secret { held.saturating_sub(EARLY_BYTES_MAX) } else { 0 };
+        let before = std::mem::replace(&mut connection.early_more_bytes, more);
+        self.early_more_bytes = self.early_more_bytes - before + more;
+        more > 0 && self.early_more_bytes > EARLY_MORE_BYTES_MAX
+    }
+
+    /// Bytes that are held of those who have not logged in beyond what each of them may have.
+    pub(super) const fn early_more_bytes(&self) -> usize {
+        self.early_more_bytes
     }
 
     /// Forgets the stanzas of this turn; they are written or copied out.
@@ -357,6 +386,12 @@ impl<S> Outlet for Desk<S> {
             Note::LoggedIn { conn, nick, root } => {
                 if let Some(connection) = self.find(conn) {
                     connection.secret = false;
+                    let stuffed = connection.stuffed;
+                    self.holds_too_much_early(conn);
+                    if stuffed {
+                        // More may wait for it now.
+                        self.mark_dirty(conn.slot as usize);
+                    }
                 }
                 self.metrics.logins += 1;
                 let as_root = if root { " as root" } else { "" };

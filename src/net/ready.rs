@@ -5,13 +5,15 @@
 //! (deficit round robin). So a polite client waits for no more than the work of one turn, however
 //! many others want more than there is; and while nobody else wants anything, one alone gets all.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use slab::Slab;
 
 use super::connection::Connection;
 use crate::hub::{ConnId, Time};
-use crate::limits::{SHARE_OWED_NS_MAX, SHARE_RECOVERY_FACTOR, SHARE_WORK_NS};
+use crate::limits::{GREETERS_MAX, SHARE_OWED_NS_MAX, SHARE_RECOVERY_FACTOR, SHARE_WORK_NS};
+use crate::networks::household;
 
 /// What a connection has had of the loop's time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,7 +88,8 @@ impl Ready {
             return;
         }
         share.recover(now);
-        let queue = if share.may_go_on(0) { &mut self.light } else { &mut self.heavy };
+        let light = share.may_go_on(0) && !connection.greeting_kept;
+        let queue = if light { &mut self.light } else { &mut self.heavy };
         queue.push_back(id);
     }
 
@@ -131,6 +134,39 @@ impl Ready {
         None
     }
 }
+
+/// Who has had the server greet connections over TLS of late. A handshake costs so much and comes
+/// so early that connections alone are no measure of who causes it: addresses are, IPv6 by /64.
+/// The first handshake of an address is made at once, the others by and by, in the turns of those
+/// who have caused much work.
+#[derive(Debug, Default)]
+pub(super) struct Greeters {
+    /// Until when each is not a newcomer.
+    until: BTreeMap<IpAddr, Time>,
+}
+
+impl Greeters {
+    /// Whether a handshake for this address has to wait for its turn.
+    pub(super) fn wait(&self, address: IpAddr, now: Time) -> bool {
+        !self.until.is_empty() && self.until.get(&household(address)).is_some_and(|at| *at > now)
+    }
+
+    /// Takes note of a handshake that was made, and the work of it.
+    pub(super) fn greeted(&mut self, address: IpAddr, work_ns: u64, now: Time) {
+        let address = household(address);
+        if self.until.len() >= GREETERS_MAX {
+            self.until.retain(|_, until| *until > now);
+        }
+        if self.until.len() < GREETERS_MAX || self.until.contains_key(&address) {
+            let waits_ns = work_ns.saturating_mul(SHARE_RECOVERY_FACTOR as u64);
+            let until = now.0.saturating_add(waits_ns.min(GREETER_WAITS_NS_MAX));
+            self.until.insert(address, Time(until));
+        }
+    }
+}
+
+/// After so long everybody is a newcomer again.
+const GREETER_WAITS_NS_MAX: u64 = 1_000_000_000;
 
 /// The connection of this very id; some that wait are gone before their go comes.
 fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {
@@ -227,6 +263,33 @@ mod tests {
             crowd.add(1, now);
             assert_eq!(crowd.next(), Some(first));
         }
+    }
+
+    #[test]
+    fn an_address_that_was_greeted_waits_and_its_neighbours_of_ipv6_do() {
+        let mut greeters = Greeters::default();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        greeters.greeted(address("2001:db8::1"), 1_000_000, START);
+        let until = Time(START.0 + 1_000_000 * SHARE_RECOVERY_FACTOR as u64);
+        for (who, waits) in [("2001:db8::2", true), ("2001:db8:0:1::1", false), ("::1", false)] {
+            assert_eq!(greeters.wait(address(who), START), waits, "{who}");
+            assert_eq!(greeters.wait(address(who), Time(until.0 - 1)), waits, "{who}");
+            assert!(!greeters.wait(address(who), until), "{who}");
+        }
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_may_be() {
+        let mut greeters = Greeters::default();
+        let address = |number: usize| IpAddr::V4(Ipv4Addr::from_bits(number as u32));
+        for number in 0..GREETERS_MAX + 10 {
+            greeters.greeted(address(number), 1_000_000, START);
+        }
+        assert_eq!(greeters.until.len(), GREETERS_MAX);
+        assert!(greeters.wait(address(0), START) && !greeters.wait(address(GREETERS_MAX), START));
+        let later = START.plus_secs(1);
+        greeters.greeted(address(GREETERS_MAX), 1_000_000, later);
+        assert_eq!(greeters.until.len(), 1, "the others are forgotten");
     }
 
     #[test]

@@ -31,13 +31,13 @@ use log::info;
 use super::connection::{Hold, State};
 use super::desk::{Desk, slow_deadline};
 use super::plugins::Running;
-use super::ready::Ready;
+use super::ready::{Greeters, Ready};
 use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::config::Module;
 use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time, Verdict};
-use crate::limits::{LOG_RETRY_TIME_MS, READ_BYTES_PER_TURN};
+use crate::limits::{EARLY_MORE_BYTES_MAX, LOG_RETRY_TIME_MS, READ_BYTES_PER_TURN};
 use crate::metrics::Metrics;
 use crate::wire::stanza::Parser;
 
@@ -49,6 +49,8 @@ pub struct Server<W: World> {
     desk: Desk<W::Socket>,
     /// Those with something to read or to handle.
     ready: Ready,
+    /// Who has connected over TLS of late.
+    greeters: Greeters,
     /// The work of this turn when the present go began, in nanoseconds.
     go_began_ns: u64,
     /// Connections that were given up while they were flushed; the hub is told in the next turn.
@@ -129,6 +131,7 @@ impl<W: World> Server<W> {
             unix_start_us,
             desk,
             ready: Ready::default(),
+            greeters: Greeters::default(),
             go_began_ns: 0,
             given_up: VecDeque::new(),
             gone: Vec::new(),
@@ -291,6 +294,7 @@ impl<W: World> Server<W> {
         let mut open = 0;
         let mut timers = 0;
         let mut backlog_bytes = 0;
+        let mut early_more_bytes = 0;
         for (slot, connection) in &self.desk.connections {
             let id = connection.id;
             assert_eq!(id.slot as usize, slot, "{id} sits in another's slot");
@@ -298,7 +302,7 @@ impl<W: World> Server<W> {
             assert_eq!(self.ready.contains(id), waits, "{id} in the queue");
             assert!(waits || !connection.has_work(), "{id} is forgotten");
             let unread = connection.outbox.backlog_bytes();
-            let unread_max = self.hub.settings().limits.unread_bytes_max();
+            let unread_max = connection.unread_bytes_max(&self.hub.settings().limits);
             let stuffed = connection.state == State::Open && connection.stuffed;
             assert!(!stuffed || unread > unread_max, "{id} is held for nothing");
             let in_dirty = self.desk.deliveries.is_dirty(slot);
@@ -306,6 +310,7 @@ impl<W: World> Server<W> {
             let sendable = connection.writable && !connection.outbox.is_empty();
             assert!(in_dirty || !(queued || sendable), "{id} has something to send");
             backlog_bytes += connection.outbox.backlog_bytes();
+            early_more_bytes += connection.early_more_bytes;
             let mut due = |time, kind| {
                 assert!(self.desk.timers.is_set(time, id, kind), "{kind:?} of {id} is not set");
                 timers += 1;
@@ -331,6 +336,8 @@ impl<W: World> Server<W> {
         assert_eq!(self.hub.sessions(), open, "sessions without a connection");
         assert_eq!(self.desk.timers.len(), timers, "timers without a reason");
         assert_eq!(self.desk.backlog.bytes(), backlog_bytes, "the sum of what waits");
+        assert_eq!(self.desk.early_more_bytes(), early_more_bytes, "the sum of what is early");
+        assert!(early_more_bytes <= EARLY_MORE_BYTES_MAX, "{early_more_bytes} bytes are early");
     }
 
     /// Writes the lines of the log; those that nobody takes are tried again by and by.

@@ -10,8 +10,9 @@ mod problem;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use rustls::SignatureScheme;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{self, Ticketer};
 use rustls::pki_types::PrivateKeyDer;
@@ -21,6 +22,7 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
 use crate::config::{KnownHost, Tls};
+use crate::limits::SIGNATURE_NS_MAX;
 use chain::Chain;
 pub(crate) use problem::Error;
 use problem::{Fault, Problem, Role};
@@ -30,6 +32,8 @@ use problem::{Fault, Problem, Role};
 pub(crate) struct Loaded {
     /// For every new connection.
     pub(crate) server: Arc<ServerConfig>,
+    /// How long a signature with the key takes, in nanoseconds.
+    pub(crate) signature_ns: u64,
     /// The hosts that the certificate is for.
     pub(crate) hosts: Vec<KnownHost>,
     /// What is wrong with the dates, and what is accepted but will trouble clients.
@@ -51,14 +55,14 @@ pub(crate) struct Checked {
 /// # Errors
 /// Everything that is wrong with the files, and rustls without random numbers.
 pub(crate) fn load(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<Loaded, Error> {
-    let Found { chain, key, problems, dates, mut warnings } = look(files, hosts, now);
+    let Found { chain, key, signature_ns, problems, dates, mut warnings } = look(files, hosts, now);
     let (Some(chain), Some(key), true) = (chain, key, problems.is_empty()) else {
         return Err(Error::Files(problems));
     };
     warnings.splice(0..0, dates.iter().map(Problem::to_string));
     let hosts = chain.hosts();
     let certified = CertifiedKey::new(chain.into_certificates(), key);
-    Ok(Loaded { server: Arc::new(server_config(certified)?), hosts, warnings })
+    Ok(Loaded { server: Arc::new(server_config(certified)?), signature_ns, hosts, warnings })
 }
 
 /// Reads certificate and key as [`load`] does, for somebody who can still mend them: dates that
@@ -100,6 +104,7 @@ fn server_config(certified: CertifiedKey) -> Result<ServerConfig, Error> {
 struct Found {
     chain: Option<Chain>,
     key: Option<Arc<dyn SigningKey>>,
+    signature_ns: u64,
     problems: Vec<Problem>,
     /// Dates that are over or yet to come.
     dates: Vec<Problem>,
@@ -111,6 +116,7 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
     let mut found = Found {
         chain: None,
         key: None,
+        signature_ns: 0,
         problems: Vec::new(),
         dates: Vec::new(),
         warnings: Vec::new(),
@@ -124,6 +130,17 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
     match read_key(&files.key, &provider) {
         Ok(key) => found.key = Some(key),
         Err(fault) => found.problems.push(of_key(fault)),
+    }
+    if let Some(key) = &found.key {
+        found.signature_ns = signature_ns(key.as_ref());
+        if found.signature_ns > SIGNATURE_NS_MAX {
+            let ms = found.signature_ns / 1_000_000;
+            let key = files.key.display();
+            found.warnings.push(format!(
+                "{key}: [tls] key: whenever somebody connects over TLS, everybody waits {ms} ms for \
+                 a signature with this key; one of ECDSA P-256 takes less than 1"
+            ));
+        }
     }
     let Some(chain) = &found.chain else { return found };
     // Without a key nobody knows whose certificate has to stand first.
@@ -175,6 +192,38 @@ fn read_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey
     };
     provider.key_provider.load_private_key(key).map_err(|_| Fault::UnusableKey)
 }
+
+/// How long this machine takes for a signature with a key, in nanoseconds: the dearest step of a
+/// handshake, for which nobody else is served.
+fn signature_ns(key: &dyn SigningKey) -> u64 {
+    // What is signed in TLS 1.3 has so many bytes before it is hashed (RFC 8446 section 4.4.3).
+    let message = [0x20; 64 + 34 + 32];
+    let mut least = u64::MAX;
+    for _ in 0..SIGNATURES_TRIED {
+        let Some(signer) = key.choose_scheme(&SIGNATURE_SCHEMES) else {
+            return 0;
+        };
+        let begin = Instant::now();
+        // Whether it can sign, a handshake tells.
+        _ = std::hint::black_box(signer.sign(&message));
+        least = least.min(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        if least <= SIGNATURE_NS_MAX {
+            break;
+        }
+    }
+    least
+}
+
+/// A machine that does something else meanwhile is asked again.
+const SIGNATURES_TRIED: usize = 3;
+
+/// One for each kind of key.
+const SIGNATURE_SCHEMES: [SignatureScheme; 4] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ED25519,
+    SignatureScheme::RSA_PSS_SHA256,
+];
 
 fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Fault> {
     <(SectionKind, Vec<u8>)>::pem_slice_iter(text).collect::<Result<_, _>>().map_err(Fault::Pem)

@@ -33,6 +33,7 @@ use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
 use crate::config::{KnownHost, Web};
 use crate::hub::{CloseReason, Time};
+use crate::limits::FRAME_WORK_NS;
 use crate::networks;
 use crate::secret;
 use crate::wire::framer::FRAME_END;
@@ -92,6 +93,10 @@ struct WebSocket {
     last_byte: Option<u8>,
     /// What the peer's close said.
     peer_close: Option<Option<u16>>,
+    /// Bytes of the data frame under way that have not come.
+    left_bytes: u64,
+    /// A stanza has ended in it.
+    has_stanza: bool,
 }
 
 /// What a connection speaks, for the metrics.
@@ -135,6 +140,13 @@ pub(super) struct Received {
     pub(super) trouble: Option<String>,
     /// What the operator could mend.
     pub(super) advice: Option<Advice>,
+    /// Frames of a WebSocket in which no stanza ended.
+    pub(super) frames_in_vain: u64,
+    /// A TLS handshake waits: it is to be gone on with, by [`Transport::receive`], when its turn has
+    /// come.
+    pub(super) greeting_kept: bool,
+    /// The work of it, in nanoseconds as it is reckoned.
+    pub(super) work_ns: u64,
 }
 
 /// The transport of one connection that does not simply send stanzas.
@@ -208,9 +220,10 @@ impl Transport {
         arrival: Arrival<'_>,
         stanzas: &mut Vec<u8>,
     ) -> Received {
-        let Arrival { front, peer, secret, max, unix_s } = arrival;
+        let Arrival { front, peer, secret, keep_greeting, max, unix_s } = arrival;
         let received = Received::default();
-        let mut reading = Reading { front, peer, secret, max, unix_s, stanzas, received };
+        let mut reading =
+            Reading { front, peer, secret, keep_greeting, max, unix_s, stanzas, received };
         if self.secure.is_some() {
             self.decrypt(bytes, &mut reading);
         } else if matches!(self.stage, Stage::First) {
@@ -414,8 +427,14 @@ impl Transport {
         let Some(secure) = &mut self.secure else {
             return;
         };
+        if reading.keep_greeting && secure.may_cost_a_signature() {
+            secure.keep(bytes);
+            reading.received.greeting_kept = true;
+            return;
+        }
         let mut plain = Vec::new();
         let end = secure.receive(bytes, &mut plain, reading.secret);
+        reading.received.work_ns += secure.take_work_ns();
         if matches!(self.stage, Stage::First) {
             secret::append(&mut self.held, &plain);
             self.read_first(reading);
@@ -504,10 +523,14 @@ impl Transport {
         let Stage::WebSocket(socket) = &mut self.stage else {
             return;
         };
-        let WebSocket { reader, payload: speaks, last_byte, peer_close } = &mut **socket;
+        let WebSocket { reader, payload: speaks, last_byte, peer_close, left_bytes, has_stanza } =
+            &mut **socket;
         let (out, stanzas, max) = (&mut self.out, &mut *reading.stanzas, reading.max);
+        let (mut frames, mut in_vain) = (0, 0);
         let result = reader.read(bytes, |event| match event {
             Event::Frame { payload, announced_bytes } => {
+                frames += 1;
+                (*left_bytes, *has_stanza) = (announced_bytes, false);
                 speaks.get_or_insert(payload);
                 // A text is a stanza: it is known before it has come how long it will be. As much
                 // as is too long stands for it, behind what was said before.
@@ -523,11 +546,21 @@ impl Transport {
                         stanzas.push(FRAME_END);
                     }
                 }
+                *has_stanza |= payload == Payload::Text && end
+                    || bytes.last() == Some(&FRAME_END)
+                    || memchr::memchr(FRAME_END, bytes).is_some();
+                *left_bytes -= bytes.len() as u64;
+                in_vain += u64::from(*left_bytes == 0 && !*has_stanza);
             }
-            Event::Ping(payload) => websocket::write_pong(out, payload),
-            Event::Pong => {}
+            Event::Ping(payload) => {
+                in_vain += 1;
+                websocket::write_pong(out, payload);
+            }
+            Event::Pong => in_vain += 1,
             Event::Close(code) => *peer_close = Some(code),
         });
+        reading.received.frames_in_vain += in_vain;
+        reading.received.work_ns += (frames + in_vain) * FRAME_WORK_NS;
         if peer_close.is_some() {
             self.over.get_or_insert(CloseReason::PeerClosed);
         }
@@ -548,6 +581,8 @@ pub(super) struct Arrival<'a> {
     pub(super) peer: IpAddr,
     /// Whether there may be passwords in it: then what is kept of it on the way is overwritten.
     pub(super) secret: bool,
+    /// A TLS handshake that may cost a signature is kept for a later turn.
+    pub(super) keep_greeting: bool,
     /// The longest stanza in bytes.
     pub(super) max: usize,
     /// Seconds since 1970.
@@ -558,6 +593,7 @@ struct Reading<'a> {
     front: &'a Front,
     peer: IpAddr,
     secret: bool,
+    keep_greeting: bool,
     max: usize,
     unix_s: u64,
     stanzas: &'a mut Vec<u8>,

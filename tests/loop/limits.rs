@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use palabre::hub::{ConnId, Settings, Time};
-use palabre::limits::{Limits, REFUSED_DRAINING_MAX};
+use palabre::limits::{EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, Limits, REFUSED_DRAINING_MAX};
 
 use crate::house::{House, Peer, ROOM, heard, logged};
 use crate::pipe::{Faults, Received, Room};
@@ -26,6 +26,77 @@ fn fill(house: &mut House, from: &Peer, to: &str, bytes: usize) {
     send_sized(from, to, bytes);
     house.settle();
     assert_eq!(house.server.backlog_bytes(), before + bytes);
+}
+
+#[test]
+fn those_who_have_not_logged_in_share_what_their_stanzas_have_beyond_32_kib() {
+    let mut house = House::with_limits(Limits::default());
+    let half = "x".repeat(30_000);
+    let more = 2 * half.len() - EARLY_BYTES_MAX;
+    let fit = EARLY_MORE_BYTES_MAX / more;
+    let mut early: Vec<Peer> = (0..fit).map(|_| house.connect()).collect();
+    for _ in 0..2 {
+        early.iter().for_each(|peer| peer.send_bytes(half.as_bytes()));
+        house.settle();
+    }
+    assert!(early.iter_mut().all(|peer| peer.frames().is_empty() && !peer.is_dropped()));
+    let refused = |house: &mut House| {
+        let mut late = house.connect();
+        for _ in 0..2 {
+            late.send_bytes(half.as_bytes());
+            house.settle();
+        }
+        late.frames() == ["<error>Stanza too large (limit 32768 bytes)</error>"]
+    };
+    assert!(refused(&mut house), "no more than these have room");
+    // A short one has, and so has whoever is logged in.
+    let mut a = house.member("A", ROOM);
+    for text in ["<m c='A'>", &half, &half, "</m>\0"] {
+        a.send_bytes(text.as_bytes());
+        house.settle();
+    }
+    assert_eq!(a.frames().pop(), Some(format!("<m f=\"A\">{half}{half}</m>")));
+    assert!(refused(&mut house));
+    // There is room again when one has said all, ends or is gone.
+    early[0].send("");
+    house.settle();
+    assert_eq!(early[0].frames().len(), 1);
+    assert!(!refused(&mut house));
+    assert!(refused(&mut house));
+    for resets in [false, true] {
+        let pipe = early.pop().expect("there are some").pipe;
+        if resets {
+            pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+        } else {
+            pipe.borrow_mut().close();
+        }
+        house.settle();
+        assert!(!refused(&mut house));
+        assert!(refused(&mut house));
+    }
+}
+
+#[test]
+fn whoever_has_not_logged_in_and_does_not_read_its_answers_is_not_read() {
+    let limits = Limits { stanza_rate_per_s: 0, ..Limits::default() };
+    let mut house = House::with_limits(limits);
+    let mut early = house.connect_with(NARROW);
+    let asked = 5_000;
+    early.send_bytes(&b"<nothing/>\0".repeat(asked));
+    house.settle();
+    let waiting = house.server.backlog_bytes();
+    assert!((EARLY_BYTES_MAX..EARLY_BYTES_MAX + 4_096).contains(&waiting), "{waiting} bytes");
+    // Who reads gets all of it.
+    let mut answers = 0;
+    loop {
+        let frames = early.frames().len();
+        answers += frames;
+        house.settle();
+        if frames == 0 {
+            break;
+        }
+    }
+    assert_eq!(answers, asked);
 }
 
 #[test]

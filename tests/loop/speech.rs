@@ -80,16 +80,23 @@ fn put_frame(out: &mut Vec<u8>, first: u8, payload: &[u8], rng: &mut Rng) {
 pub(crate) struct Unwrap {
     bytes: Vec<u8>,
     begun: bool,
+    /// The end came before the server knew what is spoken here.
+    unasked: bool,
     closed: bool,
+    /// The request was refused; what comes are the reasons.
+    refused: bool,
 }
 
 impl Unwrap {
     /// The stanzas that these bytes complete, each with a NUL behind.
     pub(crate) fn take(&mut self, speech: Speech, bytes: &[u8]) -> Vec<u8> {
+        if self.refused {
+            return Vec::new();
+        }
         self.bytes.extend_from_slice(bytes);
         if !self.begun {
-            if self.bytes.starts_with(b"<") {
-                // The end came before the server knew what is spoken here.
+            self.unasked |= self.bytes.starts_with(b"<");
+            if self.unasked {
                 return std::mem::take(&mut self.bytes);
             }
             let end = memchr::memmem::find(&self.bytes, b"\r\n\r\n");
@@ -98,6 +105,7 @@ impl Unwrap {
             if head.starts_with(b"HTTP/1.1 503 ") {
                 // It came before the request was whole.
                 self.bytes.clear();
+                self.refused = true;
                 return GOING_DOWN.as_bytes().to_vec();
             }
             assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));

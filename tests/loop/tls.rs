@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use palabre::config::{Authority, KnownHost, Tls, Web};
 use palabre::hub::Time;
-use palabre::limits::Limits;
-use palabre::net::transport::Front;
+use palabre::limits::{EARLY_BYTES_MAX, Limits};
+use palabre::net::transport::{Front, TlsConfig};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{
@@ -16,6 +16,9 @@ use rustls::{
 
 use crate::house::{House, Peer, ROOM, checked, logged};
 use crate::pipe::{Received, Room};
+
+/// What a signature is reckoned to take: as with RSA 2048.
+const SIGNATURE_NS: u64 = 1_000_000;
 
 /// Both sides of a certificate that is made for one test.
 struct Certificate {
@@ -45,7 +48,7 @@ impl Certificate {
         let web = Web { tls: Some(files), ..Web::default() };
         Front {
             web,
-            tls: Some(Arc::clone(&self.server)),
+            tls: Some(TlsConfig { server: Arc::clone(&self.server), signature_ns: SIGNATURE_NS }),
             addresses: vec![Ipv4Addr::UNSPECIFIED.into()],
             certificate_hosts: vec![KnownHost::One(
                 Authority::parse("chat.example").expect("a host"),
@@ -315,4 +318,139 @@ fn a_reader_over_tls_that_is_slow_is_cut_off() {
         house.settle();
     }
     assert_eq!(logged("\"Deaf\" from 10.0.0.1 closed: slow reader").len(), 1);
+}
+
+/// The first flight of a client, as it is sent.
+fn hello(certificate: &Certificate) -> Vec<u8> {
+    let mut hello = Vec::new();
+    let mut tls = certificate.client(rustls::ALL_VERSIONS);
+    tls.write_tls(&mut hello).expect("TLS has what it needs");
+    hello
+}
+
+fn is_greeted(peer: &Peer) -> bool {
+    matches!(peer.pipe.borrow_mut().receive(usize::MAX), Received::Bytes(_))
+}
+
+/// A crowd of one address that says hello, and how many of it were greeted in the next turn.
+struct Flood(Vec<Peer>);
+
+impl Flood {
+    fn connect(house: &mut House, count: usize) -> Self {
+        let connect = || house.connect_to(0, [192, 0, 2, 1].into(), ROOM);
+        let flood = Self(std::iter::repeat_with(connect).take(count).collect());
+        house.settle();
+        flood
+    }
+
+    fn greeted(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|peer| !is_greeted(peer));
+        before - self.0.len()
+    }
+}
+
+#[test]
+fn a_turn_makes_one_signature_and_those_of_one_address_keep_nobody_else_waiting() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    let mut polite = house.member("Polite", ROOM);
+    let mut flood = Flood::connect(&mut house, 100);
+    let stranger = house.connect();
+    house.run_until(Time::from_secs(1));
+    for peer in &flood.0 {
+        peer.send_bytes(&hello(&certificate));
+    }
+    polite.send("<ping/>");
+    house.turn();
+    assert_eq!(polite.frames().pop().as_deref(), Some("<pong />"));
+    assert!(flood.greeted() <= 1);
+    // Each turn one of the flood is greeted; whoever else comes is, too, and comes first.
+    let mut left = flood.0.len();
+    for turn in 0..20 {
+        polite.send("<ping/>");
+        if turn == 10 {
+            stranger.send_bytes(&hello(&certificate));
+        }
+        house.turn();
+        assert_eq!(polite.frames(), ["<pong />"], "turn {turn}");
+        assert_eq!(is_greeted(&stranger), turn == 10, "turn {turn}");
+        let greeted = flood.greeted();
+        assert!(greeted <= 1, "{greeted} in turn {turn}");
+        left -= greeted;
+    }
+    assert!(left <= 82, "{left} of 100 are left");
+    house.settle();
+    assert_eq!(flood.greeted(), left, "in the end everybody is");
+}
+
+#[test]
+fn who_is_asked_to_begin_again_costs_a_signature_the_second_time() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    // The server takes no secp256r1 first, so a client that offers a share of that alone begins
+    // again: with rustls by an order of its own.
+    let mut provider = ring::default_provider();
+    provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519);
+    let client = |house: &mut House| {
+        let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+            .with_safe_default_protocol_versions()
+            .expect("TLS has what it needs")
+            .with_root_certificates(certificate.roots.clone())
+            .with_no_client_auth();
+        let name = ServerName::try_from("chat.example").expect("TLS has what it needs");
+        let tls = ClientConnection::new(Arc::new(config), name).expect("TLS has what it needs");
+        let peer = house.connect_to(0, [192, 0, 2, 1].into(), ROOM);
+        Client { peer, tls, plain: Vec::new(), ended: false }
+    };
+    let mut clients = [client(&mut house), client(&mut house), client(&mut house)];
+    house.settle();
+    for client in &mut clients {
+        client.send("<connect nickname='X'/>\0");
+        client.settle(&mut house);
+        assert_eq!(client.stanzas().len().min(1), 1);
+    }
+}
+
+#[test]
+fn no_more_of_a_handshake_is_held_than_may_be_however_it_is_cut() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    // A ClientHello of 65,535 bytes that never ends, in records of so many.
+    let begin = [1, 0, 0xff, 0xff];
+    for record_bytes in [1, 16, 1_000, 16_384] {
+        let peer = house.connect();
+        let mut sent = 0;
+        for number in 0.. {
+            let mut record = vec![0x16, 3, 1];
+            record.extend(u16::try_from(record_bytes).expect("it is one").to_be_bytes());
+            let place = number * record_bytes;
+            record.extend((place..place + record_bytes).map(|at| begin.get(at).unwrap_or(&0)));
+            peer.send_bytes(&record);
+            sent += record.len();
+            house.settle();
+            if peer.is_dropped() || is_greeted(&peer) {
+                break;
+            }
+        }
+        let over = sent.checked_sub(EARLY_BYTES_MAX).expect("so much may be held");
+        assert!(over <= record_bytes + 5, "{sent} bytes in records of {record_bytes}");
+    }
+    assert_eq!(logged("closed: TLS could not go on").len(), 4);
+}
+
+#[test]
+fn a_hello_in_records_of_one_byte_is_one() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    let hello = hello(&certificate);
+    let peer = house.connect();
+    for &byte in &hello[5..] {
+        peer.send_bytes(&[0x16, 3, 1, 0, 1, byte]);
+        house.settle();
+    }
+    let Received::Bytes(answer) = peer.pipe.borrow_mut().receive(usize::MAX) else {
+        panic!("no answer");
+    };
+    assert_eq!(answer[0], 0x16, "a handshake that goes on: {answer:x?}");
 }

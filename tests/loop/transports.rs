@@ -604,19 +604,69 @@ fn a_slow_websocket_is_cut_off_as_any_slow_reader_and_others_get_their_frames() 
     assert_eq!(logged("\"Deaf\" from 10.0.0.1 closed: slow reader").len(), 1);
 }
 
+/// Frames in which no stanza ends, of each kind, as often as somebody likes.
+fn frames_in_vain() -> [(&'static str, Vec<u8>); 6] {
+    let many = |first: u8, payload: &[u8]| masked(first, payload).repeat(50_000);
+    [
+        ("pings", many(PING, b"")),
+        ("pings that say something", many(PING, b"are you there?")),
+        ("pongs", many(PONG, b"")),
+        ("empty frames of bytes", many(BINARY, b"")),
+        ("bytes one by one", many(BINARY, b"x")),
+        ("parts of a text", [masked(0x01, b"<"), many(0x00, b"")].concat()),
+    ]
+}
+
 #[test]
-fn many_pings_at_once_hold_nobody_up() {
+fn frames_that_are_no_stanzas_are_read_at_the_rate_of_stanzas_and_hold_nobody_up() {
+    for (what, frames) in frames_in_vain() {
+        let mut house = house();
+        let mut polite = house.member("Polite", ROOM);
+        let web = Browser::open(&mut house);
+        house.run_until(Time::from_secs(60));
+        let starts_at = house.now();
+        web.peer.send_bytes(&frames);
+        let mut told = Vec::new();
+        for turn in 0.. {
+            if web.peer.pipe.borrow().shut_at.is_some() {
+                break;
+            }
+            let asks = turn % 20 == 0;
+            if asks {
+                polite.send("<ping/>");
+            }
+            house.turn();
+            let answer = if asks { &["<pong />"][..] } else { &[] };
+            assert_eq!(polite.frames(), answer, "{what}: in the turn in which it asks");
+            told.extend(web.frames().into_iter().filter(|frame| frame.0 != PONG));
+        }
+        let lasted = house.now().since(starts_at).as_secs();
+        assert!((10..20).contains(&lasted), "{what}: {lasted} s");
+        let error = "<error>Too many stanzas (limit 200 per second)</error>";
+        let texts = told.iter().map(|(_, payload)| String::from_utf8_lossy(payload));
+        assert_eq!(texts.filter(|text| text.starts_with(error)).count(), 1, "{what}: {told:?}");
+        assert_eq!(told.last(), Some(&(CLOSE, 1008_u16.to_be_bytes().to_vec())), "{what}");
+        assert_eq!(logged("closed: over limits.stanzarate for too long").len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn pings_and_parts_at_a_polite_rate_are_free() {
     let mut house = house();
     let web = Browser::open(&mut house);
-    let pings = masked(PING, b"").repeat(20_000);
-    let mut sent = 0;
-    let mut answered = 0;
-    while sent < pings.len() {
-        sent += web.peer.pipe.borrow_mut().send(&pings[sent..]).expect("it is open");
+    web.log_in(&mut house, "Web");
+    for second in 0..30 {
+        house.run_until(Time::from_secs(second));
+        for _ in 0..30 {
+            web.send(PING, b"");
+            web.send(0x01, b"<pi");
+            web.send(0x00, b"n");
+            web.send(0x80, b"g/>");
+        }
         house.settle();
-        answered += web.frames().len();
+        let pongs = web.frames().into_iter().filter(|(first, _)| *first == PONG).count();
+        assert_eq!(pongs, 30);
     }
-    assert_eq!(answered, 20_000);
 }
 
 #[test]

@@ -814,7 +814,8 @@ impl Model {
         session.stanzas.refill(rate, burst, SECOND_NS, now);
         let token = i128::from(SECOND_NS);
         let left = session.stanzas.parts.max(0) / token;
-        let owed = (session.stanzas.parts - i128::from(count) * token).max(-i128::from(burst) * token);
+        let owed =
+            (session.stanzas.parts - i128::from(count) * token).max(-i128::from(burst) * token);
         session.stanzas.parts = owed;
         if left >= i128::from(count) { Progress::Done } else { self.is_too_fast(conn, true) }
     }

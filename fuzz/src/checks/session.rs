@@ -25,7 +25,11 @@ pub fn check(script: &[u8]) {
             b'e' => play.end(who),
             b'l' => {
                 let conn = play.session(who, Door::Main);
-                play.handle(Input::FrameTooLarge { conn });
+                play.handle(Input::FrameTooLarge { conn, max: 65_536 });
+            }
+            b'v' => {
+                let conn = play.session(who, Door::Main);
+                play.handle(Input::FramesInVain { conn, count: u64::from(who) * 1_000 + 1 });
             }
             b'p' => {
                 play.end(who);

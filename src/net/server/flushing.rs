@@ -107,10 +107,10 @@ impl<W: World> Server<W> {
 
     /// A connection for whose reading too much waited is read again when that has become less.
     fn read_again(&mut self, slot: usize) {
-        let unread_max = self.hub.settings().limits.unread_bytes_max();
+        let limits = &self.hub.settings().limits;
         if let Some(connection) = self.desk.connections.get_mut(slot)
             && connection.stuffed
-            && connection.outbox.backlog_bytes() <= unread_max
+            && connection.outbox.backlog_bytes() <= connection.unread_bytes_max(limits)
         {
             connection.stuffed = false;
             self.make_ready(slot);

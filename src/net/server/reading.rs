@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Server, is_open};
 use crate::hub::{ConnId, Input, Progress};
-use crate::limits::{CONNECTIONS_PER_TURN, READ_BYTES_PER_TURN, TRANSPORT_READ_BYTES_PER_TURN};
+use crate::limits::{CONNECTIONS_PER_TURN, EARLY_BYTES_MAX, READ_WORK_NS};
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
@@ -47,7 +47,7 @@ impl<W: World> Server<W> {
         if !connection.has_work() {
             return;
         }
-        if connection.frames_held || connection.read_in != turn {
+        if connection.frames_held || connection.greeting_kept || connection.read_in != turn {
             self.ready.add(connection, now);
         } else {
             self.ready.add_later(connection);
@@ -65,7 +65,9 @@ impl<W: World> Server<W> {
         }
         let secret = connection.secret;
         let frames_before = self.desk.metrics.frames_in;
-        if connection.frames_held {
+        if std::mem::take(&mut connection.greeting_kept) {
+            self.take_in(id, &mut [], false);
+        } else if connection.frames_held {
             self.handle_frames(id, &[]);
         }
         let turn = self.desk.metrics.turns;
@@ -76,16 +78,13 @@ impl<W: World> Server<W> {
             && connection.hold == Hold::Nothing
             && !connection.stuffed
             && connection.over().is_none_or(|_| connection.broken.is_some())
-            && !connection.frames_held;
+            && !connection.frames_held
+            && !connection.greeting_kept;
         if free && connection.readable && connection.read_in != turn {
             connection.read_in = turn;
             // Lent out, because what the hub answers changes the rest of the server.
             let mut scratch = std::mem::take(&mut self.scratch);
-            let room = if connection.transport.is_some() {
-                TRANSPORT_READ_BYTES_PER_TURN
-            } else {
-                READ_BYTES_PER_TURN
-            };
+            let room = connection.room_to_read();
             match read_once(connection, &mut scratch[..room]) {
                 Ok(0) => {}
                 Ok(count) => {
@@ -94,7 +93,7 @@ impl<W: World> Server<W> {
                     if plain {
                         self.handle_frames(id, &scratch[..count]);
                     } else {
-                        self.take_in(id, &mut scratch[..count]);
+                        self.take_in(id, &mut scratch[..count], true);
                     }
                     if secret {
                         secret::wipe(&mut scratch[..count]);
@@ -109,6 +108,7 @@ impl<W: World> Server<W> {
         }
         // What the last stanzas made due is sent before the end is told: it has its own turn.
         if self.desk.metrics.frames_in == frames_before {
+            self.desk.worked(READ_WORK_NS);
             self.end_if_read_to_the_end(id);
         }
     }
@@ -189,6 +189,23 @@ impl<W: World> Server<W> {
                 self.desk.timers.set(time, id, Kind::Resume);
             }
         }
+        if self.desk.holds_too_much_early(id) {
+            let input = Input::FrameTooLarge { conn: id, max: EARLY_BYTES_MAX };
+            self.hub.handle(input, now, &mut self.desk);
+        }
+    }
+
+    /// Frames of a WebSocket in which no stanza ended count for the rate of stanzas.
+    pub(super) fn count_frames_in_vain(&mut self, id: ConnId, count: u64) {
+        let now = self.desk.now;
+        let input = Input::FramesInVain { conn: id, count };
+        if let Progress::Later(time) = self.hub.handle(input, now, &mut self.desk)
+            && let Some(connection) = self.desk.find(id)
+            && connection.hold == Hold::Nothing
+        {
+            connection.hold = Hold::Rate(time);
+            self.desk.timers.set(time, id, Kind::Resume);
+        }
     }
 
     /// Whether nothing more of a connection is handled for now: it has used up its share while
@@ -197,12 +214,13 @@ impl<W: World> Server<W> {
     fn has_had_its_go(&mut self, id: ConnId) -> bool {
         let work_ns = self.desk.work_ns() - self.go_began_ns;
         let queued = self.desk.deliveries.share_bytes(id.slot as usize);
-        let unread_max = self.hub.settings().limits.unread_bytes_max();
+        let limits = &self.hub.settings().limits;
         let (enough, others_wait) = (self.desk.has_enough(), self.ready.has_next());
         let Some(connection) = self.desk.find(id) else {
             return true;
         };
-        connection.stuffed = connection.outbox.backlog_bytes() + queued > unread_max;
+        let unread = connection.outbox.backlog_bytes() + queued;
+        connection.stuffed = unread > connection.unread_bytes_max(limits);
         connection.stuffed || enough || (others_wait && !connection.share.may_go_on(work_ns))
     }
 
@@ -216,6 +234,7 @@ impl<W: World> Server<W> {
         if let Some(reason) = connection.over()
             && !unread
             && !connection.frames_held
+            && !connection.greeting_kept
             && connection.hold == Hold::Nothing
         {
             self.end(id, reason);

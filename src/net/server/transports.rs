@@ -8,7 +8,7 @@ use log::Level::{Debug, Info, Warn};
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
-use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, PING_ANSWER_TIME_S};
+use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, HANDSHAKE_WORK_NS, PING_ANSWER_TIME_S};
 use crate::logging::Escaped;
 use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::State;
@@ -40,8 +40,9 @@ impl Advised {
 }
 
 impl<W: World> Server<W> {
-    /// Takes in bytes of a connection that has not begun with a stanza, or not yet.
-    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8]) {
+    /// Takes in bytes of a connection that has not begun with a stanza, or not yet. With
+    /// `may_keep_greeting` a TLS handshake waits for its turn when it has to.
+    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], may_keep_greeting: bool) {
         let now = self.desk.now;
         let Some(connection) = self.desk.find(id) else {
             return;
@@ -56,16 +57,27 @@ impl<W: World> Server<W> {
             connection.transport.get_or_insert_with(|| Box::new(Transport::new(proxied)));
         let max = self.hub.settings().limits.stanza_bytes_max;
         let mut stanzas = std::mem::take(&mut self.inbound);
-        let arrival = Arrival { front: &self.front, peer, secret, max, unix_s: self.unix_s };
+        let keep_greeting = may_keep_greeting && self.greeters.wait(peer, now);
+        let (front, unix_s) = (&self.front, self.unix_s);
+        let arrival = Arrival { front, peer, secret, keep_greeting, max, unix_s };
         let received = transport.receive(bytes, arrival, &mut stanzas);
         transport.heard_at = now;
         transport.pinged = false;
+        connection.greeting_kept = received.greeting_kept;
         if transport.wants_to_send() {
             self.desk.mark_dirty(id.slot as usize);
         }
+        if received.work_ns >= HANDSHAKE_WORK_NS {
+            self.greeters.greeted(peer, received.work_ns, now);
+        }
+        self.desk.worked(received.work_ns);
+        let frames_in_vain = received.frames_in_vain;
         self.act_on(id, received);
         if is_open(&self.desk, id) && !stanzas.is_empty() {
             self.handle_frames(id, &stanzas);
+        }
+        if is_open(&self.desk, id) && frames_in_vain > 0 {
+            self.count_frames_in_vain(id, frames_in_vain);
         }
         if secret {
             secret::clear(&mut stanzas);
@@ -76,7 +88,7 @@ impl<W: World> Server<W> {
     }
 
     fn act_on(&mut self, id: ConnId, received: Received) {
-        let Received { address, page, upgraded, error, trouble, advice } = received;
+        let Received { address, page, upgraded, error, trouble, advice, .. } = received;
         if let Some(address) = address {
             let line = format_args!("client {id} is {address}, its proxy says");
             self.desk.log(Debug, Some(address), line);

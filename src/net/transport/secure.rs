@@ -19,14 +19,15 @@ mod with_rustls {
     use std::fmt;
     use std::sync::Arc;
 
-    use rustls::ServerConfig;
     use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
     use rustls::unbuffered::{
         ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
     };
+    use rustls::{HandshakeKind, NamedGroup, ServerConfig};
 
     use smallvec::SmallVec;
 
+    use crate::limits::{EARLY_BYTES_MAX, HANDSHAKE_WORK_NS, P384_WORK_NS, RECORD_WORK_NS};
     use crate::secret;
 
     /// What a record has beside its plain bytes, at most: its header, the nonce of TLS 1.2, the
@@ -44,7 +45,13 @@ mod with_rustls {
     const DECODE_ERROR: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 50];
 
     /// A certificate and all that belongs to it.
-    pub type Config = Arc<ServerConfig>;
+    #[derive(Clone, Debug)]
+    pub struct Config {
+        /// What connections are made with.
+        pub server: Arc<ServerConfig>,
+        /// How long a signature with its key takes, in nanoseconds.
+        pub signature_ns: u64,
+    }
 
     /// The server's side of one connection. `rustls` keeps no buffers for it: with those that it
     /// has otherwise an idle connection takes twice the memory.
@@ -53,14 +60,25 @@ mod with_rustls {
 
     struct Session {
         connection: UnbufferedServerConnection,
-        /// Records that have not come as a whole; at most 64 KiB of the handshake, which is what
-        /// rustls takes for one message, or a record.
+        /// Records that have not come as a whole, at most [`EARLY_BYTES_MAX`]: a record, or those
+        /// of one message of the handshake, for which rustls would wait until it has 64 KiB,
+        /// however many records that takes.
         held: Vec<u8>,
+        /// How long a signature takes, in nanoseconds.
+        signature_ns: u64,
+        /// Flights of the handshake that were made. The first or, when the client was asked to
+        /// begin again, the second has the signature.
+        flights: u8,
+        /// Work that was done and that nobody has asked for yet, in nanoseconds.
+        work_ns: u64,
         /// What the handshake has to say.
         out: Vec<u8>,
         /// Nothing more is read: the peer has ended its side, or broken what was agreed.
         over: Option<Over>,
     }
+
+    /// What is said of records that are too many or too long, in the log.
+    const TOO_LONG: &str = "a message of the handshake that is too long";
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Over {
@@ -71,9 +89,31 @@ mod with_rustls {
 
     impl Secure {
         pub(in crate::net::transport) fn new(config: &Config) -> Option<Self> {
-            let connection = UnbufferedServerConnection::new(Arc::clone(config)).ok()?;
-            let (held, out) = (Vec::new(), Vec::new());
-            Some(Self(Box::new(Session { connection, held, out, over: None })))
+            let connection = UnbufferedServerConnection::new(Arc::clone(&config.server)).ok()?;
+            Some(Self(Box::new(Session {
+                connection,
+                held: Vec::new(),
+                signature_ns: config.signature_ns,
+                flights: 0,
+                work_ns: 0,
+                out: Vec::new(),
+                over: None,
+            })))
+        }
+
+        /// Whether what comes next may cost a signature.
+        pub(in crate::net::transport) fn may_cost_a_signature(&self) -> bool {
+            self.0.may_cost_a_signature()
+        }
+
+        /// Keeps records to be read later, by [`Secure::receive`] with more of them or none.
+        pub(in crate::net::transport) fn keep(&mut self, records: &[u8]) {
+            secret::append(&mut self.0.held, records);
+        }
+
+        /// The work that was done since this was asked last, in nanoseconds as it is reckoned.
+        pub(in crate::net::transport) const fn take_work_ns(&mut self) -> u64 {
+            std::mem::replace(&mut self.0.work_ns, 0)
         }
 
         /// Takes records, which it may change, and appends what is in them; whether the peer has
@@ -91,13 +131,14 @@ mod with_rustls {
             if session.over.is_some() {
                 return Ok(false);
             }
+            let flights = session.flights;
             let mut held = std::mem::take(&mut session.held);
             let result = if held.is_empty() {
                 let (used, result) = session.read(records, plain, secret);
                 session.held = records[used..].to_vec();
                 result
             } else {
-                held.extend_from_slice(records);
+                secret::append(&mut held, records);
                 let (used, result) = session.read(&mut held, plain, secret);
                 if secret {
                     // They were decrypted where they lie.
@@ -108,6 +149,18 @@ mod with_rustls {
                     session.held = held;
                 }
                 result
+            };
+            if session.flights > flights {
+                session.work_ns += session.flight_work_ns();
+            }
+            let result = match result {
+                Ok(_) if session.held.len() > EARLY_BYTES_MAX => {
+                    if session.has_no_keys() {
+                        session.out.extend_from_slice(&DECODE_ERROR);
+                    }
+                    Err(TOO_LONG.to_owned())
+                }
+                result => result,
             };
             session.over = match result {
                 Ok(false) => None,
@@ -156,7 +209,9 @@ mod with_rustls {
             secret: bool,
         ) -> (usize, Result<bool, String>) {
             let (mut used, mut ended) = (0, false);
+            let mut has_flight = false;
             loop {
+                self.work_ns += RECORD_WORK_NS;
                 let UnbufferedStatus { discard, state } =
                     self.connection.process_tls_records(&mut records[used..]);
                 used += discard;
@@ -166,6 +221,7 @@ mod with_rustls {
                         while let Some(Ok(record)) = traffic.next_record() {
                             secret::append(plain, record.payload);
                             used += record.discard;
+                            self.work_ns += RECORD_WORK_NS;
                             lengths.push(record.payload.len());
                         }
                         drop(traffic);
@@ -174,7 +230,10 @@ mod with_rustls {
                         }
                     }
                     Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                        encode(&mut data, &mut self.out)
+                        encode(&mut data, &mut self.out);
+                        if !std::mem::replace(&mut has_flight, true) {
+                            self.flights = self.flights.saturating_add(1);
+                        }
                     }
                     Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                     Ok(ConnectionState::PeerClosed) => ended = true,
@@ -191,6 +250,28 @@ mod with_rustls {
                     }
                 }
             }
+        }
+
+        fn may_cost_a_signature(&self) -> bool {
+            let retried = HandshakeKind::FullWithHelloRetryRequest;
+            match self.connection.handshake_kind() {
+                None => true,
+                Some(kind) => kind == retried && self.flights < 2,
+            }
+        }
+
+        /// What a flight of the handshake took that was just made.
+        fn flight_work_ns(&self) -> u64 {
+            let kind = self.connection.handshake_kind();
+            let signed = match self.flights {
+                1 => kind == Some(HandshakeKind::Full),
+                2 => kind == Some(HandshakeKind::FullWithHelloRetryRequest),
+                // A ticket, the end of a handshake.
+                _ => return RECORD_WORK_NS,
+            };
+            let group = self.connection.negotiated_key_exchange_group().map(|group| group.name());
+            let group_ns = if group == Some(NamedGroup::secp384r1) { P384_WORK_NS } else { 0 };
+            HANDSHAKE_WORK_NS + group_ns + if signed { self.signature_ns } else { 0 }
         }
 
         /// Has records appended, once the handshake is done.
@@ -291,6 +372,18 @@ mod without {
     impl Secure {
         pub(in crate::net::transport) fn new(config: &Config) -> Option<Self> {
             match *config {}
+        }
+
+        pub(in crate::net::transport) fn may_cost_a_signature(&self) -> bool {
+            match *self {}
+        }
+
+        pub(in crate::net::transport) fn keep(&self, _records: &[u8]) {
+            match *self {}
+        }
+
+        pub(in crate::net::transport) fn take_work_ns(&self) -> u64 {
+            match *self {}
         }
 
         pub(in crate::net::transport) fn receive(
