@@ -12,6 +12,7 @@
 //! they are sent when they cost much, `later` what is told later, `throttle` who has to wait before
 //! more of it is done, `nick` the rules for names, `rate` the token buckets.
 
+mod caps;
 pub mod command;
 mod hash;
 mod later;
@@ -77,6 +78,8 @@ pub struct Hub {
     later: Later,
     /// Bytes that the stanza at hand has had others told, each message counted once.
     caused_bytes: usize,
+    /// Who has sent the stanza at hand, and its name, for those whose errors tell it.
+    request: Option<(ConnId, Box<str>)>,
     /// The stanza at hand has done nothing: it is to be offered again then.
     held_until: Option<Time>,
     /// Sessions whose reader does not keep up.
@@ -111,6 +114,7 @@ impl Hub {
             pending: Pending::new(),
             later: Later::default(),
             caused_bytes: 0,
+            request: None,
             held_until: None,
             readers_behind: 0,
             turn: 0,
@@ -315,16 +319,13 @@ impl Hub {
         let mut parser = self.parser.take().unwrap_or_default();
         match &parser.parse(frame, &self.settings.limits) {
             Ok(stanza) if !policy_only || command::asks_for_policy(stanza.name()) => {
+                if self.tells_codes(conn) {
+                    self.request = Some((conn, stanza.name().into()));
+                }
                 self.dispatch(conn, stanza, out);
+                self.request = None;
             }
-            Err(refusal) if !policy_only => {
-                let reason = if matches!(refusal, Refusal::NotXml(_)) {
-                    RefusalReason::Malformed
-                } else {
-                    RefusalReason::Limit
-                };
-                self.refuse(conn, reason, &refusal.to_string(), out);
-            }
+            Err(refusal) if !policy_only => self.refuse_frame(conn, *refusal, out),
             Ok(_) | Err(_) => self.close(conn, CloseReason::PolicyOnly, out),
         }
         self.parser = Some(parser);
@@ -406,9 +407,45 @@ impl Hub {
     }
 
     fn refuse(&self, conn: ConnId, reason: RefusalReason, error: &str, out: &mut impl Outlet) {
-        self.answer(conn, out, |buffer| write::error(buffer, error));
+        self.answer(conn, out, |buffer| self.write_error(buffer, conn, reason.label(), error));
         let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
         out.note(Note::Refused { conn, nick, error, reason });
+    }
+
+    /// Refuses what is no stanza. What was met, and where, is for the log and for those whose
+    /// errors tell more.
+    fn refuse_frame(&self, conn: ConnId, refusal: Refusal, out: &mut impl Outlet) {
+        let error = refusal.to_string();
+        let Refusal::NotXml { met, at } = refusal else {
+            return self.refuse_for_limit(conn, &error, out);
+        };
+        let reason = RefusalReason::Malformed;
+        self.answer(conn, out, |buffer| {
+            if self.tells_codes(conn) {
+                write::error_of_frame(buffer, reason.label(), met, at, &error);
+            } else {
+                write::error(buffer, &error);
+            }
+        });
+        let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
+        let error = &format!("{error}: {met}, at byte {at}");
+        out.note(Note::Refused { conn, nick, error, reason });
+    }
+
+    /// Whether a session's errors have a code, and tell the request that they answer.
+    fn tells_codes(&self, conn: ConnId) -> bool {
+        let session = self.sessions.find(conn);
+        session.is_some_and(|session| session.caps.errors && session.login == Login::Done)
+    }
+
+    /// Writes an `<error>` as a session wants it. `code` is the label of a [`RefusalReason`] or of a
+    /// [`CloseReason`].
+    fn write_error(&self, buffer: &mut Vec<u8>, conn: ConnId, code: &str, error: &str) {
+        if !self.tells_codes(conn) {
+            return write::error(buffer, error);
+        }
+        let own = self.request.as_ref().filter(|(asker, _)| *asker == conn);
+        write::error_with_code(buffer, code, own.map(|(_, name)| &**name), error);
     }
 
     fn refuse_if(&self, conn: ConnId, done: Result<(), Refused>, out: &mut impl Outlet) {
@@ -429,7 +466,7 @@ impl Hub {
         out: &mut impl Outlet,
     ) {
         if !self.is_policy_only(conn) {
-            self.answer(conn, out, |buffer| write::error(buffer, error));
+            self.answer(conn, out, |buffer| self.write_error(buffer, conn, reason.label(), error));
         }
         self.close(conn, reason, out);
     }

@@ -207,7 +207,7 @@ pub const EARLY_BYTES_MAX: usize = 32_768;
 
 /// Bytes beyond [`EARLY_BYTES_MAX`] that stanzas of those who have not logged in may have, all of
 /// them together: some old client may begin with a long one.
-pub const EARLY_MORE_BYTES_MAX: usize = 1_048_576;
+pub const EARLY_MORE_BYTES_MAX: usize = 4 * 1_048_576;
 
 /// Stanzas of one plugin that are handled in a turn.
 /// At about 1 µs a stanza it holds the others up for less than 100 µs.

@@ -174,9 +174,9 @@ const RUDE: [(&str, &[&str]); 10] = [
     (
         "printf 'rubbish\\0<register />\\0<x>\\0'; cat >/dev/null",
         &[
-            "no XML: text before the root",
+            "no XML: text before the root, at byte 0",
             "<error>This is not a valid XML string</error>",
-            "no XML: an element that is not closed",
+            "no XML: an element that is not closed, at byte 3",
             "<error>This is not a valid XML string</error>",
         ],
     ),

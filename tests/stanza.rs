@@ -24,8 +24,18 @@ fn assert_accepted(frames: &[&str]) {
 fn assert_refused(rows: &[(&'static str, &[&str])]) {
     for (reason, frames) in rows {
         for frame in *frames {
-            assert_eq!(verdict(frame), Err(Refusal::NotXml(reason)), "{frame}");
+            assert_eq!(met(verdict(frame)), Some(*reason), "{frame}");
         }
+    }
+}
+
+/// Why a frame is no XML, if it is none.
+#[track_caller]
+fn met(verdict: Result<(), Refusal>) -> Option<&'static str> {
+    match verdict {
+        Ok(()) => None,
+        Err(Refusal::NotXml { met, .. }) => Some(met),
+        Err(refusal) => panic!("{refusal:?}"),
     }
 }
 
@@ -226,7 +236,7 @@ fn many_attributes_are_told_apart_as_well_as_few() {
         for at in [1, count / 2, count - 1].into_iter().filter(|&at| at > 0) {
             let doubled = names(Some(at));
             let verdict = parser.parse(doubled.as_bytes(), &limits).map(|_| ());
-            assert_eq!(verdict, Err(Refusal::NotXml("an attribute twice")), "{count} {at}");
+            assert_eq!(met(verdict), Some("an attribute twice"), "{count} {at}");
         }
     }
 }
@@ -329,11 +339,11 @@ fn forbidden_characters_are_refused_wherever_they_stand() {
     for place in places {
         for control in controls.clone() {
             let frame = at(place, &[control]);
-            assert_eq!(verdict(&frame), Err(Refusal::NotXml("a control character")), "{frame:?}");
+            assert_eq!(met(verdict(&frame)), Some("a control character"), "{frame:?}");
         }
         for noncharacter in ["\u{fffe}", "\u{ffff}"] {
             let frame = at(place, noncharacter.as_bytes());
-            assert_eq!(verdict(&frame), Err(Refusal::NotXml("U+FFFE or U+FFFF")), "{frame:?}");
+            assert_eq!(met(verdict(&frame)), Some("U+FFFE or U+FFFF"), "{frame:?}");
         }
         let not_utf8: [&[u8]; 9] = [
             b"\x80",
@@ -348,14 +358,14 @@ fn forbidden_characters_are_refused_wherever_they_stand() {
         ];
         for bytes in not_utf8 {
             let frame = at(place, bytes);
-            assert_eq!(verdict(&frame), Err(Refusal::NotXml("not UTF-8")), "{frame:?}");
+            assert_eq!(met(verdict(&frame)), Some("not UTF-8"), "{frame:?}");
         }
     }
     // The check goes over blocks of bytes: each place in a block counts.
     for length in 0..70 {
         let mut frame = format!("<x>{}</x>", "y".repeat(70)).into_bytes();
         frame[3 + length] = 1;
-        assert_eq!(verdict(&frame), Err(Refusal::NotXml("a control character")), "{length}");
+        assert_eq!(met(verdict(&frame)), Some("a control character"), "{length}");
     }
 }
 
@@ -406,15 +416,13 @@ fn names_are_those_of_the_fourth_edition() {
 #[test]
 fn names_are_no_longer_than_libxml2_takes_them() {
     let limits = Limits { stanza_bytes_max: usize::MAX, ..Limits::default() };
-    for (length, expected) in
-        [(50_000, Ok(())), (50_001, Err(Refusal::NotXml("a name longer than 50000 bytes")))]
-    {
+    for (length, expected) in [(50_000, None), (50_001, Some("a name longer than 50000 bytes"))] {
         for letter in ["x", "é"] {
             let name = letter.repeat(length / letter.len()) + &"x".repeat(length % letter.len());
             for frame in [format!("<{name}/>"), format!("<x {name}=''/>")] {
                 let mut parser = Parser::new();
                 let verdict = parser.parse(frame.as_bytes(), &limits).map(|_| ());
-                assert_eq!(verdict, expected, "{letter} {length}");
+                assert_eq!(met(verdict), expected, "{letter} {length}");
             }
         }
     }
@@ -589,8 +597,8 @@ fn namespaces_are_plain_uri_references() {
     ];
     for uri in refused {
         for frame in [format!("<x xmlns=\"{uri}\"/>"), format!("<x xmlns:p=\"{uri}\"/>")] {
-            let reason = Refusal::NotXml("a namespace that is no plain URI");
-            assert_eq!(verdict(&frame), Err(reason), "{frame}");
+            let reason = "a namespace that is no plain URI";
+            assert_eq!(met(verdict(&frame)), Some(reason), "{frame}");
         }
     }
     assert_accepted(&["<x xmlns=''/>"]);
@@ -629,7 +637,68 @@ fn depth_and_attributes_are_limited() {
     assert_eq!(Refusal::TooDeep(64).to_string(), "Stanza nested too deep (limit 64 levels)");
     let too_many = Refusal::TooManyAttributes(64).to_string();
     assert_eq!(too_many, "Too many attributes (limit 64 on one element)");
-    assert_eq!(Refusal::NotXml("").to_string(), "This is not a valid XML string");
+    let no_xml = Refusal::NotXml { met: "", at: 0 };
+    assert_eq!(no_xml.to_string(), "This is not a valid XML string");
+}
+
+/// A mark stands before what is no XML; the frame is what is left without it.
+#[test]
+fn what_is_no_xml_is_told_with_its_place() {
+    for marked in [
+        "¦",
+        "¦text",
+        " ¦<?pi?><x/>",
+        "<!-- x -->¦<!DOCTYPE x><x/>",
+        "¦<!-- x",
+        "<!-- x ¦-- y --><x/>",
+        "<x/>¦<y/>",
+        "<x/> ¦y",
+        "<x>¦",
+        "<x><y></y>¦",
+        "<x>&lt;¦&no;</x>",
+        "<x>a¦]]>b</x>",
+        "<x>¦<?pi?></x>",
+        "<x>¦<!ELEMENT></x>",
+        "<x>¦<![CDATA[ </x>",
+        "<x><y>¦</x></y>",
+        "<x></x ¦y></x>",
+        "<¦1/>",
+        "<¦>",
+        "<a:b¦:c/>",
+        "<z>¦<x",
+        "<x y¦/>",
+        "<x y=¦z/>",
+        "<x y='1'¦z='2'/>",
+        "<x y='¦<'/>",
+        "<x y='a¦&'/>",
+        "¦<x y='/>",
+        "<z>¦<x y='1' y='2'/></z>",
+        "<x>é\u{7f}¦\u{1}\u{1}</x>",
+        "<x>é¦\u{ffff}</x>",
+        "<z><¦p:x/></z>",
+        "<x ¦p:y=''/>",
+        "<x ¦xml:id='a'/>",
+        "<¦xmlns:x/>",
+        "<x xmlns:¦xml='u'/>",
+        "<x xmlns:p='¦'/>",
+        "<x xmlns='¦a b'/>",
+        "<x xmlns:p='u' xmlns:q='u' p:¦a='' q:a=''/>",
+        "¦<?xml version='1.0'",
+        "<?xml ¦version/><x/>?>",
+    ] {
+        let at = marked.find('¦').expect("a mark");
+        let marked_frame = marked.replace('¦', "");
+        let told = match verdict(&marked_frame) {
+            Err(Refusal::NotXml { at, .. }) => usize::try_from(at).expect("a short frame"),
+            other => panic!("{marked}: {other:?}"),
+        };
+        let told_mark = format!("{}¦{}", &marked_frame[..told], &marked_frame[told..]);
+        assert_eq!(told, at, "{marked} is told as {told_mark}");
+    }
+    let frame = b"<x>\xc3\xa9\xc3</x>";
+    let Err(Refusal::NotXml { met: "not UTF-8", at: 5 }) = verdict(frame) else {
+        panic!("{:?}", verdict(frame));
+    };
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
         return Ok(Exit::Success);
     }
     let config = config::load(arguments)?;
-    let Findings { failures, warnings, certificates } = findings::look(&config, Purpose::Check);
+    let Findings { failures, warnings, about_tls } = findings::look(&config, Purpose::Check);
     for warning in warnings {
         complain(format_args!("warning: {warning}"));
     }
@@ -24,8 +24,8 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
         return Err(Failure { exit: Exit::NotConfigured, text: text.join("\n") });
     }
     say(config.to_ini().trim_end());
-    for certificate in certificates {
-        say(format_args!("# [tls] certificate: {certificate}"));
+    for line in about_tls {
+        say(format_args!("# [tls] {line}"));
     }
     if let Some(note) = super::run::listens_to_all(&config) {
         say(format_args!("\n# {}", note.replace('\n', "\n# ")));

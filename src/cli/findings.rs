@@ -23,8 +23,8 @@ pub(super) struct Findings {
     pub(super) failures: Vec<Failure>,
     /// What the operator should know.
     pub(super) warnings: Vec<String>,
-    /// What the certificates are.
-    pub(super) certificates: Vec<String>,
+    /// What the certificates are, and the key.
+    pub(super) about_tls: Vec<String>,
 }
 
 /// For what it is looked.
@@ -83,16 +83,23 @@ impl Findings {
         let found = match purpose {
             Purpose::Check => {
                 let checked = tls::check(files, hosts, now);
-                checked.map(|checked| (checked.warnings, checked.certificates))
+                checked.map(|checked| {
+                    let tls::Checked { certificates, signature_ns, warnings } = checked;
+                    let certificates =
+                        certificates.iter().map(|text| format!("certificate: {text}"));
+                    let ms = signature_ns as f64 / 1e6;
+                    let key = format!("key: a signature takes {ms:.3} ms here");
+                    (warnings, certificates.chain([key]).collect())
+                })
             }
             Purpose::Start => {
                 tls::load(files, hosts, now).map(|loaded| (loaded.warnings, Vec::new()))
             }
         };
         match found {
-            Ok((warnings, certificates)) => {
+            Ok((warnings, about_tls)) => {
                 self.warnings.extend(warnings);
-                self.certificates = certificates;
+                self.about_tls = about_tls;
             }
             Err(error) => self.failures.push(error.into()),
         }

@@ -90,6 +90,7 @@ impl Hub {
                 ListKind::Clients => self.write_clients(buffer, key),
                 ListKind::ChildRooms => self.write_child_rooms(buffer, key),
             };
+            self.stand_in(buffer, written, None);
         });
         self.note_cut(key, written, out);
         List { message, vain_bytes: self.vain_bytes(written) }
@@ -98,7 +99,10 @@ impl Hub {
     /// Sends one session a room's list of child rooms.
     pub(super) fn tell_child_rooms(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
         let mut written = Written::default();
-        let bytes = self.answer(conn, out, |buffer| written = self.write_child_rooms(buffer, key));
+        let bytes = self.answer(conn, out, |buffer| {
+            written = self.write_child_rooms(buffer, key);
+            self.stand_in(buffer, written, Some(conn));
+        });
         self.note_cut(key, written, out);
         self.charge_asked(conn, bytes + self.vain_bytes(written));
     }
@@ -180,7 +184,10 @@ impl Hub {
         write: impl Fn(&mut Vec<u8>, bool, Fits<'_>),
     ) -> usize {
         let mut written = Written::default();
-        let bytes = self.answer(conn, out, |buffer| written = self.bounded(buffer, least, write));
+        let bytes = self.answer(conn, out, |buffer| {
+            written = self.bounded(buffer, least, write);
+            self.stand_in(buffer, written, Some(conn));
+        });
         out.spent(written.discarded_bytes);
         if written.forms_cut == FORMS {
             let nick = self.sessions.find(conn).map_or("", |session| &session.nick);
@@ -190,7 +197,7 @@ impl Hub {
         bytes + self.vain_bytes(written)
     }
 
-    /// Writes a list of so many bytes at least, or what stands in for it.
+    /// Writes a list of so many bytes at least, or nothing where it is too long.
     fn bounded(&self, buffer: &mut Vec<u8>, least: usize, write: impl Writer) -> Written {
         let max = self.settings.limits.list_bytes_max;
         let start = buffer.len();
@@ -208,8 +215,22 @@ impl Hub {
             }
             written.forms_cut += 1;
         }
-        write::error(buffer, &self.too_large());
         written
+    }
+
+    /// Writes what stands in for a list that is too long, in an answer to one session or to all
+    /// members of a room.
+    fn stand_in(&self, buffer: &mut Vec<u8>, written: Written, conn: Option<ConnId>) {
+        if written.forms_cut < FORMS {
+            return;
+        }
+        match conn {
+            Some(conn) => {
+                let code = RefusalReason::Limit.label();
+                self.write_error(buffer, conn, code, &self.too_large());
+            }
+            None => write::error(buffer, &self.too_large()),
+        }
     }
 
     /// What stands in for a list that is too large.

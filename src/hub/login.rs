@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::Hub;
+use super::caps::Caps;
 use super::command::{Request, help_lines};
 use super::nick::comparison_key;
 use super::plugin::{Question, Verdict};
@@ -30,7 +31,7 @@ struct Attempt<'a> {
     root_password: Option<&'a str>,
     /// The element without the root password.
     element: [&'a str; 2],
-    capabilities: bool,
+    caps: Caps,
 }
 
 impl Hub {
@@ -64,7 +65,7 @@ impl Hub {
             key,
             root_password: root_password.as_ref().map(|password| password.as_str()),
             element,
-            capabilities: stanza.value("caps").is_some(),
+            caps: Caps::asked(stanza.value("caps").as_deref()),
         };
         self.try_login(attempt, stanza.element().len(), out);
         self.call_next(out);
@@ -77,7 +78,7 @@ impl Hub {
 
     /// Logs in who needs nobody's leave, and asks about everybody else.
     fn try_login(&mut self, attempt: Attempt<'_>, bytes: usize, out: &mut impl Outlet) {
-        let Attempt { conn, nick, key, root_password, element, capabilities } = attempt;
+        let Attempt { conn, nick, key, root_password, element, caps } = attempt;
         let settings = &self.settings;
         let hashed = settings.root_password_hashed && settings.root_password.is_some();
         let (for_others, for_us) =
@@ -85,7 +86,7 @@ impl Hub {
         let root = for_us.is_some_and(|password| self.is_root(conn, nick, password, out));
         let login = self.asks_logins();
         if root || !(login || for_others.is_some()) {
-            self.sessions.ask_capabilities(conn, capabilities);
+            self.sessions.ask_caps(conn, caps);
             return self.log_in(conn, key, nick, root, out);
         }
         let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
@@ -94,7 +95,7 @@ impl Hub {
         let guesses = u64::from(login) + u64::from(for_others.is_some());
         let share = Share { household, guesses, bytes };
         let ask = self.questions.open(conn, share, for_others.is_some());
-        self.sessions.ask(conn, ask, nick, capabilities);
+        self.sessions.ask(conn, ask, nick, caps);
         out.ask(Question {
             ask,
             conn,
@@ -335,8 +336,7 @@ impl Hub {
             return;
         }
         if let Some(session) = self.sessions.find(conn) {
-            // There is no capability to grant in this version; who asks is told so.
-            let granted = session.asked_capabilities.then_some("");
+            let granted = session.caps.granted();
             self.answer(conn, out, |buffer| write::connected(buffer, &session.nick, granted));
             out.note(Note::LoggedIn { conn, nick: &session.nick, root });
         }

@@ -6,6 +6,9 @@ use super::types::{Door, Note, Outlet};
 use super::{Hub, Login};
 use crate::wire::write;
 
+/// What everybody is told when the server ends.
+const GOING_DOWN: &str = "### Server is now going down ... ###";
+
 /// What a client is told that is removed.
 pub(super) const KICKED: &str = "You have been kicked from the server by an administrator";
 
@@ -59,10 +62,20 @@ impl Hub {
     /// Says farewell to every connection, logged in or not, and forgets everything.
     pub(super) fn shut_down(&mut self, out: &mut impl Outlet) {
         self.send_due(out);
-        let farewell =
-            out.encode(|buffer| write::error(buffer, "### Server is now going down ... ###"));
+        let farewell = out.encode(|buffer| write::error(buffer, GOING_DOWN));
+        let code = CloseReason::Shutdown.label();
+        let mut coded = None;
         for session in self.sessions.take_all() {
             if session.door == Door::Main {
+                let farewell = if session.caps.errors && session.login == Login::Done {
+                    *coded.get_or_insert_with(|| {
+                        out.encode(|buffer| {
+                            write::error_with_code(buffer, code, None, GOING_DOWN);
+                        })
+                    })
+                } else {
+                    farewell
+                };
                 out.push(session.conn, farewell);
             }
             let rooms = session.rooms.iter().filter_map(|&key| self.rooms.room(key));

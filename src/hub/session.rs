@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use smallvec::SmallVec;
 
+use super::caps::Caps;
 use super::hash::{KeyedState, Table};
 use super::nick::with_comparison_key;
 use super::rate::{Bucket, ByteRate, Rate};
@@ -47,8 +48,8 @@ pub(super) struct Session {
     pub(super) door: Door,
     pub(super) login: Login,
     pub(super) root: bool,
-    /// Its `connect` asked for capabilities (PROTOCOL.md section 13).
-    pub(super) asked_capabilities: bool,
+    /// What its `connect` asked for beyond version 1.
+    pub(super) caps: Caps,
     /// As it was given; the one that it asked for while [`Login::Asked`], empty before.
     pub(super) nick: Box<str>,
     /// The rooms it is in, in the order in which it joined them.
@@ -355,7 +356,7 @@ impl Sessions {
             door,
             login: Login::New,
             root: false,
-            asked_capabilities: false,
+            caps: Caps::default(),
             nick: Box::default(),
             rooms: SmallVec::new(),
             params: None,
@@ -461,11 +462,11 @@ impl Sessions {
     }
 
     /// Somebody else is asked about a login under this nick.
-    pub(super) fn ask(&mut self, conn: ConnId, ask: u64, nick: &str, capabilities: bool) {
+    pub(super) fn ask(&mut self, conn: ConnId, ask: u64, nick: &str, caps: Caps) {
         if let Some(session) = self.find_mut(conn) {
             session.login = Login::Asked(ask);
             session.nick = nick.into();
-            session.asked_capabilities = capabilities;
+            session.caps = caps;
         }
     }
 
@@ -486,10 +487,10 @@ impl Sessions {
         true
     }
 
-    /// Notes whether a login asks for capabilities.
-    pub(super) fn ask_capabilities(&mut self, conn: ConnId, asked: bool) {
+    /// Notes what a login asks for beyond version 1.
+    pub(super) fn ask_caps(&mut self, conn: ConnId, caps: Caps) {
         if let Some(session) = self.find_mut(conn) {
-            session.asked_capabilities = asked;
+            session.caps = caps;
         }
     }
 
@@ -497,7 +498,7 @@ impl Sessions {
     pub(super) fn refuse(&mut self, conn: ConnId) {
         if let Some(session) = self.find_mut(conn) {
             session.login = Login::New;
-            session.asked_capabilities = false;
+            session.caps = Caps::default();
             session.nick = Box::default();
         }
     }

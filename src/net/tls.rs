@@ -45,6 +45,8 @@ pub(crate) struct Loaded {
 pub(crate) struct Checked {
     /// What each certificate is, until when it is valid, and what the first one is for.
     pub(crate) certificates: Vec<String>,
+    /// How long a signature with the key takes, in nanoseconds.
+    pub(crate) signature_ns: u64,
     /// What will trouble clients.
     pub(crate) warnings: Vec<String>,
 }
@@ -71,12 +73,12 @@ pub(crate) fn load(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<
 /// # Errors
 /// As [`load`].
 pub(crate) fn check(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<Checked, Error> {
-    let Found { chain, mut problems, dates, warnings, .. } = look(files, hosts, now);
+    let Found { chain, signature_ns, mut problems, dates, warnings, .. } = look(files, hosts, now);
     problems.extend(dates);
     match chain {
         Some(chain) if problems.is_empty() => {
             let certificates = chain.described(now).collect();
-            Ok(Checked { certificates, warnings })
+            Ok(Checked { certificates, signature_ns, warnings })
         }
         Some(_) | None => Err(Error::Files(problems)),
     }
@@ -133,14 +135,9 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
     }
     if let Some(key) = &found.key {
         found.signature_ns = signature_ns(key.as_ref());
-        if found.signature_ns > SIGNATURE_NS_MAX {
-            let ms = found.signature_ns / 1_000_000;
-            let key = files.key.display();
-            found.warnings.push(format!(
-                "{key}: [tls] key: whenever somebody connects over TLS, everybody waits {ms} ms for \
-                 a signature with this key; one of ECDSA P-256 takes less than 1"
-            ));
-        }
+        let warning = holds_up(found.signature_ns);
+        let file = files.key.display();
+        found.warnings.extend(warning.map(|text| format!("{file}: [tls] key: {text}")));
     }
     let Some(chain) = &found.chain else { return found };
     // Without a key nobody knows whose certificate has to stand first.
@@ -212,6 +209,17 @@ fn signature_ns(key: &dyn SigningKey) -> u64 {
         }
     }
     least
+}
+
+/// What is to be said of a key whose signatures take so long.
+fn holds_up(signature_ns: u64) -> Option<String> {
+    (signature_ns > SIGNATURE_NS_MAX).then(|| {
+        let ms = signature_ns / 1_000_000;
+        format!(
+            "whenever somebody connects over TLS, everybody waits {ms} ms for a signature with this \
+             key; one of ECDSA P-256 takes less than 1"
+        )
+    })
 }
 
 /// A machine that does something else meanwhile is asked again.

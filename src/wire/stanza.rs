@@ -65,8 +65,13 @@ pub struct Attribute<'a> {
 /// Why a frame is no stanza.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not exactly one well-formed element; the text says what was met, for the log.
-    NotXml(&'static str),
+    /// Not exactly one well-formed element.
+    NotXml {
+        /// What was met instead, in words.
+        met: &'static str,
+        /// Where, in bytes from the beginning of the frame.
+        at: u32,
+    },
     /// Nested deeper than `limits.depth` allows; the limit.
     TooDeep(usize),
     /// More attributes on one element than `limits.attributes` allows; the limit.
@@ -105,13 +110,19 @@ impl fmt::Display for Refusal {
     /// The text of the `<error>` that the sender gets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotXml(_) => f.write_str("This is not a valid XML string"),
+            Self::NotXml { .. } => f.write_str("This is not a valid XML string"),
             Self::TooDeep(max) => write!(f, "Stanza nested too deep (limit {max} levels)"),
             Self::TooManyAttributes(max) => {
                 write!(f, "Too many attributes (limit {max} on one element)")
             }
         }
     }
+}
+
+/// What is met at this place of a frame makes it no XML. The place is a `u32` in all frames that are
+/// looked at.
+const fn not_xml(met: &'static str, at: usize) -> Refusal {
+    Refusal::NotXml { met, at: at as u32 }
 }
 
 impl Parser {
@@ -137,7 +148,7 @@ impl Parser {
 
     fn read(&mut self, frame: &[u8], limits: &Limits) -> Result<(), Refusal> {
         if u32::try_from(frame.len()).is_err() {
-            return Err(Refusal::NotXml("longer than offsets reach"));
+            return Err(not_xml("longer than offsets reach", u32::MAX as usize));
         }
         self.attributes.clear();
         self.open.clear();
@@ -145,8 +156,11 @@ impl Parser {
         let frame = characters::check(frame)?;
         let start = read_prolog(frame)?;
         let end = self.read_element(frame.bytes, start, limits)?;
-        if end != frame.bytes.len() && read_misc(frame.bytes, end)? != frame.bytes.len() {
-            return Err(Refusal::NotXml("something after the element"));
+        if end != frame.bytes.len() {
+            let behind = read_misc(frame.bytes, end)?;
+            if behind != frame.bytes.len() {
+                return Err(not_xml("something after the element", behind));
+            }
         }
         if !self.namespaces.is_empty() {
             self.namespaces.check(frame.bytes)?;
@@ -178,7 +192,7 @@ impl Parser {
                     inner_end = markup;
                 }
                 Some(b'!') => at = read_comment_or_cdata(bytes, markup)?,
-                Some(b'?') => return Err(Refusal::NotXml("a processing instruction")),
+                Some(b'?') => return Err(not_xml("a processing instruction", markup)),
                 _ => {
                     self.read_start_tag(bytes, markup, limits)?;
                     at = self.tag.end;
@@ -207,7 +221,7 @@ impl Parser {
         let tag = tag::read(bytes, start, limits.attributes_max, &mut self.attributes)?;
         let attributes = &self.attributes[first..];
         if tag.suspect && !tag::distinct(bytes, attributes, &mut self.order) {
-            return Err(Refusal::NotXml("an attribute twice"));
+            return Err(not_xml("an attribute twice", start));
         }
         let mut declares = false;
         if tag.namespaced {
@@ -242,11 +256,11 @@ fn read_prolog(frame: Text<'_>) -> Result<usize, Refusal> {
     }
     let start = read_misc(bytes, declaration::read(frame)?)?;
     match bytes.get(start..) {
-        Some([b'<', b'?', ..]) => Err(Refusal::NotXml("a processing instruction")),
-        Some([b'<', b'!', ..]) => Err(Refusal::NotXml("a document type or CDATA before the root")),
+        Some([b'<', b'?', ..]) => Err(not_xml("a processing instruction", start)),
+        Some([b'<', b'!', ..]) => Err(not_xml("a document type or CDATA before the root", start)),
         Some([b'<', ..]) => Ok(start),
-        Some([_, ..]) => Err(Refusal::NotXml("text before the root")),
-        Some([]) | None => Err(Refusal::NotXml("no element")),
+        Some([_, ..]) => Err(not_xml("text before the root", start)),
+        Some([]) | None => Err(not_xml("no element", start)),
     }
 }
 
@@ -265,19 +279,19 @@ fn read_text(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
     let mut at = start;
     loop {
         let Some(found) = memchr3(b'<', b'&', b']', &bytes[at..]) else {
-            return Err(Refusal::NotXml("an element that is not closed"));
+            return Err(not_xml("an element that is not closed", bytes.len()));
         };
         at += found;
         match bytes[at] {
             b'<' => return Ok(at),
             b'&' => {
-                (_, at) = reference(bytes, at).ok_or(Refusal::NotXml("no reference after a &"))?;
+                (_, at) = reference(bytes, at).ok_or(not_xml("no reference after a &", at))?;
             }
             _ => {
                 let run = bytes[at..].iter().take_while(|&&byte| byte == b']').count();
                 at += run;
                 if run >= 2 && bytes.get(at) == Some(&b'>') {
-                    return Err(Refusal::NotXml("a ]]> in text"));
+                    return Err(not_xml("a ]]> in text", at - 2));
                 }
             }
         }
@@ -291,12 +305,12 @@ fn read_comment_or_cdata(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
         return read_comment(bytes, start);
     }
     if !bytes[start..].starts_with(CDATA) {
-        return Err(Refusal::NotXml("a <! that is neither comment nor CDATA"));
+        return Err(not_xml("a <! that is neither comment nor CDATA", start));
     }
     let content = start + CDATA.len();
     match memmem::find(&bytes[content..], b"]]>") {
         Some(length) => Ok(content + length + 3),
-        None => Err(Refusal::NotXml("a CDATA section that does not end")),
+        None => Err(not_xml("a CDATA section that does not end", start)),
     }
 }
 
@@ -304,12 +318,12 @@ fn read_comment_or_cdata(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
 fn read_comment(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
     let content = start + 4;
     let Some(length) = memmem::find(&bytes[content..], b"--") else {
-        return Err(Refusal::NotXml("a comment that does not end"));
+        return Err(not_xml("a comment that does not end", start));
     };
     // The first two hyphens must be those of the end, which also keeps `--->` out.
     let close = content + length + 2;
     if bytes.get(close) != Some(&b'>') {
-        return Err(Refusal::NotXml("two hyphens in a comment"));
+        return Err(not_xml("two hyphens in a comment", content + length));
     }
     Ok(close + 1)
 }

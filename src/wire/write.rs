@@ -188,6 +188,25 @@ pub fn error(buffer: &mut Vec<u8>, message: &str) {
     put!(buffer, b"</error>");
 }
 
+/// The same for clients that asked for codes: `code` and, where it answers one, the name of the
+/// request.
+pub fn error_with_code(buffer: &mut Vec<u8>, code: &str, request: Option<&str>, message: &str) {
+    put!(buffer, b"<error code='", code, b"'");
+    if let Some(request) = request {
+        put!(buffer, b" for='", request, b"'");
+    }
+    put!(buffer, b">");
+    text(buffer, message);
+    put!(buffer, b"</error>");
+}
+
+/// The same for what is no stanza: what was met, and at which byte.
+pub fn error_of_frame(buffer: &mut Vec<u8>, code: &str, met: &str, at: u32, message: &str) {
+    put!(buffer, b"<error code='", code, b"' reason='", met, b"' at='", at as usize, b"'>");
+    text(buffer, message);
+    put!(buffer, b"</error>");
+}
+
 /// `<info>…</info>`.
 pub fn info(buffer: &mut Vec<u8>, message: &str) {
     put!(buffer, b"<info>");

@@ -24,7 +24,7 @@ pub fn check(frame: &[u8]) -> Option<Accepted> {
     let accepted = match parser.parse(frame, &limits) {
         Ok(stanza) => read(&stanza),
         Err(refusal) => {
-            let known = matches!(refusal, Refusal::NotXml(_))
+            let known = matches!(refusal, Refusal::NotXml { .. })
                 || refusal == Refusal::TooDeep(limits.depth_max)
                 || refusal == Refusal::TooManyAttributes(limits.attributes_max);
             assert!(known, "{refusal:?}");

@@ -103,7 +103,7 @@ impl Talk {
                 return;
             }
             Ok(_) | Err(Refusal::TooDeep(_) | Refusal::TooManyAttributes(_)) => return,
-            Err(Refusal::NotXml(met)) => met,
+            Err(Refusal::NotXml { met, at }) => format!("{met}, at byte {at}"),
         };
         self.complain(&format!("no XML: {met}"));
     }

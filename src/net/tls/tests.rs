@@ -195,12 +195,20 @@ fn every_kind_of_key_serves_both_versions() {
         let own = named("chat.example").signed_by(pair, &between.issuer).unwrap().pem();
         let files = Files::new(format!("{own}{}{}", between.pem, root.pem), text);
         assert_eq!(files.warnings(), Vec::<String>::new(), "{what}");
-        let server = load(&files.tls, &[], now()).unwrap().server;
+        let Loaded { server, signature_ns, .. } = load(&files.tls, &[], now()).unwrap();
+        assert!(signature_ns > 0, "{what}");
         for version in [&TLS12, &TLS13] {
             let client = Arc::new(client(&root, version));
             assert_eq!(greet(&server, &client), HandshakeKind::Full, "{what} {version:?}");
         }
     }
+}
+
+#[test]
+fn a_key_that_holds_everybody_up_is_warned_of() {
+    assert_eq!(holds_up(SIGNATURE_NS_MAX), None);
+    let warning = holds_up(SIGNATURE_NS_MAX + 1_000_000).unwrap();
+    assert!(warning.contains("everybody waits 11 ms"), "{warning}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Refusal;
+use super::{Refusal, not_xml};
 
 /// A frame that is UTF-8; every character in it is one that XML 1.0 allows.
 ///
@@ -22,17 +22,31 @@ type Word = [u8; 8];
 pub(super) fn check(frame: &[u8]) -> Result<Text<'_>, Refusal> {
     let (low, ascii) = survey(frame);
     if low && has_forbidden_control(frame) {
-        return Err(Refusal::NotXml("a control character"));
+        return Err(not_xml("a control character", forbidden_control(frame)));
     }
     if !ascii {
         if has_noncharacter(frame) {
-            return Err(Refusal::NotXml("U+FFFE or U+FFFF"));
+            return Err(not_xml("U+FFFE or U+FFFF", noncharacter(frame)));
         }
-        if std::str::from_utf8(frame).is_err() {
-            return Err(Refusal::NotXml("not UTF-8"));
+        if let Err(error) = std::str::from_utf8(frame) {
+            return Err(not_xml("not UTF-8", error.valid_up_to()));
         }
     }
     Ok(Text { bytes: frame, ascii })
+}
+
+/// Where the first control character other than tab, LF and CR is.
+#[cold]
+fn forbidden_control(bytes: &[u8]) -> usize {
+    let forbidden = |&byte: &u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    bytes.iter().position(forbidden).unwrap_or(bytes.len())
+}
+
+/// Where the first U+FFFE or U+FFFF is.
+#[cold]
+fn noncharacter(bytes: &[u8]) -> usize {
+    let noncharacter = |three: &[u8]| matches!(three, [0xef, 0xbf, 0xbe | 0xbf]);
+    bytes.windows(3).position(noncharacter).unwrap_or(bytes.len())
 }
 
 /// Whether any byte is below the blank, and whether all are ASCII.

@@ -3,8 +3,8 @@
 use memchr::memchr;
 use quick_xml::parser::{Parser as _, PiParser};
 
-use super::Refusal;
 use super::characters::{Text, is_space, skip_space};
+use super::{Refusal, not_xml};
 
 /// What every declaration begins with.
 const OPENING: &[u8] = b"<?xml";
@@ -20,7 +20,7 @@ pub(super) fn read(frame: Text<'_>) -> Result<usize, Refusal> {
         return Ok(0);
     }
     let Some(close) = PiParser(false).feed(&bytes[OPENING.len()..]) else {
-        return Err(Refusal::NotXml("an XML declaration that does not end"));
+        return Err(not_xml("an XML declaration that does not end", 0));
     };
     let close = OPENING.len() + close;
     let mut fields = Fields { bytes: &bytes[OPENING.len()..close - 1], at: 0 };
@@ -33,7 +33,7 @@ pub(super) fn read(frame: Text<'_>) -> Result<usize, Refusal> {
         && matches!(fields.next("standalone")?, None | Some(b"yes" | b"no"))
         && fields.is_over();
     if !plain {
-        return Err(Refusal::NotXml("an XML declaration for something else"));
+        return Err(not_xml("an XML declaration for something else", OPENING.len() + fields.at));
     }
     Ok(close + 1)
 }
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
         if start == self.at || !bytes[start..].starts_with(name.as_bytes()) {
             return Ok(None);
         }
-        let malformed = Refusal::NotXml("an XML declaration with a malformed field");
+        let malformed = not_xml("an XML declaration with a malformed field", OPENING.len() + start);
         let equals = skip_space(bytes, start + name.len());
         if bytes.get(equals) != Some(&b'=') {
             return Err(malformed);

@@ -3,7 +3,7 @@
 //! The fifth edition allows far more, but expat keeps to the fourth, and a name that one parser
 //! in use refuses is no name here.
 
-use super::{Refusal, text};
+use super::{Refusal, not_xml, text};
 
 /// The longest name that libxml2 takes, in bytes (its `XML_MAX_NAME_LENGTH`).
 const NAME_BYTES_MAX: usize = 50_000;
@@ -69,22 +69,22 @@ fn read_any(bytes: &[u8], start: usize) -> Result<Name, Refusal> {
         name.end = at;
         if char == ':' {
             if name.colon.is_some() || at == part_start {
-                return Err(Refusal::NotXml("a colon too many in a name"));
+                return Err(not_xml("a colon too many in a name", at));
             }
             name.colon = Some(at);
             part_start = at + 1;
         } else if !is_name(char) {
             break;
         } else if at == part_start && !is_name_start(char) {
-            return Err(Refusal::NotXml("a name begins with a character that can't begin one"));
+            return Err(not_xml("a name begins with a character that can't begin one", at));
         }
         name.end = at + char.len_utf8();
     }
     if name.end == part_start {
-        return Err(Refusal::NotXml("no name where one must be"));
+        return Err(not_xml("no name where one must be", name.end));
     }
     if name.end - start > NAME_BYTES_MAX {
-        return Err(Refusal::NotXml("a name longer than 50000 bytes"));
+        return Err(not_xml("a name longer than 50000 bytes", start));
     }
     Ok(name)
 }

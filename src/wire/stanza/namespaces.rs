@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::characters::resolve;
-use super::{AttributeSpan, Refusal, Span, uri};
+use super::{AttributeSpan, Refusal, Span, not_xml, uri};
 
 /// The URI of the prefix `xml`, which is declared everywhere.
 const XML_URI: &str = "http://www.w3.org/XML/1998/namespace";
@@ -117,14 +117,14 @@ impl Namespaces {
     ) -> Result<bool, Refusal> {
         let prefix = split(bytes, name).map(|(prefix, _)| prefix);
         if prefix.is_some_and(|prefix| prefix.of(bytes) == b"xmlns") {
-            return Err(Refusal::NotXml("an element with the prefix xmlns"));
+            return Err(not_xml("an element with the prefix xmlns", name.start()));
         }
         let first = self.marks.len();
         let mut declares = false;
         for attribute in attributes {
             let Some((prefix, local)) = split(bytes, attribute.name) else {
                 if attribute.name.of(bytes) == b"xmlns" {
-                    check_uri(&resolve(attribute.value.text(bytes)))?;
+                    check_uri(&resolve(attribute.value.text(bytes)), attribute.value.start())?;
                 }
                 continue;
             };
@@ -132,11 +132,11 @@ impl Namespaces {
                 self.marks.push(Mark::Tag { depth: depth as u32 });
             }
             if prefix.of(bytes) == b"xmlns" {
-                check_declaration(local.of(bytes), attribute.value.text(bytes))?;
+                check_declaration(bytes, local, attribute.value)?;
                 declares = true;
                 self.declare(bytes, local, attribute.value);
             } else if attribute.name.of(bytes) == b"xml:id" {
-                return Err(Refusal::NotXml("an xml:id"));
+                return Err(not_xml("an xml:id", prefix.start()));
             } else {
                 self.marks.push(Mark::Attribute { prefix, local });
             }
@@ -211,7 +211,9 @@ impl Namespaces {
             }
         }
         if self.has_attribute_twice(bytes) {
-            return Err(Refusal::NotXml("an attribute twice, under two prefixes"));
+            let attributes = self.attributes.iter().map(|named| named.local.start());
+            let at = attributes.min().unwrap_or_default();
+            return Err(not_xml("an attribute twice, under two prefixes", at));
         }
         Ok(())
     }
@@ -285,7 +287,7 @@ impl Namespaces {
         let in_force = place.and_then(|place| self.scopes.bindings[place]);
         in_force
             .or_else(|| (prefix.of(bytes) == b"xml").then_some(XML))
-            .ok_or(Refusal::NotXml("a prefix that is not declared"))
+            .ok_or(not_xml("a prefix that is not declared", prefix.start()))
     }
 }
 
@@ -341,23 +343,25 @@ fn split(bytes: &[u8], name: Span) -> Option<(Span, Span)> {
     Some((Span::new(name.start(), colon), Span::new(colon + 1, name.end())))
 }
 
-/// Checks `xmlns:prefix="raw"`.
-fn check_declaration(prefix: &[u8], raw: &str) -> Result<(), Refusal> {
-    if prefix.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"xml")) {
-        return Err(Refusal::NotXml("a reserved prefix is declared"));
+/// Checks `xmlns:prefix="value"`.
+fn check_declaration(bytes: &[u8], prefix: Span, value: Span) -> Result<(), Refusal> {
+    let raw = value.text(bytes);
+    if prefix.of(bytes).get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"xml")) {
+        return Err(not_xml("a reserved prefix is declared", prefix.start()));
     }
     if raw.is_empty() {
-        return Err(Refusal::NotXml("a prefix is bound to nothing"));
+        return Err(not_xml("a prefix is bound to nothing", value.start()));
     }
-    check_uri(&resolve(raw))
+    check_uri(&resolve(raw), value.start())
 }
 
-fn check_uri(value: &str) -> Result<(), Refusal> {
+/// Checks the URI that stands at this place.
+fn check_uri(value: &str, at: usize) -> Result<(), Refusal> {
     if value == XML_URI || value == XMLNS_URI {
-        return Err(Refusal::NotXml("a reserved namespace is declared"));
+        return Err(not_xml("a reserved namespace is declared", at));
     }
     if !uri::is_reference(value) {
-        return Err(Refusal::NotXml("a namespace that is no plain URI"));
+        return Err(not_xml("a namespace that is no plain URI", at));
     }
     Ok(())
 }

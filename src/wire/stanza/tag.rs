@@ -8,7 +8,7 @@ use memchr::{memchr, memchr3};
 use quick_xml::parser::{ElementParser, Parser as _};
 
 use super::characters::{is_space, reference, skip_space};
-use super::{AttributeSpan, Refusal, Span, names};
+use super::{AttributeSpan, Refusal, Span, names, not_xml};
 use crate::limits::exceeds;
 
 /// Up to so many attributes each is compared with each; above, they are sorted. At 16 both cost
@@ -63,7 +63,7 @@ fn read_by_quotes(
     attributes: &mut Vec<AttributeSpan>,
 ) -> Result<Tag, Refusal> {
     let Some(length) = ElementParser::default().feed(&bytes[start + 1..]) else {
-        return Err(Refusal::NotXml("a tag that does not end"));
+        return Err(not_xml("a tag that does not end", start));
     };
     read_up_to(bytes, start, start + 1 + length, attributes_max, attributes)
 }
@@ -92,7 +92,7 @@ fn read_up_to(
             break;
         }
         if next == at {
-            return Err(Refusal::NotXml("no white space before an attribute"));
+            return Err(not_xml("no white space before an attribute", at));
         }
         if exceeds(attributes.len() - first + 1, attributes_max) {
             return Err(Refusal::TooManyAttributes(attributes_max));
@@ -113,20 +113,20 @@ fn read_up_to(
 fn read_value(bytes: &[u8], at: usize) -> Result<Span, Refusal> {
     let equals = if bytes.get(at) == Some(&b'=') { at } else { skip_space(bytes, at) };
     if bytes.get(equals) != Some(&b'=') {
-        return Err(Refusal::NotXml("an attribute without a value"));
+        return Err(not_xml("an attribute without a value", equals));
     }
     let open = skip_space(bytes, equals + 1);
     let Some(&quote @ (b'"' | b'\'')) = bytes.get(open) else {
-        return Err(Refusal::NotXml("a value without quotes"));
+        return Err(not_xml("a value without quotes", open));
     };
     let start = open + 1;
     let mut at = start;
     loop {
         at = next_in_value(bytes, at, quote)?;
         match bytes[at] {
-            b'<' => return Err(Refusal::NotXml("a < in a value")),
+            b'<' => return Err(not_xml("a < in a value", at)),
             b'&' => {
-                (_, at) = reference(bytes, at).ok_or(Refusal::NotXml("no reference after a &"))?;
+                (_, at) = reference(bytes, at).ok_or(not_xml("no reference after a &", at))?;
             }
             _ => return Ok(Span::new(start, at)),
         }
@@ -146,7 +146,7 @@ fn next_in_value(bytes: &[u8], mut at: usize, quote: u8) -> Result<usize, Refusa
     }
     match memchr3(quote, b'<', b'&', &bytes[at..]) {
         Some(found) => Ok(at + found),
-        None => Err(Refusal::NotXml("a value that does not end")),
+        None => Err(not_xml("a value that does not end", at)),
     }
 }
 
@@ -175,14 +175,14 @@ pub(super) fn distinct(bytes: &[u8], attributes: &[AttributeSpan], order: &mut V
 #[inline]
 pub(super) fn read_end(bytes: &[u8], start: usize, name: &[u8]) -> Result<usize, Refusal> {
     if !bytes[start + 2..].starts_with(name) {
-        return Err(Refusal::NotXml("an end tag that closes another element"));
+        return Err(not_xml("an end tag that closes another element", start));
     }
     let mut at = start + 2 + name.len();
     if bytes.get(at).is_some_and(|&byte| is_space(byte)) {
         at = skip_space(bytes, at);
     }
     if bytes.get(at) != Some(&b'>') {
-        return Err(Refusal::NotXml("an end tag with more than its name"));
+        return Err(not_xml("an end tag with more than its name", at));
     }
     Ok(at + 1)
 }
