@@ -48,7 +48,7 @@ use self::rate::{ByteRate, Rate};
 use self::reason::Refused;
 pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
-use self::session::{Admission, Login, Sessions, byte_rate, list_rate, stanza_rate};
+use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
 pub use self::types::{
     ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
     Roster, Settings, Span, Time,
@@ -300,15 +300,13 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
         };
-        let policy_only = session.door == Door::Policy;
         let admission =
             if called { Admission::Now } else { session.admit(self.stanza_rate, self.now) };
-        if let Some(progress) = self.not_now(conn, admission, out) {
-            return progress;
+        if admission != Admission::Now {
+            return self.put_off(conn, admission, out);
         }
-        let Some(session) = self.sessions.find_mut(conn) else {
-            return Progress::Done;
-        };
+        let policy_only = session.door == Door::Policy;
+        let tells_codes = session.tells_codes();
         let (before, has_waited) = (session.bytes, session.held_back().is_some());
         if !called {
             session.charge_bytes(self.byte_rate, frame.len() + 1, self.now);
@@ -319,11 +317,13 @@ impl Hub {
         let mut parser = self.parser.take().unwrap_or_default();
         match &parser.parse(frame, &self.settings.limits) {
             Ok(stanza) if !policy_only || command::asks_for_policy(stanza.name()) => {
-                if self.tells_codes(conn) {
+                if tells_codes {
                     self.request = Some((conn, stanza.name().into()));
                 }
                 self.dispatch(conn, stanza, out);
-                self.request = None;
+                if tells_codes {
+                    self.request = None;
+                }
             }
             Err(refusal) if !policy_only => self.refuse_frame(conn, *refusal, out),
             Ok(_) | Err(_) => self.close(conn, CloseReason::PolicyOnly, out),
@@ -350,29 +350,24 @@ impl Hub {
             return Progress::Done;
         };
         let admission = session.charge_frames(self.stanza_rate, count, self.now);
-        self.not_now(conn, admission, out).unwrap_or(Progress::Done)
+        self.put_off(conn, admission, out)
     }
 
-    /// What there is to do where something is not admitted now; the client is told once, or its
+    /// What there is to do where something may not be admitted now; the client is told once, or its
     /// session is closed.
-    fn not_now(
-        &mut self,
-        conn: ConnId,
-        admission: Admission,
-        out: &mut impl Outlet,
-    ) -> Option<Progress> {
+    fn put_off(&mut self, conn: ConnId, admission: Admission, out: &mut impl Outlet) -> Progress {
         match admission {
-            Admission::Now => None,
-            Admission::Later(time) => Some(Progress::Later(time)),
+            Admission::Now => Progress::Done,
+            Admission::Later(time) => Progress::Later(time),
             Admission::LaterFrom(time) => {
                 let rate = self.settings.limits.stanza_rate_per_s;
                 let error = format!("Too many stanzas (limit {rate} per second)");
                 self.refuse_for_limit(conn, &error, out);
-                Some(Progress::Later(time))
+                Progress::Later(time)
             }
             Admission::Never => {
                 self.close(conn, CloseReason::TooFast, out);
-                Some(Progress::Done)
+                Progress::Done
             }
         }
     }
@@ -434,8 +429,7 @@ impl Hub {
 
     /// Whether a session's errors have a code, and tell the request that they answer.
     fn tells_codes(&self, conn: ConnId) -> bool {
-        let session = self.sessions.find(conn);
-        session.is_some_and(|session| session.caps.errors && session.login == Login::Done)
+        self.sessions.find(conn).is_some_and(Session::tells_codes)
     }
 
     /// Writes an `<error>` as a session wants it. `code` is the label of a [`RefusalReason`] or of a

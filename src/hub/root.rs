@@ -67,7 +67,7 @@ impl Hub {
         let mut coded = None;
         for session in self.sessions.take_all() {
             if session.door == Door::Main {
-                let farewell = if session.caps.errors && session.login == Login::Done {
+                let farewell = if session.tells_codes() {
                     *coded.get_or_insert_with(|| {
                         out.encode(|buffer| {
                             write::error_with_code(buffer, code, None, GOING_DOWN);

@@ -124,6 +124,11 @@ pub(super) enum Admission {
 }
 
 impl Session {
+    /// Whether its errors have a code, and tell the request that they answer.
+    pub(super) fn tells_codes(&self) -> bool {
+        self.caps.errors && self.login == Login::Done
+    }
+
     /// Its params; most sessions have none.
     pub(super) fn params(&self) -> &Params {
         static NONE: Params = Params::none();
