@@ -385,6 +385,35 @@ fn a_turn_makes_one_signature_and_those_of_one_address_keep_nobody_else_waiting(
 }
 
 #[test]
+fn a_newcomer_is_let_in_while_others_are_greeted() {
+    let certificate = Certificate::new();
+    let mut house = certificate.house(Limits::default(), false);
+    let mut flood = Flood::connect(&mut house, 100);
+    house.run_until(Time::from_secs(1));
+    for peer in &flood.0 {
+        peer.send_bytes(&hello(&certificate));
+    }
+    let mut newcomer = Client::connect(&mut house, &certificate);
+    newcomer.send("<connect nickname='New'/>\0");
+    house.turn();
+    for _ in 0..5 {
+        let mut out = Vec::new();
+        while newcomer.tls.wants_write() {
+            newcomer.tls.write_tls(&mut out).expect("TLS has what it needs");
+        }
+        newcomer.peer.send_bytes(&out);
+        house.turn();
+        let received = newcomer.peer.pipe.borrow_mut().receive(usize::MAX);
+        if let Received::Bytes(bytes) = received {
+            newcomer.hear(&bytes);
+        }
+    }
+    assert_eq!(newcomer.stanzas(), ["<connect isok='1' msg='Your nickname is now : New'/>"]);
+    let greeted = flood.greeted();
+    assert!(greeted <= 6, "{greeted} of the others");
+}
+
+#[test]
 fn who_is_asked_to_begin_again_costs_a_signature_the_second_time() {
     let certificate = Certificate::new();
     let mut house = certificate.house(Limits::default(), false);

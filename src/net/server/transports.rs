@@ -67,10 +67,13 @@ impl<W: World> Server<W> {
         if transport.wants_to_send() {
             self.desk.mark_dirty(id.slot as usize);
         }
-        if received.work_ns >= HANDSHAKE_WORK_NS {
-            self.greeters.greeted(peer, received.work_ns, now);
-        }
         self.desk.worked(received.work_ns);
+        if received.work_ns >= HANDSHAKE_WORK_NS {
+            // It is held against the address: what the newcomer says next is not to wait behind
+            // the handshakes of others.
+            self.greeters.greeted(peer, received.work_ns, now);
+            self.go_began_ns += received.work_ns;
+        }
         let frames_in_vain = received.frames_in_vain;
         self.act_on(id, received);
         if is_open(&self.desk, id) && !stanzas.is_empty() {
