@@ -246,6 +246,9 @@ pub const STANZA_BYTE_WORK_NS: u64 = 4;
 /// What reading a frame of a WebSocket takes, in nanoseconds, whatever is in it.
 pub const FRAME_WORK_NS: u64 = 50;
 
+/// What looking at the head of a request takes, in nanoseconds for each of its bytes.
+pub const HEAD_BYTE_WORK_NS: u64 = 2;
+
 /// What decrypting a record of TLS takes, in nanoseconds, whatever is in it.
 pub const RECORD_WORK_NS: u64 = 500;
 

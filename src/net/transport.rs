@@ -33,7 +33,7 @@ use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
 use crate::config::{KnownHost, Web};
 use crate::hub::{CloseReason, Time};
-use crate::limits::FRAME_WORK_NS;
+use crate::limits::{FRAME_WORK_NS, HEAD_BYTE_WORK_NS};
 use crate::networks;
 use crate::secret;
 use crate::wire::framer::FRAME_END;
@@ -145,7 +145,9 @@ pub(super) struct Received {
     /// A TLS handshake waits: it is to be gone on with, by [`Transport::receive`], when its turn has
     /// come.
     pub(super) greeting_kept: bool,
-    /// The work of it, in nanoseconds as it is reckoned.
+    /// What making flights of a handshake took, in nanoseconds as it is reckoned.
+    pub(super) greeting_ns: u64,
+    /// What the rest took.
     pub(super) work_ns: u64,
 }
 
@@ -434,7 +436,9 @@ impl Transport {
         }
         let mut plain = Vec::new();
         let end = secure.receive(bytes, &mut plain, reading.secret);
-        reading.received.work_ns += secure.take_work_ns();
+        let (records_ns, greeting_ns) = secure.take_work_ns();
+        reading.received.work_ns += records_ns;
+        reading.received.greeting_ns += greeting_ns;
         if matches!(self.stage, Stage::First) {
             secret::append(&mut self.held, &plain);
             self.read_first(reading);
@@ -495,6 +499,8 @@ impl Transport {
         let &mut Reading { front, peer, unix_s, .. } = reading;
         let caller = Caller { peer, secure: self.secure.is_some(), unix_s };
         let judged = judge(&self.held, front, caller);
+        // A head that comes line by line is looked at as often.
+        reading.received.work_ns += self.held.len() as u64 * HEAD_BYTE_WORK_NS;
         reading.received.address = judged.address.or(reading.received.address);
         match judged.verdict {
             Verdict::Partial => {}

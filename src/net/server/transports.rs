@@ -8,7 +8,7 @@ use log::Level::{Debug, Info, Warn};
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
-use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, HANDSHAKE_WORK_NS, PING_ANSWER_TIME_S};
+use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, PING_ANSWER_TIME_S};
 use crate::logging::Escaped;
 use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::State;
@@ -67,12 +67,12 @@ impl<W: World> Server<W> {
         if transport.wants_to_send() {
             self.desk.mark_dirty(id.slot as usize);
         }
-        self.desk.worked(received.work_ns);
-        if received.work_ns >= HANDSHAKE_WORK_NS {
+        self.desk.worked(received.work_ns + received.greeting_ns);
+        if received.greeting_ns > 0 {
             // It is held against the address: what the newcomer says next is not to wait behind
             // the handshakes of others.
-            self.greeters.greeted(peer, received.work_ns, now);
-            self.go_began_ns += received.work_ns;
+            self.greeters.greeted(peer, received.greeting_ns, now);
+            self.go_began_ns += received.greeting_ns;
         }
         let frames_in_vain = received.frames_in_vain;
         self.act_on(id, received);
@@ -117,6 +117,9 @@ impl<W: World> Server<W> {
         }
         if let Some((page, reply)) = page {
             let answer = self.page(page, reply);
+            // The metrics look at every connection.
+            let looked_at = if page == Page::Metrics { self.connections() } else { 0 };
+            self.desk.spent(answer.len() + 2 * looked_at);
             if let Some(transport) = self.transport(id) {
                 transport.answer(answer);
             }

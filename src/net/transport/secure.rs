@@ -69,8 +69,10 @@ mod with_rustls {
         /// Flights of the handshake that were made. The first or, when the client was asked to
         /// begin again, the second has the signature.
         flights: u8,
-        /// Work that was done and that nobody has asked for yet, in nanoseconds.
-        work_ns: u64,
+        /// Records that were read, and the work of flights that were made, in nanoseconds, since
+        /// somebody has asked for them.
+        records: u64,
+        greeting_ns: u64,
         /// What the handshake has to say.
         out: Vec<u8>,
         /// Nothing more is read: the peer has ended its side, or broken what was agreed.
@@ -95,7 +97,8 @@ mod with_rustls {
                 held: Vec::new(),
                 signature_ns: config.signature_ns,
                 flights: 0,
-                work_ns: 0,
+                records: 0,
+                greeting_ns: 0,
                 out: Vec::new(),
                 over: None,
             })))
@@ -111,9 +114,11 @@ mod with_rustls {
             secret::append(&mut self.0.held, records);
         }
 
-        /// The work that was done since this was asked last, in nanoseconds as it is reckoned.
-        pub(in crate::net::transport) const fn take_work_ns(&mut self) -> u64 {
-            std::mem::replace(&mut self.0.work_ns, 0)
+        /// The work of reading records, and that of greeting, since this was asked last, in
+        /// nanoseconds as they are reckoned.
+        pub(in crate::net::transport) fn take_work_ns(&mut self) -> (u64, u64) {
+            let records = std::mem::take(&mut self.0.records);
+            (records * RECORD_WORK_NS, std::mem::take(&mut self.0.greeting_ns))
         }
 
         /// Takes records, which it may change, and appends what is in them; whether the peer has
@@ -151,7 +156,7 @@ mod with_rustls {
                 result
             };
             if session.flights > flights {
-                session.work_ns += session.flight_work_ns();
+                session.greeting_ns += session.flight_ns();
             }
             let result = match result {
                 Ok(_) if session.held.len() > EARLY_BYTES_MAX => {
@@ -211,7 +216,7 @@ mod with_rustls {
             let (mut used, mut ended) = (0, false);
             let mut has_flight = false;
             loop {
-                self.work_ns += RECORD_WORK_NS;
+                self.records += 1;
                 let UnbufferedStatus { discard, state } =
                     self.connection.process_tls_records(&mut records[used..]);
                 used += discard;
@@ -221,7 +226,7 @@ mod with_rustls {
                         while let Some(Ok(record)) = traffic.next_record() {
                             secret::append(plain, record.payload);
                             used += record.discard;
-                            self.work_ns += RECORD_WORK_NS;
+                            self.records += 1;
                             lengths.push(record.payload.len());
                         }
                         drop(traffic);
@@ -261,13 +266,13 @@ mod with_rustls {
         }
 
         /// What a flight of the handshake took that was just made.
-        fn flight_work_ns(&self) -> u64 {
+        fn flight_ns(&self) -> u64 {
             let kind = self.connection.handshake_kind();
             let signed = match self.flights {
                 1 => kind == Some(HandshakeKind::Full),
                 2 => kind == Some(HandshakeKind::FullWithHelloRetryRequest),
                 // A ticket, the end of a handshake.
-                _ => return RECORD_WORK_NS,
+                _ => return 0,
             };
             let group = self.connection.negotiated_key_exchange_group().map(|group| group.name());
             let group_ns = if group == Some(NamedGroup::secp384r1) { P384_WORK_NS } else { 0 };
@@ -382,7 +387,7 @@ mod without {
             match *self {}
         }
 
-        pub(in crate::net::transport) fn take_work_ns(&self) -> u64 {
+        pub(in crate::net::transport) fn take_work_ns(&self) -> (u64, u64) {
             match *self {}
         }
 
