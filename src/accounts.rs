@@ -21,6 +21,8 @@ pub mod worker;
 use hash::PasswordHash;
 use request::Request;
 
+use crate::hub::Lookalikes;
+
 /// What the configuration says about logins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -28,6 +30,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// `[accounts] guests`: nicks that have no account in the file may log in.
     pub guests: bool,
+    /// `[rooms] lookalikes`: whether a guest's nick may look like that of an account.
+    pub lookalikes: Lookalikes,
     /// `[database]`, when logins are checked in one.
     pub database: Option<Database>,
     /// `[admin] password`, when it is a hash.

@@ -254,6 +254,7 @@ impl Config {
             domains: values.domains.clone(),
             policy_ports: policy_ports(&ports),
             relay_names: values.relay_names,
+            lookalikes: values.lookalikes,
             full_roster_members: values.full_roster,
         };
         Self {
@@ -301,6 +302,7 @@ fn accounts_of(values: &Values) -> accounts::Settings {
     accounts::Settings {
         file: values.accounts_file.clone(),
         guests: values.guests,
+        lookalikes: values.lookalikes,
         database: database::read(values).ok().flatten(),
         root: PasswordHash::parse(&values.root_password.0).ok(),
     }

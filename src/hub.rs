@@ -10,12 +10,13 @@
 //! the words for it, `orders` does it. `room` and `session` hold the tables, `pending` the lists
 //! that the changes of a turn share, `list` how they are written when they become long, `slow` how
 //! they are sent when they cost much, `later` what is told later, `throttle` who has to wait before
-//! more of it is done, `nick` the rules for names, `rate` the token buckets.
+//! more of it is done, `nick`, `unseen` and `likeness` the rules for names, `rate` the token buckets.
 
 mod caps;
 pub mod command;
 mod hash;
 mod later;
+mod likeness;
 mod list;
 mod login;
 mod membership;
@@ -34,10 +35,12 @@ mod session;
 mod slow;
 mod throttle;
 mod types;
+mod unseen;
 
 use core::net::IpAddr;
 
 use self::later::Later;
+pub(crate) use self::likeness::Likenesses;
 pub use self::nick::comparison_key;
 use self::pending::Pending;
 pub use self::plugin::{
@@ -50,8 +53,8 @@ pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
 pub use self::types::{
-    ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
-    Roster, Settings, Span, Time,
+    ConnId, Door, HashKey, Input, LoginRefusal, Lookalikes, MessageTo, Note, Outlet, Progress,
+    RelayNames, Roster, Settings, Span, Time,
 };
 use crate::networks;
 use crate::wire::stanza::{Parser, Refusal};

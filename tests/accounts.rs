@@ -181,6 +181,24 @@ fn guests_may_take_what_nick_is_free() {
 }
 
 #[test]
+fn a_guest_does_not_look_like_an_account() {
+    let accounts = format!("Ann:{}\n#Bob:{}\n", hash("hunter2"), hash("hunter2"));
+    let config = "[accounts]\nfile = accounts\nguests = yes\n";
+    let server = Server::new(config, &accounts);
+    // Cyrillic and Greek letters.
+    for imitation in ["Аnn", "ΑΝΝ", "аnn", "Bоb"] {
+        assert_eq!(server.login(&format!("nickname='{imitation}'")), NO, "{imitation}");
+        let login = format!("nickname='{imitation}' password='hunter2'");
+        assert_eq!(server.login(&login), NO, "{imitation}");
+    }
+    assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
+    assert!(server.login("nickname='Анна'").starts_with(YES));
+
+    let server = Server::new(&format!("{config}[rooms]\nlookalikes = allow\n"), &accounts);
+    assert!(server.login("nickname='Аnn'").starts_with(YES));
+}
+
+#[test]
 fn root_has_a_hash_for_a_password_and_another_after_a_hangup() {
     let config = |password| format!("[admin]\npassword = {}\n", hash(password));
     let mut server = Server::new(&config("sesame"), "");

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use palabre::config::{Arguments, Config, Error, Level, Place, load};
-use palabre::hub::RelayNames;
+use palabre::hub::{Lookalikes, RelayNames};
 use palabre::limits::Limits;
 use palabre::networks;
 use tempfile::TempDir;
@@ -209,7 +209,7 @@ const HASH: &str =
     "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 59] = [
+const GOOD: [(&str, &str, &[&str]); 60] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -259,6 +259,7 @@ const GOOD: [(&str, &str, &[&str]); 59] = [
     ("tls", "key", &[""]),
     ("tls", "required", &["false"]),
     ("rooms", "relaynames", &["safe", "any", "Safe"]),
+    ("rooms", "lookalikes", &["refuse", "allow", "Allow"]),
     ("rooms", "fullroster", &["0", "1", "4294967295"]),
     ("limits", "stanzabytes", &["64", "65536", "268435456"]),
     ("limits", "depth", &["0", "1", "4294967295"]),
@@ -288,7 +289,7 @@ const GOOD: [(&str, &str, &[&str]); 59] = [
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
-const BAD: [(&str, &str, &str, &str, &str); 52] = [
+const BAD: [(&str, &str, &str, &str, &str); 53] = [
     ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
@@ -337,6 +338,7 @@ const BAD: [(&str, &str, &str, &str, &str); 52] = [
     ("tls", "certificate", "a.pem", "a certificate without a key", "[tls] key"),
     ("tls", "key", "a.pem", "a key without a certificate", "[tls] certificate"),
     ("rooms", "relaynames", "all", "\"all\"", "safe or any"),
+    ("rooms", "lookalikes", "no", "\"no\"", "refuse or allow"),
     ("rooms", "fullroster", "many", "\"many\"", "a number from 0 to 4294967295"),
     ("limits", "stanzabytes", "0", "\"0\"", "a number of bytes from 64 to"),
     ("limits", "stanzabytes", "63", "\"63\"", "from 64"),
@@ -677,9 +679,13 @@ fn a_database_is_not_asked_when_passwords_are_not_checked() {
 
 #[test]
 fn new_keys_reach_the_hub() {
-    let config =
-        good("[rooms]\nrelaynames = any\nfullroster = 7\n[limits]\ndepth = 3\nstanzarate = 0\n");
+    let config = good(
+        "[rooms]\nrelaynames = any\nlookalikes = allow\nfullroster = 7\n[limits]\ndepth = 3\nstanzarate = 0\n",
+    );
     assert_eq!(config.settings.relay_names, RelayNames::Any);
+    assert_eq!(config.settings.lookalikes, Lookalikes::Allow);
+    // The worker holds guests to it.
+    assert_eq!(config.accounts.lookalikes, Lookalikes::Allow);
     assert_eq!(config.settings.full_roster_members, 7);
     assert_eq!(config.settings.limits.depth_max, 3);
     assert_eq!(config.settings.limits.stanza_rate_per_s, 0);

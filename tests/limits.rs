@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Registered, Settings, Time, Verdict,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Lookalikes, Progress, Registered, Settings,
+    Time, Verdict,
 };
 use palabre::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
@@ -893,6 +894,54 @@ fn a_name_is_not_looked_up_beyond_its_limit() {
     let limits = Limits { nick_bytes_max: 2, ..Limits::default() };
     server.handle(Input::Reload(Box::new(Settings { limits, ..Settings::default() })));
     server.passes(conn, "<m c='abcdef'/>");
+}
+
+/// What looks alike and is there when that is refused again stays, and stands in the way of more.
+#[test]
+fn lookalikes_that_are_there_stay() {
+    let set = |server: &mut Server, lookalikes| {
+        let settings = Settings { lookalikes, ..Settings::default() };
+        server.handle(Input::Reload(Box::new(settings)));
+    };
+    let mut server =
+        Server::with(Settings { lookalikes: Lookalikes::Allow, ..Settings::default() });
+    let (bob, imitator) = (server.log_in("Bob"), server.log_in("B\u{43E}b"));
+    server.passes(bob, "<join room='tea'/>");
+    server.passes(imitator, "<join room='t\u{435}a'/>");
+    set(&mut server, Lookalikes::Refuse);
+    let error = "Room name that looks like the name of another room";
+    server.passes(bob, "<join room='t\u{435}a'/>");
+    server.passes(imitator, "<m c='Bob'/>");
+    server.is_refused(bob, "<join room='te\u{430}'/>", error);
+    server.passes(bob, "<leave room='tea'/>");
+    server.is_refused(bob, "<join room='tea'/>", error);
+    server.passes(bob, "<quit/>");
+    let conn = server.open();
+    for nick in ["Bob", "b\u{43E}b", "B\u{3BF}b"] {
+        let told = server.send(conn, &format!("<connect nickname='{nick}'/>"));
+        assert_eq!(told[1], "<error>Nickname empty or already taken</error>", "{nick}");
+    }
+    set(&mut server, Lookalikes::Allow);
+    server.passes(conn, "<connect nickname='Bob'/>");
+    server.passes(conn, "<join room='tea'/>");
+}
+
+/// Two that look alike ask at once: the nick is taken by the verdict.
+#[test]
+fn lookalikes_that_are_asked_about_together() {
+    let mut server = Server::new(Limits::default());
+    server.ask_about_logins();
+    let (one, other) = (server.open(), server.open());
+    for (conn, nick) in [(one, "Bob"), (other, "B\u{43E}b")] {
+        let progress = server.offer(conn, &format!("<connect nickname='{nick}'/>"));
+        assert_eq!(progress, Progress::Asked);
+    }
+    for (conn, ask) in [(other, 2), (one, 1)] {
+        server.handle(Input::Verdict { conn, ask, verdict: Verdict::Allowed });
+    }
+    let told = server.send(one, "<ping/>");
+    assert_eq!(told, ["<error>You must login first</error>"]);
+    server.passes(other, "<ping/>");
 }
 
 #[test]

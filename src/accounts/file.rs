@@ -9,10 +9,12 @@
 //! old one or the new one, and two writers don't lose each other's change. An editor may write it
 //! in place all the same: [`Followed`] takes care that a half is not taken for the whole.
 
+use core::cell::OnceCell;
 use core::fmt;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::RandomState;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
 
 use super::hash::{self, HashError, PasswordHash};
-use crate::hub::comparison_key;
+use crate::hub::{Likenesses, comparison_key};
 use crate::limits::{ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
 
 /// What an accounts file holds.
@@ -97,8 +99,8 @@ impl fmt::Display for Fault {
                  or # before a comment",
             ),
             Self::Nick => f.write_str(
-                "found a nick that nobody can have, needs one without control characters and \
-                 without white space at its ends",
+                "found a nick that nobody can have, needs one without control or invisible \
+                 characters and without white space at its ends",
             ),
             Self::Hash(error) => write!(f, "found something other after the nick, needs {error}"),
             Self::Twice { nick, first } => write!(
@@ -358,8 +360,8 @@ pub struct NickError;
 impl fmt::Display for NickError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "needs a nick that does not begin with #, without control characters and without \
-             white space at its ends",
+            "needs a nick that does not begin with #, without control or invisible characters and \
+             without white space at its ends",
         )
     }
 }
@@ -607,6 +609,8 @@ pub struct Followed {
     doubtful_since: Option<Instant>,
     /// The keys of nicks that it has lost by being written in place.
     reserved: HashSet<Box<str>>,
+    /// What all nicks that are not for guests look like, once it was asked for.
+    likenesses: OnceCell<Likenesses<RandomState>>,
 }
 
 /// What has come of looking at a followed file.
@@ -632,6 +636,7 @@ impl Followed {
             replaced: false,
             doubtful_since: None,
             reserved: HashSet::new(),
+            likenesses: OnceCell::new(),
         }
     }
 
@@ -700,6 +705,7 @@ impl Followed {
         self.replaced = false;
         self.accounts = Some(read.accounts);
         self.reserved = reserved;
+        self.likenesses = OnceCell::new();
         Look::Read
     }
 
@@ -715,6 +721,18 @@ impl Followed {
         let standing = self.accounts.as_ref()?.standing(nick);
         let reserved = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
         Some(if standing == Standing::Free && reserved() { Standing::Nobodys } else { standing })
+    }
+
+    /// Whether a nick that is free looks like one which is not.
+    #[must_use]
+    pub fn has_like(&self, nick: &str) -> bool {
+        let likenesses = self.likenesses.get_or_init(|| {
+            let mut likenesses = Likenesses::new(RandomState::new());
+            let known = self.accounts.iter().flat_map(Accounts::known).chain(&self.reserved);
+            known.for_each(|key| likenesses.add(key));
+            likenesses
+        });
+        likenesses.has_like(nick)
     }
 }
 
@@ -750,6 +768,27 @@ mod tests {
         for nick in ["Bo", "", " bob", "Bob:"] {
             assert_eq!(accounts.hash_of(nick), None, "{nick}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_nick_of_the_file_is_known() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("accounts");
+        fs::write(&path, format!("Bob:{HASH}\n#Ann:{HASH}\nВася:{HASH}\n")).unwrap();
+        let mut followed = Followed::new(path.clone());
+        assert!(!followed.has_like("Bоb"));
+        followed.look().unwrap();
+        for nick in ["Bоb", "ВОВ", "Аnn", "\u{412}ac\u{44F}"] {
+            assert!(followed.has_like(nick), "{nick}");
+        }
+        for nick in ["b0b", "Bobby", "Анн", "Zoë"] {
+            assert!(!followed.has_like(nick), "{nick}");
+        }
+        let other = directory.path().join("other");
+        fs::write(&other, format!("Zoe:{HASH}\n")).unwrap();
+        fs::rename(other, path).unwrap();
+        followed.look().unwrap();
+        assert!(followed.has_like("Zоe") && !followed.has_like("Bоb"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::database::{self, Failure, Keeper};
 use super::file::{Followed, Look, Standing};
 use super::hash::{self, Checked, PasswordHash};
 use super::{Database, Settings};
+use crate::hub::Lookalikes;
 use crate::limits::{
     ACCOUNTS_SETTLE_TIME_S, DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX,
     READ_BYTES_PER_TURN,
@@ -203,6 +204,7 @@ impl Behind {
 struct Desk {
     behind: Arc<Behind>,
     guests: bool,
+    lookalikes: Lookalikes,
     accounts: Option<Followed>,
     root: Option<PasswordHash>,
     /// For what the server sends, and for the client's stanza in it.
@@ -242,6 +244,7 @@ impl Desk {
         let mut desk = Self {
             behind,
             guests: settings.guests,
+            lookalikes: settings.lookalikes,
             accounts: settings.file.clone().map(Followed::new),
             root: settings.root.clone(),
             parsers: (Parser::new(), Parser::new()),
@@ -321,6 +324,9 @@ impl Desk {
                 self.complain(Topic::Accounts, &format!("logins are put off: {why}"));
                 return self.behind.hand_on(question);
             }
+            Some(Some(Standing::Free)) if self.guests && self.is_imitation(&question.nick) => {
+                (None, false)
+            }
             Some(Some(Standing::Free)) if self.guests => {
                 return self.behind.answer(question, true);
             }
@@ -335,6 +341,16 @@ impl Desk {
             self.behind.hand_on(question);
         } else {
             self.behind.answer(question, false);
+        }
+    }
+
+    /// Whether a guest's nick looks like one that is not for guests, and may not.
+    fn is_imitation(&self, nick: &str) -> bool {
+        match self.lookalikes {
+            Lookalikes::Refuse => {
+                self.accounts.as_ref().is_some_and(|accounts| accounts.has_like(nick))
+            }
+            Lookalikes::Allow => false,
         }
     }
 

@@ -12,7 +12,7 @@ use super::ini;
 use super::listen::Place;
 use super::web;
 use super::{Level, LevelError};
-use crate::hub::RelayNames;
+use crate::hub::{Lookalikes, RelayNames};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 use crate::networks;
 
@@ -43,6 +43,7 @@ pub(super) struct Values {
     pub(super) modules: Vec<String>,
     pub(super) module_path: Vec<PathBuf>,
     pub(super) relay_names: RelayNames,
+    pub(super) lookalikes: Lookalikes,
     pub(super) full_roster: usize,
     pub(super) http: bool,
     pub(super) websocket: bool,
@@ -84,6 +85,7 @@ impl Default for Values {
             modules: Vec::new(),
             module_path: super::modules::PATH.map(PathBuf::from).to_vec(),
             relay_names: RelayNames::default(),
+            lookalikes: Lookalikes::default(),
             full_roster: FULL_ROSTER_MEMBERS,
             http: true,
             websocket: true,
@@ -140,6 +142,7 @@ pub(super) enum Kind {
     /// `[modules] path`.
     ModulePath,
     RelayNames,
+    Lookalikes,
     /// Addresses and networks.
     Networks(fn(&mut Values) -> &mut Vec<IpNet>),
     /// `[web] hosts`.
@@ -227,6 +230,13 @@ impl Kind {
                     _ => return Err(refused(text, "safe or any")),
                 };
             }
+            Self::Lookalikes => {
+                values.lookalikes = match text.to_ascii_lowercase().as_str() {
+                    "refuse" => Lookalikes::Refuse,
+                    "allow" => Lookalikes::Allow,
+                    _ => return Err(refused(text, "refuse or allow")),
+                };
+            }
             Self::Networks(at) => {
                 *at(values) = words(text).map(network).collect::<Result<_, _>>()?;
             }
@@ -255,6 +265,7 @@ impl Kind {
             | Self::Domains
             | Self::Modules
             | Self::RelayNames
+            | Self::Lookalikes
             | Self::Networks(_)
             | Self::Hosts
             | Self::Origins
@@ -307,6 +318,10 @@ impl Kind {
             Self::RelayNames => match values.relay_names {
                 RelayNames::Safe => "safe".to_owned(),
                 RelayNames::Any => "any".to_owned(),
+            },
+            Self::Lookalikes => match values.lookalikes {
+                Lookalikes::Refuse => "refuse".to_owned(),
+                Lookalikes::Allow => "allow".to_owned(),
             },
             Self::Networks(at) => {
                 at(&mut values).iter().map(networks::show).collect::<Vec<_>>().join(" ")
@@ -512,6 +527,8 @@ pub(super) static KEYS: &[Key] = keys![
         "whether nothing is taken without TLS";
     "rooms" "relaynames" Kind::RelayNames, "safe, any",
         "whether stanzas with the names of the server's own can be relayed: safe refuses them, any is as it was";
+    "rooms" "lookalikes" Kind::Lookalikes, "refuse, allow",
+        "whether a new nick or room may look like one that is there and be another, such as `Bob` with a Cyrillic `о`; refuse: it may not";
     "rooms" "fullroster" Kind::Count(|v| &mut v.full_roster), "members",
         "in a larger room only the joiner gets the whole client list; 0: only joiners ever do";
     "limits" "stanzabytes" Kind::Bytes(|v| &mut v.limits.stanza_bytes_max, STANZA_BYTES_MIN), "bytes",

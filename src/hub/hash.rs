@@ -15,6 +15,10 @@ pub(super) type Table<K, V> = HashMap<K, V, KeyedState>;
 pub(super) struct KeyedState(HashKey);
 
 impl KeyedState {
+    pub(super) const fn new(key: HashKey) -> Self {
+        Self(key)
+    }
+
     pub(super) fn table<K, V>(key: HashKey) -> Table<K, V> {
         HashMap::with_hasher(Self(key))
     }

@@ -13,7 +13,7 @@ use super::plugin::{Question, Verdict};
 use super::questions::{Asked, Share, Turn};
 use super::reason::CloseReason;
 use super::session::{Login, Session};
-use super::types::{ConnId, LoginRefusal, Note, Outlet, Progress, Time};
+use super::types::{ConnId, LoginRefusal, Lookalikes, Note, Outlet, Progress, Time};
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";
@@ -342,7 +342,8 @@ impl Hub {
         }
     }
 
-    /// What a nick has in common with its equals, when somebody may have it who has none.
+    /// What a nick has in common with its equals, when somebody may have it who has none. That it
+    /// looks like one which is taken has no words of its own: it is taken to the eye.
     ///
     /// # Errors
     /// What the client is told.
@@ -352,8 +353,16 @@ impl Hub {
             return Err(format!("{NICK_REFUSED} (limit {max} bytes)"));
         }
         comparison_key(nick)
-            .filter(|key| !self.sessions.is_taken(key))
+            .filter(|key| !self.sessions.is_taken(key) && !self.is_imitation(nick))
             .ok_or_else(|| NICK_REFUSED.to_owned())
+    }
+
+    /// Whether a nick looks like that of somebody who is there, and may not.
+    fn is_imitation(&self, nick: &str) -> bool {
+        match self.settings.lookalikes {
+            Lookalikes::Refuse => self.sessions.looks_taken(nick),
+            Lookalikes::Allow => false,
+        }
     }
 
     /// Closes a session whose household has failed too often, before anything is compared.

@@ -1,11 +1,14 @@
 //! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
 
+use unicode_normalization::is_nfc;
+
 use super::command::Request;
 use super::list::Fits;
 use super::reason::{RefusalReason, Refused};
 use super::room::{Entangled, RoomKey};
 use super::session::Session;
-use super::types::{ConnId, Note, Outlet};
+use super::types::{ConnId, Lookalikes, Note, Outlet};
+use super::unseen::has_unseen;
 use super::{Hub, nick};
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
 use crate::wire::write;
@@ -46,7 +49,7 @@ impl Hub {
         self.check_room_counts(conn, existing.is_none())?;
         match existing {
             Some(key) => self.enter(conn, key, out),
-            None => self.create_room(conn, name, None, out),
+            None => self.create_room(conn, name, None, out)?,
         }
         Ok(())
     }
@@ -87,7 +90,7 @@ impl Hub {
                 self.enter(conn, key, out);
                 self.rooms.list(parent, key);
             }
-            None => self.create_room(conn, name, Some(parent), out),
+            None => self.create_room(conn, name, Some(parent), out)?,
         }
         self.child_rooms_due(parent, conn, out);
         Ok(())
@@ -197,8 +200,30 @@ impl Hub {
         if name.len() > max {
             return Err(Refused::for_limit(format!("Room name too long (limit {max} bytes)")));
         }
-        if !nick::is_tidy(name) {
-            let error = "Room name with control characters or white space at its ends";
+        // What is a room's name has been looked at.
+        if self.rooms.find(name).is_some() {
+            return Ok(());
+        }
+        let error = if !nick::is_tidy(name) {
+            "Room name with control characters or white space at its ends"
+        } else if has_unseen(name) {
+            "Room name with characters that are invisible or not assigned"
+        } else if !is_nfc(name) {
+            "Room name that is not in normal form C"
+        } else {
+            return Ok(());
+        };
+        Err(Refused::new(RefusalReason::BadName, error))
+    }
+
+    /// Whether a new room may have a name which looks like that of a room that is there.
+    fn check_likeness(&self, name: &str) -> Result<(), Refused> {
+        let refused = match self.settings.lookalikes {
+            Lookalikes::Refuse => self.rooms.looks_taken(name),
+            Lookalikes::Allow => false,
+        };
+        if refused {
+            let error = "Room name that looks like the name of another room";
             return Err(Refused::new(RefusalReason::BadName, error));
         }
         Ok(())
@@ -218,14 +243,19 @@ impl Hub {
         Ok(())
     }
 
-    /// Creates a room with its first member, who becomes its operator.
+    /// Creates a room with its first member, who becomes its operator. This is the one place where
+    /// a room begins.
+    ///
+    /// # Errors
+    /// When its name looks like that of another one.
     fn create_room(
         &mut self,
         conn: ConnId,
         name: &str,
         parent: Option<RoomKey>,
         out: &mut impl Outlet,
-    ) {
+    ) -> Result<(), Refused> {
+        self.check_likeness(name)?;
         let key = self.rooms.create(name, self.unix_now_us());
         if let Some(parent) = parent {
             self.rooms.list(parent, key);
@@ -237,6 +267,7 @@ impl Hub {
         }
         out.note(Note::RoomCreated { room: name, conn });
         self.admit(conn, key, out);
+        Ok(())
     }
 
     /// Lets a session into a room that exists: the members hear of it first.

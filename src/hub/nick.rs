@@ -5,6 +5,8 @@ use precis_core::{DerivedPropertyValue, FreeformClass, StringClass as _};
 use precis_profiles::Nickname;
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::unseen::{has_unseen, with_stand_ins};
+
 /// Whether a name has no control character and no white space at its ends.
 pub(super) fn is_tidy(name: &str) -> bool {
     !name.starts_with(char::is_whitespace)
@@ -51,10 +53,12 @@ fn lookup_key(nick: &str) -> Option<Box<str>> {
 }
 
 /// What two equal nicks have in common: the comparison of the Nickname profile (RFC 8266
-/// section 2.4). `None` when the nick is empty, untidy or refused by the profile.
+/// section 2.4). `None` when the nick is empty, untidy, refused by the profile or holds what nobody
+/// can see.
 ///
 /// The profile's tables end with Unicode 6.3, as IANA's registry does. A younger character
-/// (many emoji) is unassigned to them; it passes, and only the profile's mappings apply to it.
+/// (many emoji) is unassigned to them; it passes when the current Unicode knows it as one that can
+/// be seen, and only the profile's mappings apply to it.
 pub fn comparison_key(nick: &str) -> Option<Box<str>> {
     if nick.is_empty() || !is_tidy(nick) {
         return None;
@@ -66,16 +70,15 @@ pub fn comparison_key(nick: &str) -> Option<Box<str>> {
         return Some(key.into_boxed_str());
     }
     let key = mapped(nick)?;
-    let known: String = nick.chars().filter(|&character| is_assigned(character)).collect();
-    if !known.is_empty() && Nickname::enforce(known).is_err() {
+    if has_unseen(nick) || Nickname::enforce(with_stand_ins(nick, is_assigned)).is_err() {
         return None;
     }
     Some(key)
 }
 
-fn is_assigned(character: char) -> bool {
+fn is_assigned(character: &char) -> bool {
     let class = FreeformClass::default();
-    class.get_value_from_char(character) != DerivedPropertyValue::Unassigned
+    class.get_value_from_char(*character) != DerivedPropertyValue::Unassigned
 }
 
 /// The profile's rules in their order (spaces, case, normalisation), until nothing changes any
@@ -172,6 +175,38 @@ mod tests {
     fn characters_younger_than_the_tables_are_no_obstacle() {
         assert!(same("Bob🤔", "bob🤔"));
         assert!(comparison_key("🫠").is_some());
+    }
+
+    #[test]
+    fn nicks_that_are_shown_as_others_are_none() {
+        // Unassigned in Unicode 6.3, shown as nothing today; blank without being ignorable.
+        for unseen in [
+            '\u{2065}',
+            '\u{FFF0}',
+            '\u{FFF8}',
+            '\u{E0000}',
+            '\u{E0002}',
+            '\u{E0080}',
+            '\u{E01F0}',
+            '\u{180F}',
+            '\u{1BCA0}',
+            '\u{2800}',
+            '\u{1D159}',
+            '\u{13441}',
+            '\u{FFFC}',
+            '\u{FE0F}',
+            '\u{202E}',
+            '\u{2066}',
+            '\u{FDD0}',
+            '\u{2FFFE}',
+            '\u{F0000}',
+            '\u{378}',
+            '\u{110CD}',
+        ] {
+            for nick in [format!("Bob{unseen}"), format!("B{unseen}ob"), unseen.to_string()] {
+                assert_eq!(comparison_key(&nick), None, "{nick:?}");
+            }
+        }
     }
 
     #[test]

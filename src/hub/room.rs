@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
+use super::likeness::Likenesses;
 use super::rate::Bucket;
 use super::slow::SlowLists;
 use super::types::{ConnId, HashKey, Roster};
@@ -171,6 +172,8 @@ impl Room {
 pub(super) struct Rooms {
     slab: Slab<Room>,
     names: Table<Box<str>, RoomKey>,
+    /// What these names look like.
+    likenesses: Likenesses<KeyedState>,
     /// By serial: the order of creation.
     order: BTreeMap<u64, RoomKey>,
     created: u64,
@@ -187,6 +190,7 @@ impl Rooms {
         Self {
             slab: Slab::new(),
             names: KeyedState::table(key),
+            likenesses: Likenesses::new(KeyedState::new(key)),
             order: BTreeMap::new(),
             created: 0,
             roster_changes: 0,
@@ -204,6 +208,11 @@ impl Rooms {
             return None;
         }
         self.names.get(name).copied()
+    }
+
+    /// Whether a name that no room has looks like that of one.
+    pub(super) fn looks_taken(&self, name: &str) -> bool {
+        self.likenesses.has_like(name)
     }
 
     pub(super) fn room(&self, key: RoomKey) -> Option<&Room> {
@@ -269,6 +278,7 @@ impl Rooms {
         // As many rooms as a `RoomKey` can count don't fit into memory.
         let key = RoomKey::try_from(key).unwrap_or(RoomKey::MAX);
         self.names.insert(name.into(), key);
+        self.likenesses.add(name);
         self.longest_name_bytes = self.longest_name_bytes.max(name.len());
         self.names_bytes += attribute_value_bytes(name);
         self.order.insert(serial, key);
@@ -293,6 +303,7 @@ impl Rooms {
         let room = self.slab.try_remove(key as usize)?;
         debug_assert!(room.children.is_empty(), "a room with child rooms stays");
         self.names.remove(&room.name);
+        self.likenesses.remove(&room.name);
         self.names_bytes -= attribute_value_bytes(&room.name);
         self.order.remove(&room.serial);
         for &lister in &room.listers {
@@ -357,12 +368,14 @@ impl Rooms {
     pub(super) fn clear(&mut self) {
         self.slab.clear();
         self.names.clear();
+        self.likenesses.clear();
         self.names_bytes = 0;
         self.order.clear();
     }
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.slab.len(), self.names.len(), "room names");
+        self.likenesses.check_invariants(self.slab.len());
         assert_eq!(self.slab.len(), self.order.len(), "room order");
         let names_bytes: usize = self.iter().map(|room| attribute_value_bytes(&room.name)).sum();
         assert_eq!(self.names_bytes, names_bytes, "bytes of room names");

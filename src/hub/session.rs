@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::caps::Caps;
 use super::hash::{KeyedState, Table};
+use super::likeness::Likenesses;
 use super::nick::with_comparison_key;
 use super::rate::{Bucket, ByteRate, Rate};
 use super::reason::CloseReason;
@@ -260,6 +261,8 @@ pub(super) struct Sessions {
     closing: Table<ConnId, IpAddr>,
     /// Comparison key → session that has logged in.
     nicks: Table<Box<str>, ConnId>,
+    /// What these nicks look like.
+    likenesses: Likenesses<KeyedState>,
     /// The largest `limits.nickbytes` that has been in force: a longer nick is nobody's, unread.
     nick_bytes_max: usize,
     /// By what an address is counted as.
@@ -284,6 +287,7 @@ impl Sessions {
             count: 0,
             closing: KeyedState::table(key),
             nicks: KeyedState::table(key),
+            likenesses: Likenesses::new(KeyedState::new(key)),
             nick_bytes_max: 0,
             addresses: KeyedState::table(key),
             failed: VecDeque::new(),
@@ -459,6 +463,11 @@ impl Sessions {
         self.nicks.contains_key(key)
     }
 
+    /// Whether a nick that nobody has looks like one that is taken.
+    pub(super) fn looks_taken(&self, nick: &str) -> bool {
+        self.likenesses.has_like(nick)
+    }
+
     /// A session's login comes to this, without a decision.
     pub(super) fn set_login(&mut self, conn: ConnId, login: Login) {
         if let Some(session) = self.find_mut(conn) {
@@ -489,6 +498,7 @@ impl Sessions {
         let opened_at = session.opened_at;
         self.logging_in.remove(&(opened_at, conn));
         self.nicks.insert(key, conn);
+        self.likenesses.add(nick);
         true
     }
 
@@ -510,6 +520,7 @@ impl Sessions {
 
     fn free_nick(&mut self, nick: &str) {
         with_comparison_key(nick, |key| self.nicks.remove(key));
+        self.likenesses.remove(nick);
     }
 
     /// How many failed logins this household has left before it is not listened to.
@@ -593,6 +604,7 @@ impl Sessions {
         self.count = 0;
         self.closing.clear();
         self.nicks.clear();
+        self.likenesses.clear();
         self.addresses.clear();
         self.failed.clear();
         self.logging_in.clear();
@@ -629,6 +641,7 @@ impl Sessions {
         assert_eq!(seen, self.count, "session count");
         let named = self.iter().filter(|session| session.logged_in()).count();
         assert_eq!(named, self.nicks.len(), "nick count");
+        self.likenesses.check_invariants(named);
         let mut by_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for session in self.iter() {
             *by_address.entry(session.household).or_default() += 1;

@@ -301,6 +301,16 @@ pub enum RelayNames {
     Any,
 }
 
+/// What `[rooms] lookalikes` says of a new nick or room that looks like one that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lookalikes {
+    /// `refuse`: nobody can have it.
+    #[default]
+    Refuse,
+    /// `allow`: it is a name like any other.
+    Allow,
+}
+
 /// The part of the configuration that the hub lives by; all of it can change at run time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -323,6 +333,8 @@ pub struct Settings {
     pub policy_ports: String,
     /// `[rooms] relaynames`.
     pub relay_names: RelayNames,
+    /// `[rooms] lookalikes`.
+    pub lookalikes: Lookalikes,
     /// `[rooms] fullroster`: members.
     pub full_roster_members: usize,
 }
@@ -337,6 +349,7 @@ impl fmt::Debug for Settings {
             .field("domains", &self.domains)
             .field("policy_ports", &self.policy_ports)
             .field("relay_names", &self.relay_names)
+            .field("lookalikes", &self.lookalikes)
             .field("full_roster_members", &self.full_roster_members)
             .finish_non_exhaustive()
     }
@@ -353,6 +366,7 @@ impl Default for Settings {
             domains: Vec::new(),
             policy_ports: "2468".to_owned(),
             relay_names: RelayNames::default(),
+            lookalikes: Lookalikes::default(),
             full_roster_members: FULL_ROSTER_MEMBERS,
         }
     }

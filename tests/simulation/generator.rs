@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palabre::hub::{ConnId, Registered, RelayNames, Settings};
+use palabre::hub::{ConnId, Lookalikes, Registered, RelayNames, Settings};
 use palabre::limits::Limits;
 
 use super::model::{Frame, Login, Model};
@@ -34,10 +34,29 @@ pub(crate) const ROOMS: &[&str] = &[
     "\u{65E5}\u{672C}",
     "\u{FF21}",
     "0",
+    "l\u{43E}bby",
+    "CAF\u{C9} two",
 ];
 
+/// Rooms that look alike. Those that differ by case alone don't.
+pub(crate) const ALIKE_ROOMS: &[&[&str]] = &[&["lobby", "l\u{43E}bby"], &["Lobby", "l\u{43E}bby"]];
+
+/// Names of rooms with something in them that nobody sees.
+pub(crate) const UNSEEN_ROOMS: &[&str] = &[
+    "lob\u{200B}by",
+    "0\u{2800}",
+    "\u{E0020}",
+    "\u{202E}x",
+    "a\u{2028}b",
+    "\u{F8FF}",
+    "0\u{200C}0",
+];
+
+/// Names of rooms that are not in normal form C.
+pub(crate) const DECOMPOSED_ROOMS: &[&str] = &["cafe\u{301} two", "\u{212A}"];
+
 /// Names that no room may have, or only with other limits.
-pub(crate) const ODD_ROOMS: &[&str] = &[
+const ODD_ROOMS: &[&str] = &[
     " ",
     " lead",
     "trail ",
@@ -139,6 +158,12 @@ const ADDRESSES: &[&str] = &[
     "2001:db8::2",
 ];
 
+/// A name that no room may have, or only with other limits.
+pub(crate) fn odd_room(random: &mut Random) -> &'static str {
+    let odd = random.one_of(&[ODD_ROOMS, UNSEEN_ROOMS, DECOMPOSED_ROOMS]);
+    random.pick(odd)
+}
+
 /// The kind of run that a seed stands for.
 pub(crate) const fn shape(seed: u64) -> Shape {
     match seed % 16 {
@@ -213,6 +238,7 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
             .collect(),
         domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
         policy_ports: random.pick(&["2468", "843,2468"]).to_owned(),
+        lookalikes: random.one_of(&[Lookalikes::Refuse, Lookalikes::Refuse, Lookalikes::Allow]),
         relay_names: random.one_of(&[RelayNames::Safe, RelayNames::Safe, RelayNames::Any]),
         full_roster_members: random.one_of(&[0, 2, 5, 200]),
     }
@@ -479,7 +505,7 @@ impl Generator<'_> {
 
     fn room_name(&mut self) -> String {
         match self.random.below(24) {
-            0 => self.random.pick(ODD_ROOMS).to_owned(),
+            0 => odd_room(self.random).to_owned(),
             1 if self.random.chance(1, 4) => String::new(),
             // Of many rooms some are crowded.
             2..8 if self.shape.plain_names > 2 => format!("room{}", self.random.below(2)),

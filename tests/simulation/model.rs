@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use palabre::hub::{CloseReason, ConnId, Door, Progress, Registered, Settings, Time, Verdict};
+use palabre::hub::{
+    CloseReason, ConnId, Door, Lookalikes, Progress, Registered, Settings, Time, Verdict,
+};
 
 use super::nicks;
 use super::rates::{Allowance, Late};
@@ -259,6 +261,13 @@ impl Model {
         named.any(|session| Some(&session.identity) == wanted.as_ref())
     }
 
+    /// Whether a nick looks like that of a session, and may not.
+    fn is_imitation(&self, nick: &str) -> bool {
+        let mut named = self.sessions.values().filter(|session| session.login == Login::Done);
+        self.settings.lookalikes == Lookalikes::Refuse
+            && named.any(|session| nicks::look_alike(nick, &session.nick))
+    }
+
     // What comes in.
 
     pub(crate) fn opened(&mut self, conn: ConnId, address: IpAddr, door: Door) {
@@ -429,7 +438,7 @@ impl Model {
             } else if own.nick.len() > bytes_max {
                 let why = format!("Nickname empty or already taken (limit {bytes_max} bytes)");
                 self.refuse_login(conn, &why);
-            } else if self.is_taken(&own.nick) {
+            } else if self.is_taken(&own.nick) || self.is_imitation(&own.nick) {
                 self.refuse_login(conn, "Nickname empty or already taken");
             } else {
                 self.log_in(conn, &own.nick, verdict == Verdict::Root);
@@ -528,7 +537,7 @@ impl Model {
             return;
         }
         let odd = nicks::identity(nick).is_none();
-        if odd || self.is_taken(nick) {
+        if odd || self.is_taken(nick) || self.is_imitation(nick) {
             self.refuse_login(conn, "Nickname empty or already taken");
             return;
         }

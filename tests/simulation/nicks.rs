@@ -24,10 +24,41 @@ pub(crate) const SAME: &[&[&str]] = &[
     &["\u{1F600} smile"],
     &["bob"],
     &["N"],
+    // Cyrillic among Latin letters: other names, which look like those above.
+    &["\u{410}nna", "\u{430}nna"],
+    &["b\u{43E}b"],
+    // All three look the same, and two of them are ASCII.
+    &["ll"],
+    &["l1"],
+    &["l\u{4CF}"],
+    // A joiner that a Persian word needs.
+    &["\u{645}\u{6CC}\u{200C}\u{62E}\u{648}"],
 ];
 
-/// Nicks that are no nicknames by RFC 8266: a zero-width space, a soft hyphen, private use.
-pub(crate) const NOT_NICKNAMES: &[&str] = &["a\u{200B}b", "a\u{AD}b", "\u{E000}"];
+/// The first names of rows that look alike.
+const ALIKE: &[&[&str]] =
+    &[&["anna", "\u{410}nna"], &["bob", "b\u{43E}b"], &["ll", "l1", "l\u{4CF}"]];
+
+/// Whether two nicks that are not the same look alike and may not be there together: in ASCII alone
+/// they may.
+pub(crate) fn look_alike(one: &str, other: &str) -> bool {
+    let (Some(first), Some(second)) = (identity(one), identity(other)) else { return false };
+    let both = |row: &&[&str]| row.contains(&&*first) && row.contains(&&*second);
+    first != second && !(one.is_ascii() && other.is_ascii()) && ALIKE.iter().any(both)
+}
+
+/// Nicks that are no nicknames by RFC 8266: a zero-width space, a soft hyphen, private use. And those
+/// that Unicode has shown as nothing since its tables were made, or shows as a blank.
+pub(crate) const NOT_NICKNAMES: &[&str] = &[
+    "a\u{200B}b",
+    "a\u{AD}b",
+    "\u{E000}",
+    "bob\u{2065}",
+    "bob\u{E01F0}",
+    "bob\u{2800}",
+    "\u{1BCA0}",
+    "bo\u{200C}b",
+];
 
 /// What two equal nicks have in common; `None` for what can't be a nick.
 ///

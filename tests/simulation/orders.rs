@@ -134,7 +134,11 @@ impl Wish {
 fn random_room(shape: Shape, random: &mut Random) -> String {
     match random.below(3) {
         0 if shape.plain_names > 0 => format!("room{}", random.below(shape.plain_names)),
-        1 => random.pick(super::generator::ODD_ROOMS).to_owned(),
+        1 => super::generator::odd_room(random).to_owned(),
+        _ if random.chance(1, 3) => {
+            let alike = random.one_of(super::generator::ALIKE_ROOMS);
+            random.pick(alike).to_owned()
+        }
         _ => random.pick(super::generator::ROOMS).to_owned(),
     }
 }

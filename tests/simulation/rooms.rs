@@ -1,7 +1,8 @@
 //! The reference model's rooms, child rooms and params: PROTOCOL.md sections 4 to 6.
 
-use palabre::hub::{ConnId, Time};
+use palabre::hub::{ConnId, Lookalikes, Time};
 
+use super::generator::{ALIKE_ROOMS, DECOMPOSED_ROOMS, UNSEEN_ROOMS};
 use super::model::Model;
 use super::rates::{Allowance, List, Pass, Told};
 use super::recorder::Hook;
@@ -181,7 +182,7 @@ impl Model {
         if self.room_inside(conn, name).is_some() {
             return Some("You are already in this room".to_owned());
         }
-        self.why_not_one_more(conn, name)
+        self.why_not_one_more(conn, name).or_else(|| self.why_no_new_room(name))
     }
 
     fn why_no_room_name(&self, name: &str) -> Option<String> {
@@ -189,8 +190,27 @@ impl Model {
         if name.len() > bytes_max {
             return Some(format!("Room name too long (limit {bytes_max} bytes)"));
         }
-        let odd = name.trim() != name || name.chars().any(char::is_control);
-        odd.then(|| "Room name with control characters or white space at its ends".to_owned())
+        if name.trim() != name || name.chars().any(char::is_control) {
+            let why = "Room name with control characters or white space at its ends";
+            return Some(why.to_owned());
+        }
+        if UNSEEN_ROOMS.contains(&name) {
+            return Some("Room name with characters that are invisible or not assigned".to_owned());
+        }
+        let decomposed = DECOMPOSED_ROOMS.contains(&name);
+        decomposed.then(|| "Room name that is not in normal form C".to_owned())
+    }
+
+    /// Whether a room of that name is new and looks like another one, and may not.
+    fn why_no_new_room(&self, name: &str) -> Option<String> {
+        let is_alike = |room: &Room| {
+            let both = |names: &&[&str]| names.contains(&name) && names.contains(&&*room.name);
+            !(name.is_ascii() && room.name.is_ascii()) && ALIKE_ROOMS.iter().any(both)
+        };
+        let refused = self.settings.lookalikes == Lookalikes::Refuse
+            && self.find_room(name).is_none()
+            && self.rooms.values().any(is_alike);
+        refused.then(|| "Room name that looks like the name of another room".to_owned())
     }
 
     fn why_not_one_more(&self, conn: ConnId, name: &str) -> Option<String> {
@@ -291,7 +311,10 @@ impl Model {
         let depth_max = self.settings.limits.room_depth_max;
         let depth = self.depth(parent) + 1 + existing.map_or(0, |child| self.height(child));
         let too_deep = depth_max != 0 && depth > depth_max;
-        too_deep.then(|| format!("Child rooms nested too deep (limit {depth_max})"))
+        if too_deep {
+            return Some(format!("Child rooms nested too deep (limit {depth_max})"));
+        }
+        self.why_no_new_room(child)
     }
 
     /// Whether `below` is listed under `above`, however far down.
