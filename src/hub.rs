@@ -40,7 +40,7 @@ mod unseen;
 use core::net::IpAddr;
 
 use self::later::Later;
-pub(crate) use self::likeness::Likenesses;
+pub(crate) use self::likeness::{InTheWay, Likenesses};
 pub use self::nick::comparison_key;
 use self::pending::Pending;
 pub use self::plugin::{

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
 
 use super::hash::{self, HashError, PasswordHash};
-use crate::hub::{Likenesses, comparison_key};
+use crate::hub::{InTheWay, Likenesses, comparison_key};
 use crate::limits::{ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
 
 /// What an accounts file holds.
@@ -732,7 +732,7 @@ impl Followed {
             known.for_each(|key| likenesses.add(key));
             likenesses
         });
-        likenesses.has_like(nick)
+        likenesses.has_like(nick, InTheWay::All)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Names look alike when their skeletons (UTS 39 section 4) are the same, as they are given, in
 //! small letters or in capitals: `Ann`, and ANN with a Cyrillic А. ASCII beside ASCII is no imitation
 //! (`rn` and `m`, `l1` and `ll` are everyday names), nor is a name in another case.
+//!
+//! Which of two is the imitation can be told when one is [plainer](Script) than the other.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -10,9 +12,42 @@ use std::hash::{BuildHasher, Hash};
 use smallvec::SmallVec;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
+use unicode_security::MixedScript as _;
 use unicode_security::confusable_detection::skeleton;
 
-/// The names that a new one is compared with, by what they look like: some 30 bytes of memory for
+/// What a name is written in; the first is the plainest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Script {
+    Ascii,
+    /// One script, as words of a language are.
+    One,
+    /// Letters of several, as imitations are.
+    Mixed,
+}
+
+impl Script {
+    fn of(name: &str) -> Self {
+        if name.is_ascii() {
+            Self::Ascii
+        } else if name.is_single_script() {
+            Self::One
+        } else {
+            Self::Mixed
+        }
+    }
+}
+
+/// Which names stand in the way of a new one that looks like them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InTheWay {
+    /// All of them.
+    All,
+    /// Those that are as plain as the new one or plainer. A name that anybody may use for as long as
+    /// it is there is not to keep all others from a plainer one.
+    AsPlain,
+}
+
+/// The names that a new one is compared with, by what they look like: some 40 bytes of memory for
 /// each appearance of a name, of which it has three at most and two as a rule. The names themselves
 /// are not kept, but a hash of 64 bits under the key of the table.
 #[derive(Clone, Debug)]
@@ -26,18 +61,8 @@ pub(crate) struct Likenesses<S> {
     foreign: usize,
 }
 
-/// How many names share something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    ascii: u32,
-    foreign: u32,
-}
-
-impl Count {
-    const fn of(&mut self, ascii: bool) -> &mut u32 {
-        if ascii { &mut self.ascii } else { &mut self.foreign }
-    }
-}
+/// How many names share something, by what they are written in.
+type Count = [u32; 3];
 
 impl<S: BuildHasher> Likenesses<S> {
     /// None yet; `hasher` is keyed, so that nobody can aim at the hash of another's name.
@@ -45,19 +70,29 @@ impl<S: BuildHasher> Likenesses<S> {
         Self { counts: HashMap::with_hasher(hasher), names: 0, foreign: 0 }
     }
 
-    /// Whether a new name could be taken for one of these. Its length has been held to its limit.
-    pub(crate) fn has_like(&self, name: &str) -> bool {
-        let ascii = name.is_ascii();
-        if self.names == 0 || ascii && self.foreign == 0 {
+    /// Whether a new name could be taken for one of these that are in its way. Its length has been
+    /// held to its limit.
+    pub(crate) fn has_like(&self, name: &str, in_the_way: InTheWay) -> bool {
+        let script = Script::of(name);
+        let is_alone = match (script, in_the_way) {
+            (Script::Ascii, InTheWay::AsPlain) => true,
+            (Script::Ascii, InTheWay::All) => self.foreign == 0,
+            (Script::One | Script::Mixed, InTheWay::All | InTheWay::AsPlain) => self.names == 0,
+        };
+        if is_alone {
             return false;
         }
+        let others = match (script, in_the_way) {
+            (Script::Ascii, InTheWay::All | InTheWay::AsPlain) => 1..=2,
+            (Script::One, InTheWay::AsPlain) => 0..=1,
+            (Script::One, InTheWay::All) | (Script::Mixed, _) => 0..=2,
+        };
         let small = name.to_lowercase();
         appearances(name).iter().any(|look| {
-            let count = self.count(self.hash(look));
-            if ascii {
-                return count.foreign > 0;
-            }
-            count.ascii > 0 || count.foreign > self.count(self.hash((look, &small))).foreign
+            let all = self.count(self.hash(look));
+            // Names outside ASCII that are this one in another case; the same in ASCII look otherwise.
+            let same = self.count(self.hash((look, &small)));
+            others.clone().any(|script| all[script] > same[script])
         })
     }
 
@@ -66,7 +101,7 @@ impl<S: BuildHasher> Likenesses<S> {
         self.names += 1;
         self.foreign += usize::from(!name.is_ascii());
         for hash in self.hashes(name) {
-            *self.counts.entry(hash).or_default().of(name.is_ascii()) += 1;
+            self.counts.entry(hash).or_default()[Script::of(name) as usize] += 1;
         }
     }
 
@@ -76,7 +111,7 @@ impl<S: BuildHasher> Likenesses<S> {
         self.foreign -= usize::from(!name.is_ascii());
         for hash in self.hashes(name) {
             if let Some(count) = self.counts.get_mut(&hash) {
-                *count.of(name.is_ascii()) -= 1;
+                count[Script::of(name) as usize] -= 1;
                 if *count == Count::default() {
                     self.counts.remove(&hash);
                 }
@@ -142,9 +177,9 @@ fn appearances(name: &str) -> SmallVec<[String; 3]> {
         see(ascii_look(name).to_ascii_lowercase());
         see(capitals(&ascii_look(&name.to_ascii_uppercase())));
     } else {
-        see(look(&name.to_lowercase()).to_lowercase());
+        see(look_normalised(&name.to_lowercase()).to_lowercase());
         see(look(name).to_lowercase());
-        see(capitals(&look(&in_capitals(name))));
+        see(capitals(&look_normalised(&in_capitals(name))));
     }
     looks
 }
@@ -165,14 +200,19 @@ fn capitals(look: &str) -> String {
     look.chars().map(|letter| if letter == 'l' { letter } else { capital(letter) }).collect()
 }
 
-/// The skeleton of a text without what the eye passes over: the width of blanks, a mark that is set
-/// twice, the second dot of an `i`. The text is normalised by NFKC before, which knows more forms
-/// of a letter than the table of the skeletons; and what becomes far longer by that (U+FDFA is 18
-/// letters) is compared by its beginning.
+/// The skeleton of a text without what the eye passes over: blanks, which may be as thin as hairs, a
+/// mark that is set twice or on nothing, the second dot of an `i`. What becomes far longer by that
+/// (U+FDFA is 18 letters) is compared by its beginning.
 fn look(text: &str) -> String {
-    let chars_max = 2 * text.len();
-    let text: String = text.nfkc().take(chars_max).collect();
-    tidied(skeleton(&text).take(2 * chars_max))
+    // The longest that is no other text by NFKC, `%`, becomes three characters.
+    let chars_max = 3 * text.len();
+    as_read(tidied(skeleton(text).take(chars_max)))
+}
+
+/// What a text looks like when it is normalised by NFKC before, which knows more forms of a letter
+/// than the table of the skeletons, and takes some for others that look otherwise.
+fn look_normalised(text: &str) -> String {
+    look(&text.nfkc().take(text.len()).collect::<String>())
 }
 
 /// What [`look`] comes to for ASCII, which is its own normal form.
@@ -195,20 +235,51 @@ fn ascii_look(text: &str) -> String {
 fn tidied(skeleton: impl Iterator<Item = char>) -> String {
     let mut tidy = String::new();
     let mut before = None;
-    for character in skeleton {
-        let character = if character.is_whitespace() { ' ' } else { character };
+    for character in skeleton.filter(|character| !character.is_whitespace()) {
         let passed_over = match before {
-            Some(' ') | None => character == ' ',
             Some('i' | 'j') if character == '\u{307}' => true,
             Some(before) => before == character && is_combining_mark(character),
+            None => is_combining_mark(character),
         };
         if !passed_over {
             tidy.push(character);
             before = Some(character);
         }
     }
-    tidy.truncate(tidy.trim_end().len());
     tidy
+}
+
+/// A text in which the parts that are read from the right and those that are not stand in one order,
+/// whatever their order is: it can't be told where they stand beside each other on the screen.
+fn as_read(text: String) -> String {
+    if !text.chars().any(is_read_from_the_right) {
+        return text;
+    }
+    let mut parts: Vec<String> = Vec::new();
+    let mut from_the_right = None;
+    for character in text.chars() {
+        let before = from_the_right.replace(is_read_from_the_right(character));
+        match parts.last_mut() {
+            Some(part) if before == from_the_right => part.push(character),
+            Some(_) | None => parts.push(character.to_string()),
+        }
+    }
+    parts.sort_unstable();
+    parts.concat()
+}
+
+/// Whether a character is of the blocks that are set aside for scripts from the right to the left
+/// (`DerivedBidiClass.txt`), and no digit.
+fn is_read_from_the_right(character: char) -> bool {
+    let of_blocks = matches!(
+        character,
+        '\u{590}'..='\u{8FF}'
+            | '\u{FB1D}'..='\u{FDFF}'
+            | '\u{FE70}'..='\u{FEFF}'
+            | '\u{10800}'..='\u{10FFF}'
+            | '\u{1E800}'..='\u{1EFFF}'
+    );
+    of_blocks && !character.is_numeric()
 }
 
 #[cfg(test)]
@@ -226,8 +297,9 @@ mod tests {
     }
 
     fn alike(one: &str, other: &str) -> bool {
-        let found = with(&[one]).has_like(other);
-        assert_eq!(with(&[other]).has_like(one), found, "{one:?} and {other:?} the other way");
+        let found = with(&[one]).has_like(other, InTheWay::All);
+        let back = with(&[other]).has_like(one, InTheWay::All);
+        assert_eq!(back, found, "{one:?} and {other:?} the other way");
         found
     }
 
@@ -243,6 +315,9 @@ mod tests {
             ("ALICE", &["АLІСЕ", "аlісе", "alіce"]),
             ("admin", &["аdmin", "adrnіn", "𝖺𝖽𝗆𝗂𝗇", "ⓐdmіn"]),
             ("rn", &["ｍ", "м\u{200C}"][..1]),
+            ("Bob", &["B\u{200A}ob", "\u{301}Bоb"]),
+            ("א1", &["1א"]),
+            ("ab אב", &["אב ab"]),
             ("Ann Lee", &["Ann\u{3000}Lee", "Ann\u{A0}Lee", "Ann\u{2003} Lee"]),
             ("tea", &["tеa", "ТЕА", "tea\u{200D}"]),
             ("Zoë", &["Zое\u{308}", "Zoe\u{308}\u{308}", "ΖΟË"]),
@@ -298,16 +373,20 @@ mod tests {
     #[test]
     fn who_is_gone_stands_in_nobodys_way() {
         let mut all = with(&["Bob", "ll", "l1", "Čaj", "čaj"]);
-        assert!(all.has_like("Bоb") && all.has_like("ӏl") && !all.has_like("Caj"));
+        assert!(
+            all.has_like("Bоb", InTheWay::All)
+                && all.has_like("ӏl", InTheWay::All)
+                && !all.has_like("Caj", InTheWay::All)
+        );
         all.remove("ll");
-        assert!(all.has_like("ӏl"));
+        assert!(all.has_like("ӏl", InTheWay::All));
         all.remove("l1");
-        assert!(!all.has_like("ӏl"));
+        assert!(!all.has_like("ӏl", InTheWay::All));
         all.remove("Čaj");
-        assert!(!all.has_like("ČAJ"));
+        assert!(!all.has_like("ČAJ", InTheWay::All));
         all.remove("čaj");
         all.remove("Bob");
-        assert!(!all.has_like("Bоb"));
+        assert!(!all.has_like("Bоb", InTheWay::All));
         all.check_invariants(0);
     }
 
@@ -315,8 +394,21 @@ mod tests {
     fn names_that_were_alike_before_stand_in_the_way_of_both() {
         let all = with(&["Bоb", "Bob", "bοb"]);
         for name in ["Bob", "BOB", "Bоb", "bοb"] {
-            assert!(all.has_like(name), "{name}");
+            assert!(all.has_like(name, InTheWay::All), "{name}");
         }
+    }
+
+    #[test]
+    fn a_plainer_name_can_be_had_beside_its_imitation() {
+        let has_like = |one, other| with(&[one]).has_like(other, InTheWay::AsPlain);
+        for (plain, imitation) in [("tea", "tеa"), ("ТЕА", "TЕА"), ("coco", "сосо"), ("чат", "чaт")]
+        {
+            assert!(has_like(plain, imitation), "{imitation} beside {plain}");
+            assert!(!has_like(imitation, plain), "{plain} beside {imitation}");
+        }
+        assert!(has_like("сосо", "ϲοϲο") && has_like("ϲοϲο", "сосо"));
+        assert!(has_like("tеa", "teа") && has_like("teа", "tеa"));
+        assert!(!has_like("чат", "ЧАТ") && !has_like("カナ漢字", "カナ"));
     }
 
     #[test]

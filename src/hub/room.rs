@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
-use super::likeness::Likenesses;
+use super::likeness::{InTheWay, Likenesses};
 use super::rate::Bucket;
 use super::slow::SlowLists;
 use super::types::{ConnId, HashKey, Roster};
@@ -210,9 +210,9 @@ impl Rooms {
         self.names.get(name).copied()
     }
 
-    /// Whether a name that no room has looks like that of one.
+    /// Whether a name that no room has looks like that of one, and is no plainer.
     pub(super) fn looks_taken(&self, name: &str) -> bool {
-        self.likenesses.has_like(name)
+        self.likenesses.has_like(name, InTheWay::AsPlain)
     }
 
     pub(super) fn room(&self, key: RoomKey) -> Option<&Room> {

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::caps::Caps;
 use super::hash::{KeyedState, Table};
-use super::likeness::Likenesses;
+use super::likeness::{InTheWay, Likenesses};
 use super::nick::with_comparison_key;
 use super::rate::{Bucket, ByteRate, Rate};
 use super::reason::CloseReason;
@@ -465,7 +465,7 @@ impl Sessions {
 
     /// Whether a nick that nobody has looks like one that is taken.
     pub(super) fn looks_taken(&self, nick: &str) -> bool {
-        self.likenesses.has_like(nick)
+        self.likenesses.has_like(nick, InTheWay::All)
     }
 
     /// A session's login comes to this, without a decision.

@@ -205,7 +205,8 @@ impl Model {
     fn why_no_new_room(&self, name: &str) -> Option<String> {
         let is_alike = |room: &Room| {
             let both = |names: &&[&str]| names.contains(&name) && names.contains(&&*room.name);
-            !(name.is_ascii() && room.name.is_ascii()) && ALIKE_ROOMS.iter().any(both)
+            // Whatever is ASCII can be had beside what is not.
+            !name.is_ascii() && ALIKE_ROOMS.iter().any(both)
         };
         let refused = self.settings.lookalikes == Lookalikes::Refuse
             && self.find_room(name).is_none()
