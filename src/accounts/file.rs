@@ -729,7 +729,10 @@ impl Followed {
         let likenesses = self.likenesses.get_or_init(|| {
             let mut likenesses = Likenesses::new(RandomState::new());
             let known = self.accounts.iter().flat_map(Accounts::known).chain(&self.reserved);
-            known.for_each(|key| likenesses.add(key));
+            for key in known {
+                let seen = likenesses.look_at(key);
+                likenesses.add(&seen);
+            }
             likenesses
         });
         likenesses.has_like(nick, InTheWay::All)

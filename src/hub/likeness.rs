@@ -7,7 +7,7 @@
 //! Which of two is the imitation can be told when one is [plainer](Script) than the other.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use smallvec::SmallVec;
 use unicode_normalization::UnicodeNormalization as _;
@@ -54,64 +54,113 @@ pub(crate) enum InTheWay {
 pub(crate) struct Likenesses<S> {
     /// By the hash of an appearance: how many names have it. By that of an appearance and a name in
     /// small letters: how many names outside ASCII have both.
-    counts: HashMap<u64, Count, S>,
+    counts: HashMap<u64, Count, BuildHasherDefault<AsItIs>>,
+    hasher: S,
     /// Names in all.
     names: usize,
     /// Those outside ASCII.
     foreign: usize,
 }
 
+/// What a name looks like, to a table and to no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    script: Script,
+    /// The hash of each appearance, and outside ASCII that of it with the name in small letters.
+    looks: SmallVec<[(u64, Option<u64>); 3]>,
+}
+
+impl Seen {
+    /// Whether to look again costs much more than to keep this.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        self.script != Script::Ascii
+    }
+
+    /// Where it counts.
+    fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.looks.iter().flat_map(|&(look, with_name)| [Some(look), with_name]).flatten()
+    }
+}
+
 /// How many names share something, by what they are written in.
 type Count = [u32; 3];
+
+/// What is a hash under a secret key already needs no other.
+#[derive(Clone, Copy, Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| hash.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
 
 impl<S: BuildHasher> Likenesses<S> {
     /// None yet; `hasher` is keyed, so that nobody can aim at the hash of another's name.
     pub(crate) fn new(hasher: S) -> Self {
-        Self { counts: HashMap::with_hasher(hasher), names: 0, foreign: 0 }
+        Self { counts: HashMap::default(), hasher, names: 0, foreign: 0 }
     }
 
-    /// Whether a new name could be taken for one of these that are in its way. Its length has been
-    /// held to its limit.
-    pub(crate) fn has_like(&self, name: &str, in_the_way: InTheWay) -> bool {
+    /// Looks at a name, whose length has been held to its limit.
+    pub(crate) fn look_at(&self, name: &str) -> Seen {
         let script = Script::of(name);
-        let is_alone = match (script, in_the_way) {
-            (Script::Ascii, InTheWay::AsPlain) => true,
-            (Script::Ascii, InTheWay::All) => self.foreign == 0,
-            (Script::One | Script::Mixed, InTheWay::All | InTheWay::AsPlain) => self.names == 0,
-        };
-        if is_alone {
-            return false;
+        let small = if script == Script::Ascii { None } else { Some(name.to_lowercase()) };
+        let mut seen = Seen { script, looks: SmallVec::new() };
+        for look in appearances(name) {
+            let with_name = small.as_ref().map(|small| self.hasher.hash_one((&look, small)));
+            seen.looks.push((self.hasher.hash_one(&look), with_name));
         }
-        let others = match (script, in_the_way) {
-            (Script::Ascii, InTheWay::All | InTheWay::AsPlain) => 1..=2,
+        seen
+    }
+
+    /// Whether a new name could be taken for one of these that are in its way.
+    pub(crate) fn has_like(&self, name: &str, in_the_way: InTheWay) -> bool {
+        let nothing_foreign = name.is_ascii() && self.foreign == 0;
+        !nothing_foreign && self.names != 0 && self.is_like(&self.look_at(name), in_the_way)
+    }
+
+    /// Whether a name that was looked at could be taken for one of these that are in its way.
+    pub(crate) fn is_like(&self, seen: &Seen, in_the_way: InTheWay) -> bool {
+        let others = match (seen.script, in_the_way) {
+            (Script::Ascii, InTheWay::AsPlain) => return false,
+            (Script::Ascii, InTheWay::All) => 1..=2,
             (Script::One, InTheWay::AsPlain) => 0..=1,
-            (Script::One, InTheWay::All) | (Script::Mixed, _) => 0..=2,
+            (Script::One | Script::Mixed, InTheWay::All) | (Script::Mixed, InTheWay::AsPlain) => {
+                0..=2
+            }
         };
-        let small = name.to_lowercase();
-        appearances(name).iter().any(|look| {
-            let all = self.count(self.hash(look));
+        seen.looks.iter().any(|&(look, with_name)| {
+            let all = self.count(look);
             // Names outside ASCII that are this one in another case; the same in ASCII look otherwise.
-            let same = self.count(self.hash((look, &small)));
+            let same = with_name.map_or([0; 3], |hash| self.count(hash));
             others.clone().any(|script| all[script] > same[script])
         })
     }
 
     /// Adds a name.
-    pub(crate) fn add(&mut self, name: &str) {
+    pub(crate) fn add(&mut self, seen: &Seen) {
         self.names += 1;
-        self.foreign += usize::from(!name.is_ascii());
-        for hash in self.hashes(name) {
-            self.counts.entry(hash).or_default()[Script::of(name) as usize] += 1;
+        self.foreign += usize::from(seen.script != Script::Ascii);
+        for hash in seen.hashes() {
+            self.counts.entry(hash).or_default()[seen.script as usize] += 1;
         }
     }
 
     /// Takes a name out that was added.
-    pub(crate) fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, seen: &Seen) {
         self.names -= 1;
-        self.foreign -= usize::from(!name.is_ascii());
-        for hash in self.hashes(name) {
+        self.foreign -= usize::from(seen.script != Script::Ascii);
+        for hash in seen.hashes() {
             if let Some(count) = self.counts.get_mut(&hash) {
-                count[Script::of(name) as usize] -= 1;
+                count[seen.script as usize] -= 1;
                 if *count == Count::default() {
                     self.counts.remove(&hash);
                 }
@@ -127,23 +176,6 @@ impl<S: BuildHasher> Likenesses<S> {
     pub(crate) fn clear(&mut self) {
         self.counts.clear();
         (self.names, self.foreign) = (0, 0);
-    }
-
-    /// Where a name counts.
-    fn hashes(&self, name: &str) -> SmallVec<[u64; 6]> {
-        let small = if name.is_ascii() { None } else { Some(name.to_lowercase()) };
-        let mut hashes = SmallVec::new();
-        for look in appearances(name) {
-            hashes.push(self.hash(&look));
-            if let Some(small) = &small {
-                hashes.push(self.hash((&look, small)));
-            }
-        }
-        hashes
-    }
-
-    fn hash(&self, what: impl Hash) -> u64 {
-        self.counts.hasher().hash_one(what)
     }
 
     fn count(&self, hash: u64) -> Count {
@@ -163,25 +195,58 @@ impl<S: BuildHasher> Likenesses<S> {
 /// Appearances for which there is room without asking the system.
 const KEPT: usize = 1_024;
 
+/// One appearance of a name, in bytes of UTF-8.
+type Look = SmallVec<[u8; 64]>;
+
 /// What a name looks like: in small letters, as it is given, and in capitals. The last one keeps to
 /// capitals, so that `I`, whose skeleton is `l`, is not taken for `L`.
-fn appearances(name: &str) -> SmallVec<[String; 3]> {
-    let mut looks = SmallVec::new();
-    let mut see = |look: String| {
-        if !looks.contains(&look) {
-            looks.push(look);
-        }
-    };
-    if name.is_ascii() {
-        see(ascii_look(&name.to_ascii_lowercase()).to_ascii_lowercase());
-        see(ascii_look(name).to_ascii_lowercase());
-        see(capitals(&ascii_look(&name.to_ascii_uppercase())));
-    } else {
-        see(look_normalised(&name.to_lowercase()).to_lowercase());
-        see(look(name).to_lowercase());
-        see(capitals(&look_normalised(&in_capitals(name))));
-    }
+fn appearances(name: &str) -> SmallVec<[Look; 3]> {
+    let mut looks = if name.is_ascii() { ascii_looks(name) } else { looks(name) };
+    looks.dedup();
     looks
+}
+
+fn looks(name: &str) -> SmallVec<[Look; 3]> {
+    let texts = [
+        look_normalised(&name.to_lowercase()).to_lowercase(),
+        look(name).to_lowercase(),
+        capitals(&look_normalised(&in_capitals(name))),
+    ];
+    texts.iter().map(|text| Look::from_slice(text.as_bytes())).collect()
+}
+
+/// What [`looks`] come to for ASCII, which is its own normal form; nearly all names are of it.
+fn ascii_looks(name: &str) -> SmallVec<[Look; 3]> {
+    let (small, large) = (u8::to_ascii_lowercase, u8::to_ascii_uppercase);
+    let mut looks = SmallVec::new();
+    looks.push(ascii_look(name, small, small));
+    // It differs by these letters alone.
+    if name.bytes().any(|letter| matches!(letter, b'I' | b'M')) {
+        looks.push(ascii_look(name, u8::clone, small));
+    }
+    looks.push(ascii_look(
+        name,
+        large,
+        |letter| if *letter == b'l' { b'l' } else { large(letter) },
+    ));
+    looks
+}
+
+fn ascii_look(name: &str, before: impl Fn(&u8) -> u8, after: impl Fn(&u8) -> u8) -> Look {
+    let mut look = Look::new();
+    for letter in name.bytes() {
+        match before(&letter) {
+            b' ' => {}
+            b'm' => look.extend_from_slice(&[after(&b'r'), after(&b'n')]),
+            b'0' => look.push(after(&b'O')),
+            b'1' | b'I' | b'|' => look.push(after(&b'l')),
+            b'`' => look.push(b'\''),
+            b'"' => look.extend_from_slice(b"''"),
+            b'%' => look.extend_from_slice("°/₀".as_bytes()),
+            other => look.push(after(&other)),
+        }
+    }
+    look
 }
 
 /// A name in capitals, each for one letter: what has none stays as it is, for `Straße` is not
@@ -213,23 +278,6 @@ fn look(text: &str) -> String {
 /// than the table of the skeletons, and takes some for others that look otherwise.
 fn look_normalised(text: &str) -> String {
     look(&text.nfkc().take(text.len()).collect::<String>())
-}
-
-/// What [`look`] comes to for ASCII, which is its own normal form.
-fn ascii_look(text: &str) -> String {
-    let mut look = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        match character {
-            'm' => look.push_str("rn"),
-            '0' => look.push('O'),
-            '1' | 'I' | '|' => look.push('l'),
-            '`' => look.push('\''),
-            '"' => look.push_str("''"),
-            '%' => look.push_str("°/₀"),
-            other => look.push(other),
-        }
-    }
-    tidied(look.chars())
 }
 
 fn tidied(skeleton: impl Iterator<Item = char>) -> String {
@@ -291,9 +339,15 @@ mod tests {
     fn with(names: &[&str]) -> Likenesses<KeyedState> {
         let mut all = Likenesses::new(KeyedState::new(HashKey(1, 2)));
         for name in names {
-            all.add(name);
+            let seen = all.look_at(name);
+            all.add(&seen);
         }
         all
+    }
+
+    fn remove(from: &mut Likenesses<KeyedState>, name: &str) {
+        let seen = from.look_at(name);
+        from.remove(&seen);
     }
 
     fn alike(one: &str, other: &str) -> bool {
@@ -364,9 +418,11 @@ mod tests {
     #[test]
     fn ascii_takes_the_same_way_as_all_else() {
         let mut texts: Vec<String> = (' '..='~').map(String::from).collect();
-        texts.extend(["  a  b ", "Tim 10% \"|`", "I Il1"].map(str::to_owned));
+        texts.extend(["  a  b ", "Tim 10% \"|`", "I Il1", "MIMI", "Lili"].map(str::to_owned));
         for text in texts {
-            assert_eq!(ascii_look(&text), look(&text), "{text:?}");
+            let mut long_way = looks(&text);
+            long_way.dedup();
+            assert_eq!(appearances(&text), long_way, "{text:?}");
         }
     }
 
@@ -378,14 +434,14 @@ mod tests {
                 && all.has_like("ӏl", InTheWay::All)
                 && !all.has_like("Caj", InTheWay::All)
         );
-        all.remove("ll");
+        remove(&mut all, "ll");
         assert!(all.has_like("ӏl", InTheWay::All));
-        all.remove("l1");
+        remove(&mut all, "l1");
         assert!(!all.has_like("ӏl", InTheWay::All));
-        all.remove("Čaj");
+        remove(&mut all, "Čaj");
         assert!(!all.has_like("ČAJ", InTheWay::All));
-        all.remove("čaj");
-        all.remove("Bob");
+        remove(&mut all, "čaj");
+        remove(&mut all, "Bob");
         assert!(!all.has_like("Bоb", InTheWay::All));
         all.check_invariants(0);
     }

@@ -3,6 +3,7 @@
 use unicode_normalization::is_nfc;
 
 use super::command::Request;
+use super::likeness::Seen;
 use super::list::Fits;
 use super::reason::{RefusalReason, Refused};
 use super::room::{Entangled, RoomKey};
@@ -216,17 +217,18 @@ impl Hub {
         Err(Refused::new(RefusalReason::BadName, error))
     }
 
-    /// Whether a new room may have a name which looks like that of a room that is there.
-    fn check_likeness(&self, name: &str) -> Result<(), Refused> {
+    /// What the name of a new room looks like, unless it looks like that of a room that is there.
+    fn check_likeness(&self, name: &str) -> Result<Seen, Refused> {
+        let seen = self.rooms.look_at(name);
         let refused = match self.settings.lookalikes {
-            Lookalikes::Refuse => self.rooms.looks_taken(name),
+            Lookalikes::Refuse => self.rooms.looks_taken(&seen),
             Lookalikes::Allow => false,
         };
         if refused {
             let error = "Room name that looks like the name of another room";
             return Err(Refused::new(RefusalReason::BadName, error));
         }
-        Ok(())
+        Ok(seen)
     }
 
     fn check_room_counts(&self, conn: ConnId, new: bool) -> Result<(), Refused> {
@@ -255,8 +257,8 @@ impl Hub {
         parent: Option<RoomKey>,
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
-        self.check_likeness(name)?;
-        let key = self.rooms.create(name, self.unix_now_us());
+        let seen = self.check_likeness(name)?;
+        let key = self.rooms.create(name, seen, self.unix_now_us());
         if let Some(parent) = parent {
             self.rooms.list(parent, key);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
-use super::likeness::{InTheWay, Likenesses};
+use super::likeness::{InTheWay, Likenesses, Seen};
 use super::rate::Bucket;
 use super::slow::SlowLists;
 use super::types::{ConnId, HashKey, Roster};
@@ -118,6 +118,8 @@ pub(super) struct Entangled;
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) name: Box<str>,
+    /// What the name looks like, when to find that out again would cost much.
+    seen: Option<Box<Seen>>,
     /// Counts the rooms that ever were; orders them, and tells a reused key from its predecessor.
     pub(super) serial: u64,
     /// Who is in, in the order of joining.
@@ -210,9 +212,14 @@ impl Rooms {
         self.names.get(name).copied()
     }
 
+    /// Looks at the name of a new room, whose length has been held to its limit.
+    pub(super) fn look_at(&self, name: &str) -> Seen {
+        self.likenesses.look_at(name)
+    }
+
     /// Whether a name that no room has looks like that of one, and is no plainer.
-    pub(super) fn looks_taken(&self, name: &str) -> bool {
-        self.likenesses.has_like(name, InTheWay::AsPlain)
+    pub(super) fn looks_taken(&self, seen: &Seen) -> bool {
+        self.likenesses.is_like(seen, InTheWay::AsPlain)
     }
 
     pub(super) fn room(&self, key: RoomKey) -> Option<&Room> {
@@ -250,12 +257,14 @@ impl Rooms {
         }
     }
 
-    /// Creates an empty room.
-    pub(super) fn create(&mut self, name: &str, created_unix_us: u64) -> RoomKey {
+    /// Creates an empty room, whose name was looked at.
+    pub(super) fn create(&mut self, name: &str, seen: Seen, created_unix_us: u64) -> RoomKey {
         self.created += 1;
         let serial = self.created;
+        self.likenesses.add(&seen);
         let key = self.slab.insert(Room {
             name: name.into(),
+            seen: Some(seen).filter(Seen::is_worth_keeping).map(Box::new),
             serial,
             members: Vec::new(),
             roster_number: 0,
@@ -278,7 +287,6 @@ impl Rooms {
         // As many rooms as a `RoomKey` can count don't fit into memory.
         let key = RoomKey::try_from(key).unwrap_or(RoomKey::MAX);
         self.names.insert(name.into(), key);
-        self.likenesses.add(name);
         self.longest_name_bytes = self.longest_name_bytes.max(name.len());
         self.names_bytes += attribute_value_bytes(name);
         self.order.insert(serial, key);
@@ -303,7 +311,13 @@ impl Rooms {
         let room = self.slab.try_remove(key as usize)?;
         debug_assert!(room.children.is_empty(), "a room with child rooms stays");
         self.names.remove(&room.name);
-        self.likenesses.remove(&room.name);
+        match &room.seen {
+            Some(seen) => self.likenesses.remove(seen),
+            None => {
+                let seen = self.look_at(&room.name);
+                self.likenesses.remove(&seen);
+            }
+        }
         self.names_bytes -= attribute_value_bytes(&room.name);
         self.order.remove(&room.serial);
         for &lister in &room.listers {

@@ -498,7 +498,8 @@ impl Sessions {
         let opened_at = session.opened_at;
         self.logging_in.remove(&(opened_at, conn));
         self.nicks.insert(key, conn);
-        self.likenesses.add(nick);
+        let seen = self.likenesses.look_at(nick);
+        self.likenesses.add(&seen);
         true
     }
 
@@ -520,7 +521,8 @@ impl Sessions {
 
     fn free_nick(&mut self, nick: &str) {
         with_comparison_key(nick, |key| self.nicks.remove(key));
-        self.likenesses.remove(nick);
+        let seen = self.likenesses.look_at(nick);
+        self.likenesses.remove(&seen);
     }
 
     /// How many failed logins this household has left before it is not listened to.
