@@ -6,7 +6,7 @@
 //!
 //! Which of two is the imitation can be told when one is [plainer](Script) than the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use smallvec::SmallVec;
@@ -35,6 +35,15 @@ impl Script {
             Self::Mixed
         }
     }
+
+    /// Where names in it are counted among those outside ASCII.
+    const fn place(self) -> Option<usize> {
+        match self {
+            Self::Ascii => None,
+            Self::One => Some(0),
+            Self::Mixed => Some(1),
+        }
+    }
 }
 
 /// Which names stand in the way of a new one that looks like them.
@@ -47,20 +56,25 @@ pub(crate) enum InTheWay {
     AsPlain,
 }
 
-/// The names that a new one is compared with, by what they look like: some 40 bytes of memory for
-/// each appearance of a name, of which it has three at most and two as a rule. The names themselves
-/// are not kept, but a hash of 64 bits under the key of the table.
+/// The names that a new one is compared with, by what they look like. The names themselves are not
+/// kept, but hashes of 64 bits under a secret key: two as a rule for a name in ASCII, some 15 bytes of
+/// memory each, and six at most for any other, of some 30.
 #[derive(Clone, Debug)]
 pub(crate) struct Likenesses<S> {
-    /// By the hash of an appearance: how many names have it. By that of an appearance and a name in
-    /// small letters: how many names outside ASCII have both.
-    counts: HashMap<u64, Count, BuildHasherDefault<AsItIs>>,
     hasher: S,
-    /// Names in all.
+    /// The appearances of names in ASCII, and how many more of them have it where it is not one alone.
+    ascii: HashSet<u64, AsTheyAre>,
+    ascii_more: HashMap<u64, u32, AsTheyAre>,
+    /// Names outside ASCII, of one script and of several: how many have an appearance, and how many an
+    /// appearance and this name in small letters.
+    foreign: HashMap<u64, [u32; 2], AsTheyAre>,
+    /// Names in all, and those outside ASCII.
     names: usize,
-    /// Those outside ASCII.
-    foreign: usize,
+    foreign_names: usize,
 }
+
+/// Hashes under a secret key need no other.
+type AsTheyAre = BuildHasherDefault<AsItIs>;
 
 /// What a name looks like, to a table and to no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +96,7 @@ impl Seen {
     }
 }
 
-/// How many names share something, by what they are written in.
-type Count = [u32; 3];
-
-/// What is a hash under a secret key already needs no other.
+/// Takes a number that is a hash for its hash.
 #[derive(Clone, Copy, Debug, Default)]
 struct AsItIs(u64);
 
@@ -106,7 +117,14 @@ impl Hasher for AsItIs {
 impl<S: BuildHasher> Likenesses<S> {
     /// None yet; `hasher` is keyed, so that nobody can aim at the hash of another's name.
     pub(crate) fn new(hasher: S) -> Self {
-        Self { counts: HashMap::default(), hasher, names: 0, foreign: 0 }
+        Self {
+            hasher,
+            ascii: HashSet::default(),
+            ascii_more: HashMap::default(),
+            foreign: HashMap::default(),
+            names: 0,
+            foreign_names: 0,
+        }
     }
 
     /// Looks at a name, whose length has been held to its limit.
@@ -123,63 +141,97 @@ impl<S: BuildHasher> Likenesses<S> {
 
     /// Whether a new name could be taken for one of these that are in its way.
     pub(crate) fn has_like(&self, name: &str, in_the_way: InTheWay) -> bool {
-        let nothing_foreign = name.is_ascii() && self.foreign == 0;
+        let nothing_foreign = name.is_ascii() && self.foreign_names == 0;
         !nothing_foreign && self.names != 0 && self.is_like(&self.look_at(name), in_the_way)
     }
 
     /// Whether a name that was looked at could be taken for one of these that are in its way.
     pub(crate) fn is_like(&self, seen: &Seen, in_the_way: InTheWay) -> bool {
-        let others = match (seen.script, in_the_way) {
+        let (ascii, one, mixed) = match (seen.script, in_the_way) {
             (Script::Ascii, InTheWay::AsPlain) => return false,
-            (Script::Ascii, InTheWay::All) => 1..=2,
-            (Script::One, InTheWay::AsPlain) => 0..=1,
-            (Script::One | Script::Mixed, InTheWay::All) | (Script::Mixed, InTheWay::AsPlain) => {
-                0..=2
+            (Script::Ascii, InTheWay::All) => (false, true, true),
+            (Script::One, InTheWay::AsPlain) => (true, true, false),
+            (Script::One, InTheWay::All) | (Script::Mixed, InTheWay::All | InTheWay::AsPlain) => {
+                (true, true, true)
             }
         };
         seen.looks.iter().any(|&(look, with_name)| {
-            let all = self.count(look);
-            // Names outside ASCII that are this one in another case; the same in ASCII look otherwise.
-            let same = with_name.map_or([0; 3], |hash| self.count(hash));
-            others.clone().any(|script| all[script] > same[script])
+            if ascii && self.ascii.contains(&look) {
+                return true;
+            }
+            let all = self.foreign(look);
+            // Those that are this one in another case; the same in ASCII look otherwise.
+            let same = with_name.map_or([0; 2], |hash| self.foreign(hash));
+            one && all[0] > same[0] || mixed && all[1] > same[1]
         })
+    }
+
+    fn foreign(&self, hash: u64) -> [u32; 2] {
+        self.foreign.get(&hash).copied().unwrap_or_default()
     }
 
     /// Adds a name.
     pub(crate) fn add(&mut self, seen: &Seen) {
         self.names += 1;
-        self.foreign += usize::from(seen.script != Script::Ascii);
+        let Some(place) = seen.script.place() else {
+            for hash in seen.hashes() {
+                if !self.ascii.insert(hash) {
+                    *self.ascii_more.entry(hash).or_default() += 1;
+                }
+            }
+            return;
+        };
+        self.foreign_names += 1;
         for hash in seen.hashes() {
-            self.counts.entry(hash).or_default()[seen.script as usize] += 1;
+            self.foreign.entry(hash).or_default()[place] += 1;
         }
     }
 
     /// Takes a name out that was added.
     pub(crate) fn remove(&mut self, seen: &Seen) {
         self.names -= 1;
-        self.foreign -= usize::from(seen.script != Script::Ascii);
-        for hash in seen.hashes() {
-            if let Some(count) = self.counts.get_mut(&hash) {
-                count[seen.script as usize] -= 1;
-                if *count == Count::default() {
-                    self.counts.remove(&hash);
-                }
+        match seen.script.place() {
+            None => seen.hashes().for_each(|hash| self.remove_ascii(hash)),
+            Some(place) => {
+                self.foreign_names -= 1;
+                seen.hashes().for_each(|hash| self.remove_foreign(hash, place));
             }
         }
         // The memory of a crowd goes when most of it has gone.
-        if self.counts.capacity() > 4 * self.counts.len().max(KEPT) {
-            self.counts.shrink_to(2 * self.counts.len());
+        if self.ascii.capacity() > 4 * self.ascii.len().max(KEPT) {
+            self.ascii.shrink_to(2 * self.ascii.len());
+        }
+        if self.ascii_more.capacity() > 4 * self.ascii_more.len().max(KEPT) {
+            self.ascii_more.shrink_to(2 * self.ascii_more.len());
+        }
+        if self.foreign.capacity() > 4 * self.foreign.len().max(KEPT) {
+            self.foreign.shrink_to(2 * self.foreign.len());
+        }
+    }
+
+    fn remove_ascii(&mut self, hash: u64) {
+        match self.ascii_more.get_mut(&hash) {
+            None => _ = self.ascii.remove(&hash),
+            Some(1) => _ = self.ascii_more.remove(&hash),
+            Some(more) => *more -= 1,
+        }
+    }
+
+    fn remove_foreign(&mut self, hash: u64, place: usize) {
+        if let Some(count) = self.foreign.get_mut(&hash) {
+            count[place] -= 1;
+            if *count == [0; 2] {
+                self.foreign.remove(&hash);
+            }
         }
     }
 
     /// Takes all names out.
     pub(crate) fn clear(&mut self) {
-        self.counts.clear();
-        (self.names, self.foreign) = (0, 0);
-    }
-
-    fn count(&self, hash: u64) -> Count {
-        self.counts.get(&hash).copied().unwrap_or_default()
+        self.ascii.clear();
+        self.ascii_more.clear();
+        self.foreign.clear();
+        (self.names, self.foreign_names) = (0, 0);
     }
 
     /// Checks that so many names are in it, and nothing of others.
@@ -188,7 +240,9 @@ impl<S: BuildHasher> Likenesses<S> {
     /// When it is otherwise, which is a bug.
     pub(crate) fn check_invariants(&self, names: usize) {
         assert_eq!(self.names, names, "names that are compared");
-        assert!(self.foreign <= names && (names > 0 || self.counts.is_empty()), "likenesses");
+        let ascii = names - self.foreign_names;
+        assert!(ascii > 0 || self.ascii.is_empty() && self.ascii_more.is_empty(), "in ASCII");
+        assert!(self.foreign_names > 0 || self.foreign.is_empty(), "outside ASCII");
     }
 }
 
