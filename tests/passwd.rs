@@ -90,6 +90,19 @@ fn accounts_are_added_listed_checked_and_removed() {
     assert!(!text.contains("hunter"), "{text}");
 }
 
+#[test]
+fn an_account_that_looks_like_another_is_told_of() {
+    let house = House::with("[accounts]\nfile = people\n");
+    for nick in ["Bob", "b0b", "Zoë"] {
+        house.done(&["passwd", "add", nick], b"x\n");
+    }
+    // With a Cyrillic letter.
+    let ran = house.run(&["passwd", "add", "B\u{43E}b"], b"x\n");
+    assert_eq!((ran.code, &*ran.out), (Some(0), "B\u{43E}b has an account\n"));
+    assert!(ran.err.contains("\"B\u{43E}b\" looks like \"Bob\""), "{ran:?}");
+    house.done(&["passwd", "add", "zoë"], b"x\n");
+}
+
 /// Root makes the file for whoever runs the server, as far as it can know who that is.
 #[test]
 fn a_file_that_root_makes_is_not_for_root_alone_or_the_console_says_so() {

@@ -258,6 +258,17 @@ impl Accounts {
         Some(&line[..nick])
     }
 
+    /// The first other nick with an account that this one can be taken for.
+    #[must_use]
+    pub fn looks_like(&self, nick: &str) -> Option<&str> {
+        let mut own = Likenesses::new(RandomState::new());
+        let seen = own.look_at(nick);
+        own.add(&seen);
+        let key = comparison_key(nick);
+        let is_other = |other: &&str| comparison_key(other) != key;
+        self.nicks().filter(is_other).find(|other| own.has_like(other, InTheWay::All))
+    }
+
     fn account(&self, nick: &str) -> Option<(&str, usize)> {
         let key = comparison_key(nick)?;
         match &self.lines[*self.places.get(&key)?] {

@@ -174,6 +174,7 @@ fn add(nick: &str, place: &Place) -> Result<Exit, Failure> {
     let mut draft = Draft::open(&place.file, true)?;
     let (before, is_new) = (draft.accounts.nick_of(nick).map(str::to_owned), draft.is_new);
     draft.accounts.set(nick, &hash).map_err(refused)?;
+    let like = draft.accounts.looks_like(nick).map(str::to_owned);
     draft.save()?;
     if is_new && file::is_for_root_alone(&place.file) {
         let shown = place.file.display().to_string();
@@ -181,6 +182,12 @@ fn add(nick: &str, place: &Place) -> Result<Exit, Failure> {
         complain(format_args!(
             "{shown} can be read by root alone; where another user runs the server: \
              chgrp GROUP {quoted} && chmod 640 {quoted}, with a group of that user"
+        ));
+    }
+    if let Some(other) = like {
+        complain(format_args!(
+            "{nick:?} looks like {other:?}, who has an account as well: only one of them can be there \
+             at a time, unless [rooms] lookalikes = allow"
         ));
     }
     match before {

@@ -57,8 +57,8 @@ pub(crate) enum InTheWay {
 }
 
 /// The names that a new one is compared with, by what they look like. The names themselves are not
-/// kept, but hashes of 64 bits under a secret key: two as a rule for a name in ASCII, some 15 bytes of
-/// memory each, and six at most for any other, of some 30.
+/// kept, but hashes of 64 bits under a secret key: two as a rule for a name in ASCII, some 20 bytes of
+/// memory each, and six at most for any other, of some 40.
 #[derive(Clone, Debug)]
 pub(crate) struct Likenesses<S> {
     hasher: S,
