@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use log::Level;
 
@@ -16,6 +16,7 @@ use crate::limits::{
     LOG_ADDRESSES_MAX, LOG_LEFT_OUT_TIME_S, LOG_LINES, LOG_LINES_IN_ALL, LOG_WARNINGS,
     LOG_WARNINGS_IN_ALL, LineRate,
 };
+use crate::networks::household;
 
 /// Addresses that a line about what was left out names.
 const NAMED_MAX: usize = 8;
@@ -97,7 +98,7 @@ impl LogBudget {
     }
 
     fn account(&mut self, address: Option<IpAddr>, now: Time) -> &mut Account {
-        let Some(address) = address.map(network) else { return &mut self.others };
+        let Some(address) = address.map(household) else { return &mut self.others };
         let is_known = self.addresses.contains_key(&address);
         if !is_known && self.addresses.len() >= LOG_ADDRESSES_MAX && now >= self.full_until {
             self.addresses.retain(|_, account| !account.is_at_rest(now));
@@ -144,16 +145,7 @@ impl LogBudget {
     }
 }
 
-/// What counts as one address: of IPv6 the half that a network is given, since a host has as many
-/// of the other half as it likes.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
-    }
-}
-
-/// An address as [`network`] has it.
+/// A household, as people write it.
 struct Shown(IpAddr);
 
 impl core::fmt::Display for Shown {
