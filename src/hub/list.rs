@@ -4,7 +4,7 @@
 
 use super::Hub;
 use super::reason::RefusalReason;
-use super::room::RoomKey;
+use super::room::{Params, Room, RoomKey};
 use super::slow::ListKind;
 use super::types::{ConnId, Note, Outlet, Span};
 use crate::wire::write;
@@ -53,7 +53,7 @@ impl Hub {
             return;
         };
         let is_large = room.members.len() > self.settings.full_roster_members;
-        let for_joiners = is_large || self.has_to_wait(key, ListKind::Clients);
+        let for_joiners = is_large || self.has_to_wait(key, ListKind::Clients, out);
         let inside: Vec<ConnId> =
             joiners.iter().filter(|&&conn| self.is_in(conn, key)).copied().collect();
         if for_joiners && inside.is_empty() {
@@ -71,7 +71,7 @@ impl Hub {
     /// Sends a room's list of child rooms to its members; what costs much later.
     pub(super) fn send_child_rooms(&mut self, key: RoomKey, out: &mut impl Outlet) {
         let is_empty = self.rooms.room(key).is_none_or(|room| room.members.is_empty());
-        if !is_empty && !self.has_to_wait(key, ListKind::ChildRooms) {
+        if !is_empty && !self.has_to_wait(key, ListKind::ChildRooms, out) {
             let list = self.encode_list(key, ListKind::ChildRooms, out);
             self.send_at_once(key, ListKind::ChildRooms, list, out);
         }
@@ -86,13 +86,16 @@ impl Hub {
     ) -> List {
         let mut written = Written::default();
         let message = out.encode_for_room(key, |buffer| {
+            let start = buffer.len();
             written = match kind {
                 ListKind::Clients => self.write_clients(buffer, key),
                 ListKind::ChildRooms => self.write_child_rooms(buffer, key),
             };
+            let (bytes, counted) = (buffer.len() - start + 1, || self.list_bytes(key, kind));
+            debug_assert!(written.forms_cut == FORMS || bytes == counted(), "{bytes} in a list");
             self.stand_in(buffer, written, None);
         });
-        self.note_cut(key, written, out);
+        self.note_cut(key, kind, written, out);
         List { message, vain_bytes: self.vain_bytes(written) }
     }
 
@@ -103,7 +106,7 @@ impl Hub {
             written = self.write_child_rooms(buffer, key);
             self.stand_in(buffer, written, Some(conn));
         });
-        self.note_cut(key, written, out);
+        self.note_cut(key, ListKind::ChildRooms, written, out);
         self.charge_asked(conn, bytes + self.vain_bytes(written));
     }
 
@@ -112,11 +115,12 @@ impl Hub {
     }
 
     /// Tells of a list that was not sent as it is.
-    fn note_cut(&mut self, key: RoomKey, written: Written, out: &mut impl Outlet) {
+    fn note_cut(&mut self, key: RoomKey, kind: ListKind, written: Written, out: &mut impl Outlet) {
         out.spent(written.discarded_bytes);
         if let Some(room) = self.rooms.room_mut(key) {
-            room.cut = written.forms_cut > 0;
-            if room.cut {
+            let cut = written.forms_cut > 0;
+            room.cut[kind as usize] = cut;
+            if cut {
                 out.note(Note::ListTooLarge { room: &room.name });
             }
         }
@@ -127,18 +131,24 @@ impl Hub {
             return Written::default();
         };
         let clients = || room.members.iter().filter_map(|&conn| self.sessions.find(conn));
-        let names = clients().map(|session| &*session.nick);
-        let least = if room.cut { self.bytes_least(names) } else { 0 };
-        self.bounded(buffer, least, |buffer, with_params, fits| {
-            write::roster_begin(buffer, &room.name, room.members.len());
-            for session in clients() {
-                write::roster_client(buffer, &session.nick, session.params().iter_if(with_params));
-                if !fits(buffer) {
-                    return;
+        self.bounded(
+            buffer,
+            self.forms(room, key, ListKind::Clients),
+            |buffer, with_params, fits| {
+                write::roster_begin(buffer, &room.name, room.members.len());
+                for session in clients() {
+                    write::roster_client(
+                        buffer,
+                        &session.nick,
+                        session.params().iter_if(with_params),
+                    );
+                    if !fits(buffer) {
+                        return;
+                    }
                 }
-            }
-            write::roster_end(buffer);
-        })
+                write::roster_end(buffer);
+            },
+        )
     }
 
     fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> Written {
@@ -146,32 +156,93 @@ impl Hub {
             return Written::default();
         };
         let children = || room.children.iter().filter_map(|&key| self.rooms.room(key));
-        let names = children().map(|child| &*child.name);
-        let least = if room.cut { self.bytes_least(names) } else { 0 };
-        self.bounded(buffer, least, |buffer, with_params, fits| {
-            write::child_rooms_begin(buffer, &room.name);
-            for child in children() {
-                write::room(buffer, self.rooms.head(child), child.params.iter_if(with_params));
-                if !fits(buffer) {
-                    return;
+        self.bounded(
+            buffer,
+            self.forms(room, key, ListKind::ChildRooms),
+            |buffer, with_params, fits| {
+                write::child_rooms_begin(buffer, &room.name);
+                for child in children() {
+                    write::room(buffer, self.rooms.head(child), child.params.iter_if(with_params));
+                    if !fits(buffer) {
+                        return;
+                    }
                 }
-            }
-            write::child_rooms_end(buffer);
-        })
+                write::child_rooms_end(buffer);
+            },
+        )
     }
 
-    /// What these names have in a list at least, in bytes; they are counted until it is clear that
-    /// it has too many.
-    fn bytes_least<'a>(&self, names: impl Iterator<Item = &'a str>) -> usize {
+    /// What each form of a room's list has at least, in bytes: it is counted where one was too long
+    /// the last time.
+    fn forms(&self, room: &Room, key: RoomKey, kind: ListKind) -> [usize; FORMS] {
+        if room.cut[kind as usize] {
+            [true, false].map(|with_params| self.form_bytes(key, kind, with_params))
+        } else {
+            [0; FORMS]
+        }
+    }
+
+    /// What a room's list has with its params or without them, in bytes, its NUL included. They are
+    /// counted until it is clear that there are too many.
+    fn form_bytes(&self, key: RoomKey, kind: ListKind, with_params: bool) -> usize {
+        let Some(room) = self.rooms.room(key) else {
+            return 0;
+        };
+        let params_bytes = |params: &Params, more| {
+            if with_params { params.listed_bytes(more) } else { 0 }
+        };
         let max = self.settings.limits.list_bytes_max;
-        let mut bytes = 0;
-        for name in names {
-            bytes += write::attribute_value_bytes(name) + write::LISTED_BYTES_LEAST;
-            if bytes >= max {
-                break;
+        match kind {
+            ListKind::Clients => {
+                let clients = room.members.iter().filter_map(|&conn| self.sessions.find(conn));
+                let entries = clients.map(|session| {
+                    let params = params_bytes(session.params(), write::ROSTER_PARAM_BYTES);
+                    write::roster_client_bytes(&session.nick, params)
+                });
+                sum_up_to(max, write::roster_bytes(&room.name, room.members.len()) + 1, entries)
+            }
+            ListKind::ChildRooms => {
+                let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
+                let entries = children.map(|child| {
+                    let params = params_bytes(&child.params, write::ROOM_PARAM_BYTES);
+                    write::room_bytes(self.rooms.head(child), params)
+                });
+                sum_up_to(max, write::child_rooms_bytes(&room.name) + 1, entries)
             }
         }
-        bytes
+    }
+
+    /// What a room's list has in the form in which it is sent, in bytes: no more than a little where
+    /// it is too long in every form.
+    pub(super) fn list_bytes(&self, key: RoomKey, kind: ListKind) -> usize {
+        let max = self.settings.limits.list_bytes_max;
+        let forms = [true, false].map(|with_params| self.form_bytes(key, kind, with_params));
+        forms.into_iter().find(|&bytes| bytes <= max).unwrap_or_default()
+    }
+
+    /// What a room's list is going to cost the turn, in bytes, within a few of each entry.
+    pub(super) fn about_list_bytes(&self, key: RoomKey, kind: ListKind) -> usize {
+        /// About what an entry has without params, in bytes.
+        const ENTRY_BYTES: usize = 32;
+        let Some(room) = self.rooms.room(key) else {
+            return 0;
+        };
+        let max = self.settings.limits.list_bytes_max;
+        let bytes = match kind {
+            ListKind::Clients => {
+                let clients = room.members.iter().filter_map(|&conn| self.sessions.find(conn));
+                sum_up_to(
+                    max,
+                    0,
+                    clients.map(|client| ENTRY_BYTES + client.params().listed_bytes(0)),
+                )
+            }
+            ListKind::ChildRooms => {
+                let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
+                sum_up_to(max, 0, children.map(|child| ENTRY_BYTES + child.params.listed_bytes(0)))
+            }
+        };
+        bytes.min(max)
     }
 
     /// Sends one session an answer of its own that may be too long to be sent and has so many bytes
@@ -184,6 +255,7 @@ impl Hub {
         write: impl Fn(&mut Vec<u8>, bool, Fits<'_>),
     ) -> usize {
         let mut written = Written::default();
+        let least = [least; FORMS];
         let bytes = self.answer(conn, out, |buffer| {
             written = self.bounded(buffer, least, write);
             self.stand_in(buffer, written, Some(conn));
@@ -197,15 +269,15 @@ impl Hub {
         bytes + self.vain_bytes(written)
     }
 
-    /// Writes a list of so many bytes at least, or nothing where it is too long.
-    fn bounded(&self, buffer: &mut Vec<u8>, least: usize, write: impl Writer) -> Written {
+    /// Writes a list whose forms have so many bytes at least, or nothing where it is too long.
+    fn bounded(&self, buffer: &mut Vec<u8>, least: [usize; FORMS], write: impl Writer) -> Written {
         let max = self.settings.limits.list_bytes_max;
         let start = buffer.len();
         // The NUL counts as well.
         let fits = |buffer: &Vec<u8>| buffer.len() - start < max;
         let mut written = Written::default();
-        for with_params in [true, false] {
-            if least < max {
+        for (with_params, least) in [true, false].into_iter().zip(least) {
+            if least <= max {
                 write(buffer, with_params, &fits);
                 if fits(buffer) {
                     return written;
@@ -237,4 +309,16 @@ impl Hub {
     fn too_large(&self) -> String {
         format!("Answer too large (limit {} bytes)", self.settings.limits.list_bytes_max)
     }
+}
+
+/// The sum of these, but for those behind the one that brings it over the maximum.
+fn sum_up_to(max: usize, first: usize, entries: impl Iterator<Item = usize>) -> usize {
+    let mut sum = first;
+    for bytes in entries {
+        if sum > max {
+            break;
+        }
+        sum += bytes;
+    }
+    sum
 }

@@ -5,12 +5,9 @@
 //! before anything further is done for a session that caused one or that would receive one.
 
 use super::room::RoomKey;
+use super::slow::ListKind;
 use super::types::{ConnId, Outlet};
 use super::{Hub, session::Session};
-use crate::limits::Limits;
-
-/// About what an entry of a list has, in bytes.
-const ENTRY_BYTES: usize = 32;
 
 /// The lists that are due, in the order in which they became so.
 #[derive(Debug)]
@@ -47,12 +44,6 @@ impl Pending {
     }
 }
 
-/// About what a list of so many entries will cost, in bytes; it is counted for the turn in which
-/// it becomes due.
-fn list_bytes(entries: usize, limits: &Limits) -> usize {
-    entries.saturating_mul(ENTRY_BYTES).min(limits.list_bytes_max)
-}
-
 impl Hub {
     /// Makes a room's client list due: somebody joined it or left it.
     pub(super) fn clients_due(
@@ -76,7 +67,7 @@ impl Hub {
                 self.pending.due.push(Due { room: key, serial: room.serial, list });
                 // In a large room nobody is told who stays when somebody leaves.
                 if joined || !is_large {
-                    out.spent(list_bytes(room.members.len(), &self.settings.limits));
+                    out.spent(self.about_list_bytes(key, ListKind::Clients));
                 }
                 index
             }
@@ -97,7 +88,7 @@ impl Hub {
         if !room.children_due {
             room.children_due = true;
             self.pending.due.push(Due { room: key, serial: room.serial, list: List::ChildRooms });
-            out.spent(list_bytes(room.children.len(), &self.settings.limits));
+            out.spent(self.about_list_bytes(key, ListKind::ChildRooms));
         }
         self.note_cause(by);
     }

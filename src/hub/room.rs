@@ -37,6 +37,11 @@ impl Params {
         self.bytes + self.entries.len() * PARAM_BYTES_MORE
     }
 
+    /// What they take in a list in which each has so many bytes more.
+    pub(super) const fn listed_bytes(&self, more: usize) -> usize {
+        self.bytes + self.entries.len() * more
+    }
+
     /// Sets a param; `total` is what the params of all owners count for together.
     ///
     /// # Errors
@@ -146,8 +151,8 @@ pub(super) struct Room {
     pub(super) lists: Bucket,
     /// The lists that cost so much that they are sent in parts; none, as a rule.
     pub(super) slow: Option<Box<SlowLists>>,
-    /// The last list of its members, or of its child rooms, was too long with its params at least.
-    pub(super) cut: bool,
+    /// By the kind of list, whether the last one was too long with its params at least.
+    pub(super) cut: [bool; 2],
     /// How many of its members don't keep up with reading.
     pub(super) behind: usize,
     /// The turn in which its members were told something last, and how many bytes it was in it.
@@ -279,7 +284,7 @@ impl Rooms {
             children_due: false,
             lists: Bucket::default(),
             slow: None,
-            cut: false,
+            cut: [false; 2],
             behind: 0,
             turn: 0,
             turn_bytes: 0,

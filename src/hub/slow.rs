@@ -66,9 +66,9 @@ impl SlowLists {
 
 impl Hub {
     /// Whether a list that is due goes the slow way, whatever it costs: the room has such a list
-    /// under way, has used up what it had or has been told much in this turn, or some of its members
-    /// don't keep up.
-    pub(super) fn has_to_wait(&mut self, key: RoomKey, kind: ListKind) -> bool {
+    /// under way, has used up what it had or has been told much in this turn, some of its members
+    /// don't keep up, or the turn has no time left to encode what costs much.
+    pub(super) fn has_to_wait(&mut self, key: RoomKey, kind: ListKind, out: &impl Outlet) -> bool {
         let Some(room) = self.rooms.room_mut(key) else {
             return false;
         };
@@ -81,11 +81,19 @@ impl Hub {
         let lists = room.lists;
         let has_to_wait = room.behind > 0
             || self.list_rate.is_some_and(|rate| lists.check_bytes(rate, self.now).is_err())
-            || self.is_full_this_turn(key);
+            || self.is_full_this_turn(key)
+            || (out.has_enough() && self.costs_much(key, kind));
         if has_to_wait {
             self.go_slowly(key, kind);
         }
         has_to_wait
+    }
+
+    /// Whether a list costs more than what is sent at once in a turn that has enough to do.
+    fn costs_much(&self, key: RoomKey, kind: ListKind) -> bool {
+        let members = self.rooms.room(key).map_or(0, |room| room.members.len());
+        let cost = || self.list_bytes(key, kind).saturating_mul(members);
+        self.list_rate.is_some_and(|rate| cost() > at_once(rate, true))
     }
 
     /// Sends a list to all of a room's members, if it costs no more than what is sent at once;

@@ -285,8 +285,48 @@ pub fn roster_end(buffer: &mut Vec<u8>) {
     put!(buffer, b"\n</clients>");
 }
 
-/// What any entry of a list has at least besides its name, in bytes.
-pub const LISTED_BYTES_LEAST: usize = "\n  <client name='' />".len();
+/// Bytes of a param in a client list besides its name and its value.
+pub const ROSTER_PARAM_BYTES: usize = "\n<param name='' value='' />".len();
+
+/// What [`roster_begin`] and [`roster_end`] write, in bytes.
+#[must_use]
+pub fn roster_bytes(room: &str, members: usize) -> usize {
+    "<clients room='' nb=''>\n</clients>".len() + attribute_value_bytes(room) + digits(members)
+}
+
+/// What [`roster_client`] writes, in bytes, for params that take so many.
+#[must_use]
+pub fn roster_client_bytes(nick: &str, params_bytes: usize) -> usize {
+    let frame = match params_bytes {
+        0 => "\n  <client name='' />",
+        _ => "\n  <client name='' >\n  </client>",
+    };
+    frame.len() + attribute_value_bytes(nick) + params_bytes
+}
+
+/// Bytes of a param of a room besides its name and its value.
+pub const ROOM_PARAM_BYTES: usize = "\n <param name='' value='' />".len();
+
+/// What [`room`] writes, in bytes, for params that take so many.
+#[must_use]
+pub fn room_bytes(head: RoomHead<'_>, params_bytes: usize) -> usize {
+    let parent = |name| " parent=''".len() + attribute_value_bytes(name);
+    "<room name='' clients='' >\n</room>".len()
+        + attribute_value_bytes(head.name)
+        + digits(head.clients)
+        + head.parent.map_or(0, parent)
+        + params_bytes
+}
+
+/// What [`child_rooms_begin`] and [`child_rooms_end`] write, in bytes.
+#[must_use]
+pub fn child_rooms_bytes(parent: &str) -> usize {
+    "<childrooms name=''>\n</childrooms>".len() + attribute_value_bytes(parent)
+}
+
+fn digits(number: usize) -> usize {
+    number.checked_ilog10().map_or(1, |digits| digits as usize + 1)
+}
 
 /// `<room …>` with the params given.
 pub fn room<'a>(
