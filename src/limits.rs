@@ -282,6 +282,15 @@ pub const TURN_DELIVERED_BYTES_MAX: usize = 64 * 1_048_576;
 /// takes 32 bytes.
 pub const TURN_PIECES_MAX: usize = 262_144;
 
+/// Connections that come to an end, or to a time of theirs, in a turn without having sent anything:
+/// logins that take too long, silent WebSockets, closes that have had their time, verdicts. Each
+/// takes about 10 microseconds, the system's calls for it included.
+pub const ENDS_PER_TURN: usize = 256;
+
+/// Households whose failed logins are forgiven at a time, when a connection opens: two would do to
+/// forget as fast as they are remembered.
+pub const FORGIVEN_AT_ONCE: usize = 16;
+
 /// Connections accepted by one listener in a turn, so that a burst of connects holds nobody up.
 pub const ACCEPTS_PER_TURN: usize = 128;
 

@@ -9,6 +9,8 @@
     reason = "a kind of client differs from all the others in one thing at a time"
 )]
 
+#[path = "loop/bounded.rs"]
+mod bounded;
 #[path = "loop/client.rs"]
 mod client;
 #[path = "loop/closing.rs"]

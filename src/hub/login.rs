@@ -14,6 +14,7 @@ use super::questions::{Asked, Share, Turn};
 use super::reason::CloseReason;
 use super::session::{Login, Session};
 use super::types::{ConnId, LoginRefusal, Lookalikes, Note, Outlet, Progress, Time};
+use crate::limits::ENDS_PER_TURN;
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";
@@ -296,10 +297,14 @@ impl Hub {
         self.close(request.conn, CloseReason::PolicyServed, out);
     }
 
-    /// Closes the sessions that have taken too long to log in.
+    /// Closes the sessions that have taken too long to log in: so many at a time, the others at the
+    /// next tick, which is due at once.
     pub(super) fn close_late_logins(&mut self, out: &mut impl Outlet) {
         let max = self.settings.limits.login_time_s;
-        while let Some((opened_at, conn)) = self.first_late_login() {
+        for _ in 0..ENDS_PER_TURN {
+            let Some((opened_at, conn)) = self.first_late_login() else {
+                return;
+            };
             debug_assert!(opened_at.plus_secs(max) <= self.now);
             self.error_and_close(
                 conn,

@@ -14,7 +14,8 @@ use super::reason::CloseReason;
 use super::room::{Params, RoomKey};
 use super::types::{ConnId, Door, HashKey, Time};
 use crate::limits::{
-    ADDRESSES_REMEMBERED_MAX, LIST_BURST_S, Limits, STANZA_RATE_CALM_S, STANZA_RATE_TIME_S, exceeds,
+    ADDRESSES_REMEMBERED_MAX, FORGIVEN_AT_ONCE, LIST_BURST_S, Limits, STANZA_RATE_CALM_S,
+    STANZA_RATE_TIME_S, exceeds,
 };
 use crate::networks::household;
 
@@ -571,10 +572,13 @@ impl Sessions {
         }
     }
 
-    /// Forgets the failures that no longer count.
+    /// Forgets failures that no longer count, some at a time: they are of no effect meanwhile.
     fn forget_failures(&mut self, limits: &Limits, now: Time) {
         let lifted = failure_rate(limits).is_none();
-        while let Some(&(full_at, address)) = self.failed.front() {
+        for _ in 0..FORGIVEN_AT_ONCE {
+            let Some(&(full_at, address)) = self.failed.front() else {
+                break;
+            };
             if full_at > now && !lifted {
                 break;
             }

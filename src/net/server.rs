@@ -37,7 +37,10 @@ use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::config::Module;
 use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time, Verdict};
-use crate::limits::{EARLY_MORE_BYTES_MAX, LOG_RETRY_TIME_MS, READ_BYTES_PER_TURN};
+use crate::limits::{
+    CONNECTIONS_PER_TURN, EARLY_MORE_BYTES_MAX, ENDS_PER_TURN, LOG_RETRY_TIME_MS,
+    READ_BYTES_PER_TURN,
+};
 use crate::metrics::Metrics;
 use crate::wire::stanza::Parser;
 
@@ -90,6 +93,8 @@ pub struct Server<W: World> {
     unix_start_us: u64,
     /// The time of this turn, since 1970.
     unix_s: u64,
+    /// Connections from this slot on are still to be told of another idle time.
+    idle_time_from: Option<usize>,
     /// What operators have been told of requests.
     advised: transports::Advised,
 }
@@ -154,6 +159,7 @@ impl<W: World> Server<W> {
             stopping: false,
             unchecked_told: false,
             unix_s: 0,
+            idle_time_from: None,
             advised: transports::Advised::default(),
         }
     }
@@ -176,6 +182,7 @@ impl<W: World> Server<W> {
         self.events = events;
         self.serve_ready();
         self.run_timers();
+        self.tell_idle_time();
         self.serve_plugins();
         self.tell_given_up();
         self.hub.handle(Input::TurnEnd, self.desk.now, &mut self.desk);
@@ -210,27 +217,39 @@ impl<W: World> Server<W> {
 
     /// Puts new settings in force, for connections that are open, too.
     pub fn reload(&mut self, settings: Settings) {
-        let idle_time_s = settings.limits.idle_time_s;
-        self.world.set_idle_time(idle_time_s);
-        for (_, connection) in &mut self.desk.connections {
-            if let Some(socket) = &mut connection.socket {
-                socket.set_idle_time(idle_time_s);
-            }
+        let before = self.hub.settings().limits.idle_time_s;
+        if settings.limits.idle_time_s != before {
+            self.world.set_idle_time(settings.limits.idle_time_s);
+            self.idle_time_from = Some(0);
         }
         let now = self.desk.now;
         self.desk.deliveries.set_share(settings.limits.share_bytes_max());
         self.hub.handle(Input::Reload(Box::new(settings)), now, &mut self.desk);
-        let checked: Vec<ConnId> = self
-            .desk
-            .connections
-            .iter()
-            .filter(|(_, found)| found.state == State::Open && found.transport.is_some())
-            .map(|(_, found)| found.id)
-            .collect();
-        for id in checked {
-            self.check_later(id);
-        }
+        self.tell_idle_time();
         self.let_the_called_go_on();
+    }
+
+    /// Tells connections that were open before that there is another idle time: so many in a turn,
+    /// for each takes calls of the system.
+    fn tell_idle_time(&mut self) {
+        let Some(from) = self.idle_time_from else {
+            return;
+        };
+        let idle_time_s = self.hub.settings().limits.idle_time_s;
+        let to = from + CONNECTIONS_PER_TURN;
+        for slot in from..to {
+            let Some(connection) = self.desk.connections.get_mut(slot) else {
+                continue;
+            };
+            if let Some(socket) = &mut connection.socket {
+                socket.set_idle_time(idle_time_s);
+            }
+            if connection.state == State::Open && connection.transport.is_some() {
+                let id = connection.id;
+                self.check_later(id);
+            }
+        }
+        self.idle_time_from = (to < self.desk.connections.capacity()).then_some(to);
     }
 
     /// Tells the hub what was decided about a login, now or late; the session goes on.
@@ -351,6 +370,7 @@ impl<W: World> Server<W> {
         let work = !self.ready.is_empty()
             || !self.desk.deliveries.is_clean()
             || !self.given_up.is_empty()
+            || self.idle_time_from.is_some()
             || (self.starved_until.is_none()
                 && !self.stopping
                 && self.listeners.iter().any(|listener| listener.acceptable));
@@ -391,6 +411,10 @@ impl<W: World> Server<W> {
                     connection.readable |= readable;
                     connection.read_closed |= read_closed;
                     connection.failed |= failed;
+                    if failed {
+                        // Nobody reads what others, who may be going as well, still cause.
+                        self.desk.deliveries.refuse(slot);
+                    }
                     if writable && !connection.writable {
                         connection.writable = true;
                         self.desk.mark_dirty(slot);
@@ -414,9 +438,14 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// Sees to the connections whose time has come, so many in a turn; the others' next turn comes
+    /// at once.
     fn run_timers(&mut self) {
         let now = self.desk.now;
-        while let Some((id, kind)) = self.desk.timers.take_due(now) {
+        for _ in 0..ENDS_PER_TURN {
+            let Some((id, kind)) = self.desk.timers.take_due(now) else {
+                break;
+            };
             match kind {
                 Kind::Resume => {
                     if let Some(connection) = self.desk.find(id) {

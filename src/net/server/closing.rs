@@ -6,6 +6,7 @@ use log::Level::Debug;
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input};
+use crate::limits::ENDS_PER_TURN;
 use crate::net::connection::State;
 use crate::net::world::{Socket, World};
 
@@ -48,10 +49,11 @@ impl<W: World> Server<W> {
 
     /// Tells the hub of the connections that the last flush gave up.
     pub(super) fn tell_given_up(&mut self) {
-        while let Some(&(id, reason)) = self.given_up.front() {
-            if self.desk.has_enough() {
+        for _ in 0..ENDS_PER_TURN {
+            let Some(&(id, reason)) = self.given_up.front().filter(|_| !self.desk.has_enough())
+            else {
                 break;
-            }
+            };
             self.given_up.pop_front();
             if self.desk.find(id).is_some() {
                 self.cut_off(id, reason);

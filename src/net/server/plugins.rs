@@ -11,8 +11,8 @@ use crate::config::Module;
 use crate::hub;
 use crate::hub::{Input, Order, Query, Receivers, Registered};
 use crate::limits::{
-    DRAIN_TIME_S, Limits, PLUGIN_STANZA_BYTES_MIN, STANZAS_PER_TURN, WORKER_RETIRE_TIME_S,
-    WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
+    DRAIN_TIME_S, ENDS_PER_TURN, Limits, PLUGIN_STANZA_BYTES_MIN, STANZAS_PER_TURN,
+    WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
 };
 use crate::logging::Escaped;
 use crate::net::plugins::{Fault, Hook, Lanes, Plugins, Request, Retired, Running, To, What, Who};
@@ -530,9 +530,13 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Tells the hub what was decided about logins; the sessions go on.
+    /// Tells the hub what was decided about logins; the sessions go on. A plugin that ends decides
+    /// many at once: so many are told in a turn.
     fn tell_verdicts(&mut self) {
-        while let Some((conn, ask, verdict)) = self.desk.plugins.take_verdict() {
+        for _ in 0..ENDS_PER_TURN {
+            let Some((conn, ask, verdict)) = self.desk.plugins.take_verdict() else {
+                break;
+            };
             self.decide(conn, ask, verdict);
         }
     }

@@ -1,0 +1,117 @@
+//! What comes all at once is done some at a time: nobody else waits for it.
+
+use palabre::hub::{CloseReason, Settings, Time};
+use palabre::limits::{CONNECTIONS_PER_TURN, ENDS_PER_TURN, Limits};
+
+use crate::house::{House, Peer, ROOM};
+use crate::pipe::Room;
+
+/// More than a turn ends, and not a multiple of that.
+const MANY: usize = 2 * ENDS_PER_TURN + 88;
+
+/// Little, so that many cost nothing.
+const LITTLE: Room = Room { up: 1_000, down: 1_000 };
+
+fn connect_many(house: &mut House, count: usize) -> Vec<Peer> {
+    let peers = (0..count).map(|_| house.connect_with(LITTLE)).collect();
+    house.settle();
+    assert!(house.server.connections() >= count);
+    peers
+}
+
+/// How many connections were closed for this in each turn in which some were, until so many are.
+fn closes_by_turn(house: &mut House, reason: CloseReason, count: usize) -> Vec<u64> {
+    let mut turns = Vec::new();
+    while turns.iter().sum::<u64>() < count as u64 {
+        let before = house.server.metrics().closes(reason);
+        house.turn();
+        let closed = house.server.metrics().closes(reason) - before;
+        if closed > 0 {
+            turns.push(closed);
+        }
+    }
+    turns
+}
+
+#[test]
+fn logins_that_take_too_long_together_end_some_at_a_time() {
+    let mut house = House::with_limits(Limits { login_time_s: 5, ..Limits::default() });
+    house.checked_every = 1_000;
+    let mut polite = house.member("A", ROOM);
+    let _silent = connect_many(&mut house, MANY);
+    polite.frames();
+    polite.send("<ping/>");
+    let turns = closes_by_turn(&mut house, CloseReason::LoginTimeout, MANY);
+    let most = ENDS_PER_TURN as u64;
+    assert_eq!(turns, [most, most, 88]);
+    assert_eq!(polite.frames(), ["<pong />"]);
+}
+
+#[test]
+fn closes_that_have_had_their_time_together_end_some_at_a_time() {
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1_000;
+    let peers = connect_many(&mut house, MANY);
+    for peer in &peers {
+        peer.send("<quit/>");
+    }
+    // None of them ends its side.
+    house.settle();
+    assert_eq!(house.server.connections(), MANY);
+    let mut left = Vec::new();
+    while house.server.connections() > 0 {
+        let before = house.server.connections();
+        house.turn();
+        let gone = before - house.server.connections();
+        if gone > 0 {
+            left.push(gone);
+        }
+    }
+    assert_eq!(left, [ENDS_PER_TURN, ENDS_PER_TURN, 88]);
+}
+
+#[test]
+fn another_idle_time_reaches_many_connections_some_at_a_time() {
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1_000;
+    let peers = connect_many(&mut house, CONNECTIONS_PER_TURN + 10);
+    let limits = Limits { idle_time_s: 7, ..Limits::default() };
+    house.server.reload(Settings { limits: limits.clone(), ..Settings::default() });
+    let told = |peers: &[Peer]| {
+        peers.iter().filter(|peer| peer.pipe.borrow().idle_time_s == Some(7)).count()
+    };
+    assert_eq!(told(&peers), CONNECTIONS_PER_TURN);
+    // Whoever comes meanwhile has it from the beginning.
+    let late = house.connect_with(LITTLE);
+    house.settle();
+    assert_eq!(told(&peers), CONNECTIONS_PER_TURN + 10);
+    assert_eq!(told(&[late]), 1);
+    // The same again is nothing to tell.
+    peers[0].pipe.borrow_mut().idle_time_s = None;
+    house.server.reload(Settings { limits, ..Settings::default() });
+    house.settle();
+    assert_eq!(peers[0].pipe.borrow().idle_time_s, None);
+}
+
+/// Each departure is told to those who stay, not to those who are broken as well and wait to be
+/// told of.
+#[test]
+fn those_who_break_together_are_not_told_of_each_other() {
+    const GOING: usize = 40;
+    let mut house = House::with_limits(Limits::default());
+    let mut stays = house.member("A", ROOM);
+    let going: Vec<Peer> = (0..GOING).map(|n| house.member(&format!("N{n}"), ROOM)).collect();
+    stays.frames();
+    let before = house.server.metrics().deliveries;
+    for peer in &going {
+        peer.pipe.borrow_mut().reset(std::io::ErrorKind::ConnectionReset);
+    }
+    house.settle();
+    let left = stays.frames().iter().filter(|frame| frame.contains(" left='R'")).count();
+    assert_eq!(left, GOING);
+    // And one list for each turn that it took.
+    let deliveries = house.server.metrics().deliveries - before;
+    assert!(deliveries <= 2 * GOING as u64, "{deliveries} deliveries");
+    assert_eq!(house.server.connections(), 1);
+    house.run_until(Time::from_secs(1));
+}
