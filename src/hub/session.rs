@@ -685,3 +685,30 @@ pub(super) const fn stanza_rate(limits: &Limits) -> Option<Rate> {
 const fn failure_rate(limits: &Limits) -> Option<Rate> {
     Rate::new(limits.failed_logins_per_minute, 60, limits.failed_logins_per_minute)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_failures_are_forgotten_when_too_many_addresses_have_some() {
+        let limits = Limits { failed_logins_per_minute: 2, ..Limits::default() };
+        let mut sessions = Sessions::new(HashKey(1, 2));
+        let address = |n: usize| IpAddr::from((n as u32).to_be_bytes());
+        let now = Time::from_secs(1);
+        for n in 0..ADDRESSES_REMEMBERED_MAX {
+            sessions.count_failure(address(n), &limits, now);
+        }
+        let left = |sessions: &Sessions, n| sessions.guesses_left(address(n), &limits, now);
+        assert_eq!((left(&sessions, 0), left(&sessions, 1)), (1, 1), "at the bound all are known");
+        sessions.count_failure(address(ADDRESSES_REMEMBERED_MAX), &limits, now);
+        assert_eq!((left(&sessions, 0), left(&sessions, 1)), (2, 1));
+        assert_eq!(left(&sessions, ADDRESSES_REMEMBERED_MAX), 1);
+        assert_eq!(sessions.addresses.len(), ADDRESSES_REMEMBERED_MAX);
+        sessions.check_invariants();
+        // Forgiven ones are forgotten some at a time, as connections come.
+        let later = now.plus_secs(3_600);
+        sessions.forget_failures(&limits, later);
+        assert_eq!(sessions.addresses.len(), ADDRESSES_REMEMBERED_MAX - FORGIVEN_AT_ONCE);
+    }
+}

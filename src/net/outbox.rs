@@ -206,3 +206,78 @@ fn write(socket: &mut (impl Socket + ?Sized), slices: &[IoSlice<'_>]) -> io::Res
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::ConnId;
+    use crate::net::deliveries::Deliveries;
+
+    /// Takes everything, as a system does that has room, and no more slices than one takes.
+    #[derive(Debug, Default)]
+    struct Roomy {
+        taken: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Socket for Roomy {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            assert!(slices.len() <= SLICES_MAX, "{} slices", slices.len());
+            self.calls += 1;
+            slices.iter().for_each(|slice| self.taken.extend_from_slice(slice));
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn set_idle_time(&mut self, _: u64) {}
+    }
+
+    const ANN: ConnId = ConnId { slot: 0, generation: 1 };
+    const BOB: ConnId = ConnId { slot: 1, generation: 1 };
+
+    /// So many pieces for Ann, each too long to be copied together, and none next to another.
+    fn pieces(count: usize) -> (Deliveries, Vec<u8>) {
+        let mut deliveries = Deliveries::default();
+        deliveries.open(ANN);
+        deliveries.open(BOB);
+        let mut all = Vec::new();
+        for number in 0..count {
+            let text = format!("{number:05}").repeat(200);
+            let span = deliveries.encode(|buffer| buffer.extend_from_slice(text.as_bytes()));
+            deliveries.push(ANN, span);
+            all.extend_from_slice(text.as_bytes());
+            all.push(0);
+            let other = deliveries.encode(|buffer| buffer.push(b'x'));
+            deliveries.push(BOB, other);
+        }
+        assert_eq!(deliveries.pieces(0).count(), count);
+        (deliveries, all)
+    }
+
+    #[test]
+    fn all_pieces_go_in_one_call_however_many_there_are_and_behind_what_waits() {
+        for count in SLICES_MAX - 5..SLICES_MAX + 5 {
+            for waits in [false, true] {
+                let (deliveries, mut all) = pieces(count);
+                let (mut outbox, mut socket) = (Outbox::default(), Roomy::default());
+                if waits {
+                    let early = b"early".to_vec();
+                    assert!(outbox.keep(Pieces::of(&early), 0, usize::MAX));
+                    all.splice(..0, early);
+                }
+                let flushed =
+                    outbox.flush(deliveries.pieces(0), &mut Vec::new(), &mut socket, true, 1 << 20);
+                assert!(matches!(flushed, Flush::Done(_)), "{count} pieces: {flushed:?}");
+                assert_eq!((socket.calls, socket.taken == all), (1, true), "{count} pieces");
+                assert!(outbox.is_empty());
+            }
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! What comes all at once is done some at a time: nobody else waits for it.
 
-use palabre::hub::{CloseReason, Settings, Time};
+use palabre::hub::{CloseReason, RefusalReason, Settings, Time};
 use palabre::limits::{CONNECTIONS_PER_TURN, ENDS_PER_TURN, Limits};
 
 use crate::house::{House, Peer, ROOM};
 use crate::pipe::Room;
+use crate::plugins::module;
 
 /// More than a turn ends, and not a multiple of that.
 const MANY: usize = 2 * ENDS_PER_TURN + 88;
@@ -68,6 +69,32 @@ fn closes_that_have_had_their_time_together_end_some_at_a_time() {
         }
     }
     assert_eq!(left, [ENDS_PER_TURN, ENDS_PER_TURN, 88]);
+}
+
+#[test]
+fn verdicts_that_are_there_together_are_told_some_at_a_time() {
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1_000;
+    house.server.set_plugins(vec![module("one")]);
+    house.settle();
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+    let peers = connect_many(&mut house, MANY);
+    for (n, peer) in peers.iter().enumerate() {
+        peer.send(&format!("<connect nickname='N{n}' password='p' />"));
+    }
+    house.settle();
+    // It answers none of them in time.
+    let mut turns = Vec::new();
+    while turns.iter().sum::<u64>() < MANY as u64 {
+        let before = house.server.metrics().refusals(RefusalReason::LoginUndecided);
+        house.turn();
+        let told = house.server.metrics().refusals(RefusalReason::LoginUndecided) - before;
+        if told > 0 {
+            turns.push(told);
+        }
+    }
+    assert!(turns.iter().all(|&told| told <= ENDS_PER_TURN as u64), "{turns:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use palabre::config::Web;
 use palabre::hub::Time;
-use palabre::limits::{Limits, PING_ANSWER_TIME_S};
+use palabre::limits::{Limits, PING_ANSWER_TIME_S, TRANSPORT_READ_BYTES_PER_TURN};
 use palabre::net::transport::Front;
 
 use crate::house::{House, Peer, ROOM, checked, logged};
@@ -571,6 +571,24 @@ fn tls_without_a_certificate_is_an_alert() {
     assert_eq!(raw(&peer), [0x15, 3, 3, 0, 2, 2, 40]);
     assert_eq!(peer.pipe.borrow_mut().receive(1), Received::End);
     assert_eq!(logged("TLS without a certificate").len(), 1);
+}
+
+#[test]
+fn a_connection_with_a_transport_is_read_so_much_in_a_turn() {
+    let mut house = house();
+    let web = Browser::open(&mut house);
+    let before = house.server.metrics().bytes_in;
+    web.send(TEXT, format!("<ping>{}</ping>", "x".repeat(40_000)).as_bytes());
+    let mut read = Vec::new();
+    while read.iter().sum::<u64>() < 40_000 {
+        let before = house.server.metrics().bytes_in;
+        house.turn();
+        read.extend(Some(house.server.metrics().bytes_in - before).filter(|&bytes| bytes > 0));
+    }
+    let most = TRANSPORT_READ_BYTES_PER_TURN as u64;
+    assert_eq!(read[..2], [most, most]);
+    house.settle();
+    assert!(house.server.metrics().bytes_in - before > 40_000);
 }
 
 #[test]
