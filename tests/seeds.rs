@@ -51,6 +51,14 @@ fn session() {
 }
 
 #[test]
+fn hub() {
+    for (path, script) in seeds("hub") {
+        println!("{path}");
+        checks::hub::check(&script);
+    }
+}
+
+#[test]
 fn frames() {
     for (path, data) in seeds("frames") {
         println!("{path}");

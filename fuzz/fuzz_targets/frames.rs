@@ -2,6 +2,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palabre_fuzz::checks;
 
-fuzz_target!(|data: &[u8]| checks::frames::check(data));
+fuzz_target!(|data: &[u8]| palabre_fuzz::frames(data));

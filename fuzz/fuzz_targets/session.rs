@@ -2,6 +2,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palabre_fuzz::checks;
 
-fuzz_target!(|script: &[u8]| checks::session::check(script));
+fuzz_target!(|script: &[u8]| palabre_fuzz::session(script));

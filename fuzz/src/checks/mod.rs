@@ -2,8 +2,11 @@
 //!
 //! The fuzz targets run these over what they make up, `tests/seeds.rs` over the committed seeds.
 
+mod cost;
 pub mod framer;
 pub mod frames;
+pub mod hub;
+pub mod long;
 mod outlet;
 pub mod relay;
 pub mod session;
