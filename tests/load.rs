@@ -202,7 +202,9 @@ fn rude_plugins_are_held_against_none() {
 #[test]
 fn idle_sessions_are_weighed() {
     let (json, _) = found(&["idle", "--connections", "200"]);
-    assert!(json["servers"][0]["resident_bytes_per_session"].as_u64().is_some(), "{json}");
+    // Two pages at least hold two hundred sessions, and no session has a buffer of its own.
+    let bytes = json["servers"][0]["resident_bytes_per_session"].as_u64().expect("a number");
+    assert!((40..32_768).contains(&bytes), "{json}");
 }
 
 #[test]
