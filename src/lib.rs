@@ -33,22 +33,30 @@
 //!
 //! # Invariants
 //!
-//! 1. A turn has one order: poll, mark ready, read and handle, timers, settle closes, flush,
-//!    close sockets, admit ([`net::server`]).
+//! 1. A turn has one order: poll, mark ready, read and handle, timers, plugins, settle closes, flush
+//!    sockets and plugins, close sockets, admit, free slots ([`net::server`]). Events only set flags.
+//!    Work that is left makes the next poll return at once.
 //! 2. Readiness is told at its edges and kept in flags; a reader is paused by not reading it.
 //! 3. A connection is named by slot and generation ([`hub::ConnId`]); a slot that is freed in a
 //!    turn is not given out in it.
 //! 4. Closing has one door and always a reason ([`hub::CloseReason`]): what was received before
 //!    the end is handled, the farewell is flushed, then the stream is ended, then what still
-//!    comes is dropped until the peer's end or a deadline.
+//!    comes is dropped until the peer's end or a deadline. A closing connection still counts.
 //! 5. Everything is bounded, in [`limits`].
-//! 6. An idle connection owns no buffer: there is one read buffer, and only an unfinished tail
+//! 6. Cost belongs to the one who causes it: a request takes time and memory in proportion to its own
+//!    bytes, plus what its sender may make others receive, and that has a rate. Nothing is normalised,
+//!    hashed, searched or copied before its length is held to its limit. A turn has so much work, so
+//!    many bytes and so many ends; the rest waits its go.
+//! 7. An idle connection owns no buffer: there is one read buffer, and only an unfinished tail
 //!    is copied out of it.
-//! 7. A message is encoded once, however many receive it, and each receiver costs one system
+//! 8. A message is encoded once, however many receive it, and each receiver costs one system
 //!    call a turn, however many messages.
-//! 8. Nothing iterates a hash map where the order can be seen.
-//! 9. A peer's bytes can't panic the server. A panic is a bug in us.
-//! 10. No unsafe code.
+//! 9. Nothing iterates a hash map where the order can be seen.
+//! 10. A peer's bytes can't panic the server: a panic is a bug in us. Nor can a log, a disk or a plugin
+//!     that takes no more stop the loop: what can't be written without waiting is dropped and counted.
+//! 11. Doubt closes: where logins are to be checked and nobody can, nobody gets in, and the reason is
+//!     told.
+//! 12. No unsafe code.
 //!
 //! # What is deliberately absent
 //!

@@ -52,7 +52,7 @@ pub(super) struct Desk<S> {
     /// Bytes waiting in all outboxes from earlier turns.
     pub(super) backlog: Backlog,
     pub(super) log_budget: LogBudget,
-    /// Root asked for the end.
+    /// Root or a signal asked for the end.
     pub(super) shutdown_asked: bool,
     /// Whose login has its turn now.
     pub(super) called: Vec<ConnId>,

@@ -3,16 +3,19 @@
 //! 1. poll: events set flags, nothing else
 //! 2. read and handle, each connection at most one read, those who cause little work first and
 //!    the others round robin, until the turn has enough to do
-//! 3. timers, and the connections that the last turn's flush gave up
-//! 4. what the turn's changes share is encoded; closes are settled
-//! 5. flush: one system call for each connection that has something to send
-//! 6. sockets of finished connections are closed
-//! 7. new connections are admitted; then the slots are free again
+//! 3. timers: connections whose time has come, so many in a turn
+//! 4. plugins: their processes are started, read and ended, their verdicts told
+//! 5. the connections that the last turn's flush gave up; what the turn's changes share is encoded;
+//!    closes are settled, and a stop begins
+//! 6. the log is written: who is told something finds it there
+//! 7. flush: one system call for each connection that has something to send, then plugins
+//! 8. sockets of finished connections are closed
+//! 9. new connections are admitted; then the slots are free again
 //!
 //! Work left over makes the next poll return at once. No connection's error leaves the turn.
 //!
 //! The turn itself is here, with its flags and deadlines; `reading`, `flushing`, `closing` and
-//! `admission` have its parts.
+//! `admission` have its parts, `transports` and `plugins` what they are named for.
 
 mod admission;
 mod closing;
@@ -423,7 +426,7 @@ impl<W: World> Server<W> {
                 }
                 Event::ProcessReady { index } => self.mark_process_ready(index),
                 Event::ProcessEnded => self.look_for_ended_processes(),
-                Event::Stop => self.begin_stopping(),
+                Event::Stop => self.desk.shutdown_asked = true,
                 Event::Reload => reload = true,
             }
         }
