@@ -637,6 +637,23 @@ fn standard_error_goes_to_the_log_line_by_line() {
 }
 
 #[test]
+fn the_log_takes_so_many_lines_and_mistakes_of_a_plugin_and_counts_the_lines_beyond() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    // It is read in parts.
+    plugin.borrow_mut().say(&["<log>line</log>"; 260]);
+    house.run_until(Time::from_millis(900));
+    assert_eq!(logged("plugin one: line").len(), 200);
+    house.run_until(Time::from_secs(2));
+    house.told(&plugin, &["<log>later</log>"]);
+    assert_eq!(logged("plugin one: later").len(), 1);
+    assert_eq!(logged("plugin one has said 60 lines more than the log takes").len(), 1);
+    let heard = house.told(&plugin, &["<nonsense />"; 15]);
+    assert_eq!(heard.iter().filter(|text| text.starts_with("<error>")).count(), 15);
+    assert_eq!(logged("plugin one made a mistake: ").len(), 10);
+}
+
+#[test]
 fn timers_of_a_plugin_come_in_time_once_and_can_be_moved_and_cancelled() {
     let mut house = house_with(&["one"]);
     let plugin = house.process(0);
