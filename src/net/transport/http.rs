@@ -347,12 +347,15 @@ impl<'a> Request<'a> {
         self.check_framing()?;
         let target = Target::read(self.method, self.target).map_err(|why| self.bad(why))?;
         let asked = self.asked(&target)?;
-        self.check_host(&target, asked.as_ref())?;
-        self.check_method()?;
         // In HTTP/1.0 it means nothing (RFC 9110 section 7.8), and with HEAD nothing is opened.
         let upgrade = self.minor_version > 0
             && self.method == "GET"
             && self.has_token("upgrade", "websocket");
+        // Whoever looks whether the server serves names the host as it likes; to a page of another
+        // name the answer tells nothing.
+        let looks = !upgrade && matches!(self.method, "GET" | "HEAD") && target.is("/healthz");
+        self.check_host(&target, asked.as_ref().filter(|_| !looks))?;
+        self.check_method()?;
         if self.front.demands_tls() && !self.caller.secure {
             return Err(self.refuse_plain(&target, asked.as_ref(), upgrade));
         }
