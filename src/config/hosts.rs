@@ -53,6 +53,13 @@ impl Host {
             Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
         }
     }
+
+    /// Whether it is a name of one label. Such a name is looked up in the host's own tables and
+    /// network; the root of the DNS has none that leads to an address.
+    #[must_use]
+    pub fn is_one_label(&self) -> bool {
+        matches!(self, Self::Name(name) if !name.contains('.'))
+    }
 }
 
 fn is_name_byte(byte: u8) -> bool {

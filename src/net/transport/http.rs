@@ -351,10 +351,8 @@ impl<'a> Request<'a> {
         let upgrade = self.minor_version > 0
             && self.method == "GET"
             && self.has_token("upgrade", "websocket");
-        // Whoever looks whether the server serves names the host as it likes; to a page of another
-        // name the answer tells nothing.
-        let looks = !upgrade && matches!(self.method, "GET" | "HEAD") && target.is("/healthz");
-        self.check_host(&target, asked.as_ref().filter(|_| !looks))?;
+        let free = |asked: &&Authority| !upgrade && self.may_be_asked_of(&target, asked);
+        self.check_host(&target, asked.as_ref().filter(|asked| !free(asked)))?;
         self.check_method()?;
         if self.front.demands_tls() && !self.caller.secure {
             return Err(self.refuse_plain(&target, asked.as_ref(), upgrade));
@@ -458,6 +456,15 @@ impl<'a> Request<'a> {
             });
         }
         Err(verdict)
+    }
+
+    /// What may be asked of a host that is not known here. Whoever looks whether the server serves
+    /// names it as it likes, and to a page of another name the answer tells nothing. Whoever may
+    /// read the metrics may call the host by a name without a dot: that is how hosts call
+    /// themselves, and no page of the internet has such a name.
+    fn may_be_asked_of(&self, target: &Target<'_>, asked: &Authority) -> bool {
+        let plain = matches!(self.method, "GET" | "HEAD");
+        plain && (target.is("/healthz") || target.is("/metrics") && asked.host.is_one_label())
     }
 
     fn is_own(&self, asked: &Authority) -> bool {
