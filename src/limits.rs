@@ -233,6 +233,12 @@ pub const SHARE_WORK_NS: i64 = 20_000;
 /// those that use up more: a message to 10 others each millisecond.
 pub const SHARE_RECOVERY_FACTOR: u128 = 16;
 
+/// Where many wait at once, each recovers only this many times more slowly than if all of them had
+/// equal parts of the time: otherwise each of 250 that want all there is would have caused little
+/// work by the time that its go comes, and whoever is polite would wait behind all of them. Eight,
+/// because work takes up to four times as long as it is reckoned, and what is saved up counts too.
+pub const SHARE_RECOVERY_CROWD: u128 = 8;
+
 /// More work than this is not held against a connection.
 pub const SHARE_OWED_NS_MAX: i64 = 320 * SHARE_WORK_NS;
 

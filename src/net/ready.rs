@@ -12,7 +12,9 @@ use slab::Slab;
 
 use super::connection::Connection;
 use crate::hub::{ConnId, Time};
-use crate::limits::{GREETERS_MAX, SHARE_OWED_NS_MAX, SHARE_RECOVERY_FACTOR, SHARE_WORK_NS};
+use crate::limits::{
+    GREETERS_MAX, SHARE_OWED_NS_MAX, SHARE_RECOVERY_CROWD, SHARE_RECOVERY_FACTOR, SHARE_WORK_NS,
+};
 use crate::networks::household;
 
 /// What a connection has had of the loop's time.
@@ -43,8 +45,10 @@ impl Share {
         self.credit_ns = self.credit_ns.saturating_sub(work_ns).max(-SHARE_OWED_NS_MAX);
     }
 
-    fn recover(&mut self, now: Time) {
-        let gained_ns = now.since(self.recovered_at).as_nanos() / SHARE_RECOVERY_FACTOR;
+    /// Recovers for the time gone by, of which it gains no more than its part where many wait.
+    fn recover(&mut self, now: Time, waiting: usize) {
+        let factor = SHARE_RECOVERY_FACTOR.max(SHARE_RECOVERY_CROWD * waiting as u128);
+        let gained_ns = now.since(self.recovered_at).as_nanos() / factor;
         self.add(i64::try_from(gained_ns).unwrap_or(i64::MAX));
         self.recovered_at = now;
     }
@@ -87,7 +91,7 @@ impl Ready {
         if std::mem::replace(&mut share.queued, true) {
             return;
         }
-        share.recover(now);
+        share.recover(now, self.light.len() + self.heavy.len() + self.later.len());
         let light = share.may_go_on(0) && !connection.greeting_kept;
         let queue = if light { &mut self.light } else { &mut self.heavy };
         queue.push_back(id);
@@ -290,6 +294,23 @@ mod tests {
         let later = START.plus_secs(1);
         greeters.greeted(address(GREETERS_MAX), 1_000_000, later);
         assert_eq!(greeters.until.len(), 1, "the others are forgotten");
+    }
+
+    #[test]
+    fn many_who_want_all_there_is_have_not_caused_little_work_by_waiting() {
+        const MANY: usize = 250;
+        let mut crowd = Crowd::of(MANY as u32 + 1);
+        (0..MANY).for_each(|slot| crowd.add(slot, START));
+        // Each stanza takes four times as long as it is reckoned.
+        let (cost_ns, takes_ns) = (SHARE_WORK_NS * 13, SHARE_WORK_NS.unsigned_abs() * 52);
+        let mut now = START;
+        for _ in 0..4 * MANY {
+            let slot = crowd.go(cost_ns);
+            now = Time(now.0 + takes_ns);
+            crowd.add(slot, now);
+        }
+        crowd.add(MANY, now);
+        assert_eq!(crowd.next(), Some(MANY));
     }
 
     #[test]

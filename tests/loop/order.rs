@@ -2,7 +2,8 @@
 
 use palabre::hub::{Settings, Time};
 use palabre::limits::{
-    ACCEPTS_PER_TURN, Limits, READ_BYTES_PER_TURN, STANZA_WORK_NS, TURN_WORK_NS,
+    ACCEPTS_PER_TURN, Limits, READ_BYTES_PER_TURN, STANZA_BYTE_WORK_NS, STANZA_WORK_NS,
+    TURN_WORK_NS,
 };
 
 use crate::house::{House, Peer, ROOM, heard};
@@ -86,6 +87,32 @@ fn a_client_is_heard_in_its_turn_while_another_sends_as_fast_as_it_can() {
         turn(&mut house);
         assert_eq!(a.said(), [format!("<m f=\"A\">{round}</m>")]);
     }
+}
+
+#[test]
+fn parts_of_stanzas_are_work_before_any_is_whole() {
+    let mut house = House::with_limits(without_rate());
+    let senders: Vec<_> = (0..30).map(|n| house.member(&format!("S{n}"), ROOM)).collect();
+    house.settle();
+    let part = 40_000;
+    let read = |senders: &[Peer]| -> usize {
+        senders.iter().map(|sender| sender.pipe.borrow().bytes_up).sum()
+    };
+    let before = read(&senders);
+    for sender in &senders {
+        sender.send_bytes(&vec![b'x'; part]);
+    }
+    let mut turns = 0;
+    let mut seen = before;
+    while seen < before + senders.len() * part {
+        turn(&mut house);
+        let now = read(&senders);
+        let most = (TURN_WORK_NS / STANZA_BYTE_WORK_NS) as usize + part;
+        assert!(now - seen <= most, "{} of {most} bytes in a turn", now - seen);
+        seen = now;
+        turns += 1;
+    }
+    assert!(turns > 5, "{turns}");
 }
 
 #[test]

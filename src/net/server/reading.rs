@@ -98,6 +98,9 @@ impl<W: World> Server<W> {
                     if secret {
                         secret::wipe(&mut scratch[..count]);
                     }
+                    if self.desk.metrics.frames_in == frames_before {
+                        self.desk.took_in(count);
+                    }
                 }
                 Err(error) => self.lose(id, &error),
             }
