@@ -25,6 +25,7 @@ mod hosts;
 mod ini;
 mod keys;
 mod listen;
+pub mod memory;
 mod modules;
 mod report;
 mod web;

@@ -273,7 +273,7 @@ impl Listening {
 /// The settings with what only the process knows: its ports and its descriptors.
 fn completed(mut settings: Settings, addresses: &[SocketAddr], descriptors: usize) -> Settings {
     settings.policy_ports = policy_ports(addresses);
-    let possible = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    let possible = sessions_within(descriptors);
     let wanted = settings.limits.sessions_max;
     if wanted > possible {
         warn!(
@@ -285,6 +285,16 @@ fn completed(mut settings: Settings, addresses: &[SocketAddr], descriptors: usiz
         settings.limits.sessions_max = possible;
     }
     settings
+}
+
+/// How many sessions so many descriptors are enough for.
+fn sessions_within(descriptors: usize) -> usize {
+    descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1)
+}
+
+/// How many sessions a server could have that this process became, with its limit of open files.
+pub(crate) fn sessions_possible() -> usize {
+    sessions_within(os::raise_own_descriptor_limit().0)
 }
 
 /// A key that nobody can guess, out of std's own random state.

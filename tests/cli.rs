@@ -121,6 +121,54 @@ fn check_prints_a_configuration_that_checks_again() {
 }
 
 #[test]
+fn check_tells_how_much_memory_a_server_can_take() {
+    let house = House::with("[daemon]\nip = 127.0.0.1\n");
+    let told = |house: &House| {
+        let ran = house.run(&["check"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let (_, sum) = ran.out.split_once("\n# memory: ").expect("a number");
+        let number: usize =
+            sum.split(" MiB at most, the sum of\n#").next().unwrap().parse().unwrap();
+        let parts: Vec<usize> = sum
+            .lines()
+            .skip(1)
+            .map(|line| line[1..].trim().split(" MiB").next().unwrap().parse().unwrap())
+            .collect();
+        // Each is rounded up.
+        let parts_sum: usize = parts.iter().sum();
+        assert!(number <= parts_sum && parts_sum < number + parts.len(), "{sum}");
+        assert!(parts.is_sorted_by(|one, other| one >= other), "{sum}");
+        (number, sum.to_owned())
+    };
+    let (usual, _) = told(&house);
+    house.write(
+        "palabre.conf",
+        "[daemon]\nip = 127.0.0.1\n[limits]\nsessions = 100\nrooms = 100\nparamstotal = 1048576\n\
+         backlogtotal = 4194304\n",
+    );
+    let (small, sum) = told(&house);
+    assert!(small < 100 && small < usual, "{sum}");
+    assert!(
+        sum.contains(
+            "\n#          1 MiB  params of rooms and clients; less by [limits] paramstotal\n"
+        ),
+        "{sum}"
+    );
+    assert!(sum.contains(" 100 sessions, "), "{sum}");
+}
+
+#[test]
+fn the_readme_has_the_memory_of_a_small_host_as_check_prints_it() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (before, block) = readme.split_once("\n<!-- small host -->\n```ini\n").unwrap();
+    let number = before.trim_end().rsplit("It is ").next().unwrap();
+    let number = number.strip_suffix(" with").expect("the number stands before the lines");
+    let house = House::with(block.split("```").next().unwrap());
+    let ran = house.run(&["check"]);
+    assert!(ran.out.contains(&format!("\n# memory: {number} at most, ")), "{}", ran.out);
+}
+
+#[test]
 fn check_names_every_error() {
     let house = House::with("[daemon]\nprot = 1\nport = x\n");
     let ran = house.run(&["check"]);

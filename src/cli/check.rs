@@ -30,5 +30,7 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
     if let Some(note) = super::run::listens_to_all(&config) {
         say(format_args!("\n# {}", note.replace('\n', "\n# ")));
     }
+    let memory = config.memory(crate::net::sessions_possible()).to_string();
+    say(format_args!("\n# {}", memory.replace('\n', "\n# ")));
     Ok(Exit::Success)
 }
