@@ -4,7 +4,7 @@
 //! `options` says what may be asked for. `swarm` has the generator's connections, `over` says what
 //! they speak, `transport` is how, and `host` is the server that is measured; `entrance` lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
 //! `workload` has what they do. `measure` runs one workload for a while, `plan` puts the
-//! measurements of a run in order, `report` prints them. `relay` is the floor: a server that
+//! measurements of a run in order, `report` prints them. `rude` is the workload that attacks. `relay` is the floor: a server that
 //! does nothing but find NULs and write once per receiver and turn. `syscalls` counts what the
 //! server asks of the system.
 //!
@@ -19,6 +19,7 @@ mod over;
 mod plan;
 mod relay;
 mod report;
+mod rude;
 mod swarm;
 mod syscalls;
 mod transport;
@@ -33,6 +34,8 @@ pub use options::{Options, Workload};
 pub use over::Mix;
 use over::Over;
 pub use plan::run;
+pub(crate) use rude::attack;
+pub use rude::attacks::Attack;
 
 /// Serves as the floor on a listener, until the process is ended.
 ///

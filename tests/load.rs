@@ -200,6 +200,45 @@ fn rude_plugins_are_held_against_none() {
 }
 
 #[test]
+fn the_polite_are_held_against_attacks_one_after_the_other() {
+    let attacks = ["large-messages", "last-seconds", "guesses", "deaf-console"];
+    let chosen = attacks.iter().rev().flat_map(|attack| ["--attack", attack]);
+    let (json, printed) = found(&[vec!["rude"], chosen.collect()].concat());
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines[1].starts_with("attack ") && lines[1].ends_with(" verdict"), "{printed}");
+    // In the order of the list, whatever the order of the options.
+    for (index, name) in attacks.iter().enumerate() {
+        let line = lines[2 + index];
+        assert!(line.starts_with(&format!("{name} ")) && line.ends_with("  ok"), "{printed}");
+        let attack = &json["attacks"][index];
+        assert_eq!(attack["attack"], *name, "{json}");
+        assert!(attack["p99_beside_us"].as_f64() > Some(0.0), "{attack}");
+        let [peak, max] = ["memory_peak_bytes", "memory_bytes_max"].map(|key| attack[key].as_u64());
+        assert!(peak > Some(0) && peak < max, "{attack}");
+    }
+    // One round has no median.
+    assert_eq!((&json["judged"], lines.len()), (&Value::Bool(false), 7), "{printed}");
+    assert!(lines[6].contains("--rounds 3"), "{printed}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_polite_are_attacked_over_what_they_speak() {
+    let arguments = ["rude", "--attack", "tls-records", "--over", "websocket:50,tls:50"];
+    let (json, printed) = found(&arguments);
+    assert!(printed.contains("in rooms of ten, over websocket:50,tls:50;"), "{printed}");
+    assert_eq!(json["attacks"].as_array().map(Vec::len), Some(1), "{json}");
+}
+
+#[test]
+fn attacks_are_listed() {
+    let output = bench(&["rude", "--list"]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.starts_with("long-names ") && printed.contains("\nframes "), "{printed}");
+}
+
+#[test]
 fn idle_sessions_are_weighed() {
     let (json, _) = found(&["idle", "--connections", "200"]);
     // Two pages at least hold two hundred sessions, and no session has a buffer of its own.
@@ -285,6 +324,10 @@ fn wrong_arguments_are_explained() {
         (&["ping", "--over", "websocket", "--floor"], 2, "the relay knows no transports"),
         (&["logins", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
         (&["plugins", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
+        (&["rude", "--connect", "127.0.0.1:1"], 2, "leave out --connect"),
+        (&["rude", "--attack", "long"], 2, "needs one of long-names, namespaces, "),
+        (&["fanout", "--attack", "params"], 2, "leave out --attack"),
+        (&["noisy", "--list"], 2, "leave out --list"),
         (&["logins", "--logins", "0"], 2, "needs a number from 1 to 100000"),
         // What a workload would pass over.
         (&["idle", "--rounds", "3", "--plot"], 2, "idle does not take --rounds and --plot"),

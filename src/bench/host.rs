@@ -16,6 +16,7 @@ use super::measure::is_interrupted;
 use super::over::Mix;
 use super::report::FLOOR;
 use super::transport::{Client, Identity, Way};
+use crate::accounts::hash::PasswordHash;
 
 /// Which server is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,24 @@ pub(super) enum Kind {
     Accounts(Vec<(String, String)>),
     /// This program's own server with plugins: name and script for `sh`.
     Plugins(&'static [(&'static str, &'static str)]),
+    /// This program's own server as it comes, for those who attack it.
+    Attacked(House),
     /// The relay, for the floor.
     Floor,
+}
+
+/// What a server that is attacked has besides its defaults. It takes this host for a proxy, so that
+/// its limits of an address count for those who say that they come from one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct House {
+    /// Accounts, a file of them, with their passwords; others are guests.
+    pub(super) accounts: &'static [(&'static str, &'static str)],
+    /// It has a certificate, of an RSA key.
+    pub(super) certificate: bool,
+    /// Its log goes to a pipe that nobody reads.
+    pub(super) deaf_console: bool,
+    /// It may open so many files.
+    pub(super) descriptors: Option<usize>,
 }
 
 /// A server.
@@ -49,6 +66,8 @@ pub(super) struct Host {
     identity: Option<Identity>,
     /// It has processes of its own, which it ends when it is asked to end.
     has_children: bool,
+    /// It takes this host for a proxy.
+    proxied: bool,
 }
 
 impl Host {
@@ -71,20 +90,32 @@ impl Host {
     fn launch(kind: &Kind, mix: &Mix, unlimited: &str) -> Result<Self, Fault> {
         let fault = |source| Fault::system("start the server", source);
         let own = std::env::current_exe().map_err(fault)?;
-        let has_children = matches!(kind, Kind::Accounts(_) | Kind::Plugins(_));
+        let house = if let Kind::Attacked(house) = kind { house } else { &House::default() };
+        let has_children =
+            matches!(kind, Kind::Accounts(_) | Kind::Plugins(_)) || !house.accounts.is_empty();
         let (name, program) = match kind {
-            Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) => ("palabre", own.clone()),
+            Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) | Kind::Attacked(_) => {
+                ("palabre", own.clone())
+            }
             Kind::Build(program) => ("against", program.clone()),
             Kind::Floor => (FLOOR, own.clone()),
         };
         let mut command = Command::new(own);
-        command.args(["leashed", &std::process::id().to_string(), "--"]).arg(program);
+        command.args(["leashed", &std::process::id().to_string(), "--"]);
+        if let Some(count) = house.descriptors {
+            let limited = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+            command.args(["/bin/sh", "-c", &limited]);
+        }
+        command.arg(program);
         let mut directory = None;
-        let identity = mix.is_secure().then(Identity::new).transpose();
+        let identity = match house.certificate {
+            true => Identity::rsa().map(Some),
+            false => mix.is_secure().then(Identity::new).transpose(),
+        };
         let identity = identity.map_err(|what| Fault::NoCertificate { what })?;
         if *kind != Kind::Floor {
             let folder = tempfile::tempdir().map_err(fault)?;
-            let file = folder.path().join("palabre.conf");
+            let file = folder.path().join(CONFIGURATION);
             let text = configuration(folder.path(), (kind, unlimited), identity.as_ref())?;
             fs::write(&file, text).map_err(fault)?;
             command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
@@ -98,7 +129,12 @@ impl Host {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(if is_first_try { Stdio::null() } else { Stdio::inherit() })
+            .stderr(match (is_first_try, house.deaf_console) {
+                (true, _) => Stdio::null(),
+                // The child has its end until it goes: nobody reads there.
+                (false, true) => Stdio::piped(),
+                (false, false) => Stdio::inherit(),
+            })
             // Ctrl-C is for the generator: it still wants the server's figures.
             .process_group(0)
             .spawn();
@@ -116,7 +152,8 @@ impl Host {
                 return Err(Fault::NotStarted { name });
             }
         };
-        Ok(Self { name, address, pid, child: Some(child), directory, identity, has_children })
+        let (child, proxied) = (Some(child), matches!(kind, Kind::Attacked(_)));
+        Ok(Self { name, address, pid, child, directory, identity, has_children, proxied })
     }
 
     /// A server that runs already; `pid` is looked for when it listens on this host.
@@ -135,8 +172,9 @@ impl Host {
         }
         let pid = pid.or_else(|| listener_pid(address));
         let (child, directory, identity) = (None, None, None);
-        let has_children = false;
-        Ok(Self { name: "server", address, pid, child, directory, identity, has_children })
+        let (has_children, proxied) = (false, false);
+        let name = "server";
+        Ok(Self { name, address, pid, child, directory, identity, has_children, proxied })
     }
 
     /// How connections to it begin that speak what `mix` says.
@@ -144,9 +182,10 @@ impl Host {
     /// # Errors
     /// When there is no TLS for those that want it.
     pub(super) fn way(&self, mix: &Mix) -> Result<Way, Fault> {
-        let client = mix.is_secure().then(|| Client::new(self.identity.as_ref())).transpose();
+        let is_secure = mix.is_secure() || (self.proxied && self.identity.is_some());
+        let client = is_secure.then(|| Client::new(self.identity.as_ref())).transpose();
         let client = client.map_err(|what| Fault::NoCertificate { what })?;
-        Ok(Way { target: self.address, client })
+        Ok(Way { target: self.address, client, proxied: self.proxied })
     }
 
     /// The process, if it is known.
@@ -157,6 +196,11 @@ impl Host {
     /// Processor time used so far by all its threads; `None` when the process is not known.
     pub(super) fn processor_time(&self) -> Option<Duration> {
         processor_time(self.pid?)
+    }
+
+    /// How long it has wanted its core so far and not had it.
+    pub(super) fn waiting_time(&self) -> Option<Duration> {
+        schedule(self.pid?, 1)
     }
 
     /// The same of the processes that it has started and that still run.
@@ -205,10 +249,13 @@ impl Host {
         /// One that serves others besides is never calm.
         const PATIENCE: Duration = Duration::from_secs(10);
         let begin = Instant::now();
-        while let Some(before) = self.processor_time() {
+        // What its processes still have to do takes its core, too.
+        let children = || if self.has_children { self.children_time() } else { Duration::ZERO };
+        let spent = || self.processor_time().map(|own| own + children());
+        while let Some(before) = spent() {
             std::thread::sleep(LOOK);
-            let after = self.processor_time();
-            let calm = after.is_none_or(|after| after - before < CALM);
+            let after = spent();
+            let calm = after.is_none_or(|after| after.saturating_sub(before) < CALM);
             if calm || is_interrupted() || begin.elapsed() > PATIENCE {
                 return;
             }
@@ -216,9 +263,25 @@ impl Host {
         std::thread::sleep(LOOK);
     }
 
+    /// The configuration of a server of ours.
+    pub(super) fn configuration(&self) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.path().join(CONFIGURATION))
+    }
+
+    /// The log file of a server of ours.
+    pub(super) fn log_file(&self) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.path().join("palabre.log"))
+    }
+
+    /// Whether the process still runs, as far as anybody knows.
+    pub(super) fn is_running(&self) -> bool {
+        let state = self.pid.map(|pid| status(pid, "State:"));
+        state.is_none_or(|state| state.is_some_and(|state| state != "Z"))
+    }
+
     /// The log of a server of ours.
     pub(super) fn log(&self) -> Option<String> {
-        fs::read_to_string(self.directory.as_ref()?.path().join("palabre.log")).ok()
+        fs::read_to_string(self.log_file()?).ok()
     }
 
     fn memory(&self, name: &str) -> Option<u64> {
@@ -234,6 +297,9 @@ impl Drop for Host {
         }
     }
 }
+
+/// What a server of ours is told stands in this file.
+const CONFIGURATION: &str = "palabre.conf";
 
 /// What lifts the limits that a load would meet: it sends as fast as it can, and joins rooms of
 /// thousands, whose lists are long.
@@ -302,14 +368,20 @@ fn configuration(
         Kind::Server { unlimited: true } | Kind::Build(_) => unlimited,
         // A wrong password now and then is part of the load.
         Kind::Accounts(_) => "failedlogins = 0\n",
-        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Floor => "",
+        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Attacked(_) | Kind::Floor => {
+            ""
+        }
     };
     let path = |name: &str| folder.join(name).display().to_string();
+    let has_file = !matches!(kind, Kind::Attacked(House { deaf_console: true, .. }));
+    let log = if has_file { path("palabre.log") } else { String::new() };
     let mut text = format!(
-        "[daemon]\npidfile = {}\n[logging]\nlogfile = {}\n[limits]\n{limits}",
+        "[logging]\nlogfile = {log}\n[limits]\n{limits}[daemon]\npidfile = {}\n",
         path("palabre.pid"),
-        path("palabre.log")
     );
+    if let Kind::Attacked(_) = kind {
+        text += "trustedproxies = 127.0.0.1\n";
+    }
     if let Some(identity) = identity {
         fs::write(folder.join("certificate"), &identity.certificate_pem).map_err(fault)?;
         fs::write(folder.join("key"), &identity.key_pem).map_err(fault)?;
@@ -335,9 +407,31 @@ fn configuration(
             let names: Vec<&str> = plugins.iter().map(|(name, _)| *name).collect();
             text += &format!("[modules]\npath = {}\nlist = {}\n", path("modules"), names.join(","));
         }
+        Kind::Attacked(house) => {
+            if !house.accounts.is_empty() {
+                let file = folder.join("accounts");
+                write_account_file(&file, house.accounts)?;
+                text += &format!("[accounts]\nfile = {}\nguests = yes\n", path("accounts"));
+            }
+        }
         Kind::Server { .. } | Kind::Build(_) | Kind::Floor => {}
     }
     Ok(text)
+}
+
+/// Writes an accounts file with these nicks and passwords.
+///
+/// # Errors
+/// When it can't be written, or a password not be hashed.
+fn write_account_file(file: &Path, accounts: &[(&str, &str)]) -> Result<(), Fault> {
+    let mut text = String::new();
+    for (nick, password) in accounts {
+        let hash = PasswordHash::of(password).map_err(|what| Fault::Broken { what })?;
+        text += &format!("{nick}:{}\n", hash.as_str());
+    }
+    fs::write(file, text).map_err(|source| Fault::system("write the accounts", source))?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600))
+        .map_err(|source| Fault::system("write the accounts", source))
 }
 
 /// Writes a SQLite database with these nicks and passwords.
@@ -368,13 +462,25 @@ fn write_accounts(_: &Path, _: &[(String, String)]) -> Result<(), Fault> {
 
 /// Processor time used so far by all threads of a process.
 fn processor_time(pid: u32) -> Option<Duration> {
+    schedule(pid, 0)
+}
+
+/// One of the times that the scheduler counts for all threads of a process: that on a core, that in
+/// which they wait for one.
+fn schedule(pid: u32, field: usize) -> Option<Duration> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let nanoseconds = tasks
         .filter_map(Result::ok)
         .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
-        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+        .filter_map(|text| text.split_whitespace().nth(field)?.parse::<u64>().ok())
         .sum();
     Some(Duration::from_nanos(nanoseconds))
+}
+
+/// How long this thread has wanted a core so far and not had it.
+pub(super) fn own_waiting_time() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().nth(1)?.parse().ok()?))
 }
 
 /// The cores that a process may be on, as `/proc` lists them.
@@ -411,6 +517,13 @@ pub(super) fn pin(core: usize) {
     set.set(wanted[core.min(wanted.len() - 1)]);
     // Without the right to do so the figures are as noisy as before.
     let _ = sched_setaffinity(None, &set);
+}
+
+/// Takes this thread to a core that neither the generator nor the server has, when there is one;
+/// otherwise to the generator's.
+pub(super) fn pin_aside() {
+    let cores = ALLOWED_CORES.get().map_or(0, Vec::len);
+    pin(usize::from(cores > 2));
 }
 
 /// The cores that the process had before it pinned itself.

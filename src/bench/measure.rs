@@ -103,6 +103,12 @@ pub(super) trait Workload: Crowd {
         None
     }
 
+    /// Whether it is waited for what is due without sleeping, so that it is sent in time. Others
+    /// on the same core have none of it then.
+    fn is_punctual(&self) -> bool {
+        true
+    }
+
     /// Nothing new is sent from now on.
     fn stop(&mut self);
 
@@ -217,7 +223,11 @@ pub(super) fn run_until(
         workload.between_turns(swarm)?;
         let next = workload.due(now, swarm.sends()).unwrap_or(end).min(end);
         let wait = Duration::from_nanos(next.saturating_sub(now));
-        let timeout = if wait < SPIN_BELOW { Duration::ZERO } else { wait - SPIN_BELOW / 2 };
+        let timeout = match workload.is_punctual() {
+            true if wait < SPIN_BELOW => Duration::ZERO,
+            true => wait - SPIN_BELOW / 2,
+            false => wait,
+        };
         swarm.turn(Some(timeout), workload)?;
     }
 }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::Fault;
 use super::over::Mix;
+use super::rude::attacks::Attack;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +38,13 @@ pub enum Workload {
     Logins,
     /// Plugins misbehave.
     Plugins,
+    /// Others attack.
+    Rude,
 }
 
 impl Workload {
     /// Every workload with its name and what it does.
-    pub const ALL: [(&'static str, Self, &'static str); 12] = [
+    pub const ALL: [(&'static str, Self, &'static str); 13] = [
         ("suite", Self::Suite, "all of the comparisons with the floor, one after the other"),
         ("fanout", Self::Fanout, "members of rooms talk, so many messages in flight"),
         ("rate", Self::Rate, "members of rooms talk, so many messages a second by the clock"),
@@ -54,6 +57,7 @@ impl Workload {
         ("noisy", Self::Noisy, "polite clients beside four that misbehave"),
         ("logins", Self::Logins, "a crowd talks, and accounts of a database log in beside it"),
         ("plugins", Self::Plugins, "polite clients beside four plugins that misbehave"),
+        ("rude", Self::Rude, "polite clients beside one attack after the other; fails when felt"),
     ];
 
     /// As it is called on the command line.
@@ -72,7 +76,7 @@ impl Workload {
             | Self::Noisy
             | Self::Logins
             | Self::Plugins => 2,
-            Self::Private | Self::Ping | Self::Idle | Self::Join | Self::Churn => 1,
+            Self::Private | Self::Ping | Self::Idle | Self::Join | Self::Churn | Self::Rude => 1,
         }
     }
 }
@@ -112,11 +116,13 @@ pub(crate) enum Setting {
     AtOnce,
     Syscalls,
     Plot,
+    Attack,
+    List,
 }
 
 impl Setting {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Connect,
         Self::Pid,
         Self::Against,
@@ -134,24 +140,27 @@ impl Setting {
         Self::AtOnce,
         Self::Syscalls,
         Self::Plot,
+        Self::Attack,
+        Self::List,
     ];
 
     /// Whether it makes a difference to a workload. `--over` and `--json` do to all.
     pub(crate) const fn is_taken_by(self, workload: Workload) -> bool {
         use Workload::{
-            Churn, Fanout, Idle, Join, Logins, Noisy, Ping, Plugins, Private, Rate, Slow, Suite,
+            Churn, Fanout, Idle, Join, Logins, Noisy, Ping, Plugins, Private, Rate, Rude, Slow,
+            Suite,
         };
         match self {
-            // Those have a server of their own, with accounts or plugins.
-            Self::Connect | Self::Pid => !matches!(workload, Logins | Plugins),
+            // Those have a server of their own, with accounts, plugins or what is attacked.
+            Self::Connect | Self::Pid => !matches!(workload, Logins | Plugins | Rude),
             Self::Against | Self::Floor | Self::BesideStanzas => {
                 matches!(workload, Suite | Fanout | Rate | Private | Ping | Idle | Join | Churn)
             }
             Self::Rounds => !matches!(workload, Idle | Slow),
             Self::Seconds => !matches!(workload, Join),
             Self::Rooms => matches!(workload, Suite | Fanout | Rate | Noisy | Logins | Plugins),
-            Self::Members => !matches!(workload, Private | Ping | Churn),
-            Self::Body => !matches!(workload, Ping | Idle | Join | Churn),
+            Self::Members => !matches!(workload, Private | Ping | Churn | Rude),
+            Self::Body => !matches!(workload, Ping | Idle | Join | Churn | Rude),
             Self::Window => matches!(workload, Suite | Fanout),
             Self::Rate => matches!(workload, Suite | Rate | Slow | Noisy | Logins | Plugins),
             Self::Logins => matches!(workload, Logins),
@@ -160,7 +169,8 @@ impl Setting {
             }
             Self::AtOnce => matches!(workload, Join),
             Self::Syscalls => matches!(workload, Suite | Fanout | Rate | Private | Ping | Churn),
-            Self::Plot => !matches!(workload, Suite | Idle),
+            Self::Plot => !matches!(workload, Suite | Idle | Rude),
+            Self::Attack | Self::List => matches!(workload, Rude),
         }
     }
 }
@@ -185,6 +195,8 @@ impl fmt::Display for Setting {
             Self::AtOnce => "--at-once",
             Self::Syscalls => "--syscalls",
             Self::Plot => "--plot",
+            Self::Attack => "--attack",
+            Self::List => "--list",
         })
     }
 }
@@ -232,6 +244,10 @@ pub struct Options {
     pub syscalls: bool,
     /// Whether the latencies are plotted where no terminal is, too.
     pub plot: bool,
+    /// The attacks that are run; none: all of them.
+    pub attacks: Vec<&'static Attack>,
+    /// Whether the attacks are told instead.
+    pub list: bool,
 }
 
 impl Options {
@@ -321,6 +337,8 @@ impl Options {
             Setting::AtOnce => self.at_once.is_some(),
             Setting::Syscalls => self.syscalls,
             Setting::Plot => self.plot,
+            Setting::Attack => !self.attacks.is_empty(),
+            Setting::List => self.list,
         }
     }
 }

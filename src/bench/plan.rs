@@ -20,6 +20,7 @@ use super::measure::{
 use super::options::{Options, Workload};
 use super::over::Mix;
 use super::report::{Figures, Side, span, whole};
+use super::rude;
 use super::swarm::Swarm;
 use super::syscalls::{Calls, Counting, describe};
 use super::workload::churn::Churn;
@@ -134,6 +135,16 @@ impl Place {
 
 impl Plan<'_> {
     fn run(&mut self) -> Result<(), Fault> {
+        if self.options.workload == Workload::Rude {
+            let (bar, out) = (&self.bar, &mut self.out);
+            return rude::run(self.options, &mut self.found, |line| {
+                bar.suspend(|| {
+                    // That nobody reads any more is no error of ours.
+                    let _ = writeln!(out, "{line}");
+                    let _ = out.flush();
+                });
+            });
+        }
         if self.options.workload != Workload::Suite {
             let figures = self.one(self.options)?;
             return self.tell(&figures, true);
@@ -176,7 +187,8 @@ impl Plan<'_> {
     fn one(&self, options: &Options) -> Result<Figures, Fault> {
         self.bar.set_message(format!("{:?}", options.workload).to_lowercase());
         let mut figures = match options.workload {
-            Workload::Suite | Workload::Fanout => self.fanout(options),
+            // Those that attack are no comparison of servers: `run` has them.
+            Workload::Suite | Workload::Rude | Workload::Fanout => self.fanout(options),
             Workload::Rate => self.rate(options),
             Workload::Private => self.private(options),
             Workload::Ping => self.ping(options),

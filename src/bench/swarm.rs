@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::Fault;
 use super::entrance::Tag;
 use super::over::{Dealer, Mix, Over};
-use super::transport::{Transport, Way};
+use super::transport::{Transport, Way, proxy_header};
 use crate::wire::framer::{FRAME_END, Framer};
 
 /// Connections from one source address: of the 28,232 ephemeral ports that Linux has by default
@@ -388,6 +388,12 @@ impl Swarm {
         }
         self.opened += 1;
         socket.connect_timeout(&self.way.target.into(), CONNECT_TIMEOUT)?;
+        if self.way.proxied {
+            // TEST-NET-2 of RFC 5737.
+            let last = u8::try_from(self.opened % 250).unwrap_or(0);
+            let header = proxy_header(Ipv4Addr::new(198, 51, 100, last));
+            (&socket).write_all(header.as_bytes())?;
+        }
         socket.set_nonblocking(true)?;
         let stream: std::net::TcpStream = socket.into();
         stream.set_nodelay(true)?;

@@ -7,7 +7,7 @@
 mod secure;
 mod websocket;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use self::secure::Secure;
 pub(super) use self::secure::{Client, Identity};
@@ -21,6 +21,25 @@ pub(super) struct Way {
     pub(super) target: SocketAddr,
     /// What connections in TLS accept; `None` where there is none to be.
     pub(super) client: Option<Client>,
+    /// The server takes this host for a proxy: it is told that each connection is from an address
+    /// of its own, so that the limits of an address count.
+    pub(super) proxied: bool,
+}
+
+impl Way {
+    /// What a client in TLS says first.
+    ///
+    /// # Errors
+    /// What TLS finds wrong, in words.
+    pub(super) fn client_hello(&self) -> Result<Vec<u8>, String> {
+        let transport = Transport::new(Over::Tls, self)?;
+        Ok(transport.map_or_else(Vec::new, |mut transport| std::mem::take(transport.out())))
+    }
+}
+
+/// The header of the PROXY protocol, version 1, of a connection from this address.
+pub(super) fn proxy_header(address: Ipv4Addr) -> String {
+    format!("PROXY TCP4 {address} 192.0.2.255 1 1\r\n")
 }
 
 /// The transport of one connection.

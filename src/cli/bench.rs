@@ -29,6 +29,7 @@ use crate::bench::{self, Fault, Mix, Options, Workload};
   noisy    polite clients beside four that misbehave
   logins   a crowd talks, and accounts of a database log in beside it
   plugins  polite clients beside four plugins that misbehave
+  rude     polite clients beside one attack after the other; fails when felt
 
 Without --connect it starts a server of its own on a free port, with a certificate of its
 own where --over asks for TLS. With --connect any certificate is taken: it measures, and
@@ -42,8 +43,8 @@ pub(super) struct Bench {
     /// what to measure (default: fanout)
     #[argh(positional, default = "Workload::Fanout")]
     workload: Workload,
-    /// a server that runs already; its limits have to allow for the load (all but logins and
-    /// plugins)
+    /// a server that runs already; its limits have to allow for the load (all but logins, plugins
+    /// and rude)
     #[argh(option, arg_name = "host:port")]
     connect: Option<String>,
     /// that server's process, when it can't be found by its port (with --connect)
@@ -102,9 +103,15 @@ pub(super) struct Bench {
     /// rate, private, ping, churn)
     #[argh(switch)]
     syscalls: bool,
-    /// plot the latencies, also when nobody watches a terminal (all but suite and idle)
+    /// plot the latencies, also when nobody watches a terminal (all but suite, idle and rude)
     #[argh(switch)]
     plot: bool,
+    /// run this attack, or several, instead of all (rude)
+    #[argh(option, arg_name = "name", from_str_fn(attack))]
+    attack: Vec<&'static bench::Attack>,
+    /// tell which attacks there are (rude)
+    #[argh(switch)]
+    list: bool,
     /// be the relay
     #[argh(switch, hidden_help)]
     serve_floor: bool,
@@ -155,6 +162,10 @@ fn logins(text: &str) -> Result<u64, String> {
     number(text, 1, 100_000)
 }
 
+fn attack(text: &str) -> Result<&'static bench::Attack, String> {
+    bench::attack(text)
+}
+
 fn pid(text: &str) -> Result<u32, String> {
     number(text, 1, i32::MAX as u64)
 }
@@ -188,6 +199,8 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         json: arguments.json,
         syscalls: arguments.syscalls,
         plot: arguments.plot,
+        attacks: arguments.attack,
+        list: arguments.list,
     };
     bench::run(&options, &mut io::stdout()).map_err(|fault| {
         let wrong_arguments = matches!(fault, Fault::Usage { .. });

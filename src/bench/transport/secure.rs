@@ -42,14 +42,34 @@ mod with_rustls {
         /// # Errors
         /// What is wrong, in words.
         pub(in crate::bench) fn new() -> Result<Self, String> {
-            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
-                .map_err(|error| format!("can't make a certificate: {error}"))?;
+            Self::of(&rcgen::KeyPair::generate().map_err(|error| unmade(&error))?)
+        }
+
+        /// A new one of an RSA key of 2,048 bits, whose signatures cost a server most of all that
+        /// are usual. Ring makes no such keys: this one is in the source, and secures nothing.
+        ///
+        /// # Errors
+        /// What is wrong, in words.
+        pub(in crate::bench) fn rsa() -> Result<Self, String> {
+            Self::of(&rcgen::KeyPair::from_pem(RSA_KEY).map_err(|error| unmade(&error))?)
+        }
+
+        fn of(key: &rcgen::KeyPair) -> Result<Self, String> {
+            let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]);
+            let made = parameters.and_then(|parameters| parameters.self_signed(key));
+            let certificate = made.map_err(|error| unmade(&error))?;
             Ok(Self {
-                certificate_pem: made.cert.pem(),
-                key_pem: made.signing_key.serialize_pem(),
-                certificate: made.cert.der().clone(),
+                certificate_pem: certificate.pem(),
+                key_pem: key.serialize_pem(),
+                certificate: certificate.der().clone(),
             })
         }
+    }
+
+    const RSA_KEY: &str = include_str!("rsa.pem");
+
+    fn unmade(error: &rcgen::Error) -> String {
+        format!("can't make a certificate: {error}")
     }
 
     /// What all connections to one server have in common.
@@ -215,6 +235,10 @@ mod without {
 
     impl Identity {
         pub(in crate::bench) fn new() -> Result<Self, String> {
+            Err(NO_TLS.to_owned())
+        }
+
+        pub(in crate::bench) fn rsa() -> Result<Self, String> {
             Err(NO_TLS.to_owned())
         }
     }

@@ -24,6 +24,9 @@ pub(in crate::bench) enum Pacing {
     Window(usize),
     /// One every so many nanoseconds, counted from when it was meant to be sent.
     Interval(u64),
+    /// The same as nearly as a process comes to it that leaves its core to others meanwhile, and
+    /// counted from when it was sent: that the generator was late is not the server's doing.
+    Beat(u64),
 }
 
 /// Rooms full of members.
@@ -65,7 +68,7 @@ impl Rooms {
         let first = enter(swarm, rooms * members, |index| Some(index / members))?;
         let senders = match pacing {
             Pacing::Window(window) => window.clamp(1, members),
-            Pacing::Interval(_) => members,
+            Pacing::Interval(_) | Pacing::Beat(_) => members,
         };
         let mut overs: Vec<Over> =
             (first..first + rooms * members).filter_map(|who| swarm.over(who)).collect();
@@ -176,19 +179,27 @@ impl Workload for Rooms {
     }
 
     fn due(&mut self, now: u64, sends: &mut Sends) -> Option<u64> {
-        let Pacing::Interval(interval) = self.pacing else {
-            return None;
+        let (interval, from_sending) = match self.pacing {
+            Pacing::Window(_) => return None,
+            Pacing::Interval(interval) => (interval, false),
+            Pacing::Beat(interval) => (interval, true),
         };
         while self.running && self.due_at <= now {
             self.tally.lag_ns = self.tally.lag_ns.max(now - self.due_at);
             // From room to room, and within each from member to member.
             let (room, member) =
                 (self.due_stream % self.shape.rooms, self.due_stream / self.shape.rooms);
-            self.send(room * self.senders + member, self.due_at, sends);
+            let at = if from_sending { now } else { self.due_at };
+            self.send(room * self.senders + member, at, sends);
             self.due_stream = (self.due_stream + 1) % (self.shape.rooms * self.senders);
-            self.due_at += interval;
+            // Those that are late are not made up for: they would come all at once.
+            self.due_at = at + interval;
         }
         Some(self.due_at)
+    }
+
+    fn is_punctual(&self) -> bool {
+        !matches!(self.pacing, Pacing::Beat(_))
     }
 
     fn stop(&mut self) {
