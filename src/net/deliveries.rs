@@ -219,7 +219,7 @@ impl Deliveries {
     /// nanoseconds, but for what each receiver costs by itself.
     pub(super) const fn work_ns(&self) -> u64 {
         let by_count = self.queued * DELIVERY_WORK_NS + self.links.len() * PIECE_WORK_NS;
-        (by_count + self.encoded_bytes / 2 + self.delivered_bytes / 4) as u64
+        (by_count + self.encoded_bytes / 2 + self.delivered_bytes / 2) as u64
     }
 
     /// How many connections are to be written to.
