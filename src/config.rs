@@ -505,7 +505,7 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
         return Ok(Config::assemble(None, values, origins, Vec::new(), Vec::new()));
     };
     let source = arguments.directory.join(&path);
-    let mut draft = Draft::new(path);
+    let mut draft = Draft::new(path, source.clone());
     draft.read(&text);
     // Paths in a file are the file's, wherever the process stands.
     let directory = source.parent().unwrap_or(Path::new("/"));
@@ -567,7 +567,8 @@ fn override_by(arguments: &Arguments, values: &mut Values, origins: &mut [Origin
     }
 }
 
-/// The addresses that `ip` and `port` stand for, each once.
+/// The addresses that `ip` and `port` stand for, each once. What all addresses of a kind have among
+/// them is not asked for again.
 fn resolve(values: &Values) -> Vec<Listen> {
     let all = [Place::ALL];
     let places = if values.ip.is_empty() { &all[..] } else { &values.ip };
@@ -580,12 +581,17 @@ fn resolve(values: &Values) -> Vec<Listen> {
             None => addresses.push(listen),
         }
     }
+    let all = addresses.clone();
+    addresses.retain(|one| !all.iter().any(|known| known.covers(one)));
     addresses
 }
 
 /// A file that is being read.
 struct Draft {
+    /// As it was named.
     file: PathBuf,
+    /// The same from the root on.
+    source: PathBuf,
     values: Values,
     origins: Vec<Origin>,
     problems: Vec<Problem>,
@@ -596,8 +602,9 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(file: PathBuf) -> Self {
+    fn new(file: PathBuf, source: PathBuf) -> Self {
         Self {
+            source,
             file,
             values: Values::default(),
             origins: vec![Origin::Default; KEYS.len()],
@@ -803,14 +810,39 @@ impl Draft {
             let needs = "a port that nothing else uses, 843 for Flash; the main port answers policy requests too";
             self.wrong("crossdomain", "policyport", port, needs.to_owned());
         }
-        if let (Some(log), Some(pid)) = (&self.values.log_file, &self.values.pid_file)
-            && log == pid
-        {
-            let (found, needs) = (format!("{:?}, the pid file", log.display()), "another file");
-            self.wrong("logging", "logfile", found, needs.to_owned());
-        }
+        self.cross_check_files();
         self.cross_check_accounts();
         self.cross_check_web();
+    }
+
+    /// What the server writes is none of the files that it reads.
+    fn cross_check_files(&mut self) {
+        let values = &self.values;
+        let read = [
+            ("the accounts file", values.accounts_file.as_deref()),
+            ("the certificate", values.certificate.as_deref()),
+            ("the key of the certificate", values.key.as_deref()),
+            ("the configuration", Some(self.source.as_path())),
+        ];
+        let (log, pid) = (values.log_file.clone(), values.pid_file.clone());
+        let same = |path: &Option<PathBuf>| {
+            let path = path.as_deref()?;
+            let (what, _) = read.iter().find(|(_, other)| *other == Some(path))?;
+            Some(format!("{:?}, {what}", path.display()))
+        };
+        let (log_found, pid_found) = (same(&log), same(&pid));
+        let is_pid = log.is_some() && log == pid;
+        let log_found = log_found.or_else(|| {
+            let log = log.as_deref().filter(|_| is_pid)?;
+            Some(format!("{:?}, the pid file", log.display()))
+        });
+        for (section, key, found) in
+            [("logging", "logfile", log_found), ("daemon", "pidfile", pid_found)]
+        {
+            if let Some(found) = found {
+                self.wrong(section, key, found, "another file".to_owned());
+            }
+        }
     }
 
     /// Who may log in must be possible to find out.
@@ -939,6 +971,18 @@ impl Draft {
         if self.values.use_database && !self.values.check_password {
             let line = self.line_of("database", "usedatabase");
             let text = "[database] usedatabase: nothing asks it while checkpassword is false";
+            told.push((line, text.to_owned()));
+        }
+        // Whoever writes a request means it to be asked.
+        let is_silent = |key| self.line_of("database", key) == 0;
+        let line = self.line_of("database", "dbRequest");
+        if line != 0
+            && !self.values.db_request.is_empty()
+            && is_silent("usedatabase")
+            && is_silent("checkpassword")
+        {
+            let text = "[database] dbRequest: nothing asks it, and everybody may log in who may \
+                        otherwise, without usedatabase = true and checkpassword = true";
             told.push((line, text.to_owned()));
         }
         if database::read(&self.values)

@@ -158,6 +158,9 @@ fn listen_addresses() {
         ),
         ("ip = localhost", &["127.0.0.1:2468", "[::1]:2468?"]),
         ("ip = * [::]", &["0.0.0.0:2468", "[::]:2468"]),
+        ("ip = 127.0.0.1 0.0.0.0", &["0.0.0.0:2468"]),
+        ("ip = 0.0.0.0 127.0.0.1:1 ::1", &["0.0.0.0:2468", "127.0.0.1:1", "[::1]:2468"]),
+        ("ip = * [::1]:2468", &["0.0.0.0:2468", "[::]:2468?"]),
         ("ip = 127.0.0.1:0 127.0.0.1", &["127.0.0.1:0", "127.0.0.1:2468"]),
     ] {
         assert_eq!(addresses(&good(&format!("[daemon]\n{text}\n"))), expected, "{text}");
@@ -168,6 +171,27 @@ fn listen_addresses() {
     let policy: Vec<String> =
         config.policy_listen().iter().map(|listen| listen.address.to_string()).collect();
     assert_eq!(policy, ["127.0.0.1:843", "[::1]:843"]);
+}
+
+/// Neither the log nor the pid file is written over what the server reads.
+#[test]
+fn what_is_written_is_no_file_that_is_read() {
+    let tls = "[tls]\ncertificate = c.pem\nkey = k.pem\n";
+    for (key, what) in [
+        ("accounts", "the accounts file"),
+        ("c.pem", "the certificate"),
+        ("k.pem", "the key of the certificate"),
+        ("palabre.conf", "the configuration"),
+    ] {
+        for (place, line) in [("[logging]\nlogfile", 2), ("[daemon]\npidfile", 2)] {
+            let text = format!("{place} = {key}\n[accounts]\nfile = accounts\n{tls}");
+            let told = errors(&text);
+            assert_eq!(told.len(), 1, "{text}: {told:?}");
+            assert!(told[0].starts_with(&format!("palabre.conf:{line}: ")), "{told:?}");
+            assert!(told[0].contains(&format!("{what}, needs another file")), "{told:?}");
+        }
+    }
+    assert!(errors("[logging]\nlogfile = x\n[daemon]\npidfile = x\n")[0].contains("the pid file"));
 }
 
 #[test]
@@ -581,6 +605,11 @@ fn what_looks_closed_is_closed() {
         let start = format!("palabre.conf:{line}: {expected}");
         assert!(told[0].starts_with(&start), "{text}: {told:?}");
     }
+    let request = "[database]\ndbType = SQLite\ndbRequest = SELECT 1\n";
+    let told = &good(request).warnings[..];
+    assert!(matches!(told, [one] if one.contains("dbRequest: nothing asks it")), "{told:?}");
+    let off = format!("{request}usedatabase = false\n");
+    assert_eq!(good(&off).warnings, Vec::<String>::new());
     for text in ["", "[accounts]\nguests = yes\n", "[database]\ncheckpassword = no\n"] {
         assert!(!good(text).settings.logins_checked, "{text}");
     }

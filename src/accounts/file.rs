@@ -418,13 +418,19 @@ struct Read {
 fn read_stamped(path: &Path) -> Result<Read, Error> {
     // A pipe would keep whoever opens it waiting.
     let metadata = fs::metadata(path).map_err(Error::system(path, "read"))?;
-    if !metadata.is_file() {
-        let source = io::Error::other("it is no file");
-        return Err(Error::System { path: path.to_owned(), what: "read", source });
-    }
+    check_file(path, &metadata, "read")?;
     let file = File::open(path).map_err(Error::system(path, "read"))?;
     let (accounts, is_whole) = read_open(path, &file)?;
     Ok(Read { accounts, stamp: Stamp::of(&metadata), is_whole })
+}
+
+/// Whether it is a file at all: a device would be replaced by one, a pipe waits for somebody.
+fn check_file(path: &Path, metadata: &Metadata, what: &'static str) -> Result<(), Error> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let source = io::Error::other("it is no file");
+    Err(Error::System { path: path.to_owned(), what, source })
 }
 
 /// Gives what the file holds, and whether it ends with the end of a line.
@@ -461,6 +467,9 @@ impl Draft {
     /// As [`read`].
     pub fn open(path: &Path, create: bool) -> Result<Self, Error> {
         let what = if create { "write" } else { "read" };
+        if let Ok(metadata) = fs::metadata(path) {
+            check_file(path, &metadata, what)?;
+        }
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).mode(0o600);
@@ -752,6 +761,7 @@ impl Followed {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tempfile::TempDir;
 
     use super::*;
@@ -870,6 +880,12 @@ mod tests {
         assert!(!path.exists());
         let error = read(directory.path()).unwrap_err().to_string();
         assert!(error.ends_with("can't read the accounts file: it is no file"), "{error}");
+        // What waits for a reader is not waited for, and no device is replaced by a file.
+        let pipe = directory.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let error = Draft::open(&pipe, true).unwrap_err().to_string();
+        assert!(error.ends_with("can't write the accounts file: it is no file"), "{error}");
+        fs::remove_file(&pipe).unwrap();
 
         let mut draft = Draft::open(&path, true).unwrap();
         draft.accounts.set("Ann", &hash()).unwrap();

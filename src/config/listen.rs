@@ -14,6 +14,18 @@ pub struct Listen {
     pub optional: bool,
 }
 
+impl Listen {
+    /// Whether it has another address among those that it stands for.
+    pub(super) fn covers(&self, one: &Self) -> bool {
+        let (all, one) = (self.address, one.address);
+        all.ip().is_unspecified()
+            && !one.ip().is_unspecified()
+            && all.is_ipv4() == one.is_ipv4()
+            && all.port() == one.port()
+            && all.port() != 0
+    }
+}
+
 /// What is listened on, before the port of `[daemon] port` is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -2,20 +2,22 @@
 //! it ends when it is asked to.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Child;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
-use rustix::pipe::{fcntl_setpipe_size, pipe};
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::house::{House, Server, Talk, Terminal, addresses, lines_of, read_until, until};
 
 /// A pipe that takes nothing more, and its unread end.
 fn full_pipe() -> (OwnedFd, File) {
-    let (unread, write) = pipe().unwrap();
+    // Closed in programs that other tests start meanwhile.
+    let (unread, write) = io::pipe().unwrap();
+    let (unread, write) = (OwnedFd::from(unread), OwnedFd::from(write));
     fcntl_setpipe_size(&write, 4_096).unwrap();
     let mut write = File::from(write);
     fcntl_setfl(&write, OFlags::NONBLOCK).unwrap();
