@@ -245,7 +245,9 @@ impl Terminal {
         options.read(true).write(true);
         let slave = options.open(path).unwrap();
         let side = || Stdio::from(slave.try_clone().unwrap());
-        let words = [&["--ctty"], program, &[env!("CARGO_BIN_EXE_palabre")], arguments].concat();
+        // As at a terminal, however the tests themselves were started.
+        let wrapped: &[&str] = &["--ctty", "env", "--default-signal=HUP,INT,QUIT"];
+        let words = [wrapped, program, &[env!("CARGO_BIN_EXE_palabre")], arguments].concat();
         let mut command = house.program("setsid", &words);
         let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
         let keyboard = File::from(master);
