@@ -97,6 +97,8 @@ fn a_place_in_a_list_is_kept_by_the_keyboard_too() {
     page.talks_in("Private: Bob");
     // Whoever goes leaves the focus to a neighbour.
     page.0.click("#room-tree [data-room=tea]");
+    page.talks_in("tea");
+    page.holds("Bob", "document.querySelector('#roster [data-nick=Bob]')");
     page.0.run("document.querySelector('#roster [data-nick=Bob]').focus();", &[]);
     page.hears("<client name='Bob' left='tea' />");
     page.holds("a neighbour", "document.activeElement.matches('#roster [data-nick]')");
