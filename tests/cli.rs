@@ -558,6 +558,27 @@ fn a_hangup_reads_the_configuration_again() {
     assert!(root("new") && !root("newer"));
 }
 
+/// What an editor leaves for a moment, or for good on a full disk, opens nothing.
+#[test]
+fn a_configuration_that_is_cut_short_opens_no_server() {
+    const HASH: &str =
+        "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
+    let open = "[daemon]\nport = 0\nip = 127.0.0.1\n";
+    let house = House::with(&format!("{open}[accounts]\nfile = people\n"));
+    house.write("people", &format!("Ann:{HASH}\n"));
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let gets_in = || Talk::to(&address).ask("<connect nickname=\"Zed\" />").contains("isok='1'");
+    assert!(!gets_in());
+    for cut in [open, ""] {
+        house.write("palabre.conf", cut);
+        server.signal(Signal::HUP);
+        let log = read_until(&server.log, "the old one stays in force").join("\n");
+        assert!(log.contains("nobody would check them any more"), "{log}");
+        assert!(!gets_in());
+    }
+}
+
 /// A session over TLS that knows this certificate and no other.
 #[cfg(feature = "tls")]
 struct SecureTalk(BufReader<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>);

@@ -312,7 +312,9 @@ fn reloader(
             .and_then(|()| config::load(&arguments).map_err(Failure::from));
         let loaded = loaded.and_then(|config| match config.request_fault() {
             Some(text) => Err(Failure { exit: Exit::NotConfigured, text }),
-            None => front(&config).map(|front| (config, front)),
+            None => check_that_it_stays_closed(&in_force, &config)
+                .and_then(|()| front(&config))
+                .map(|front| (config, front)),
         });
         let (mut config, front) = match loaded {
             Ok(loaded) => loaded,
@@ -353,6 +355,22 @@ fn check_that_nothing_waits(config: &Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A file that an editor has cut, or that is half written, says what an empty one says: that
+/// everybody may log in, and without TLS. Who means that restarts.
+fn check_that_it_stays_closed(in_force: &Config, config: &Config) -> Result<(), Failure> {
+    let demands_tls = |config: &Config| config.web.tls.as_ref().is_some_and(|tls| tls.required);
+    let text = if in_force.settings.logins_checked && !config.settings.logins_checked {
+        "logins are checked, and by this configuration nobody would check them any more; if that is \
+         meant: palabre restart"
+    } else if demands_tls(in_force) && !demands_tls(config) {
+        "TLS is required, and by this configuration it would not be any more; if that is meant: \
+         palabre restart"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(Exit::NotConfigured, text))
 }
 
 fn reopen_log(config: &Config) {
