@@ -142,6 +142,11 @@ impl<S> Connection<S> {
         self.broken.or(by_itself).or(self.ended.then_some(CloseReason::PeerClosed))
     }
 
+    /// Whether nothing more will come of it than what has come.
+    pub(super) fn is_ending(&self) -> bool {
+        self.read_closed || self.over().is_some()
+    }
+
     /// Whether it is broken while its login is decided: there is nobody to let in. An end of the
     /// peer's side alone is none of that, the answer may still be read.
     pub(super) fn waits_for_nobody(&self) -> bool {

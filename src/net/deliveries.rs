@@ -52,7 +52,8 @@ pub(super) struct Deliveries {
     log_of_room: Vec<(u32, u32)>,
     turn: u32,
     encoded_bytes: usize,
-    /// Stanzas queued, those left out that only made a run longer.
+    /// Receivers that stanzas were queued for one by one, those who take nothing more included:
+    /// that is found out at each.
     queued: usize,
     /// Bytes of all stanzas queued, each counted once for each receiver.
     delivered_bytes: usize,
@@ -280,7 +281,7 @@ impl Deliveries {
         let run = self.begin_run(span.end);
         let share_bytes = self.queue(to, span, run);
         let open = usize::from(share_bytes > 0);
-        self.queued += open;
+        self.queued += 1;
         self.count(open, span, share_bytes);
         open
     }
@@ -307,7 +308,7 @@ impl Deliveries {
         }
         let (roster_number, log, share_bytes) = (to.number, span.log, most);
         self.last_audience = Some(Audience { roster_number, except, log, open, share_bytes });
-        self.queued += open;
+        self.queued += to.members.len();
         self.count(open, span, most);
         open
     }

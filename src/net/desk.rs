@@ -198,6 +198,11 @@ impl<S> Desk<S> {
         self.handled_ns + self.deliveries.work_ns() + (self.spent_bytes / 2) as u64
     }
 
+    /// The work of this turn so far, what it takes to write to the receivers included.
+    pub(super) const fn whole_work_ns(&self) -> u64 {
+        self.work_ns() + self.writing_ns()
+    }
+
     /// Takes note of a stanza that was handled.
     pub(super) const fn handled(&mut self, bytes: usize) {
         self.handled_ns += STANZA_WORK_NS + bytes as u64 * STANZA_BYTE_WORK_NS;

@@ -4,6 +4,12 @@
 //! go before all that have caused much, and those take turns, each for so much work at a time
 //! (deficit round robin). So a polite client waits for no more than the work of one turn, however
 //! many others want more than there is; and while nobody else wants anything, one alone gets all.
+//!
+//! What a stanza will cost is not known before it is handled, and many connections that have caused
+//! little can each do something dear at once. When they are more than a turn has time for, those
+//! come last have their go before those that are left (adaptive LIFO): a crowd waits for itself. The
+//! first of those that are left has its go in each turn whatever comes, so that nobody waits for
+//! ever. Connections that are about to end are in no hurry.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -61,8 +67,12 @@ impl Share {
 /// Those who wait for their go.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    /// Those who have caused little work lately.
+    /// Those who have caused little work lately, and came in this turn.
     light: VecDeque<ConnId>,
+    /// Those who have caused little work lately, and came in a turn that had no time for them.
+    waited: VecDeque<ConnId>,
+    /// One of these has had its go in this turn.
+    waited_served: bool,
     /// Those who have used up their share, and take turns.
     heavy: VecDeque<ConnId>,
     /// Those who can do nothing more in this turn.
@@ -72,17 +82,23 @@ pub(super) struct Ready {
 impl Ready {
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.light.is_empty() && self.heavy.is_empty() && self.later.is_empty()
+        !self.has_next() && self.later.is_empty()
     }
 
     /// Whether somebody waits who can have a go in this turn.
     pub(super) fn has_next(&self) -> bool {
-        !self.light.is_empty() || !self.heavy.is_empty()
+        self.has_light() || !self.heavy.is_empty()
+    }
+
+    /// Whether one of those waits who have caused little work.
+    pub(super) fn has_light(&self) -> bool {
+        !self.light.is_empty() || !self.waited.is_empty()
     }
 
     /// Whether this one waits, for checks.
     pub(super) fn contains(&self, id: ConnId) -> bool {
-        self.light.contains(&id) || self.heavy.contains(&id) || self.later.contains(&id)
+        let queues = [&self.light, &self.waited, &self.heavy];
+        queues.iter().any(|queue| queue.contains(&id)) || self.later.contains(&id)
     }
 
     /// Has a connection wait that has work, once.
@@ -91,8 +107,9 @@ impl Ready {
         if std::mem::replace(&mut share.queued, true) {
             return;
         }
-        share.recover(now, self.light.len() + self.heavy.len() + self.later.len());
-        let light = share.may_go_on(0) && !connection.greeting_kept;
+        let waiting = self.light.len() + self.waited.len() + self.heavy.len() + self.later.len();
+        share.recover(now, waiting);
+        let light = share.may_go_on(0) && !connection.greeting_kept && !connection.is_ending();
         let queue = if light { &mut self.light } else { &mut self.heavy };
         queue.push_back(id);
     }
@@ -106,6 +123,7 @@ impl Ready {
 
     /// A turn begins: those who could do nothing more in the last one have their go again.
     pub(super) fn begin_turn<S>(&mut self, connections: &mut Slab<Connection<S>>, now: Time) {
+        self.waited_served = false;
         let mut later = std::mem::take(&mut self.later);
         for id in later.drain(..) {
             if let Some(connection) = find(connections, id) {
@@ -116,9 +134,23 @@ impl Ready {
         self.later = later;
     }
 
+    /// A turn has had enough to do: those who came in it wait behind those who come in the next.
+    pub(super) fn end_turn(&mut self) {
+        self.waited.append(&mut self.light);
+    }
+
+    fn next_light(&mut self) -> Option<ConnId> {
+        if !std::mem::replace(&mut self.waited_served, true)
+            && let Some(id) = self.waited.pop_front()
+        {
+            return Some(id);
+        }
+        self.light.pop_front().or_else(|| self.waited.pop_back())
+    }
+
     /// Whose go it is.
     pub(super) fn next<S>(&mut self, connections: &mut Slab<Connection<S>>) -> Option<ConnId> {
-        while let Some(id) = self.light.pop_front() {
+        while let Some(id) = self.next_light() {
             if let Some(connection) = find(connections, id) {
                 connection.share.queued = false;
                 return Some(id);
@@ -233,6 +265,28 @@ mod tests {
             assert_eq!(crowd.go(SHARE_WORK_NS), slot);
         }
         assert_eq!(crowd.next(), None);
+    }
+
+    #[test]
+    fn those_a_turn_has_no_time_for_wait_behind_those_who_come_last_but_for_the_first_of_them() {
+        let mut crowd = Crowd::of(6);
+        (0..4).for_each(|slot| crowd.add(slot, START));
+        assert_eq!(crowd.go(SHARE_WORK_NS), 0);
+        crowd.ready.end_turn();
+        crowd.ready.begin_turn(&mut crowd.connections, START);
+        (4..6).for_each(|slot| crowd.add(slot, START));
+        let order: Vec<usize> = std::iter::from_fn(|| crowd.next()).collect();
+        assert_eq!(order, [1, 4, 5, 3, 2]);
+    }
+
+    #[test]
+    fn whoever_is_about_to_end_lets_the_others_go_first() {
+        let mut crowd = Crowd::of(3);
+        crowd.connections[0].read_closed = true;
+        crowd.connections[1].ended = true;
+        (0..3).for_each(|slot| crowd.add(slot, START));
+        let order: Vec<usize> = std::iter::from_fn(|| crowd.next()).collect();
+        assert_eq!(order, [2, 0, 1]);
     }
 
     #[test]

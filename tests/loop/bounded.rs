@@ -142,3 +142,58 @@ fn those_who_break_together_are_not_told_of_each_other() {
     assert_eq!(house.server.connections(), 1);
     house.run_until(Time::from_secs(1));
 }
+
+/// Each of them alone would have its go before those who have caused much.
+#[test]
+fn a_crowd_that_does_something_dear_at_once_waits_for_itself() {
+    const CROWD: usize = 250;
+    const ROOMS: usize = 8;
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1_000;
+    let crowd = connect_many(&mut house, CROWD);
+    for (number, peer) in crowd.iter().enumerate() {
+        peer.send(&format!("<connect nickname='N{number}'/>"));
+        (0..ROOMS).for_each(|room| peer.send(&format!("<join room='R{room}'/>")));
+    }
+    let mut polite = [house.member("A", ROOM), house.member("B", ROOM)];
+    // They have recovered from that.
+    house.run_until(Time::from_secs(10));
+    polite.iter_mut().for_each(|peer| drop(peer.frames()));
+    crowd.iter().for_each(|peer| peer.send("<quit/>"));
+    polite[0].send("<ping/>");
+    house.turn();
+    polite[1].send("<ping/>");
+    house.turn();
+    let open = |house: &House| house.server.metrics().closes(CloseReason::Quit);
+    assert!(open(&house) < CROWD as u64 / 4, "a turn has no time for all of them");
+    for peer in &mut polite {
+        assert_eq!(peer.frames(), ["<pong />"]);
+    }
+    house.settle();
+    assert_eq!(open(&house), CROWD as u64);
+}
+
+/// As they do whose messages come while many that have caused much wait for their go.
+#[test]
+fn what_the_polite_say_is_written_before_the_crowd_has_its_go() {
+    const CROWD: usize = 250;
+    for (crowd, writes) in [(CROWD, 2), (5, 1)] {
+        let mut house = House::with_limits(Limits::default());
+        house.checked_every = 1_000;
+        house.world().network.shared.may_write_early.set(crowd == CROWD);
+        let loud: Vec<Peer> = (0..crowd).map(|n| house.member(&format!("N{n}"), ROOM)).collect();
+        let mut polite = house.member("A", ROOM);
+        house.run_until(Time::from_secs(10));
+        polite.frames();
+        let flood = "<m toroom='R'>!</m>\0".repeat(30);
+        loud.iter().for_each(|peer| peer.send_bytes(flood.as_bytes()));
+        // Until all of them have caused much.
+        (0..6).for_each(|_| house.turn());
+        polite.frames();
+        let before = polite.pipe.borrow().writes;
+        polite.send("<ping/>");
+        house.turn();
+        assert_eq!(polite.frames().first().map(String::as_str), Some("<pong />"), "{crowd}");
+        assert_eq!(polite.pipe.borrow().writes - before, writes, "{crowd}");
+    }
+}

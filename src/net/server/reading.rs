@@ -21,6 +21,9 @@ impl<W: World> Server<W> {
             if self.desk.has_enough() {
                 break;
             }
+            if !self.ready.has_light() {
+                self.flush_early();
+            }
             let Some(id) = self.ready.next(&mut self.desk.connections) else {
                 break;
             };
@@ -33,6 +36,7 @@ impl<W: World> Server<W> {
             }
             self.wait_again(id);
         }
+        self.ready.end_turn();
     }
 
     /// A connection has had its go: where it has more work it waits for another one, in this turn
