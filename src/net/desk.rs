@@ -21,7 +21,7 @@ use crate::hub::{
 };
 use crate::limits::{
     DRAIN_TIME_S, EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, RECEIVER_WORK_NS, REFUSED_DRAIN_TIME_S,
-    REFUSED_DRAINING_MAX, STANZA_BYTE_WORK_NS, STANZA_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
+    REFUSED_DRAINING_MAX, STANZA_BYTE_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
 };
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
@@ -203,12 +203,7 @@ impl<S> Desk<S> {
         self.work_ns() + self.writing_ns()
     }
 
-    /// Takes note of a stanza that was handled.
-    pub(super) const fn handled(&mut self, bytes: usize) {
-        self.handled_ns += STANZA_WORK_NS + bytes as u64 * STANZA_BYTE_WORK_NS;
-    }
-
-    /// Takes note of other work, in nanoseconds as it is reckoned.
+    /// Takes note of work, in nanoseconds as it is reckoned.
     pub(super) const fn worked(&mut self, work_ns: u64) {
         self.handled_ns += work_ns;
     }

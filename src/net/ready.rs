@@ -9,7 +9,7 @@
 //! little can each do something dear at once. When they are more than a turn has time for, those
 //! come last have their go before those that are left (adaptive LIFO): a crowd waits for itself. The
 //! first of those that are left has its go in each turn whatever comes, so that nobody waits for
-//! ever. Connections that are about to end are in no hurry.
+//! ever. Connections that are about to end are in no hurry, and a long stanza is saved up for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -30,6 +30,8 @@ pub(super) struct Share {
     queued: bool,
     /// Nanoseconds of work that it may still cause in this go; below zero it has caused more.
     credit_ns: i64,
+    /// What it has paid of this for a long stanza that has still to be handled.
+    prepaid_ns: u64,
     /// When the credit last recovered: it does with time.
     recovered_at: Time,
 }
@@ -43,6 +45,22 @@ impl Share {
     /// Whether it may go on in this go, in which it has caused so much work.
     pub(super) const fn may_go_on(&self, work_ns: u64) -> bool {
         self.credit_ns > 0 && self.credit_ns as u64 > work_ns
+    }
+
+    /// Whether a stanza of so much work has to wait, after so much in this go: a long one is paid
+    /// for before it is handled, as deficit round robin has it.
+    pub(super) fn has_to_save_up(&mut self, stanza_ns: u64, work_ns: u64) -> bool {
+        if self.prepaid_ns > 0 || self.may_go_on(stanza_ns.saturating_add(work_ns)) {
+            return false;
+        }
+        self.spend(stanza_ns);
+        self.prepaid_ns = stanza_ns;
+        true
+    }
+
+    /// What was paid for the stanza that has been handled now.
+    pub(super) const fn take_prepaid(&mut self) -> u64 {
+        std::mem::replace(&mut self.prepaid_ns, 0)
     }
 
     /// Takes note of work that it has caused.
@@ -109,7 +127,9 @@ impl Ready {
         }
         let waiting = self.light.len() + self.waited.len() + self.heavy.len() + self.later.len();
         share.recover(now, waiting);
-        let light = share.may_go_on(0) && !connection.greeting_kept && !connection.is_ending();
+        let saves_up = share.prepaid_ns > 0;
+        let hurries = !saves_up && !connection.greeting_kept && !connection.is_ending();
+        let light = hurries && connection.share.may_go_on(0);
         let queue = if light { &mut self.light } else { &mut self.heavy };
         queue.push_back(id);
     }
@@ -287,6 +307,32 @@ mod tests {
         (0..3).for_each(|slot| crowd.add(slot, START));
         let order: Vec<usize> = std::iter::from_fn(|| crowd.next()).collect();
         assert_eq!(order, [2, 0, 1]);
+    }
+
+    #[test]
+    fn a_long_stanza_is_paid_for_before_it_is_handled() {
+        let long_ns = 10 * SHARE_WORK_NS.unsigned_abs();
+        let mut crowd = Crowd::of(2);
+        (0..2).for_each(|slot| crowd.add(slot, START));
+        assert_eq!(crowd.next(), Some(0));
+        assert!(crowd.connections[0].share.has_to_save_up(long_ns, 0));
+        crowd.add(0, START);
+        // The other has ten goes of its own until then.
+        let others = std::iter::repeat_with(|| {
+            let slot = crowd.go(SHARE_WORK_NS);
+            (slot == 1).then(|| crowd.add(1, START))
+        });
+        assert_eq!(others.take_while(Option::is_some).count(), 10);
+        // However long it is held back then, those who do not send long ones have their go first.
+        let later = START.plus_secs(60);
+        (0..2).for_each(|slot| crowd.connections[slot].share.queued = false);
+        crowd.ready = Ready::default();
+        (0..2).for_each(|slot| crowd.add(slot, later));
+        assert_eq!(crowd.next(), Some(1));
+        let share = &mut crowd.connections[0].share;
+        assert!(!share.has_to_save_up(long_ns, 0), "it is paid for");
+        assert_eq!(share.take_prepaid(), long_ns);
+        assert!(share.has_to_save_up(long_ns, 0), "the next one is not");
     }
 
     #[test]

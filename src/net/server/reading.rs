@@ -4,7 +4,10 @@ use std::io;
 
 use super::{Server, is_open};
 use crate::hub::{ConnId, Input, Progress};
-use crate::limits::{CONNECTIONS_PER_TURN, EARLY_BYTES_MAX, READ_WORK_NS};
+use crate::limits::{
+    CONNECTIONS_PER_TURN, EARLY_BYTES_MAX, READ_WORK_NS, SHARE_WORK_NS, STANZA_BYTE_WORK_NS,
+    STANZA_WORK_NS,
+};
 use crate::net::connection::{Connection, Hold, State};
 use crate::net::timers::Kind;
 use crate::net::world::{Socket, World};
@@ -154,17 +157,20 @@ impl<W: World> Server<W> {
                 }
             };
             let frame_bytes = frame.len();
+            if self.has_to_save_up(id, frame_bytes) {
+                cut.retract();
+                frames_held = true;
+                break;
+            }
             match self.hub.handle(Input::Frame { conn: id, frame }, now, &mut self.desk) {
                 Progress::Done => {
-                    self.desk.metrics.frames_in += 1;
-                    self.desk.handled(frame_bytes);
+                    self.handled(id, frame_bytes);
                     if !is_open(&self.desk, id) {
                         break;
                     }
                 }
                 Progress::Asked => {
-                    self.desk.metrics.frames_in += 1;
-                    self.desk.handled(frame_bytes);
+                    self.handled(id, frame_bytes);
                     // Whether another frame stands behind it is found out after the verdict.
                     hold = Hold::Verdict;
                     frames_held = true;
@@ -199,6 +205,28 @@ impl<W: World> Server<W> {
         if self.desk.holds_too_much_early(id) {
             let input = Input::FrameTooLarge { conn: id, max: EARLY_BYTES_MAX };
             self.hub.handle(input, now, &mut self.desk);
+        }
+    }
+
+    /// Whether a stanza of so many bytes waits until its sender has had so many goes as it is worth,
+    /// because others wait.
+    fn has_to_save_up(&mut self, id: ConnId, bytes: usize) -> bool {
+        let work_ns = self.desk.work_ns() - self.go_began_ns;
+        is_long(bytes)
+            && self.ready.has_next()
+            && self.desk.find(id).is_some_and(|connection| {
+                connection.share.has_to_save_up(stanza_work_ns(bytes), work_ns)
+            })
+    }
+
+    /// Takes note of a stanza that was handled; what was paid for it before is no work of this go.
+    fn handled(&mut self, id: ConnId, bytes: usize) {
+        self.desk.metrics.frames_in += 1;
+        self.desk.worked(stanza_work_ns(bytes));
+        if is_long(bytes)
+            && let Some(connection) = self.desk.find(id)
+        {
+            self.go_began_ns += connection.share.take_prepaid();
         }
     }
 
@@ -262,6 +290,16 @@ impl<W: World> Server<W> {
             Err(_) => self.desk.finish(slot),
         }
     }
+}
+
+/// What handling a stanza of so many bytes takes, in nanoseconds as it is reckoned.
+const fn stanza_work_ns(bytes: usize) -> u64 {
+    STANZA_WORK_NS + bytes as u64 * STANZA_BYTE_WORK_NS
+}
+
+/// Whether a stanza of so many bytes takes more than a go.
+const fn is_long(bytes: usize) -> bool {
+    stanza_work_ns(bytes) > SHARE_WORK_NS.unsigned_abs()
 }
 
 /// Reads once; `Ok(0)` when nothing came, for now or, with `ended` set, for ever.
