@@ -197,3 +197,33 @@ fn what_the_polite_say_is_written_before_the_crowd_has_its_go() {
         assert_eq!(polite.pipe.borrow().writes - before, writes, "{crowd}");
     }
 }
+
+/// What a plugin asks for is work as what a client asks for is: long answers leave less to a turn.
+#[test]
+fn what_a_plugin_asks_for_in_a_row_is_answered_some_at_a_time() {
+    const ASKED: u64 = 60;
+    for (clients, turns) in [(2, 1), (1_000, 3)] {
+        let mut house = House::with_limits(Limits::default());
+        house.checked_every = 1_000;
+        house.server.set_plugins(vec![module("one")]);
+        house.settle();
+        let plugin = house.process(0);
+        house.told(&plugin, &["<register />"]);
+        for (number, peer) in connect_many(&mut house, clients).iter().enumerate() {
+            peer.send(&format!("<connect nickname='N{number}'/>"));
+        }
+        house.settle();
+        let before = house.server.metrics().plugin_frames_in;
+        let stanzas: Vec<&str> = (0..ASKED).map(|_| "<get what='clients' ask='1'/>").collect();
+        plugin.borrow_mut().say(&stanzas);
+        let mut by_turn = Vec::new();
+        while by_turn.iter().sum::<u64>() < ASKED {
+            let begun = house.server.metrics().plugin_frames_in;
+            house.turn();
+            by_turn.push(house.server.metrics().plugin_frames_in - begun);
+        }
+        assert_eq!(house.server.metrics().plugin_frames_in - before, ASKED);
+        by_turn.retain(|count| *count > 0);
+        assert!(by_turn.len() >= turns && (turns > 1 || by_turn.len() == 1), "{by_turn:?}");
+    }
+}

@@ -7,9 +7,10 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 
 use super::Server;
+use super::reading::stanza_work_ns;
 use crate::config::Module;
 use crate::hub;
-use crate::hub::{Input, Order, Query, Receivers, Registered};
+use crate::hub::{Input, Order, Outlet, Query, Receivers, Registered};
 use crate::limits::{
     DRAIN_TIME_S, ENDS_PER_TURN, Limits, PLUGIN_STANZA_BYTES_MIN, STANZAS_PER_TURN,
     WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
@@ -19,6 +20,13 @@ use crate::net::plugins::{Fault, Hook, Lanes, Plugins, Request, Retired, Running
 use crate::net::world::{Process, World};
 use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
+
+/// What has become of a plugin's stanza.
+enum Taken {
+    Done,
+    /// Those whom it is for don't keep up: it is to be offered again, and nothing after it before.
+    Waits,
+}
 
 /// How long a plugin may live on when it has ended its output, how long what it has started may
 /// hold its output when it has ended itself, and how long after its input was ended when the server
@@ -254,11 +262,19 @@ impl<W: World> Server<W> {
             match cut.next_frame() {
                 Ok(Some(frame)) => {
                     left -= 1;
-                    self.desk.metrics.plugin_frames_in += 1;
-                    let done = self.take_stanza(place, frame, &mut parser);
-                    if let Err(why) = done {
-                        self.refuse_plugin(place, &why);
+                    self.desk.worked(stanza_work_ns(frame.len()));
+                    match self.take_stanza(place, frame, &mut parser) {
+                        Ok(Taken::Done) => {}
+                        Ok(Taken::Waits) => {
+                            cut.retract();
+                            held = true;
+                            // It is looked again in a moment.
+                            left = 0;
+                            break;
+                        }
+                        Err(why) => self.refuse_plugin(place, &why),
                     }
+                    self.desk.metrics.plugin_frames_in += 1;
                 }
                 Ok(None) => break,
                 Err(_) => {
@@ -312,9 +328,9 @@ impl<W: World> Server<W> {
         place: usize,
         frame: &[u8],
         parser: &mut Parser,
-    ) -> Result<(), String> {
+    ) -> Result<Taken, String> {
         if frame.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
+            return Ok(Taken::Done);
         }
         let request = {
             // What stands in it for clients is held to their limits where it is sent.
@@ -327,13 +343,16 @@ impl<W: World> Server<W> {
         }
         let now = self.desk.now;
         let order = match request {
-            Request::Register { names, hooks } => return self.register(index, names, hooks),
+            Request::Register { names, hooks } => {
+                return self.register(index, names, hooks).map(|()| Taken::Done);
+            }
             Request::Verdict { ask, answer, error } => {
-                return self.desk.plugins.answer(index, ask, answer, error.as_deref(), now);
+                let done = self.desk.plugins.answer(index, ask, answer, error.as_deref(), now);
+                return done.map(|()| Taken::Done);
             }
             Request::Get { what, ask } => {
                 self.tell_answer(index, &what, &ask);
-                return Ok(());
+                return Ok(Taken::Done);
             }
             Request::Log { level, text } => {
                 if let Some(dropped) = self.running[place].take_line(now) {
@@ -341,11 +360,11 @@ impl<W: World> Server<W> {
                     tell_dropped_lines(name, dropped);
                     log::log!(level, "plugin {name}: {}", Escaped(&text));
                 }
-                return Ok(());
+                return Ok(Taken::Done);
             }
             Request::Timer { name, after_ms } => {
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
-                return self.desk.plugins.set_timer(index, &name, at);
+                return self.desk.plugins.set_timer(index, &name, at).map(|()| Taken::Done);
             }
             Request::Send { to, inner } => {
                 let mut parser = std::mem::take(&mut self.element_parser);
@@ -376,9 +395,13 @@ impl<W: World> Server<W> {
         self.order(order)
     }
 
-    fn order(&mut self, order: Order<'_>) -> Result<(), String> {
+    fn order(&mut self, order: Order<'_>) -> Result<Taken, String> {
+        if self.hub.has_order_wait(&order) {
+            return Ok(Taken::Waits);
+        }
         let now = self.desk.now;
-        self.hub.order(order, now, &mut self.desk).map_err(|error| error.to_string())
+        let done = self.hub.order(order, now, &mut self.desk);
+        done.map(|()| Taken::Done).map_err(|error| error.to_string())
     }
 
     fn register(
@@ -424,7 +447,10 @@ impl<W: World> Server<W> {
         };
         let mut answer = Vec::new();
         write::plugin::answer_begin(&mut answer, ask);
-        if let Err(why) = self.hub.tell(query, max, &mut answer) {
+        let told = self.hub.tell(query, max, &mut answer);
+        // One that was too long was written nearly as far as it may be.
+        self.desk.spent(if told.is_ok() { answer.len() } else { max });
+        if let Err(why) = told {
             write::plugin::error(&mut answer, &why.to_string());
         }
         write::plugin::answer_end(&mut answer);

@@ -293,7 +293,7 @@ impl<W: World> Server<W> {
 }
 
 /// What handling a stanza of so many bytes takes, in nanoseconds as it is reckoned.
-const fn stanza_work_ns(bytes: usize) -> u64 {
+pub(super) const fn stanza_work_ns(bytes: usize) -> u64 {
     STANZA_WORK_NS + bytes as u64 * STANZA_BYTE_WORK_NS
 }
 
