@@ -872,7 +872,8 @@ impl Draft {
     /// nobody in then. Whether a plugin does it is seen when it has registered.
     fn cross_check_who_checks(&mut self) {
         let values = &self.values;
-        let checked = values.accounts_file.is_some()
+        // A line without the name of its file has been told.
+        let checked = self.line_of("accounts", "file") != 0
             || values.use_database && values.check_password
             || !values.modules.is_empty();
         let is_right =

@@ -247,7 +247,7 @@ const GOOD: [(&str, &str, &[&str]); 60] = [
     ("logging", "loglevel", &["debug", "info", "warning", "error", "critical", "INFO"]),
     ("logging", "logfile", &["", "./palabre.log"]),
     ("admin", "password", &["", "secret", "a b = c", "50%%", "$1$", HASH]),
-    ("accounts", "file", &["", "accounts", "/etc/palabre/accounts"]),
+    ("accounts", "file", &["accounts", "/etc/palabre/accounts"]),
     ("accounts", "guests", &["true"]),
     (
         "crossdomain",
@@ -279,8 +279,9 @@ const GOOD: [(&str, &str, &[&str]); 60] = [
         &["", "*", "https://example.org http://localhost:8000", "http://[::1]:8000\n  *"],
     ),
     ("web", "metrics", &["", "::1", "192.0.2.0/24 fd00::/8"]),
-    ("tls", "certificate", &[""]),
-    ("tls", "key", &[""]),
+    // A certificate is of no use without a key.
+    ("tls", "certificate", &[]),
+    ("tls", "key", &[]),
     ("tls", "required", &["false"]),
     ("rooms", "relaynames", &["safe", "any", "Safe"]),
     ("rooms", "lookalikes", &["refuse", "allow", "Allow"]),
@@ -313,7 +314,7 @@ const GOOD: [(&str, &str, &[&str]); 60] = [
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
-const BAD: [(&str, &str, &str, &str, &str); 53] = [
+const BAD: [(&str, &str, &str, &str, &str); 57] = [
     ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
@@ -339,6 +340,10 @@ const BAD: [(&str, &str, &str, &str, &str); 53] = [
         "a value",
         "at most m=65536",
     ),
+    ("accounts", "file", "", "nothing", "without which everybody may log in"),
+    ("accounts", "file", "\"\"", "nothing", "a path, or no such line"),
+    ("tls", "certificate", "", "nothing", "without which there is no TLS"),
+    ("tls", "key", "", "nothing", "without which there is no TLS"),
     ("accounts", "file", "a\n  b", "goes on in an indented line", "on one line"),
     ("accounts", "guests", "some", "\"some\"", "true or false"),
     (
@@ -391,8 +396,14 @@ fn every_key_takes_its_good_values() {
     // The list above is all there is.
     let ini = Config::default().to_ini();
     let known = ini.lines().filter(|line| line.contains(" =") && !line.starts_with('#')).count();
-    // These two would mean more, were they written.
-    let silent = ["\n# guests = false\n", "\n# checkpassword = true\n"];
+    // These would mean more, were they written.
+    let silent = [
+        "\n# guests = false\n",
+        "\n# checkpassword = true\n",
+        "\n# file =\n",
+        "\n# certificate =\n",
+        "\n# key =\n",
+    ];
     assert_eq!(known + silent.iter().filter(|key| ini.contains(**key)).count(), GOOD.len());
 }
 
@@ -593,7 +604,11 @@ fn what_looks_closed_is_closed() {
             format!("[database] checkpassword: {nobody}"),
         ),
         ("[accounts]\nguests = no\n", 2, format!("[accounts] guests: {without}")),
-        ("[accounts]\nfile =\nguests = off\n", 3, format!("[accounts] guests: {without}")),
+        (
+            "[accounts]\nfile =\nguests = off\n",
+            2,
+            "[accounts] file: found nothing, needs a path, or no such line, without".to_owned(),
+        ),
         (
             "[accounts]\nguests = no\n[database]\nusedatabase = true\ncheckpassword = false\n",
             2,

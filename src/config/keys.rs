@@ -130,6 +130,9 @@ pub(super) enum Kind {
     Secret(fn(&mut Values) -> &mut Secret),
     /// Empty: none.
     Path(fn(&mut Values) -> &mut Option<PathBuf>),
+    /// A file that closes something, so that an empty name of it would leave open what was meant to
+    /// be closed; and what it is without such a line.
+    ClosingPath(fn(&mut Values) -> &mut Option<PathBuf>, &'static str),
     /// `[daemon] ip`; empty: all.
     Places,
     /// `[daemon] port`; empty: the default.
@@ -209,6 +212,10 @@ impl Kind {
             Self::Path(at) => {
                 *at(values) = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
             }
+            Self::ClosingPath(_, without) if text.is_empty() => {
+                return Err(refused(text, format!("a path, or no such line, {without}")));
+            }
+            Self::ClosingPath(at, _) => *at(values) = Some(PathBuf::from(text)),
             Self::Places => values.ip = places(text)?,
             Self::Port => values.port = port(text)?.unwrap_or(2468),
             Self::PolicyPort => values.policy_port = port(text)?,
@@ -256,7 +263,9 @@ impl Kind {
     pub(super) const fn written(self) -> Written {
         match self {
             Self::Secret(_) => Written::Secretly,
-            Self::Text(_) | Self::Path(_) | Self::ModulePath => Written::Freely,
+            Self::Text(_) | Self::Path(_) | Self::ClosingPath(..) | Self::ModulePath => {
+                Written::Freely
+            }
             Self::Flag(_)
             | Self::Places
             | Self::Port
@@ -274,6 +283,11 @@ impl Kind {
             | Self::IdleTime
             | Self::Bytes(..) => Written::Exactly,
         }
+    }
+
+    /// Whether an empty value is none that a file could have.
+    pub(super) const fn needs_a_value(self) -> bool {
+        matches!(self, Self::ClosingPath(..))
     }
 
     /// Whether an indented line may continue the value.
@@ -300,7 +314,7 @@ impl Kind {
             Self::Text(at) => at(&mut values).clone(),
             Self::Secret(at) if at(&mut values).0.is_empty() => String::new(),
             Self::Secret(_) => return None,
-            Self::Path(at) => {
+            Self::Path(at) | Self::ClosingPath(at, _) => {
                 at(&mut values).as_ref().map_or_else(String::new, |path| path.display().to_string())
             }
             Self::Places => values.ip.iter().map(Place::to_string).collect::<Vec<_>>().join(" "),
@@ -479,8 +493,8 @@ pub(super) static KEYS: &[Key] = keys![
         "the log, or a FIFO; empty: the console, and for `start` /var/log/palabre.log or one of the user's own";
     "admin" "password" Kind::Secret(|v| &mut v.root_password), "text",
         "the `rootpass` that makes a session root, or the hash of it that `palabre passwd hash` prints; empty: nobody becomes root";
-    "accounts" "file" Kind::Path(|v| &mut v.accounts_file), "path",
-        "the accounts that may log in, as `palabre passwd` writes them; empty: no such file";
+    "accounts" "file" Kind::ClosingPath(|v| &mut v.accounts_file, "without which everybody may log in"), "path",
+        "the accounts that may log in, as `palabre passwd` writes them; such a line needs a path";
     "accounts" "guests" Kind::Flag(|v| &mut v.guests), "true, false",
         "whether nicks without an account in the file may log in; no needs a file, or something else that checks logins";
     "crossdomain" "alloweddomains" Kind::Domains, "domains",
@@ -519,9 +533,9 @@ pub(super) static KEYS: &[Key] = keys![
         "where pages that may connect come from, besides this server: `https://example.org http://localhost:8000`; `*` for anywhere";
     "web" "metrics" Kind::Networks(|v| &mut v.metrics), "networks",
         "who may read `/metrics`, separated by blanks; empty: nobody";
-    "tls" "certificate" Kind::Path(|v| &mut v.certificate), "path",
-        "a PEM file: the server's certificate, then its chain; empty: no TLS";
-    "tls" "key" Kind::Path(|v| &mut v.key), "path",
+    "tls" "certificate" Kind::ClosingPath(|v| &mut v.certificate, "without which there is no TLS"), "path",
+        "a PEM file: the server's certificate, then its chain; without such a line: no TLS";
+    "tls" "key" Kind::ClosingPath(|v| &mut v.key, "without which there is no TLS"), "path",
         "a PEM file: the private key of the certificate";
     "tls" "required" Kind::Flag(|v| &mut v.tls_required), "true, false",
         "whether nothing is taken without TLS";

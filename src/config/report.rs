@@ -28,6 +28,9 @@ impl Config {
                 let silent = CLOSING.contains(&(section, name)) && *origin == Origin::Default;
                 match key.kind.show(&self.values) {
                     Some(value) if silent => line(&mut text, format_args!("# {name} = {value}")),
+                    Some(value) if value.is_empty() && key.kind.needs_a_value() => {
+                        line(&mut text, format_args!("# {name} ="));
+                    }
                     Some(value) if value.is_empty() => line(&mut text, format_args!("{name} =")),
                     Some(value) => line(&mut text, format_args!("{name} = {value}")),
                     None => line(&mut text, format_args!("# {name} = (set, not shown)")),
