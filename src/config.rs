@@ -137,17 +137,32 @@ impl Config {
         if database::is_one_select(&self.values.db_request) {
             return None;
         }
+        let needs = "one SELECT, which has a row when the login is allowed and changes nothing";
+        Some(self.request_problem("a request that is no SELECT, or more than one", needs))
+    }
+
+    /// What is told when the database has a row for a nick and a password that nobody has.
+    #[must_use]
+    pub fn open_request(&self) -> String {
+        let found = "a request that has a row for a nick and a password that nobody has, so that \
+                     everybody gets in";
+        let needs = "one that has a row for the right ones alone, such as SELECT 1 FROM people \
+                     WHERE nick = [LOGIN] AND password = [PASSWORD]; count(*), EXISTS, OR and LEFT \
+                     JOIN give a row to everybody";
+        self.request_problem(found, needs)
+    }
+
+    fn request_problem(&self, found: &str, needs: &str) -> String {
         let problem = Problem {
             file: self.file.clone(),
             line: self.line_of("database", "dbRequest"),
             section: "database".to_owned(),
             key: "dbRequest".to_owned(),
-            found: "a request that is no SELECT, or more than one".to_owned(),
-            needs: "one SELECT, which has a row when the login is allowed and changes nothing"
-                .to_owned(),
+            found: found.to_owned(),
+            needs: needs.to_owned(),
             nearest: None,
         };
-        Some(problem.to_string())
+        problem.to_string()
     }
 
     fn line_of(&self, section: &str, key: &str) -> usize {
@@ -986,13 +1001,15 @@ impl Draft {
                         otherwise, without usedatabase = true and checkpassword = true";
             told.push((line, text.to_owned()));
         }
-        if database::read(&self.values)
-            .is_ok_and(|database| database.is_some_and(|database| database.request.nick_is_pattern))
-        {
+        let database = database::read(&self.values).ok().flatten();
+        if let Some(request) = database.map(|database| database.request) {
             let line = self.line_of("database", "dbRequest");
-            let text = "[database] dbRequest: [LOGIN] is compared as a pattern, so the nick % is \
-                        everybody's; = compares nicks";
-            told.push((line, text.to_owned()));
+            let pattern = "[database] dbRequest: [LOGIN] is compared as a pattern, so the nick % is \
+                           everybody's; = compares nicks";
+            let comment = "[database] dbRequest: a part of it is a comment, which the database does \
+                           not read: what stands there is not asked";
+            told.extend(request.nick_is_pattern.then(|| (line, pattern.to_owned())));
+            told.extend(request.has_comment.then(|| (line, comment.to_owned())));
         }
         let checks = self.values.accounts_file.is_some()
             || self.values.use_database && self.values.check_password;

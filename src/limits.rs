@@ -407,6 +407,10 @@ pub const DATABASE_CONNECT_TIME_S: u64 = 3;
 /// locked or gone.
 pub const DATABASE_REQUEST_TIME_S: u64 = 4;
 
+/// How long a database that had no row for a stranger is taken to have none: what stands in it
+/// may make the request one that lets everybody in, and to ask costs as much as a login.
+pub const DATABASE_PROOF_TIME_S: u64 = 60;
+
 /// The pause after the first failure to reach the database; it doubles with each further one.
 pub const DATABASE_PAUSE_S: u64 = 1;
 

@@ -652,6 +652,11 @@ fn a_database_that_could_not_be_asked_is_refused() {
     let told = |lines: &str| errors(format!("[database]\nusedatabase = true\n{lines}"));
     for (lines, expected) in [
         (
+            "dbType = sqlite\ndbDatabase = a.db\ndbRequest = SELECT [LOGIN] -- [PASSWORD]"
+                .to_owned(),
+            "palabre.conf:5: [database] dbRequest: found [PASSWORD] within a comment, needs it where",
+        ),
+        (
             format!("dbType = sqlite\ndbDatabase = a.db\ndbRequest = {}", "SELECT 1"),
             "palabre.conf:5: [database] dbRequest: found a request without [LOGIN], needs",
         ),
@@ -708,6 +713,18 @@ fn a_nick_that_is_compared_as_a_pattern_is_a_warning() {
     );
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     let expected = "palabre.conf:5: [database] dbRequest: [LOGIN] is compared as a pattern";
+    assert!(config.warnings[0].starts_with(expected), "{:?}", config.warnings);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_comment_in_a_request_is_a_warning() {
+    let config = good(
+        "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = a.db\n\
+         dbRequest = SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD] -- AND active\n",
+    );
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let expected = "palabre.conf:5: [database] dbRequest: a part of it is a comment";
     assert!(config.warnings[0].starts_with(expected), "{:?}", config.warnings);
 }
 

@@ -392,6 +392,24 @@ mod sqlite {
     }
 
     #[test]
+    fn nobody_gets_in_by_a_request_that_lets_everybody_in() {
+        for request in [
+            "SELECT count(*) FROM people WHERE nick = [LOGIN] AND secret = [PASSWORD]",
+            "SELECT 1 FROM people WHERE nick = [LOGIN] AND secret = [PASSWORD] OR 1",
+        ] {
+            let house = House::new(&config(request));
+            people(&house, "people.db", &[("Ann", "hunter2")]);
+            let mut worker = house.worker("isAuthorized");
+            for (nick, password) in [("Ann", "hunter2"), ("Bob", "")] {
+                assert!(worker.is_unsure(nick, password), "{request}: {nick}");
+            }
+            assert_eq!(worker.why, "the database would let everybody in");
+            let log = worker.log.join("\n");
+            assert!(log.contains("a row for a nick and a password that nobody has"), "{log}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_put_in_its_place_counts_at_once() {
         let house = House::new(&config(REQUEST));
         people(&house, "people.db", &[("Ann", "hunter2")]);

@@ -6,10 +6,13 @@
 //! codes are told.
 
 use core::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use super::{Database, DatabaseKind};
-use crate::limits::{DATABASE_PAUSE_MAX_S, DATABASE_PAUSE_S};
+use crate::limits::{
+    DATABASE_PAUSE_MAX_S, DATABASE_PAUSE_S, DATABASE_PROOF_TIME_S, DATABASE_REQUEST_TIME_S,
+};
 
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -69,6 +72,38 @@ pub fn connect(database: &Database) -> Result<Box<dyn Connection>, String> {
     }
 }
 
+/// Why a database can't say who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It can't be reached, or can't do what it is asked.
+    Down(String),
+    /// It lets everybody in.
+    Open,
+}
+
+/// Looks whether a database can be asked who may log in: somebody whom nobody knows may not.
+///
+/// # Errors
+/// Why it can't.
+pub fn look(database: &Database) -> Result<(), Refusal> {
+    let mut connection = connect(database).map_err(Refusal::Down)?;
+    let until = Instant::now() + Duration::from_secs(DATABASE_REQUEST_TIME_S);
+    match knows_a_stranger(connection.as_mut(), until) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Refusal::Open),
+        Err(trouble) => Err(Refusal::Down(trouble.text)),
+    }
+}
+
+/// Whether the request has a row for a nick and a password that nobody has: one that counts, that
+/// ends in `OR 1` or that joins to the left has a row whoever asks.
+fn knows_a_stranger(connection: &mut dyn Connection, until: Instant) -> Result<bool, Trouble> {
+    let random = || RandomState::new().hash_one(0_u8);
+    let login = format!("stranger-{:016x}", random());
+    let password = format!("{:016x}{:016x}", random(), random());
+    connection.has_row(&login, &password, until)
+}
+
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 fn not_built_in(database: &Database) -> String {
     format!("this palabre has no {} in it", database.kind)
@@ -83,6 +118,8 @@ pub enum Failure {
     Pause,
     /// It was reached and could not do what was asked.
     Request(String),
+    /// It lets everybody in, so nobody gets in by it.
+    Open,
 }
 
 impl fmt::Display for Failure {
@@ -91,6 +128,10 @@ impl fmt::Display for Failure {
             Self::Down(text) => write!(f, "can't reach the database: {text}"),
             Self::Pause => f.write_str("the database is not tried again yet"),
             Self::Request(text) => write!(f, "the database can't do [database] dbRequest: {text}"),
+            Self::Open => f.write_str(
+                "[database] dbRequest has a row for a nick and a password that nobody has: \
+                 everybody would get in, so nobody does",
+            ),
         }
     }
 }
@@ -104,6 +145,7 @@ impl Failure {
         match self {
             Self::Down(_) | Self::Pause => "the database can't be reached",
             Self::Request(_) => "the database can't do what it is asked",
+            Self::Open => "the database would let everybody in",
         }
     }
 }
@@ -112,6 +154,8 @@ impl Failure {
 pub struct Keeper<Connect> {
     connect: Connect,
     connection: Option<Box<dyn Connection>>,
+    /// When it last had no row for a stranger.
+    proven_at: Option<Instant>,
     /// No attempt before.
     next_try: Option<Instant>,
     /// How long the next pause is.
@@ -131,7 +175,13 @@ impl<Connect> fmt::Debug for Keeper<Connect> {
 impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
     /// A keeper that has not connected yet.
     pub const fn new(connect: Connect) -> Self {
-        Self { connect, connection: None, next_try: None, pause_s: DATABASE_PAUSE_S }
+        Self {
+            connect,
+            connection: None,
+            proven_at: None,
+            next_try: None,
+            pause_s: DATABASE_PAUSE_S,
+        }
     }
 
     /// Connects when there is no connection and it is time.
@@ -162,9 +212,9 @@ impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
         (now < next_try && next_try < until).then(|| next_try - now)
     }
 
-    /// Whether a login is allowed: whether the request has a row. A connection that was lost
-    /// since it was last used, as an idle one is by and by, is made anew at once, and asked once
-    /// more.
+    /// Whether a login is allowed: whether the request has a row, and none for a stranger. A
+    /// connection that was lost since it was last used, as an idle one is by and by, is made anew
+    /// at once, and asked once more.
     ///
     /// # Errors
     /// Why it can't be asked; then nobody knows.
@@ -179,7 +229,17 @@ impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
         let mut answer = self.ready(now)?.has_row(login, password, until);
         if kept && answer.as_ref().is_err_and(|trouble| trouble.fate == Fate::Lost) {
             self.connection = None;
+            self.proven_at = None;
             answer = self.ready(now)?.has_row(login, password, until);
+        }
+        let proof_time = Duration::from_secs(DATABASE_PROOF_TIME_S);
+        let is_proven = self.proven_at.is_some_and(|at| now.duration_since(at) < proof_time);
+        if answer == Ok(true) && !is_proven {
+            match knows_a_stranger(self.ready(now)?, until) {
+                Ok(true) => return Err(Failure::Open),
+                Ok(false) => self.proven_at = Some(now),
+                Err(trouble) => answer = Err(trouble),
+            }
         }
         match answer {
             Ok(allowed) => {
@@ -194,6 +254,7 @@ impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
 
     fn pause(&mut self, text: String, now: Instant) -> Failure {
         self.connection = None;
+        self.proven_at = None;
         self.next_try = Some(now + Duration::from_secs(self.pause_s));
         self.pause_s = (2 * self.pause_s).min(DATABASE_PAUSE_MAX_S);
         Failure::Down(text)
@@ -255,13 +316,32 @@ mod tests {
 
     #[test]
     fn one_connection_is_kept() {
-        let seen = answers(&["connects", "row", "none", "row"], &[0, 0, 99]);
+        let seen = answers(&["connects", "row", "none", "none", "row"], &[0, 0, 9]);
         assert_eq!(seen, [Ok(true), Ok(false), Ok(true)]);
     }
 
     #[test]
+    fn nobody_gets_in_by_a_request_that_knows_a_stranger() {
+        let open = || Err(Failure::Open);
+        let seen = answers(&["connects", "row", "row", "none", "row", "row"], &[0, 0, 0]);
+        assert_eq!(seen, [open(), Ok(false), open()]);
+        // What stands in the database may change, so it is looked again by and by, and on each
+        // connection.
+        let later = DATABASE_PROOF_TIME_S;
+        let script = ["connects", "row", "none", "row", "row", "row", "row", "none", "row"];
+        let seen = answers(&script, &[0, later - 1, later, later, later]);
+        assert_eq!(seen, [Ok(true), Ok(true), open(), Ok(true), Ok(true)]);
+        let script = ["connects", "row", "none", "lost", "connects", "row", "row"];
+        assert_eq!(answers(&script, &[0, 0]), [Ok(true), open()]);
+        let script = ["connects", "row", "wrong", "row", "lost"];
+        let seen = answers(&script, &[0, 0]);
+        assert_eq!(seen, [Err(Failure::Request("wrong".to_owned())), down("lost")]);
+    }
+
+    #[test]
     fn a_connection_lost_while_idle_costs_nobody_a_login() {
-        let seen = answers(&["connects", "row", "lost", "connects", "row"], &[0, 1]);
+        let script = ["connects", "row", "none", "lost", "connects", "row", "none"];
+        let seen = answers(&script, &[0, 1]);
         assert_eq!(seen, [Ok(true), Ok(true)]);
     }
 
@@ -269,8 +349,8 @@ mod tests {
     fn a_database_that_is_down_says_nothing_and_is_tried_again_with_growing_pauses() {
         let seen = answers(
             &[
-                "connects", "row", "lost", "refused", "refused", "refused", "connects", "row",
-                "lost", "gone",
+                "connects", "row", "none", "lost", "refused", "refused", "refused", "connects",
+                "row", "none", "lost", "gone",
             ],
             &[0, 0, 0, 1, 1, 2, 3, 6, 7, 7],
         );
@@ -292,7 +372,10 @@ mod tests {
 
     #[test]
     fn a_request_that_hangs_is_not_made_a_second_time() {
-        let seen = answers(&["connects", "row", "stuck", "connects", "row"], &[0, 1, 1, 2]);
+        let seen = answers(
+            &["connects", "row", "none", "stuck", "connects", "row", "none"],
+            &[0, 1, 1, 2],
+        );
         assert_eq!(seen, [Ok(true), down("stuck"), Err(Failure::Pause), Ok(true)]);
     }
 
@@ -302,8 +385,8 @@ mod tests {
         assert_eq!(answers(&["refused"; 6], &tries).len(), 6);
         let seen = answers(&["refused", "connects", "lost", "connects", "lost"], &[0, 1, 3]);
         assert_eq!(seen, [down("refused"), down("lost"), down("lost")]);
-        let seen =
-            answers(&["refused", "connects", "row", "lost", "refused", "refused"], &[0, 1, 2, 3]);
+        let script = ["refused", "connects", "row", "none", "lost", "refused", "refused"];
+        let seen = answers(&script, &[0, 1, 2, 3]);
         assert_eq!(seen, [down("refused"), Ok(true), down("refused"), down("refused")]);
     }
 
@@ -322,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_request_that_fails_does_not_cost_the_connection() {
-        let seen = answers(&["connects", "wrong", "row"], &[0, 0]);
+        let seen = answers(&["connects", "wrong", "row", "none"], &[0, 0]);
         assert_eq!(seen, [Err(Failure::Request("wrong".to_owned())), Ok(true)]);
     }
 }

@@ -2,7 +2,7 @@
 //! never pasted, so that nothing in them is ever read as SQL.
 //!
 //! Old requests have quotes around them, or not; the ones right around a placeholder go. It
-//! knows as much of SQL as it takes to find the ends of texts and quoted names, and no comments.
+//! knows as much of SQL as it takes to find the ends of texts, quoted names and comments.
 
 use core::fmt;
 
@@ -17,6 +17,8 @@ pub struct Request {
     pub places: Vec<Place>,
     /// Whether the nick is compared by a pattern: `%` is then everybody's nick.
     pub nick_is_pattern: bool,
+    /// Whether a part of it is a comment, which the database does not read.
+    pub has_comment: bool,
 }
 
 /// What a client said.
@@ -48,6 +50,8 @@ pub enum RequestError {
     Without(Place),
     /// A placeholder is a part of a text or of a name in quotes.
     InQuotes(Place),
+    /// A placeholder is a part of a comment: the database would be asked without it.
+    InComment(Place),
     /// A quote has no other.
     Unclosed,
     /// The password would be a pattern, and `%` everybody's password.
@@ -66,6 +70,12 @@ impl RequestError {
             Self::InQuotes(place) => (
                 format!("{} within a longer text in quotes", place.name()),
                 "it by itself, put together by the database: CONCAT('salt', [PASSWORD])".to_owned(),
+            ),
+            Self::InComment(place) => (
+                format!("{} within a comment", place.name()),
+                "it where the database reads it: -- and /* begin a comment, and so does # for \
+                 MySQL"
+                    .to_owned(),
             ),
             Self::Unclosed => {
                 ("a quote without its other one".to_owned(), "quotes in pairs".to_owned())
@@ -97,10 +107,19 @@ impl Request {
             sql: String::with_capacity(text.len()),
             places: Vec::new(),
             nick_is_pattern: false,
+            has_comment: false,
         };
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
-            let (place, length) = if matches!(first, '\'' | '"' | '`') {
+            let (place, length) = if let Some(length) = comment_length(rest, kind) {
+                let comment = &rest[..length];
+                let within = Place::ALL.into_iter().find(|place| comment.contains(place.name()));
+                if let Some(place) = within {
+                    return Err(RequestError::InComment(place));
+                }
+                request.has_comment = true;
+                (None, length)
+            } else if matches!(first, '\'' | '"' | '`') {
                 let length = quoted_length(rest, first, kind).ok_or(RequestError::Unclosed)?;
                 let inner = &rest[1..length - 1];
                 match Place::ALL.into_iter().find(|place| inner.contains(place.name())) {
@@ -157,6 +176,33 @@ fn quoted_length(text: &str, quote: char, kind: DatabaseKind) -> Option<usize> {
         }
     }
     None
+}
+
+/// The bytes of the comment that begins here, if one does; one that has no end goes on to the end
+/// of the request.
+fn comment_length(text: &str, kind: DatabaseKind) -> Option<usize> {
+    let mysql = kind == DatabaseKind::Mysql;
+    if text.starts_with("/*") {
+        return Some(block_length(text, kind == DatabaseKind::Postgres));
+    }
+    // For MySQL two signs are minus minus unless a blank follows.
+    let follows = |next: char| next.is_whitespace() || next.is_control();
+    let dashes = text.strip_prefix("--");
+    let begins = dashes.is_some_and(|rest| !mysql || rest.chars().next().is_none_or(follows))
+        || mysql && text.starts_with('#');
+    begins.then(|| text.find('\n').unwrap_or(text.len()))
+}
+
+/// The bytes of a comment between `/*` and `*/`, which may hold others.
+fn block_length(text: &str, nests: bool) -> usize {
+    let (mut at, mut depth) = (2, 1_usize);
+    while depth > 0 {
+        let Some(next) = text[at..].find("*/") else { return text.len() };
+        let opened = if nests { text[at..at + next].matches("/*").count() } else { 0 };
+        depth = depth + opened - 1;
+        at += next + 2;
+    }
+    at
 }
 
 /// Whether what comes next is what a pattern operator compares with.
@@ -216,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_bound_is_refused() {
-        use RequestError::{InQuotes, PasswordIsPattern, Unclosed, Without};
+        use RequestError::{InComment, InQuotes, PasswordIsPattern, Unclosed, Without};
         for (text, expected) in [
             ("SELECT 1", Without(Place::Login)),
             ("SELECT [LOGIN]", Without(Place::Password)),
@@ -227,12 +273,48 @@ mod tests {
             ("n = ' [LOGIN]' AND p = [PASSWORD]", InQuotes(Place::Login)),
             ("n = '[LOGIN]''' AND p = [PASSWORD]", InQuotes(Place::Login)),
             ("n = '[LOGIN] AND p = [PASSWORD]", Unclosed),
+            ("n = [LOGIN] -- AND p = [PASSWORD]", InComment(Place::Password)),
+            ("n = [LOGIN] --AND p = [PASSWORD]", InComment(Place::Password)),
+            ("n = [LOGIN] /* AND p = [PASSWORD] */", InComment(Place::Password)),
+            ("/* n = [LOGIN] AND */ p = [PASSWORD]", InComment(Place::Login)),
+            ("n = [LOGIN] /* AND p = [PASSWORD]", InComment(Place::Password)),
+            ("n = [LOGIN] AND -- '\n-- p = [PASSWORD]", InComment(Place::Password)),
             ("n = [LOGIN] AND p LIKE [PASSWORD]", PasswordIsPattern),
             ("n = [LOGIN] AND p like '[PASSWORD]'", PasswordIsPattern),
             ("n = [LOGIN] AND p LIKE BINARY ([PASSWORD])", PasswordIsPattern),
             ("n = [LOGIN] AND p ~* [PASSWORD]", PasswordIsPattern),
         ] {
             assert_eq!(error(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_a_comment_the_database_decides() {
+        use DatabaseKind::{Mysql, Postgres, Sqlite};
+        for (text, comment_for, none_for) in [
+            ("[LOGIN] -- it's\n [PASSWORD]", &[Sqlite, Postgres, Mysql][..], &[][..]),
+            ("[LOGIN] [PASSWORD] /* '", &[Sqlite, Postgres, Mysql], &[]),
+            ("[LOGIN] /* ' */ [PASSWORD]", &[Sqlite, Postgres, Mysql], &[]),
+            ("[LOGIN] # it's\n [PASSWORD]", &[Mysql], &[]),
+            ("[LOGIN] # [PASSWORD]", &[], &[Sqlite, Postgres]),
+            ("[LOGIN] --[PASSWORD]", &[], &[Mysql]),
+            ("[LOGIN] /* /* */ [PASSWORD]", &[Sqlite, Mysql], &[]),
+            ("[LOGIN] '--' \"/*\" - - / * [PASSWORD]", &[], &[Sqlite, Postgres, Mysql]),
+        ] {
+            for (kinds, has_comment) in [(comment_for, true), (none_for, false)] {
+                for kind in kinds {
+                    let request = Request::parse(text, *kind).map(|request| request.has_comment);
+                    assert_eq!(request, Ok(has_comment), "{kind} {text}");
+                }
+            }
+        }
+        for (text, kind) in [
+            ("[LOGIN] # [PASSWORD]", Mysql),
+            ("[LOGIN] -- [PASSWORD]", Mysql),
+            ("[LOGIN] /* /* */ [PASSWORD] */", Postgres),
+        ] {
+            let error = RequestError::InComment(Place::Password);
+            assert_eq!(Request::parse(text, kind), Err(error), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 use super::pid_file::{self, State};
 use super::{Exit, Failure, check_accounts, ports, wanted_pid_file};
-use crate::accounts::database;
+use crate::accounts::database::{self, Refusal};
 use crate::config::Config;
 #[cfg(feature = "tls")]
 use crate::net::tls;
@@ -54,19 +54,35 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
     }
     let running = findings.look_at_pid_file(config, purpose);
     findings.failures.extend(taken(config, running));
-    // A request that is none is not tried.
-    if let Some(database) = config.accounts.database.as_ref()
-        && config.request_fault().is_none()
-        && let Err(error) = database::connect(database)
-    {
-        let text = format_args!("logins can't be checked in {database}: {error}");
-        findings.failures.push(Failure::new(Exit::NotConfigured, text));
+    match look_at_database(config) {
+        Ok(None) => {}
+        Ok(Some(down)) => findings.failures.push(Failure::new(Exit::NotConfigured, down)),
+        Err(failure) => findings.failures.push(failure),
     }
     // First of all it has to run.
     if findings.failures.is_empty() {
         findings.warnings.extend(config.open_secrets());
     }
     findings
+}
+
+/// Why logins can't be checked in the database, if they can't now.
+///
+/// # Errors
+/// When it lets everybody in.
+pub(super) fn look_at_database(config: &Config) -> Result<Option<String>, Failure> {
+    // A request that is none is not tried.
+    let database = config.accounts.database.as_ref().filter(|_| config.request_fault().is_none());
+    let Some(database) = database else { return Ok(None) };
+    match database::look(database) {
+        Ok(()) => Ok(None),
+        Err(Refusal::Down(error)) => {
+            Ok(Some(format!("logins can't be checked in {database}: {error}")))
+        }
+        Err(Refusal::Open) => {
+            Err(Failure { exit: Exit::NotConfigured, text: config.open_request() })
+        }
+    }
 }
 
 /// The plugins that can't be run, and a request that is more than a question.

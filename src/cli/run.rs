@@ -42,6 +42,7 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     tell_warnings(&check_accounts(&config)?);
     let front = front(&config)?;
     check_faults(&config)?;
+    tell_of_database(&config)?;
     // A pid file has to be removed, and those who connect are told good-bye.
     let _waiting = signals.wait_for_the_loop();
     let early = wanted_pid_file(&config);
@@ -142,6 +143,15 @@ fn check_faults(config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure { exit: Exit::NotConfigured, text: text.join("\n") })
+}
+
+/// A database that is down may come back: until then nobody gets in by it. One that lets everybody in
+/// is no way to check logins.
+fn tell_of_database(config: &Config) -> Result<(), Failure> {
+    if let Some(down) = findings::look_at_database(config)? {
+        tell_warnings(&[format!("{down}; nobody gets in by it until they can")]);
+    }
+    Ok(())
 }
 
 /// What the listeners take, with the certificate read. Without it a server that has one

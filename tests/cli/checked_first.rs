@@ -120,11 +120,71 @@ fn a_restart_ends_no_server_whose_database_is_no_good() {
         ("none", with("none.db", good), "logins can't be checked in sqlite"),
         ("no such table", with("d.db", &good.replace("FROM t", "FROM u")), "no such table"),
         ("no select", with("d.db", "UPDATE t SET n = [LOGIN] WHERE p = [PASSWORD]"), "no SELECT"),
+        ("two of them", with("d.db", &good.replace(" AND", "; SELECT 1 WHERE")), "more than one"),
+        ("a comment", with("d.db", &good.replace("AND", "-- AND")), "[PASSWORD] within a comment"),
     ];
-    serves_on(&breaks, |house| {
-        let database = rusqlite::Connection::open(house.path("d.db")).unwrap();
-        database.execute("CREATE TABLE t (n TEXT, p TEXT)", []).unwrap();
-    });
+    serves_on(&breaks, with_people);
+}
+
+#[cfg(feature = "sqlite")]
+fn with_people(house: &House) {
+    let database = rusqlite::Connection::open(house.path("d.db")).unwrap();
+    database.execute("CREATE TABLE t (n TEXT, p TEXT)", []).unwrap();
+    database.execute("INSERT INTO t VALUES ('Ann', 'hunter2')", []).unwrap();
+}
+
+#[cfg(feature = "sqlite")]
+fn asks(request: &str) -> String {
+    let more = format!(
+        "[database]\nusedatabase = yes\ndbType = sqlite\ndbDatabase = d.db\ndbRequest = {request}\n"
+    );
+    config("127.0.0.1:0", &more)
+}
+
+/// What has a row whoever asks.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_request_that_lets_everybody_in_starts_no_server() {
+    for request in [
+        "SELECT count(*) FROM t WHERE n = [LOGIN] AND p = [PASSWORD]",
+        "SELECT max(p) FROM t WHERE n = [LOGIN] AND p = [PASSWORD]",
+        "SELECT EXISTS(SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD])",
+        "SELECT n = [LOGIN] AND p = [PASSWORD] FROM t",
+        "SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD] OR 1",
+        "SELECT 1 FROM t WHERE n <> [LOGIN] AND p <> [PASSWORD]",
+        "SELECT 1 FROM t LEFT JOIN t AS u ON u.n = [LOGIN] AND u.p = [PASSWORD]",
+        "SELECT 1 WHERE [LOGIN] = [LOGIN] AND [PASSWORD] = [PASSWORD]",
+    ] {
+        let house = House::with(&asks(request));
+        with_people(&house);
+        for command in ["check", "run", "start", "restart"] {
+            let ran = house.run(&[command]);
+            assert_eq!((ran.code, &*ran.out), (6, ""), "{command}: {request}: {ran:?}");
+            let told = "palabre.conf:11: [database] dbRequest: found a request that has a row for";
+            assert!(ran.err.contains(told), "{command}: {request}: {ran:?}");
+        }
+    }
+}
+
+/// A database may come up after the server: until then nobody gets in by it, and the console says
+/// what `check` says.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_server_whose_database_is_not_ready_says_so_and_lets_nobody_in() {
+    let house = House::with(&asks("SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD]"));
+    rusqlite::Connection::open(house.path("d.db")).unwrap().execute("VACUUM", []).unwrap();
+    let check = house.run(&["check"]);
+    assert!(check.code == 6 && check.err.contains("no such table: t"), "{check:?}");
+    let started = house.run(&["start"]);
+    assert_eq!(started.code, 0, "{started:?}");
+    for told in [started.err, house.read("l.txt")] {
+        let told = told.lines().find(|line| line.contains("can't be checked in sqlite")).unwrap();
+        assert!(told.contains("no such table: t") && told.ends_with("until they can"), "{told}");
+    }
+    let said: Vec<String> = started.out.lines().map(str::to_owned).collect();
+    let connect = "<connect nickname=\"Ann\" password=\"hunter2\" />";
+    let answer = Talk::to(&addresses(&said)[0]).ask(connect);
+    assert!(answer.contains("isok='0'"), "{answer}");
 }
 
 #[test]
