@@ -3,7 +3,8 @@
 //! A nick may hold colons, so it is all before the last `:$argon2` of its line; a hash holds
 //! none. Blank lines and lines that begin with `#` are no accounts and are kept as they are: a
 //! `#` before an account switches it off, so that its nick is nobody's, and a nick that begins with
-//! it can't have one. Which nicks are the same account is the server's own rule for nicks.
+//! it can't have one. What may be meant so is taken so, or is an error: a nick is freed by no
+//! doubt. Which nicks are the same account is the server's own rule for nicks.
 //!
 //! Whoever changes the file locks it and puts a new one in its place, so that a reader sees the
 //! old one or the new one, and two writers don't lose each other's change. An editor may write it
@@ -77,6 +78,10 @@ pub enum Fault {
     NoHash,
     /// What stands before the hash can't be a nick.
     Nick,
+    /// The nick begins as comments of other files do.
+    Mark(&'static str),
+    /// The nick stands in quotes.
+    Quoted,
     /// What begins like a hash is none.
     Hash(HashError),
     /// The same nick has an account above.
@@ -102,6 +107,12 @@ impl fmt::Display for Fault {
                 "found a nick that nobody can have, needs one without control or invisible \
                  characters and without white space at its ends",
             ),
+            Self::Mark(mark) => write!(
+                f,
+                "found {mark} before a nick, needs # to switch an account off; no nick with an \
+                 account begins with {mark}"
+            ),
+            Self::Quoted => f.write_str("found a nick in quotes, needs it without them"),
             Self::Hash(error) => write!(f, "found something other after the nick, needs {error}"),
             Self::Twice { nick, first } => write!(
                 f,
@@ -191,8 +202,7 @@ impl Accounts {
         if bytes.is_empty() {
             return Ok(accounts);
         }
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        for (index, line) in lines(bytes).into_iter().enumerate() {
             if let Err(fault) = accounts.read_line(line) {
                 faults.push((index + 1, fault));
                 // So that places stay lines.
@@ -205,20 +215,21 @@ impl Accounts {
     fn read_line(&mut self, line: &[u8]) -> Result<(), Fault> {
         let trimmed = line.trim_ascii();
         if trimmed.is_empty() || trimmed.starts_with(b"#") {
-            self.off.extend(switched_off(line));
+            self.off.extend(switched_off(line)?);
             self.lines.push(Line::Kept(line.to_owned()));
             return Ok(());
         }
         let line = str::from_utf8(line).map_err(|_| Fault::NotUtf8)?;
-        // The end of a line may be one of another system.
         let line = line.trim_ascii_end();
         let colon = line.rfind(&format!(":{}", hash::PREFIX)).ok_or(Fault::NoHash)?;
         let nick = &line[..colon];
         let key = comparison_key(nick).ok_or(Fault::Nick)?;
+        check_key(&key)?;
         PasswordHash::parse(&line[colon + 1..]).map_err(Fault::Hash)?;
         if let Some(first) = self.places.get(&key) {
             return Err(Fault::Twice { nick: nick.to_owned(), first: first + 1 });
         }
+        self.off.extend(behind_sign(nick));
         self.places.insert(key, self.lines.len());
         self.lines.push(Line::Account(line.to_owned(), colon));
         Ok(())
@@ -327,13 +338,17 @@ impl Accounts {
         let (mut at, mut removed) = (0, Vec::new());
         self.lines.retain(|line| {
             let own = match line {
-                Line::Kept(line) => off && switched_off(line).as_ref() == Some(&key),
+                Line::Kept(line) => off && switched_off(line).is_ok_and(|off| off.contains(&key)),
                 Line::Account(..) => Some(at) == place,
             };
             removed.extend(own.then_some(at));
             at += 1;
             !own
         });
+        if removed.is_empty() {
+            // It is nobody's for the sake of another account.
+            return None;
+        }
         for later in self.places.values_mut() {
             *later -= removed.partition_point(|gone| gone < later);
         }
@@ -357,11 +372,81 @@ impl Accounts {
     }
 }
 
-/// The key of the nick whose account is switched off in this line, if it is that.
-fn switched_off(line: &[u8]) -> Option<Box<str>> {
-    let line = str::from_utf8(line).ok()?.trim();
-    let rest = line.strip_prefix('#')?.trim_start_matches(|c: char| c == '#' || c.is_whitespace());
-    comparison_key(&rest[..rest.rfind(&format!(":{}", hash::PREFIX))?])
+/// Splits at the ends of lines of all systems; a mark of UTF-8 at the start is none of the text.
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut rest = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut lines = Vec::new();
+    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
+        lines.push(&rest[..end]);
+        let ending = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + ending..];
+    }
+    if !rest.is_empty() {
+        lines.push(rest);
+    }
+    lines
+}
+
+/// The keys of the nicks whose account may be switched off in this comment: all before a hash or
+/// before what stands in its place, or the only word. Prose is about no account.
+fn switched_off(line: &[u8]) -> Result<Vec<Box<str>>, Fault> {
+    let is_sign = |byte: &u8| *byte == b'#' || byte.is_ascii_whitespace();
+    let start = line.iter().position(|byte| !is_sign(byte)).unwrap_or(line.len());
+    let rest = line[start..].trim_ascii_end();
+    let Ok(text) = str::from_utf8(rest) else {
+        // Of which nick it is depends on an encoding that nobody knows.
+        let colon = memchr::memchr(b':', rest);
+        let is_prose = colon.is_none_or(|at| rest.get(at + 1).is_none_or(u8::is_ascii_whitespace));
+        return if is_prose { Ok(Vec::new()) } else { Err(Fault::NotUtf8) };
+    };
+    let text = text.trim();
+    if let Some(colon) = text.rfind(&format!(":{}", hash::PREFIX)) {
+        let nick = &text[..colon];
+        let key = comparison_key(nick);
+        // One that could not be read would not be known.
+        return if key.is_none() && !nick.is_empty() {
+            Err(Fault::Nick)
+        } else {
+            Ok(key.into_iter().collect())
+        };
+    }
+    let is_word = |text: &str| !text.trim().contains(char::is_whitespace);
+    let nicks = match (text.split_once(':'), text.rsplit_once(':')) {
+        (Some((first, behind)), Some((last, _)))
+            if is_word(behind) || !behind.starts_with(char::is_whitespace) =>
+        {
+            vec![first, last]
+        }
+        (None, None) if is_word(text) => vec![text],
+        _ => Vec::new(),
+    };
+    Ok(nicks.into_iter().filter_map(|nick| comparison_key(nick.trim())).collect())
+}
+
+/// How comments begin in other files.
+const MARKS: [&str; 4] = [";", "//", "/*", "--"];
+
+/// How something is switched off in other files, but nicks begin as well.
+const SIGNS: [&str; 6] = ["rem ", "!", "%", "*", "-", "'"];
+
+/// Whether an account may have a nick of this key.
+fn check_key(key: &str) -> Result<(), Fault> {
+    if key.starts_with('#') {
+        // One of another width.
+        return Err(Fault::Mark("#"));
+    }
+    if let Some(mark) = MARKS.into_iter().find(|mark| key.starts_with(mark)) {
+        return Err(Fault::Mark(mark));
+    }
+    let is_quoted = |quote| key.len() > 1 && key.starts_with(quote) && key.ends_with(quote);
+    if is_quoted('"') || is_quoted('\'') { Err(Fault::Quoted) } else { Ok(()) }
+}
+
+/// The key of the nick that is meant, should the sign before it have switched its account off.
+fn behind_sign(nick: &str) -> Option<Box<str>> {
+    let lower = nick.to_ascii_lowercase();
+    let sign = SIGNS.into_iter().find(|sign| lower.starts_with(sign))?;
+    comparison_key(nick[sign.len()..].trim_start())
 }
 
 /// A nick that can't have an account.
@@ -371,8 +456,8 @@ pub struct NickError;
 impl fmt::Display for NickError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "needs a nick that does not begin with #, without control or invisible characters and \
-             without white space at its ends",
+            "needs a nick that does not begin as a comment does (#, ;, //, /*, --) and stands in no \
+             quotes, without control or invisible characters and without white space at its ends",
         )
     }
 }
@@ -384,7 +469,7 @@ impl std::error::Error for NickError {}
 /// # Errors
 /// When there can't.
 pub fn check_nick(nick: &str) -> Result<Box<str>, NickError> {
-    comparison_key(nick).filter(|_| !nick.starts_with('#')).ok_or(NickError)
+    comparison_key(nick).filter(|key| check_key(key).is_ok()).ok_or(NickError)
 }
 
 /// Reads an accounts file.
@@ -444,7 +529,7 @@ fn read_open(path: &Path, file: &File) -> Result<(Accounts, bool), Error> {
     }
     let accounts = Accounts::parse(&bytes);
     let accounts = accounts.map_err(|faults| Error::Invalid { path: path.to_owned(), faults })?;
-    Ok((accounts, bytes.ends_with(b"\n")))
+    Ok((accounts, bytes.ends_with(b"\n") || bytes.ends_with(b"\r")))
 }
 
 /// An accounts file that is being changed: locked until it is saved or dropped.
@@ -817,7 +902,7 @@ mod tests {
 
     #[test]
     fn a_nick_is_all_before_the_last_hash() {
-        let accounts = parse(&format!("a:b:{HASH}\n::{HASH}\nx:$argon2:{HASH}\r\n"));
+        let accounts = parse(&format!("a:b:{HASH}\n::{HASH}\nx:$argon2:{HASH}\n"));
         assert_eq!(accounts.nicks().collect::<Vec<_>>(), ["a:b", ":", "x:$argon2"]);
         assert_eq!(accounts.hash_of("x:$argon2"), Some(hash()));
     }
@@ -844,7 +929,8 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_again_is_not_written() {
-        for nick in ["", "#Bob", " Bob", "Bob\n", "a\rb"] {
+        let marked = ["#Bob", "＃Bob", ";Bob", "//Bob", "/*Bob", "--Bob", "\"Bob\"", "'Bob'"];
+        for nick in ["", " Bob", "Bob\n", "a\rb"].into_iter().chain(marked) {
             assert_eq!(Accounts::default().set(nick, &hash()), Err(NickError), "{nick:?}");
         }
     }
@@ -953,6 +1039,99 @@ mod tests {
         let mut accounts = parse(&format!("#Ann:{HASH}\nBob:{HASH}\n#ann:{HASH}\nCid:{HASH}\n"));
         assert!(accounts.remove("Ann").is_some() && accounts.remove("Ann").is_none());
         assert_eq!((accounts.nick_of("bob"), accounts.nick_of("cid")), (Some("Bob"), Some("Cid")));
+    }
+
+    /// What a line does to the nicks Ann and René, and to one that stands in no file: a doubt frees
+    /// none of them.
+    #[test]
+    fn a_line_that_may_switch_an_account_off_frees_no_nick() {
+        let off = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Nobodys)]);
+        let on = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Account(hash()))]);
+        let free = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Free)]);
+        let mark = |mark| Err((1, Fault::Mark(mark)));
+        for (line, expected) in [
+            ("Ann:HASH", on("Ann")),
+            ("Ann:HASH  \t", on("Ann")),
+            ("\u{feff}Ann:HASH", on("Ann")),
+            ("#Ann:HASH", off("Ann")),
+            ("\u{feff}#Ann:HASH", off("Ann")),
+            ("\t ## Ann:HASH", off("Ann")),
+            ("#Ann:HASH left in May", off("Ann")),
+            ("#Ann:*", off("Ann")),
+            ("#Ann:!", off("Ann")),
+            ("#Ann: *", off("Ann")),
+            ("#Ann:", off("Ann")),
+            ("#Ann:* left in May", off("Ann")),
+            ("#Ann:$6$salt$hash", off("Ann")),
+            ("#Ann:{SSHA}abc=", off("Ann")),
+            ("#Ann Lee:*", off("Ann Lee")),
+            ("#a:b:*", off("a:b")),
+            ("#Ann", off("Ann")),
+            ("# Ann", off("Ann")),
+            ("#Ren\u{e9}:HASH", off("René")),
+            ("# Ann: she is away", free("Ann")),
+            ("# all of Ann's accounts", free("Ann")),
+            (";Ann:HASH", mark(";")),
+            (" ; Ann:HASH", Err((1, Fault::Nick))),
+            ("//Ann:HASH", mark("//")),
+            ("// Ann:HASH", mark("//")),
+            ("/*Ann:HASH*/", mark("/*")),
+            ("--Ann:HASH", mark("--")),
+            ("＃Ann:HASH", mark("#")),
+            ("；Ann:HASH", mark(";")),
+            ("\"Ann\":HASH", Err((1, Fault::Quoted))),
+            ("'Ann':HASH", Err((1, Fault::Quoted))),
+            ("rem Ann:HASH", off("Ann")),
+            ("REM  Ann:HASH", off("Ann")),
+            ("!Ann:HASH", off("Ann")),
+            ("%Ann:HASH", off("Ann")),
+            ("*Ann:HASH", off("Ann")),
+            ("Ann:*", Err((1, Fault::NoHash))),
+            ("Ann:!HASH", Err((1, Fault::NoHash))),
+            ("#A\u{200b}nn:HASH", Err((1, Fault::Nick))),
+            ("#x\u{b}Ann:HASH", Err((1, Fault::Nick))),
+            ("\u{a0}#Ann:HASH", Err((1, Fault::Nick))),
+        ] {
+            for end in ["", "\n", "\r\n", "\r"] {
+                let text = line.replace("HASH", HASH) + end;
+                let seen = Accounts::parse(text.as_bytes()).map(|accounts| {
+                    let standing =
+                        |nick: &(String, _)| (nick.0.clone(), accounts.standing(&nick.0));
+                    expected.iter().flatten().map(standing).collect::<Vec<_>>()
+                });
+                // An account with its hash behind a comment may not be one.
+                let seen = seen.map_err(|faults: Vec<(usize, Fault)>| faults[0].clone());
+                assert_eq!(seen, expected, "{line:?} {end:?}");
+            }
+        }
+        // In an encoding that nobody knows.
+        for line in [&b"#Ren\xE9:$argon2id$v=19"[..], b"# Ren\xE9:*", b"#\x82\xa0:x"] {
+            assert_eq!(Accounts::parse(line).unwrap_err(), [(1, Fault::NotUtf8)], "{line:?}");
+        }
+        for line in [&b"# caf\xE9"[..], b"# Ren\xE9: away", b"#\xff:"] {
+            assert!(Accounts::parse(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_lines_are_those_of_any_system() {
+        let lines = [format!("# ours, {HASH}"), format!("#Ann:{HASH}"), format!("Bob:{HASH}")];
+        for end in ["\n", "\r\n", "\r"] {
+            let accounts = parse(&(lines.join(end) + end));
+            assert_eq!(accounts.standing("Ann"), Standing::Nobodys, "{end:?}");
+            assert_eq!(accounts.nick_of("Bob"), Some("Bob"), "{end:?}");
+            assert_eq!(text(&accounts), lines.join("\n") + "\n", "{end:?}");
+            let wrong = Accounts::parse((lines.join(end) + end + "Cid").as_bytes()).unwrap_err();
+            assert_eq!(wrong, [(4, Fault::NoHash)], "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_nick_that_is_nobodys_for_the_sake_of_another_is_not_removed() {
+        let mut accounts = parse(&format!("!Ann:{HASH}\n"));
+        assert_eq!(accounts.standing("Ann"), Standing::Nobodys);
+        assert_eq!(accounts.remove("Ann"), None);
+        assert_eq!(accounts.remove("!Ann"), Some("!Ann".to_owned()));
     }
 
     #[test]
