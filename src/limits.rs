@@ -369,6 +369,10 @@ pub const ASK_TRIES_MAX: u8 = 2;
 /// anew: several times what the dearest hash and a database that hangs take.
 pub const WORKER_SILENCE_S: u64 = 20;
 
+/// What the server keeps for the next worker: which accounts file it was and a digest of its nicks,
+/// some 100 bytes.
+pub const WORKER_STATE_BYTES_MAX: usize = 256;
+
 /// How long a worker that another one has taken the place of has for what it was asked.
 pub const WORKER_RETIRE_TIME_S: u64 = 30;
 

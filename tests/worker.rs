@@ -168,7 +168,7 @@ fn the_largest_stanza_of_a_client_is_no_obstacle() {
     ));
     let stanza = loop {
         let stanza = worker.next();
-        if !stanza.starts_with("<log") {
+        if !stanza.starts_with("<log") && !stanza.starts_with("<keep") {
             break stanza;
         }
     };
@@ -244,6 +244,40 @@ fn a_file_that_is_being_written_in_place_frees_no_nick() {
     // One that is put in its place counts as it is.
     house.write("accounts", &format!("Cid:{HUNTER2}\n"));
     assert!(worker.ask("isAuthorized", "Ann", &[]));
+}
+
+/// What a worker knew goes with it when it is killed: the next one is told by the server.
+#[test]
+fn a_worker_that_is_started_anew_frees_no_nick() {
+    let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");
+    let text = format!("Ann:{HUNTER2}\nBob:{HUNTER2}\n");
+    house.write("accounts", &text);
+    let mut worker = house.worker("isAuthorized");
+    assert!(worker.may("Cid", ""));
+    let half = text.find("Bob").unwrap();
+    fs::write(house.path("accounts"), &text[..half]).unwrap();
+    // Of those that may be lacking nobody knows; it is no wrong password.
+    for _ in 0..2 {
+        let kept = worker.kept.clone();
+        worker = house.worker_after(worker, "isAuthorized");
+        for nick in ["Bob", "Cid"] {
+            assert!(worker.is_unsure(nick, "hunter2"), "{nick}");
+            assert_eq!(worker.why, "the accounts file may lack accounts");
+        }
+        assert!(worker.may("Ann", "hunter2"));
+        assert!(worker.log.join("\n").contains("may lack nicks"), "{:?}", worker.log);
+        // It has nothing better to leave.
+        assert_eq!(worker.kept, "");
+        worker.kept = kept;
+    }
+    fs::write(house.path("accounts"), format!("{text}Dan:{HUNTER2}\n")).unwrap();
+    assert!(worker.may("Bob", "hunter2") && worker.may("Cid", ""));
+    worker = house.worker_after(worker, "isAuthorized");
+    assert!(worker.may("Dan", "hunter2") && worker.may("Cid", ""));
+    // A whole file in its place counts.
+    house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+    worker = house.worker_after(worker, "isAuthorized");
+    assert!(worker.may("Bob", ""));
 }
 
 #[cfg(target_os = "linux")]

@@ -15,7 +15,7 @@ use core::fmt;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::hash::RandomState;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
+use sha2::{Digest as _, Sha256};
 
 use super::hash::{self, HashError, PasswordHash};
 use crate::hub::{InTheWay, Likenesses, comparison_key};
@@ -36,6 +37,8 @@ pub struct Accounts {
     places: HashMap<Box<str>, usize>,
     /// The keys of the nicks whose accounts are switched off.
     off: HashSet<Box<str>>,
+    /// A short word for each nick that was read, in the order of the lines.
+    marks: Vec<u64>,
 }
 
 /// What an accounts file says of a nick.
@@ -215,7 +218,10 @@ impl Accounts {
     fn read_line(&mut self, line: &[u8]) -> Result<(), Fault> {
         let trimmed = line.trim_ascii();
         if trimmed.is_empty() || trimmed.starts_with(b"#") {
-            self.off.extend(switched_off(line)?);
+            for key in switched_off(line)? {
+                self.marks.push(mark(&key));
+                self.off.insert(key);
+            }
             self.lines.push(Line::Kept(line.to_owned()));
             return Ok(());
         }
@@ -230,6 +236,7 @@ impl Accounts {
             return Err(Fault::Twice { nick: nick.to_owned(), first: first + 1 });
         }
         self.off.extend(behind_sign(nick));
+        self.marks.push(mark(&key));
         self.places.insert(key, self.lines.len());
         self.lines.push(Line::Account(line.to_owned(), colon));
         Ok(())
@@ -255,6 +262,15 @@ impl Accounts {
     /// Whether the file knows a nick of this key, be its account on or off.
     fn knows(&self, key: &str) -> bool {
         self.places.contains_key(key) || self.off.contains(key)
+    }
+
+    /// What the first so many nicks come to; nothing when there are not so many.
+    fn digest(&self, count: usize) -> Option<String> {
+        let mut digest = Sha256::new();
+        for mark in self.marks.get(..count)? {
+            digest.update(mark.to_le_bytes());
+        }
+        Some(data_encoding::HEXLOWER.encode(&digest.finalize()[..16]))
     }
 
     /// The keys of all nicks that the file knows.
@@ -372,6 +388,13 @@ impl Accounts {
     }
 }
 
+/// A short word for a nick, the same in every process of this program.
+fn mark(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Splits at the ends of lines of all systems; a mark of UTF-8 at the start is none of the text.
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     let mut rest = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -438,7 +461,10 @@ fn check_key(key: &str) -> Result<(), Fault> {
     if let Some(mark) = MARKS.into_iter().find(|mark| key.starts_with(mark)) {
         return Err(Fault::Mark(mark));
     }
-    let is_quoted = |quote| key.len() > 1 && key.starts_with(quote) && key.ends_with(quote);
+    let is_quoted = |quote| {
+        let inner = key.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        inner.is_some_and(|inner| !inner.is_empty() && !inner.contains(quote))
+    };
     if is_quoted('"') || is_quoted('\'') { Err(Fault::Quoted) } else { Ok(()) }
 }
 
@@ -694,12 +720,51 @@ impl Stamp {
     }
 }
 
+/// What is to be known of a file to whoever follows it next: which one it is, how many nicks it knew
+/// and what they came to. A file that knows more behind them has lost none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    file: String,
+    count: usize,
+    digest: String,
+}
+
+impl Kept {
+    fn of((device, number, birth): Identity, accounts: &Accounts) -> Option<Self> {
+        let birth = birth.and_then(|birth| birth.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let birth = birth.map_or(0, |birth| birth.as_nanos());
+        let count = accounts.marks.len();
+        let digest = accounts.digest(count)?;
+        Some(Self { file: format!("{device:x}.{number:x}.{birth:x}"), count, digest })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.rsplitn(3, '.');
+        let (digest, count, file) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { file: file.to_owned(), count: count.parse().ok()?, digest: digest.to_owned() })
+    }
+
+    fn is_in(&self, accounts: &Accounts) -> bool {
+        accounts.digest(self.count).is_some_and(|digest| digest == self.digest)
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.file, self.count, self.digest)
+    }
+}
+
 /// An accounts file that is read again whenever it has changed.
 ///
 /// Another file in its place counts at once, as `palabre passwd` and most editors put it there. One
 /// that is written in place may be half a file at any moment: it counts at once when it knows all
 /// nicks that were known, otherwise when it has not changed for [`ACCOUNTS_SETTLE_TIME_S`]; and the
 /// nicks that it has lost then are nobody's, until another file is put in its place.
+///
+/// Whoever follows it may be killed while it is half a file. What the next one is told of it
+/// ([`Followed::kept`]) does not name the nicks, so where it may lack some nobody gets in whom it
+/// does not name, until another file is put in its place or this one knows them again.
 #[derive(Debug)]
 pub struct Followed {
     path: PathBuf,
@@ -714,6 +779,8 @@ pub struct Followed {
     doubtful_since: Option<Instant>,
     /// The keys of nicks that it has lost by being written in place.
     reserved: HashSet<Box<str>>,
+    /// What whoever followed it before knew, until the file is known to know as much.
+    before: Option<Kept>,
     /// What all nicks that are not for guests look like, once it was asked for.
     likenesses: OnceCell<Likenesses<RandomState>>,
 }
@@ -727,6 +794,8 @@ pub enum Look {
     Read,
     /// It was read, written in place, and does not know so many nicks that it knew before.
     Lost(usize),
+    /// It was read, and may lack nicks that somebody knew who followed it before.
+    Doubted,
 }
 
 impl Followed {
@@ -741,8 +810,29 @@ impl Followed {
             replaced: false,
             doubtful_since: None,
             reserved: HashSet::new(),
+            before: None,
             likenesses: OnceCell::new(),
         }
+    }
+
+    /// The same, after somebody who followed it and left this ([`Followed::kept`]).
+    #[must_use]
+    pub fn after(self, kept: Option<&str>) -> Self {
+        Self { before: kept.and_then(Kept::parse), ..self }
+    }
+
+    /// What is to be told to whoever follows it next; nothing new as long as it lacks nicks.
+    #[must_use]
+    pub fn kept(&self) -> Option<String> {
+        let whole = self.before.is_none() && self.reserved.is_empty();
+        let accounts = self.accounts.as_ref().filter(|_| whole)?;
+        Some(Kept::of(self.file?, accounts)?.to_string())
+    }
+
+    /// Whether it may lack nicks that somebody knew who followed it before.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.accounts.is_some() && self.before.is_some()
     }
 
     /// Looks whether the file has changed, and reads it if so.
@@ -780,6 +870,18 @@ impl Followed {
 
     /// Takes in what was read, unless it may be a half: then since when it has been as it is counts.
     fn take(&mut self, read: Read, since: Option<Instant>, now: Instant) -> Result<Look, Error> {
+        if let Some(before) = &self.before {
+            let same_file = Kept::of(read.stamp.file, &read.accounts)
+                .is_none_or(|present| present.file == before.file);
+            let knows_all = before.is_in(&read.accounts);
+            if !(knows_all || !same_file && (read.is_whole || since.is_some())) {
+                self.doubtful_since = since.is_none().then_some(now);
+                self.put_in_force(read, HashSet::new());
+                return Ok(if since.is_none() { Look::Doubted } else { Look::Same });
+            }
+            self.before = None;
+            return Ok(self.put_in_force(read, HashSet::new()));
+        }
         let Some(old) = &self.accounts else {
             return Ok(self.put_in_force(read, HashSet::new()));
         };
@@ -820,10 +922,13 @@ impl Followed {
         self.accounts.as_ref()
     }
 
-    /// What it says of a nick; `None` as long as it could not be read.
+    /// What it says of a nick; `None` as long as it could not be read, or may lack it.
     #[must_use]
     pub fn standing(&self, nick: &str) -> Option<Standing> {
         let standing = self.accounts.as_ref()?.standing(nick);
+        if standing == Standing::Free && self.is_doubted() {
+            return None;
+        }
         let reserved = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
         Some(if standing == Standing::Free && reserved() { Standing::Nobodys } else { standing })
     }
@@ -1187,6 +1292,70 @@ mod tests {
         fn standing(&self, nick: &str) -> Standing {
             self.followed.standing(nick).unwrap()
         }
+    }
+
+    impl Follower {
+        /// Whoever follows it next, with what was kept of it, and what the first look gives.
+        fn next(&self, kept: &str) -> (Self, Look) {
+            let followed = Followed::new(self.followed.path.clone()).after(Some(kept));
+            let directory = TempDir::new().unwrap();
+            let mut next = Self { directory, followed, start: self.start };
+            let look = next.look(0).unwrap();
+            (next, look)
+        }
+    }
+
+    /// A follower may be killed at any moment, and the next one finds the file as it is then.
+    #[test]
+    fn whoever_follows_a_file_next_frees_no_nick_that_was_known() {
+        let whole = format!("Ann:{HASH}\n#Bob:{HASH}\n");
+        let follower = Follower::of(&whole);
+        let kept = follower.followed.kept().unwrap();
+        // Half a file, an empty one, another order; and the same again with somebody more.
+        for half in ["", "\n", &format!("Ann:{HASH}\n"), &format!("Cid:{HASH}\n{whole}")] {
+            follower.write(half);
+            let (mut next, look) = follower.next(&kept);
+            assert_eq!(look, Look::Doubted, "{half:?}");
+            assert!(next.followed.standing("Zoe").is_none(), "{half:?}: nobody knows");
+            let bob = next.followed.standing("Bob");
+            assert!(bob.is_none_or(|bob| bob == Standing::Nobodys), "{half:?}");
+            let ann = next.followed.standing("Ann");
+            assert!(ann.is_none_or(|ann| ann == Standing::Account(hash())), "{half:?}");
+            assert_eq!(next.followed.kept(), None, "what was kept before is kept");
+            assert_eq!(next.look(QUIET), Ok(Look::Same));
+            assert!(next.followed.standing("Zoe").is_none(), "{half:?}: however long it is so");
+            next.write(&format!("{whole}Cid:{HASH}\n"));
+            assert_eq!(next.look(QUIET), Ok(Look::Read));
+            assert_eq!(next.standing("Zoe"), Standing::Free);
+            assert!(next.followed.kept().is_some());
+        }
+        // What was left out is lost for the next one as well.
+        follower.write(&format!("Cid:{HASH}\n"));
+        let (next, _) = follower.next(&kept);
+        assert!(next.followed.standing("Zoe").is_none());
+        // A whole file that is put in its place is in force at once.
+        follower.replace(&format!("Cid:{HASH}\n"));
+        let (next, look) = follower.next(&kept);
+        assert_eq!((look, next.standing("Ann")), (Look::Read, Standing::Free));
+        // One that nobody has written to the end may still be written.
+        follower.replace("");
+        let (mut next, look) = follower.next(&kept);
+        assert_eq!(look, Look::Doubted);
+        assert_eq!(next.look(QUIET), Ok(Look::Read));
+        assert_eq!(next.standing("Ann"), Standing::Free);
+        // Nothing that could be read was kept.
+        assert_eq!(follower.next("what").1, Look::Read);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_file_is_not_what_it_has_lost() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\nBob:{HASH}\n"));
+        let kept = follower.followed.kept().unwrap();
+        follower.write(&format!("Bob:{HASH}\n"));
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.look(QUIET), Ok(Look::Lost(1)));
+        assert_eq!(follower.followed.kept(), None);
+        assert_eq!(follower.next(&kept).1, Look::Doubted);
     }
 
     const QUIET: u64 = ACCOUNTS_SETTLE_TIME_S;

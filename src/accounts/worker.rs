@@ -9,6 +9,7 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::thread;
@@ -105,8 +106,8 @@ pub fn run(
             match &mut desk {
                 Some(desk) => desk.handle(frame),
                 None => {
-                    check_greeting(frame)?;
-                    desk = Some(Desk::open(settings, Arc::clone(&voice))?);
+                    let kept = check_greeting(frame)?;
+                    desk = Some(Desk::open(settings, Arc::clone(&voice), kept.as_deref())?);
                 }
             }
         }
@@ -116,12 +117,13 @@ pub fn run(
     }
 }
 
-fn check_greeting(frame: &[u8]) -> Result<(), Error> {
+/// Whether it is the server that greets; gives what the worker before this one has had it keep.
+fn check_greeting(frame: &[u8]) -> Result<Option<String>, Error> {
     let mut parser = Parser::new();
     let stanza = parser.parse(frame, &OF_THE_SERVER).map_err(|_| Error::Greeting)?;
     let plugins = stanza.value("plugins");
     if stanza.name() == "palabre" && plugins.as_deref() == Some(PROTOCOL) {
-        Ok(())
+        Ok(stanza.value("kept").map(Cow::into_owned))
     } else {
         Err(Error::Greeting)
     }
@@ -221,8 +223,9 @@ impl Drop for Desk {
 }
 
 impl Desk {
-    /// Registers with the server, and starts the threads.
-    fn open(settings: &Settings, voice: Arc<Voice>) -> io::Result<Self> {
+    /// Registers with the server, and starts the threads. `kept` is what the worker before this one
+    /// has left.
+    fn open(settings: &Settings, voice: Arc<Voice>, kept: Option<&str>) -> io::Result<Self> {
         let hooks = match (settings.asks_logins(), settings.root.is_some()) {
             (true, true) => "isAuthorized isRoot",
             (true, false) => "isAuthorized",
@@ -245,7 +248,7 @@ impl Desk {
             behind,
             guests: settings.guests,
             lookalikes: settings.lookalikes,
-            accounts: settings.file.clone().map(Followed::new),
+            accounts: settings.file.clone().map(|path| Followed::new(path).after(kept)),
             root: settings.root.clone(),
             parsers: (Parser::new(), Parser::new()),
         };
@@ -316,10 +319,15 @@ impl Desk {
         }
         self.look_at_accounts();
         let standing = self.accounts.as_ref().map(|accounts| accounts.standing(&question.nick));
+        let is_doubted = self.accounts.as_ref().is_some_and(Followed::is_doubted);
         let (hash, goes_on) = match standing {
             None => return self.behind.hand_on(question),
             Some(None) => {
-                let why = "the accounts file can't be read";
+                let why = if is_doubted {
+                    "the accounts file may lack accounts"
+                } else {
+                    "the accounts file can't be read"
+                };
                 question.unknown = Some(why);
                 self.complain(Topic::Accounts, &format!("logins are put off: {why}"));
                 return self.behind.hand_on(question);
@@ -363,7 +371,16 @@ impl Desk {
             Ok(Look::Read) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());
                 voice.log(Level::Info, &format!("accounts read: {count}"));
+                if let Some(kept) = accounts.kept() {
+                    voice.keep(&kept);
+                }
             }
+            Ok(Look::Doubted) => voice.log(
+                Level::Error,
+                "the accounts file may lack nicks that it had before this worker was started, as one \
+                 that is being written: those that it names can log in, and nobody else until palabre \
+                 passwd, or whoever else, puts a whole file in its place",
+            ),
             Ok(Look::Lost(lost)) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());
                 voice.log(

@@ -26,6 +26,7 @@ use crate::config::Module;
 use crate::hub::{ConnId, Time, Verdict};
 use crate::limits::{
     ASK_TRIES_MAX, COMPLAINT_TIME_S, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, WORKER_SILENCE_S,
+    WORKER_STATE_BYTES_MAX,
 };
 use crate::secret::Secret;
 use crate::wire::write::plugin as write;
@@ -107,6 +108,8 @@ struct Plugin {
     asked: usize,
     /// When it has been silent for too long, while there are such.
     silent_at: Option<Time>,
+    /// What its next process is told.
+    kept: Option<Box<str>>,
     trouble: Trouble,
 }
 
@@ -170,6 +173,7 @@ impl Plugins {
             timers: Vec::new(),
             asked: 0,
             silent_at: None,
+            kept: None,
             trouble: Trouble::default(),
         };
         let list: Vec<Plugin> = modules.iter().map(plugin).collect();
@@ -248,8 +252,25 @@ impl Plugins {
         plugin.dropped = 0;
         self.due.insert((until, Due::Registration(index)));
         self.changed = true;
-        let name = plugin.name.clone();
-        self.tell(index, |buffer| write::greeting(buffer, env!("CARGO_PKG_VERSION"), &name));
+        let (name, kept) = (plugin.name.clone(), plugin.kept.clone());
+        let version = env!("CARGO_PKG_VERSION");
+        self.tell(index, |buffer| write::greeting(buffer, version, &name, kept.as_deref()));
+    }
+
+    /// Keeps what the next process of the server's own worker is to be told: what a worker knows
+    /// goes with it when it is killed.
+    ///
+    /// # Errors
+    /// When it is another plugin's, or too long.
+    pub(super) fn keep(&mut self, index: usize, state: &str) -> Result<(), String> {
+        let Some(plugin) = self.list.get_mut(index).filter(|plugin| plugin.own) else {
+            return Err("<keep> is for the server's own accounts".to_owned());
+        };
+        if state.len() > WORKER_STATE_BYTES_MAX {
+            return Err(format!("too long a state (limit {WORKER_STATE_BYTES_MAX} bytes)"));
+        }
+        plugin.kept = Some(state.into());
+        Ok(())
     }
 
     /// A plugin's process has ended: it hears nothing more. What it was asked is put to the next

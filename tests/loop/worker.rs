@@ -3,7 +3,9 @@
 
 use palabre::config::Module;
 use palabre::hub::Settings;
-use palabre::limits::{Limits, WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKERS_RETIRED_MAX};
+use palabre::limits::{
+    Limits, WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKER_STATE_BYTES_MAX, WORKERS_RETIRED_MAX,
+};
 
 use crate::house::{House, Peer, logged};
 use crate::pipe::Faults;
@@ -161,6 +163,36 @@ fn a_worker_that_is_asked_and_says_nothing_is_started_anew() {
     let heard = house.told(&next, &[REGISTER]);
     house.told(&next, &[&answer(asked(&heard), "allowed='1'")]);
     assert_eq!(waiting.frames(), [connected("Waiting")]);
+}
+
+#[test]
+fn a_worker_is_told_what_the_one_before_it_has_left() {
+    let (mut house, first) = house_with_worker();
+    let greeting = |worker: &Handle| worker.borrow_mut().heard().remove(0);
+    house.told(&first, &["<keep state='a' />", "<keep state='b&quot;' />"]);
+    let long = "x".repeat(WORKER_STATE_BYTES_MAX + 1);
+    let heard = house.told(&first, &[&format!("<keep state='{long}' />")]);
+    assert!(heard[0].contains("too long a state (limit 256 bytes)"), "{heard:?}");
+    // One that is replaced has no news.
+    house.server.set_worker(Some(worker()), true);
+    let _waiting = house.try_login("Waiting");
+    let second = house.process(0);
+    assert!(greeting(&second).contains("kept='b&quot;'"));
+    house.told(&first, &["<keep state='c' />"]);
+    second.borrow_mut().end("signal 9 ended it");
+    let later = house.now().plus_secs(2);
+    house.run_until(later);
+    let third = house.process(0);
+    assert!(greeting(&third).contains("kept='b&quot;'"));
+}
+
+#[test]
+fn no_other_plugin_has_anything_kept() {
+    let mut house = house_with(vec![module("spy")]);
+    let spy = house.process(0);
+    assert!(!spy.borrow_mut().heard()[0].contains("kept"));
+    let heard = house.told(&spy, &["<keep state='a' />"]);
+    assert_eq!(heard, ["<error>&lt;keep&gt; is for the server's own accounts</error>"]);
 }
 
 #[test]

@@ -56,8 +56,19 @@ impl House {
 
     /// A worker that has been greeted and has registered these hooks.
     pub(crate) fn worker(&self, hooks: &str) -> Worker {
+        self.greeted(hooks, GREETING)
+    }
+
+    /// The one that comes after another, as the server starts it.
+    pub(crate) fn worker_after(&self, before: Worker, hooks: &str) -> Worker {
+        let kept = format!(" kept='{}' />", before.kept);
+        drop(before);
+        self.greeted(hooks, &GREETING.replace(" />", &kept))
+    }
+
+    fn greeted(&self, hooks: &str, greeting: &str) -> Worker {
         let mut worker = self.silent_worker();
-        worker.send(GREETING);
+        worker.send(greeting);
         assert_eq!(worker.next(), format!("<register hooks='{hooks}' />"));
         worker
     }
@@ -69,6 +80,8 @@ pub(crate) struct Worker {
     stanzas: Receiver<String>,
     /// The texts of its `<log>`s.
     pub(crate) log: Vec<String>,
+    /// What it has had the server keep.
+    pub(crate) kept: String,
     /// Why the last question could not be answered, and whether something said no all the same.
     pub(crate) why: String,
     pub(crate) denied: bool,
@@ -89,7 +102,16 @@ impl Worker {
                 }
             }
         });
-        Self { child, input, stanzas, log: Vec::new(), why: String::new(), denied: false, asks: 0 }
+        Self {
+            child,
+            input,
+            stanzas,
+            log: Vec::new(),
+            kept: String::new(),
+            why: String::new(),
+            denied: false,
+            asks: 0,
+        }
     }
 
     pub(crate) fn send(&mut self, stanza: &str) {
@@ -112,6 +134,10 @@ impl Worker {
             let stanza = self.next();
             if let Some(log) = stanza.strip_prefix("<log level='") {
                 self.log.push(log.strip_suffix("</log>").unwrap().to_owned());
+                continue;
+            }
+            if let Some(kept) = stanza.strip_prefix("<keep state='") {
+                self.kept = kept.strip_suffix("' />").unwrap().to_owned();
                 continue;
             }
             let verdict = stanza.strip_prefix("<verdict ask='").expect("a verdict");

@@ -110,6 +110,14 @@ impl Voice {
         self.inner().say(stanza);
     }
 
+    /// What the server is to tell the worker that comes after this one.
+    pub(super) fn keep(&self, state: &str) {
+        let mut stanza = b"<keep state='".to_vec();
+        write::attribute_value(&mut stanza, state);
+        stanza.extend_from_slice(b"' />");
+        self.inner().say(stanza);
+    }
+
     /// A line for the server's log.
     pub(super) fn log(&self, level: Level, text: &str) {
         self.inner().log(level, text);

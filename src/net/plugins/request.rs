@@ -92,6 +92,10 @@ pub(in crate::net) enum Request<'a> {
         level: log::Level,
         text: Cow<'a, str>,
     },
+    /// What the next process of the server's own worker is to be told.
+    Keep {
+        state: Cow<'a, str>,
+    },
     /// In so many milliseconds; `None` cancels it.
     Timer {
         name: Cow<'a, str>,
@@ -141,6 +145,7 @@ impl<'a> Request<'a> {
             }
             "get" => Self::Get { what: reader.what()?, ask: reader.need("ask")? },
             "log" => Self::Log { level: reader.level()?, text: stanza.inner_text() },
+            "keep" => Self::Keep { state: reader.need("state")? },
             "timer" => Self::Timer {
                 name: reader.need("name")?,
                 after_ms: stanza.value("after").map(|_| reader.number("after")).transpose()?,

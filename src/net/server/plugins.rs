@@ -362,6 +362,13 @@ impl<W: World> Server<W> {
                 }
                 return Ok(Taken::Done);
             }
+            Request::Keep { state } => {
+                // What a worker knows that has been replaced is no news.
+                if self.running[place].retired.is_some() {
+                    return Ok(());
+                }
+                return self.desk.plugins.keep(index, &state);
+            }
             Request::Timer { name, after_ms } => {
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
                 return self.desk.plugins.set_timer(index, &name, at).map(|()| Taken::Done);
@@ -628,7 +635,7 @@ const OF_PLUGINS: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::u
 /// Whether a process may say this that another one has taken the place of.
 const fn is_of_the_retired(request: &Request<'_>) -> bool {
     match request {
-        Request::Verdict { .. } | Request::Log { .. } => true,
+        Request::Verdict { .. } | Request::Log { .. } | Request::Keep { .. } => true,
         Request::Register { .. }
         | Request::Send { .. }
         | Request::Kick { .. }

@@ -40,12 +40,16 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// `<palabre … />`: what a plugin hears first.
-pub fn greeting(buffer: &mut Vec<u8>, server_version: &str, name: &str) {
+/// `<palabre … />`: what a plugin hears first. `kept` is what the process before this one has had the
+/// server keep.
+pub fn greeting(buffer: &mut Vec<u8>, server_version: &str, name: &str, kept: Option<&str>) {
     buffer.extend_from_slice(b"<palabre");
     attribute(buffer, "version", server_version);
     attribute(buffer, "plugins", &VERSION.to_string());
     attribute(buffer, "name", name);
+    if let Some(kept) = kept {
+        attribute(buffer, "kept", kept);
+    }
     buffer.extend_from_slice(b" />");
 }
 
