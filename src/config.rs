@@ -27,6 +27,7 @@ mod keys;
 mod listen;
 pub mod memory;
 mod modules;
+mod program;
 mod report;
 mod web;
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::keys::{Refused, flag, refused};
+use super::program;
 
 /// Where modules are looked for.
 pub(super) const PATH: [&str; 2] = ["/usr/lib/palabre/modules", "modules"];
@@ -63,13 +64,12 @@ impl Module {
             Ok(_) if !is_executable(&program) => {
                 unusable(format!("{shown}, which is not executable"), "a program (chmod +x)")
             }
-            Ok(_) => match interpreter(&program) {
-                Some(other) if !is_executable(&other) => {
-                    let other = other.display();
-                    let found = format!("{shown}, a script for {other}, which can't be run");
-                    unusable(found, "a script whose first line names a program that is there")
+            Ok(_) => match program::fault(&program, &self.directory) {
+                Some(fault) => {
+                    let (found, needs) = fault.found_and_needed();
+                    unusable(format!("{shown}, {found}"), needs)
                 }
-                Some(_) | None => Ok(()),
+                None => Ok(()),
             },
         }
     }
@@ -314,15 +314,4 @@ pub(crate) fn is_executable(file: &Path) -> bool {
 pub(crate) fn in_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|place| place.join(name)).find(|file| is_executable(file))
-}
-
-/// The program that a script's first line names (execve(2)).
-fn interpreter(script: &Path) -> Option<PathBuf> {
-    use std::io::Read as _;
-    let mut start = Vec::new();
-    // Linux looks no further.
-    std::fs::File::open(script).ok()?.take(256).read_to_end(&mut start).ok()?;
-    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let word = core::str::from_utf8(line).ok()?.split_whitespace().next()?;
-    Some(PathBuf::from(word))
 }

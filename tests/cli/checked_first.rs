@@ -87,11 +87,17 @@ fn a_restart_ends_no_server_that_could_not_come_back() {
             with("[modules]\nlist = m\n[module m]\ncommand = ./script\n"),
             "/no/such/interpreter, which can't be run",
         ),
+        (
+            "no program",
+            with("[modules]\nlist = m\n[module m]\ncommand = ./garbage\n"),
+            "which is no program, needs a first line such as #!/bin/sh",
+        ),
     ];
     serves_on(&breaks, |house| {
         house.write("bad", "ann:plain\n");
         fs::create_dir(house.path("place")).unwrap();
         house.executable("script", "#!/no/such/interpreter -x\n");
+        house.executable("garbage", "cat >/dev/null\n");
     });
 }
 
