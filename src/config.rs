@@ -16,8 +16,9 @@ use log::LevelFilter;
 
 use crate::accounts;
 use crate::accounts::hash::{self, PasswordHash};
+use crate::files;
 use crate::hub::Settings;
-use crate::limits::Limits;
+use crate::limits::{CONFIG_FILE_BYTES_MAX, Limits};
 
 mod database;
 mod doubts;
@@ -542,7 +543,8 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    let read = |path: &Path| std::fs::read(arguments.directory.join(path));
+    let read =
+        |path: &Path| files::read_or_pipe(&arguments.directory.join(path), CONFIG_FILE_BYTES_MAX);
     if let Some(path) = &arguments.file {
         let text = read(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
         return Ok(Some((path.clone(), text)));

@@ -10,6 +10,7 @@
 //! # Map, in reading order
 //!
 //! - [`limits`]: every bound, with its unit, its default and where the number comes from.
+//! - [`files`]: files that are read whole, and what is none.
 //! - [`networks`]: lists of IP networks, and whether an address is in one.
 //! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
@@ -66,6 +67,8 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+
+pub mod files;
 
 pub mod networks;
 

@@ -396,6 +396,12 @@ pub const ASK_TIME_S: u64 = 5;
 /// The accounts file, in bytes: some 600,000 accounts, read in a second.
 pub const ACCOUNTS_FILE_BYTES_MAX: u64 = 64 * 1_048_576;
 
+/// A configuration, in bytes: the longest that `palabre check` prints has some 20 KB.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1_048_576;
+
+/// A certificate with its chain, a key, or the authorities of a system (some 220 KB), in bytes.
+pub const PEM_FILE_BYTES_MAX: u64 = 4 * 1_048_576;
+
 /// How long an accounts file that is written in place has to be left alone before it counts where
 /// it lacks a nick: an editor writes it within milliseconds.
 pub const ACCOUNTS_SETTLE_TIME_S: u64 = 2;

@@ -7,7 +7,6 @@
 mod chain;
 mod problem;
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -22,7 +21,8 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
 use crate::config::{KnownHost, Tls};
-use crate::limits::SIGNATURE_NS_MAX;
+use crate::files;
+use crate::limits::{PEM_FILE_BYTES_MAX, SIGNATURE_NS_MAX};
 use chain::Chain;
 pub(crate) use problem::Error;
 use problem::{Fault, Problem, Role};
@@ -161,7 +161,7 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
 }
 
 fn read_chain(path: &Path) -> Result<Chain, Fault> {
-    let text = fs::read(path).map_err(Fault::Unreadable)?;
+    let text = files::read(path, PEM_FILE_BYTES_MAX).map_err(Fault::Unreadable)?;
     let (certificates, others): (Vec<_>, Vec<_>) =
         sections(&text)?.into_iter().partition(|(kind, _)| *kind == SectionKind::Certificate);
     if certificates.is_empty() {
@@ -172,7 +172,7 @@ fn read_chain(path: &Path) -> Result<Chain, Fault> {
 }
 
 fn read_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Fault> {
-    let text = fs::read(path).map_err(Fault::Unreadable)?;
+    let text = files::read(path, PEM_FILE_BYTES_MAX).map_err(Fault::Unreadable)?;
     // In the old form of an encrypted key headers stand before the base64, which then is none.
     if is_encrypted(&text) {
         return Err(Fault::Encrypted);

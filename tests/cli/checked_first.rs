@@ -5,6 +5,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use crate::house::{House, Talk, addresses};
 
 /// A configuration whose server has this port, and lines more.
@@ -110,6 +112,76 @@ fn a_restart_ends_no_server_whose_certificate_is_no_good() {
         ("garbage", with("[tls]\ncertificate = bad\nkey = bad\n"), "[tls] certificate: found"),
     ];
     serves_on(&breaks, |house| house.write("bad", "no certificate\n"));
+}
+
+/// A FIFO waits for somebody to write to it, and a device may have no end.
+#[test]
+fn nothing_waits_for_what_is_no_file() {
+    let tls = cfg!(feature = "tls").then(|| {
+        let text = |certificate, key| {
+            config("127.0.0.1:0", &format!("[tls]\ncertificate = {certificate}\nkey = {key}\n"))
+        };
+        [text("PLACE", "bad"), text("bad", "PLACE")]
+    });
+    let database = cfg!(feature = "sqlite").then(|| {
+        let request = "SELECT 1 FROM t WHERE n = [LOGIN] AND p = [PASSWORD]";
+        let database = format!("usedatabase = yes\ndbType = sqlite\ndbRequest = {request}\n");
+        config("127.0.0.1:0", &format!("[database]\ndbDatabase = PLACE\n{database}"))
+    });
+    let accounts = config("127.0.0.1:0", "[accounts]\nfile = PLACE\n");
+    let texts = [accounts].into_iter().chain(tls.into_iter().flatten()).chain(database);
+    for text in texts {
+        for (place, told) in [("fifo", "no file"), ("/dev/zero", "no file"), ("place", "irectory")]
+        {
+            let house = House::with(&text.replace("PLACE", place));
+            mknodat(CWD, house.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            fs::create_dir(house.path("place")).unwrap();
+            house.write("bad", "no certificate\n");
+            // A start whose database is down serves.
+            let commands = if text.contains("dbType") {
+                &["check", "restart"][..]
+            } else {
+                &["check", "run", "start", "restart"]
+            };
+            for command in commands {
+                let ran = house.run(&[command]);
+                assert_eq!(ran.code, 6, "{command}: {place}: {ran:?}");
+                let is_no_file = ran.err.contains(told) || ran.err.contains("no file");
+                assert!(is_no_file, "{command}: {place}: {ran:?}");
+            }
+        }
+    }
+    let house = House::new();
+    mknodat(CWD, house.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for (place, told) in [
+        ("fifo", "it is a FIFO, and no file"),
+        ("/dev/zero", "it is a device, and no file"),
+        ("/dev/null", "it is a device, and no file"),
+    ] {
+        for command in ["check", "run", "start", "restart", "stop", "status"] {
+            let ran = house.run(&[command, "--config", place]);
+            assert_eq!(ran.code, if command == "status" { 4 } else { 6 }, "{command}: {ran:?}");
+            assert!(ran.err.contains(told), "{command}: {ran:?}");
+        }
+    }
+}
+
+/// What makes a configuration can be asked to check it; the worker could not read it again.
+#[test]
+fn a_configuration_may_come_from_a_pipe_where_nobody_reads_it_again() {
+    let house = House::new();
+    let check = house.run_with(&["check", "--config", "/dev/stdin"], "[limits]\nrooms = 7\n");
+    assert!(check.code == 0 && check.out.contains("rooms = 7"), "{check:?}");
+    house.write("accounts", "\n");
+    let accounts = format!(
+        "[daemon]\nip = 127.0.0.1\nport = 0\n[accounts]\nfile = {}\n",
+        house.path("accounts").display()
+    );
+    let run = house.run_with(&["run", "--config", "/dev/stdin"], &accounts);
+    assert!(run.code == 6 && run.err.contains("/dev/stdin is no file that could"), "{run:?}");
+    // The server would read another standard input.
+    let start = house.run_with(&["start", "--config", "/dev/stdin"], "[daemon]\nport = 0\n");
+    assert!(start.code == 6 && start.err.contains("it is a device"), "{start:?}");
 }
 
 #[cfg(feature = "sqlite")]

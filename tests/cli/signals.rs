@@ -1,24 +1,31 @@
 //! Signals at any moment: none but those that ask for the end ends a server, and each of those
 //! ends it at once while it starts.
 
-use std::fs::File;
+use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{ChildStdin, Stdio};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
-use crate::house::{House, Server, Talk, addresses, read_until};
+use crate::house::{House, Server, Talk, addresses, read_until, until};
 
 /// A server that waits for its configuration, and the other end of it: so far it has come, and no
 /// further.
-fn starting(house: &House) -> (Server, File) {
-    let fifo = house.path("fifo.conf");
-    let mode = Mode::RUSR | Mode::WUSR;
-    mknodat(CWD, &fifo, FileType::Fifo, mode, 0).unwrap();
-    let server = house.serve(&["run", "--config", "fifo.conf", "--listen", "127.0.0.1:0"]);
-    // It opens when the server has opened it as well.
-    let config = File::options().write(true).open(&fifo).unwrap();
-    (server, config)
+fn starting(house: &House) -> (Server, ChildStdin) {
+    let binary = env!("CARGO_BIN_EXE_palabre");
+    let words = [binary, "run", "--config", "/dev/stdin", "--listen", "127.0.0.1:0"];
+    let mut child = house.program("setsid", &words).stdin(Stdio::piped()).spawn().unwrap();
+    let config = child.stdin.take().unwrap();
+    let descriptors = format!("/proc/{}/fd", child.id());
+    let link = |place: PathBuf| fs::read_link(place).ok();
+    // It has opened what it has as its standard input once more.
+    until("it reads its configuration", || {
+        let pipe = link(PathBuf::from(&descriptors).join("0"))?;
+        let open = fs::read_dir(&descriptors).ok()?.filter_map(|entry| link(entry.ok()?.path()));
+        (open.filter(|other| *other == pipe).count() > 1).then_some(())
+    });
+    (Server::new(child), config)
 }
 
 /// Those that mean nothing to a server, the first and the last of real time among them.
@@ -63,7 +70,7 @@ fn a_signal_without_a_meaning_ends_no_server_and_a_hangup_at_its_start_waits() {
     let address = addresses(&server.announced()).remove(0);
     // It was read from a pipe, which has nothing more.
     let log = read_until(&server.log, "the old one stays in force").join("\n");
-    assert!(log.contains("fifo.conf is no file that could be read again"), "{log}");
+    assert!(log.contains("/dev/stdin is no file that could be read again"), "{log}");
     for signal in meaningless() {
         send(&house, &server, signal);
     }

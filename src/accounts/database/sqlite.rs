@@ -10,6 +10,7 @@ use rusqlite::{Connection as Sqlite, Error, ErrorCode, OpenFlags};
 
 use super::{Connection, Fate, Trouble};
 use crate::accounts::Database;
+use crate::files;
 use crate::limits::DATABASE_REQUEST_TIME_S;
 
 /// How many steps of its machine are made between two looks at the clock: some microseconds'
@@ -32,6 +33,11 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String
     let told = |error: Error| format!("{}: {error}", path.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let file = file_at(&path);
+    // SQLite would wait for somebody to write to a FIFO; what is not there it says itself.
+    if let Ok(metadata) = fs::metadata(&path) {
+        let told = |error| format!("{}: {error}", path.display());
+        files::check(metadata.file_type()).map_err(told)?;
+    }
     let mut sqlite = Sqlite::open_with_flags(&path, flags).map_err(told)?;
     // A login that wants to know whether a file can be asked waits as long as one that asks it.
     sqlite.busy_timeout(Duration::from_secs(DATABASE_REQUEST_TIME_S)).map_err(told)?;

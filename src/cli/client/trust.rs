@@ -1,7 +1,6 @@
 //! Whom the client trusts: the authorities of the system, those of a file, the server's own
 //! certificate when the file holds it, or anybody.
 
-use std::fs;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,6 +12,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 
 use super::super::{Exit, Failure};
 use super::Client;
+use crate::files;
+use crate::limits::PEM_FILE_BYTES_MAX;
 
 /// The client's side of a handshake.
 ///
@@ -82,7 +83,8 @@ impl Trust {
         let (own, certificates) = match &arguments.ca {
             Some(path) => {
                 let file = path.display();
-                let text = fs::read(path).map_err(|error| format!("--ca {file}: {error}"))?;
+                let text = files::read_or_pipe(path, PEM_FILE_BYTES_MAX);
+                let text = text.map_err(|error| format!("--ca {file}: {error}"))?;
                 let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
                 let own = read.map_err(|error| format!("--ca {file}: {error}"))?;
                 if own.is_empty() {

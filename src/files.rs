@@ -1,0 +1,121 @@
+//! Files that are read whole: regular ones, up to a length.
+//!
+//! Whoever opens a FIFO waits for somebody to write to it, and a device may have no end. Where a
+//! configuration, a certificate or a program is wanted neither is, so it is refused before it is
+//! read. A link to a file is fine.
+
+use std::fs::{self, File, FileType};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Reads a regular file of at most so many bytes.
+///
+/// # Errors
+/// What the system says, and what it is where it is no file or too long.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    check(fs::metadata(path)?.file_type())?;
+    // It may have become something else meanwhile, which is not waited for.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    check(file.metadata()?.file_type())?;
+    to_the_end(file, bytes_max)
+}
+
+/// The same, and what a shell has opened for this process: `/dev/stdin` and `/dev/fd/…` may be
+/// pipes, whose other end somebody has.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_or_pipe(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    if is_own_descriptor(path) && (kind.is_fifo() || kind.is_socket()) {
+        return to_the_end(File::open(path)?, bytes_max);
+    }
+    read(path, bytes_max)
+}
+
+/// Refuses what is no regular file, by what it is.
+///
+/// # Errors
+/// `InvalidInput`; `IsADirectory` for a directory.
+pub fn check(kind: FileType) -> io::Result<()> {
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let what = if kind.is_fifo() {
+        "it is a FIFO, and no file"
+    } else if kind.is_socket() {
+        "it is a socket, and no file"
+    } else if kind.is_file() {
+        return Ok(());
+    } else {
+        "it is a device, and no file"
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+fn to_the_end(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let what = format!("it is too long (limit {bytes_max} bytes)");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+fn is_own_descriptor(path: &Path) -> bool {
+    let text = path.to_str().unwrap_or_default();
+    let number =
+        ["/dev/fd/", "/proc/self/fd/"].into_iter().find_map(|place| text.strip_prefix(place));
+    text == "/dev/stdin" || number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn only_files_are_read_and_only_to_their_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "12345").unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, path("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        assert_eq!(read(&path("file"), 5).unwrap(), b"12345");
+        assert_eq!(read_or_pipe(&path("link"), 5).unwrap(), b"12345");
+        for (path, told) in [
+            (path("file"), "it is too long (limit 4 bytes)"),
+            (path("fifo"), "it is a FIFO, and no file"),
+            (path("socket"), "it is a socket, and no file"),
+            ("/dev/zero".into(), "it is a device, and no file"),
+            ("/dev/null".into(), "it is a device, and no file"),
+            (path(""), "is a directory"),
+            (path("none"), "No such file"),
+        ] {
+            for read in [read, read_or_pipe] {
+                let error = read(&path, 4).unwrap_err().to_string();
+                assert!(error.contains(told), "{}: {error}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn the_descriptors_of_a_process_are_known() {
+        for path in ["/dev/stdin", "/dev/fd/63", "/proc/self/fd/0"] {
+            assert!(is_own_descriptor(Path::new(path)), "{path}");
+        }
+        for path in
+            ["dev/stdin", "/dev/stdin/x", "/dev/fd", "/dev/fd/../x", "/proc/1/fd/0", "/tmp/fifo"]
+        {
+            assert!(!is_own_descriptor(Path::new(path)), "{path}");
+        }
+    }
+}
