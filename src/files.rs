@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -57,6 +58,40 @@ pub fn check(kind: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
+/// Refuses a place where no file can be made: a name that ends as those of directories do, and the file
+/// systems by which the kernel shows itself. Whether it may be made there is another matter.
+///
+/// # Errors
+/// `IsADirectory` and `InvalidInput`.
+pub fn check_place(path: &Path) -> io::Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.ends_with(b"/") || bytes.ends_with(b"/.") || bytes.ends_with(b"/..") {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let place = if path.exists() { path } else { directory.unwrap_or(Path::new(".")) };
+    if is_the_kernels(place) {
+        let what = "it is in a file system of the kernel's, which keeps no files";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(())
+}
+
+/// Whether a file system is one by which the kernel shows itself (statfs(2)): proc, sysfs, cgroup,
+/// cgroup2, debugfs, tracefs, securityfs.
+#[cfg(target_os = "linux")]
+fn is_the_kernels(path: &Path) -> bool {
+    const MAGICS: [u32; 7] =
+        [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673];
+    rustix::fs::statfs(path)
+        .is_ok_and(|found| u32::try_from(found.f_type).is_ok_and(|magic| MAGICS.contains(&magic)))
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn is_the_kernels(_: &Path) -> bool {
+    false
+}
+
 fn to_the_end(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
@@ -103,6 +138,26 @@ mod tests {
             for read in [read, read_or_pipe] {
                 let error = read(&path, 4).unwrap_err().to_string();
                 assert!(error.contains(told), "{}: {error}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_can_be_made_where_it_can_be_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        for good in [path("file"), path("new"), "/proc/self/fd/0".into(), "new".into()] {
+            assert!(check_place(&good).is_ok(), "{}", good.display());
+        }
+        for bad in [path("file/"), path("new/"), path("."), path("x/.."), "/".into()] {
+            let error = check_place(&bad).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::IsADirectory, "{}", bad.display());
+        }
+        if cfg!(target_os = "linux") {
+            for bad in ["/proc/new", "/proc/self/comm", "/sys/new", "/sys/kernel/mm/new"] {
+                let error = check_place(Path::new(bad)).unwrap_err().to_string();
+                assert!(error.contains("of the kernel's"), "{bad}: {error}");
             }
         }
     }

@@ -148,6 +148,12 @@ pub fn complain(text: impl fmt::Display) {
     }
 }
 
+/// Why the log takes nothing, if it has refused what was last to be written: a disk may be full.
+#[must_use]
+pub fn refused() -> Option<io::ErrorKind> {
+    sink().log.refused()
+}
+
 /// The server serves: from now on only the log file is written, if there is one.
 pub fn started() {
     sink().echo = None;

@@ -613,9 +613,15 @@ impl Draft {
     /// same rights. A new one that root makes belongs to whom its directory belongs to.
     ///
     /// # Errors
-    /// When that can't be done; then the old one is still there.
+    /// When that can't be done; then the old one is still there, and where there was none, none.
     pub fn save(self) -> Result<(), Error> {
-        self.replace().map_err(Error::system(&self.path, "write"))
+        self.replace().map_err(|error| {
+            // One that was made for it and has nothing in it would say that nobody has an account.
+            if self.is_new && fs::metadata(&self.path).is_ok_and(|there| there.len() == 0) {
+                let _ = fs::remove_file(&self.path);
+            }
+            Error::system(&self.path, "write")(error)
+        })
     }
 
     fn replace(&self) -> io::Result<()> {

@@ -21,6 +21,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, geteuid};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::LOOKED_FOR;
+use crate::files;
 
 /// The port of a server without a configuration.
 const PORT: u16 = 2468;
@@ -129,6 +130,7 @@ fn digest(path: &Path) -> String {
 /// As [`PidFile::take`], but for one that a server holds.
 pub(super) fn check(path: &Path) -> Result<State, Error> {
     let system = |source| Error::System { path: path.to_owned(), source };
+    files::check_place(path).map_err(system)?;
     let state = state(path)?;
     let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -218,8 +220,9 @@ impl PidFile {
     /// When another process holds it, when it is something else, or when the system refuses.
     pub(super) fn take(path: &Path) -> Result<Self, Error> {
         let system = |source| Error::System { path: path.to_owned(), source };
+        files::check_place(path).map_err(system)?;
         loop {
-            let mut file = OpenOptions::new()
+            let file = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create(true)
@@ -242,8 +245,10 @@ impl PidFile {
             if !is_pid_file(&file).map_err(system)? {
                 return Err(Error::NoPidFile { path: path.to_owned() });
             }
-            write_pid(&mut file).map_err(system)?;
-            return Ok(Self { path: path.to_owned(), file });
+            // Should there be no room for the number, the file goes with this.
+            let mut taken = Self { path: path.to_owned(), file };
+            write_pid(&mut taken.file).map_err(system)?;
+            return Ok(taken);
         }
     }
 }

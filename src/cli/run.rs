@@ -57,7 +57,9 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
         let path = pid_file::default_path(None, port);
         pid_file = take_pid_file(&config, Some(&path), detached)?;
     }
+    log_start(&config, &addresses);
     announce(&config, &listening, pid_file.as_ref(), detached);
+    tell_of_log(&config);
     if detached {
         logging::say(READY);
         logging::leave_console();
@@ -65,7 +67,6 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
             .map_err(|error| Failure::system(&error, format_args!("/dev/null: {error}")))?;
     }
     logging::started();
-    log_start(&config, &addresses);
     let mut reload = reloader(arguments, config, detached);
     let served = listening.serve(front, &mut reload);
     drop(pid_file);
@@ -207,6 +208,17 @@ fn take_pid_file(
             Ok(None)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A disk that is full may have room later, and serving goes before its log; but somebody has to know.
+fn tell_of_log(config: &Config) {
+    if let Some((path, kind)) = config.log_file.as_ref().zip(logging::refused()) {
+        logging::complain(format_args!(
+            "warning: [logging] logfile: can't write {}: {kind}; lines wait until it takes them, and \
+             those that are too many are counted",
+            path.display()
+        ));
     }
 }
 

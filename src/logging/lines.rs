@@ -23,6 +23,8 @@ pub(super) struct Lines {
     /// Held lines that tell of lost ones, and of how many they tell.
     notices: u64,
     told: u64,
+    /// Why nothing was taken, when it was last tried.
+    refused: Option<io::ErrorKind>,
 }
 
 impl Lines {
@@ -36,6 +38,7 @@ impl Lines {
             lost_total: 0,
             notices: 0,
             told: 0,
+            refused: None,
         }
     }
 
@@ -77,6 +80,7 @@ impl Lines {
             match stream.write(&self.held[self.written..]) {
                 Ok(0) => break,
                 Ok(count) => {
+                    self.refused = None;
                     self.written += count;
                     if self.written == self.held.len() {
                         self.forget_written();
@@ -89,7 +93,10 @@ impl Lines {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_for_good(&error) => return self.lose(),
                 // A reader that rests, or a disk that is full: both may take it later.
-                Err(_) => break,
+                Err(error) => {
+                    self.refused = Some(error.kind());
+                    break;
+                }
             }
         }
         self.forget_written();
@@ -115,6 +122,11 @@ impl Lines {
         self.lost_total += lines;
         self.held = Vec::new();
         (self.written, self.notices, self.told) = (0, 0, 0);
+    }
+
+    /// Why nothing is taken, unless its reader only rests.
+    pub(super) fn refused(&self) -> Option<io::ErrorKind> {
+        self.refused.filter(|kind| *kind != io::ErrorKind::WouldBlock)
     }
 
     /// Whether lines are held.

@@ -16,6 +16,8 @@ use rustix::fs::OFlags;
 use rustix::net::SendFlags;
 use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp};
 
+use crate::files;
+
 /// What a description takes at once that is only known to take something: POSIX promises no more
 /// of a pipe (`_POSIX_PIPE_BUF`), and no more is asked of a terminal.
 const SHARED_BYTES_MAX: usize = 512;
@@ -133,6 +135,7 @@ fn without_waiting() -> i32 {
 
 /// Refuses what is no file to append to; what is not there yet is fine.
 fn check_kind(path: &Path) -> io::Result<()> {
+    files::check_place(path)?;
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
     let kind = metadata.file_type();
     if kind.is_dir() {
@@ -208,6 +211,9 @@ mod tests {
             ("", false),
             ("no/such", false),
             ("file/below", false),
+            ("file/", false),
+            ("new/", false),
+            ("new/.", false),
             ("astray", false),
         ] {
             assert_eq!(check(&path(name)).is_ok(), good, "{name}");

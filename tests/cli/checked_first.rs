@@ -271,6 +271,8 @@ fn a_pid_file_that_can_not_be_had_is_found_by_check() {
         ("no/such/p.pid", "[daemon] pidfile: can't use"),
         ("diary", "left alone"),
         ("place", "[daemon] pidfile:"),
+        ("new/", "[daemon] pidfile: can't use"),
+        ("/proc/p.pid", "file system of the kernel's"),
     ] {
         let house =
             House::with(&format!("[daemon]\nip = 127.0.0.1\nport = 0\npidfile = {pid_file}\n"));

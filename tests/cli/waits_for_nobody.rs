@@ -168,12 +168,22 @@ fn a_log_may_be_a_fifo_with_and_without_a_reader() {
 
 #[test]
 fn a_log_that_is_no_file_to_append_to_is_refused() {
-    let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = place\n");
-    fs::create_dir(house.path("place")).unwrap();
-    for (command, code) in [("check", 6), ("run", 1), ("start", 1), ("restart", 1)] {
-        let ran = house.run(&[command]);
-        assert_eq!(ran.code, code, "{command}: {ran:?}");
-        assert!(ran.err.contains("[logging] logfile: can't write"), "{command}: {ran:?}");
+    for (place, told) in [
+        ("place", "directory"),
+        ("new/", "directory"),
+        ("/proc/palabre.log", "file system of the kernel's"),
+        ("/sys/palabre.log", "file system of the kernel's"),
+        ("/proc/self/comm", "file system of the kernel's"),
+    ] {
+        let text = "[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = ";
+        let house = House::with(&format!("{text}{place}\n"));
+        fs::create_dir(house.path("place")).unwrap();
+        for (command, code) in [("check", 6), ("run", 1), ("start", 1), ("restart", 1)] {
+            let ran = house.run(&[command]);
+            assert_eq!(ran.code, code, "{place}: {command}: {ran:?}");
+            let start = "[logging] logfile: can't write";
+            assert!(ran.err.contains(start) && ran.err.contains(told), "{place}: {ran:?}");
+        }
     }
 }
 
@@ -216,6 +226,41 @@ fn a_full_disk_ends_no_server() {
         greets(&address, &nick.to_string());
     }
     end(&mut child);
+}
+
+/// What can be had of a full disk without one: nothing may grow.
+#[test]
+fn a_start_without_room_leaves_nothing_behind_and_says_why() {
+    let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\npidfile = pid\n");
+    let run = |command: &str| {
+        // SIGXFSZ is no part of a full disk.
+        let limits = "trap '' XFSZ; ulimit -f 0; echo secret";
+        let script = format!("{limits} | {} {command}", env!("CARGO_BIN_EXE_palabre"));
+        let ran = house.program("sh", &["-c", &script]).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let (_, said) = run("start");
+    assert!(said.contains("[daemon] pidfile: can't use") && said.contains("too large"), "{said}");
+    assert!(!house.path("pid").exists(), "an empty one is of no use");
+    house.write("pid", "");
+    assert_eq!(run("start").0, Some(1));
+    assert!(!house.path("pid").exists());
+    // By a file that could not be written nobody has an account.
+    let (code, said) = run("passwd add Ann --file new");
+    assert!(code == Some(1) && said.contains("can't write the accounts file"), "{said}");
+    assert!(!house.path("new").exists());
+}
+
+#[test]
+fn a_log_that_takes_nothing_is_told_on_the_console() {
+    let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = /dev/full\n");
+    let mut server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let told = read_until(&server.log, "/dev/full").join("\n");
+    assert!(told.contains("[logging] logfile: can't write /dev/full: no storage space"), "{told}");
+    greets(&address, "a");
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]
