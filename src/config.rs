@@ -32,7 +32,7 @@ mod program;
 mod report;
 mod web;
 
-use doubts::{Written, doubts};
+use doubts::{Written, doubt_about_root, doubts};
 pub(crate) use hosts::is_own;
 pub use hosts::{Authority, Host, KnownHost};
 use ini::{Content, Fault, Tail};
@@ -653,7 +653,7 @@ impl Draft {
                     ..problem
                 }),
                 Content::Entry { key, value, tail } => {
-                    self.entry(&section, key, &value, tail, item.line);
+                    self.entry(&section, key, &value, &tail, item.line);
                 }
                 Content::Fault(fault) => {
                     let (found, needs) = fault.found_and_needed();
@@ -685,7 +685,7 @@ impl Draft {
         false
     }
 
-    fn entry(&mut self, section: &str, name: String, value: &str, tail: Tail, line: usize) {
+    fn entry(&mut self, section: &str, name: String, value: &str, tail: &Tail, line: usize) {
         let problem = self.problem(line, section, &name);
         if let Some(module) = modules::named(section) {
             let written =
@@ -713,7 +713,7 @@ impl Draft {
     }
 
     /// Warns of a value that may be meant otherwise.
-    fn doubt(&mut self, written: Written, value: &str, tail: Tail, at: &Problem) {
+    fn doubt(&mut self, written: Written, value: &str, tail: &Tail, at: &Problem) {
         let Problem { file, line, section, key, .. } = at;
         let place = format!("{}:{line}: [{section}] {key}", file.display());
         let told = doubts(written, value, tail).into_iter();
@@ -991,6 +991,9 @@ impl Draft {
             let line = self.line_of("database", "usedatabase");
             let text = "[database] usedatabase: nothing asks it while checkpassword is false";
             told.push((line, text.to_owned()));
+        }
+        if let Some(doubt) = doubt_about_root(&self.values.root_password.0) {
+            told.push((self.line_of("admin", "password"), format!("[admin] password: {doubt}")));
         }
         // Whoever writes a request means it to be asked.
         let is_silent = |key| self.line_of("database", key) == 0;

@@ -56,6 +56,7 @@ pub use self::types::{
     ConnId, Door, HashKey, Input, LoginRefusal, Lookalikes, MessageTo, Note, Outlet, Progress,
     RelayNames, Roster, Settings, Span, Time,
 };
+pub(crate) use self::unseen::has_unseen;
 use crate::networks;
 use crate::wire::stanza::{Parser, Refusal};
 use crate::wire::write;

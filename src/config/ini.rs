@@ -38,14 +38,16 @@ pub(super) enum Content {
 }
 
 /// What stands behind a ` ;` that ends a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// There is none, or nothing stands behind it.
+    /// There is none.
     Nothing,
+    /// Nothing stands behind it.
+    Bare,
     /// `; text`.
-    Comment,
+    Comment(String),
     /// `;text`, which may be no comment.
-    Glued,
+    Glued(String),
 }
 
 /// What is wrong with a line. Nothing of a value is in it, because it could be a password.
@@ -237,12 +239,13 @@ fn entry(line: &str) -> Content {
 }
 
 fn tail(rest: &str) -> Tail {
-    if rest.trim().is_empty() {
-        Tail::Nothing
+    let text = rest.trim();
+    if text.is_empty() {
+        Tail::Bare
     } else if rest.starts_with(char::is_whitespace) {
-        Tail::Comment
+        Tail::Comment(text.to_owned())
     } else {
-        Tail::Glued
+        Tail::Glued(text.to_owned())
     }
 }
 
@@ -300,7 +303,6 @@ mod tests {
             ("k=\"\"", ""),
             ("k = a=b:c", "a=b:c"),
             ("k = a;b", "a;b"),
-            ("k = a ;", "a"),
             ("k = a;b ;c", "a;b ;c"),
             ("k = a # b", "a # b"),
             ("k =\t x  y \t", "x  y"),
@@ -312,10 +314,12 @@ mod tests {
     #[test]
     fn what_a_semicolon_takes_off_a_value_is_known() {
         for (text, tail) in [
-            ("k = a ; b", Tail::Comment),
-            ("k = a\t;\tb", Tail::Comment),
-            ("k = a ;b", Tail::Glued),
-            ("k = a ; ", Tail::Nothing),
+            ("k = a ; b", Tail::Comment("b".to_owned())),
+            ("k = a\t;\tb c ", Tail::Comment("b c".to_owned())),
+            ("k = a ;b", Tail::Glued("b".to_owned())),
+            ("k = a ; ", Tail::Bare),
+            ("k = a ;", Tail::Bare),
+            ("k = a", Tail::Nothing),
         ] {
             let content = Content::Entry { key: "k".to_owned(), value: "a".to_owned(), tail };
             assert_eq!(read(text.as_bytes()), [Item { line: 1, content }], "{text:?}");

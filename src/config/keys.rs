@@ -127,6 +127,8 @@ pub(super) struct Key {
 pub(super) enum Kind {
     Flag(fn(&mut Values) -> &mut bool),
     Text(fn(&mut Values) -> &mut String),
+    /// `[database] dbRequest`.
+    Sql,
     Secret(fn(&mut Values) -> &mut Secret),
     /// Empty: none.
     Path(fn(&mut Values) -> &mut Option<PathBuf>),
@@ -208,6 +210,7 @@ impl Kind {
         match self {
             Self::Flag(at) => *at(values) = flag(text)?,
             Self::Text(at) => text.clone_into(at(values)),
+            Self::Sql => text.clone_into(&mut values.db_request),
             Self::Secret(at) => text.clone_into(&mut at(values).0),
             Self::Path(at) => {
                 *at(values) = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
@@ -263,6 +266,7 @@ impl Kind {
     pub(super) const fn written(self) -> Written {
         match self {
             Self::Secret(_) => Written::Secretly,
+            Self::Sql => Written::AsSql,
             Self::Text(_) | Self::Path(_) | Self::ClosingPath(..) | Self::ModulePath => {
                 Written::Freely
             }
@@ -295,6 +299,7 @@ impl Kind {
         matches!(
             self,
             Self::Text(_)
+                | Self::Sql
                 | Self::Domains
                 | Self::Modules
                 | Self::ModulePath
@@ -312,6 +317,7 @@ impl Kind {
         let shown = match self {
             Self::Flag(at) => at(&mut values).to_string(),
             Self::Text(at) => at(&mut values).clone(),
+            Self::Sql => values.db_request,
             Self::Secret(at) if at(&mut values).0.is_empty() => String::new(),
             Self::Secret(_) => return None,
             Self::Path(at) | Self::ClosingPath(at, _) => {
@@ -515,7 +521,7 @@ pub(super) static KEYS: &[Key] = keys![
         "the password of this user";
     "database" "dbDatabase" Kind::Text(|v| &mut v.db_database), "text",
         "the name of the database; for sqlite the file";
-    "database" "dbRequest" Kind::Text(|v| &mut v.db_request), "SQL",
+    "database" "dbRequest" Kind::Sql, "SQL",
         "a login is allowed when this has a row; `[LOGIN]` and `[PASSWORD]` are the client's";
     "modules" "list" Kind::Modules, "names",
         "the plugins to run, separated by commas; each may have a section `[module NAME]`";

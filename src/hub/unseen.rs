@@ -67,7 +67,7 @@ const STACKERS: &[char] = &[
 /// Whether a name holds what is shown as nothing or means nothing to anybody else: format controls
 /// (those of direction among them), fillers, variation selectors, tags, blanks that are no white
 /// space, line separators, private use, noncharacters, and what is assigned to nothing.
-pub(super) fn has_unseen(name: &str) -> bool {
+pub(crate) fn has_unseen(name: &str) -> bool {
     if name.is_ascii() {
         return false;
     }
