@@ -611,6 +611,45 @@ impl SecureTalk {
     }
 }
 
+/// The same of TLS where nothing is taken without it, whatever is left of the section.
+#[cfg(feature = "tls")]
+#[test]
+fn a_configuration_that_is_cut_short_demands_tls_as_before() {
+    let open = "[daemon]\nport = 0\nip = 127.0.0.1\n";
+    let files = format!("{open}[tls]\ncertificate = c.pem\nkey = k.pem\n");
+    let whole = format!("{files}required = yes\n");
+    let house = House::with(&whole);
+    let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
+    house.write("c.pem", &made.cert.pem());
+    house.write("k.pem", &made.signing_key.serialize_pem());
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let is_closed = || {
+        let plain = Talk::to(&address).ask("<help />");
+        let secure = SecureTalk::to(&address, &made.cert).ask("<help />");
+        !plain.contains("<help>") && secure.starts_with("<help>")
+    };
+    assert!(is_closed());
+    let off = whole.replace("yes", "no");
+    for (cut, told) in [
+        (open, "TLS is required, and by this configuration it would not be any more"),
+        (&files, "TLS is required, and by this configuration it would not be any more"),
+        (&off, "TLS is required, and by this configuration it would not be any more"),
+        ("", "TLS is required, and by this configuration it would not be any more"),
+        (&files.replace("k.pem", ""), "[tls] key: found nothing"),
+    ] {
+        house.write("palabre.conf", cut);
+        server.signal(Signal::HUP);
+        let log = read_until(&server.log, "the old one stays in force").join("\n");
+        assert!(log.contains(told), "{cut:?}: {log}");
+        assert!(is_closed(), "{cut:?}");
+    }
+    house.write("palabre.conf", &whole);
+    server.signal(Signal::HUP);
+    read_until(&server.log, "configuration read again");
+    assert!(is_closed());
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn a_hangup_reads_the_certificate_again_and_ends_no_session() {

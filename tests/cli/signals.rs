@@ -95,7 +95,7 @@ fn a_server_that_starts_ends_at_once_when_it_is_asked_to() {
 #[test]
 fn plugins_ignore_no_signal_that_the_server_ignores() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[modules]\nlist = told\n");
-    std::fs::create_dir(house.path("modules")).unwrap();
+    fs::create_dir(house.path("modules")).unwrap();
     house.executable(
         "modules/told",
         "#!/bin/sh\ngrep SigIgn /proc/self/status >&2\ncat >/dev/null\n",
