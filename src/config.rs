@@ -1010,10 +1010,10 @@ impl Draft {
         let database = database::read(&self.values).ok().flatten();
         if let Some(request) = database.map(|database| database.request) {
             let line = self.line_of("database", "dbRequest");
-            let pattern = "[database] dbRequest: [LOGIN] is compared as a pattern, so the nick % is \
-                           everybody's; = compares nicks";
-            let comment = "[database] dbRequest: a part of it is a comment, which the database does \
-                           not read: what stands there is not asked";
+            let pattern = "[database] dbRequest: [LOGIN] is compared as a pattern, so the nick % \
+                           is everybody's; = compares nicks";
+            let comment = "[database] dbRequest: a part of it is a comment, which the database \
+                           does not read: what stands there is not asked";
             told.extend(request.nick_is_pattern.then(|| (line, pattern.to_owned())));
             told.extend(request.has_comment.then(|| (line, comment.to_owned())));
         }

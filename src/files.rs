@@ -58,8 +58,8 @@ pub fn check(kind: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
-/// Refuses a place where no file can be made: a name that ends as those of directories do, and the file
-/// systems by which the kernel shows itself. Whether it may be made there is another matter.
+/// Refuses a place where no file can be made: a name that ends as those of directories do, and the
+/// file systems by which the kernel shows itself. Whether it may be made there is another matter.
 ///
 /// # Errors
 /// `IsADirectory` and `InvalidInput`.

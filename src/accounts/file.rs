@@ -482,8 +482,8 @@ pub struct NickError;
 impl fmt::Display for NickError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "needs a nick that does not begin as a comment does (#, ;, //, /*, --) and stands in no \
-             quotes, without control or invisible characters and without white space at its ends",
+            "needs a nick that does not begin as a comment does (#, ;, //, /*, --) and stands in \
+             no quotes, without control or invisible characters and without white space at its ends",
         )
     }
 }
@@ -726,8 +726,8 @@ impl Stamp {
     }
 }
 
-/// What is to be known of a file to whoever follows it next: which one it is, how many nicks it knew
-/// and what they came to. A file that knows more behind them has lost none.
+/// What is to be known of a file to whoever follows it next: which one it is, how many nicks it
+/// knew and what they came to. A file that knows more behind them has lost none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kept {
     file: String,

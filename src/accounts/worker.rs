@@ -377,9 +377,9 @@ impl Desk {
             }
             Ok(Look::Doubted) => voice.log(
                 Level::Error,
-                "the accounts file may lack nicks that it had before this worker was started, as one \
-                 that is being written: those that it names can log in, and nobody else until palabre \
-                 passwd, or whoever else, puts a whole file in its place",
+                "the accounts file may lack nicks that it had before this worker was started, as \
+                 one that is being written: those that it names can log in, and nobody else until \
+                 palabre passwd, or whoever else, puts a whole file in its place",
             ),
             Ok(Look::Lost(lost)) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());

@@ -147,8 +147,8 @@ fn check_faults(config: &Config) -> Result<(), Failure> {
     Err(Failure { exit: Exit::NotConfigured, text: text.join("\n") })
 }
 
-/// The process that checks logins reads the configuration as well: a pipe has nothing more for it, and
-/// nobody could log in.
+/// The process that checks logins reads the configuration as well: a pipe has nothing more for it,
+/// and nobody could log in.
 fn check_that_the_worker_can_read(config: &Config) -> Result<(), Failure> {
     let source = config.source.as_ref().filter(|_| config.accounts.needs_worker());
     match source {
@@ -163,8 +163,8 @@ fn check_that_the_worker_can_read(config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// A database that is down may come back: until then nobody gets in by it. One that lets everybody in
-/// is no way to check logins.
+/// A database that is down may come back: until then nobody gets in by it. One that lets everybody
+/// in is no way to check logins.
 fn tell_of_database(config: &Config) -> Result<(), Failure> {
     if let Some(down) = findings::look_at_database(config)? {
         tell_warnings(&[format!("{down}; nobody gets in by it until they can")]);
@@ -211,12 +211,13 @@ fn take_pid_file(
     }
 }
 
-/// A disk that is full may have room later, and serving goes before its log; but somebody has to know.
+/// A disk that is full may have room later, and serving goes before its log; but somebody has to
+/// know.
 fn tell_of_log(config: &Config) {
     if let Some((path, kind)) = config.log_file.as_ref().zip(logging::refused()) {
         logging::complain(format_args!(
-            "warning: [logging] logfile: can't write {}: {kind}; lines wait until it takes them, and \
-             those that are too many are counted",
+            "warning: [logging] logfile: can't write {}: {kind}; lines wait until it takes them, \
+             and those that are too many are counted",
             path.display()
         ));
     }

@@ -362,13 +362,9 @@ impl<W: World> Server<W> {
                 }
                 return Ok(Taken::Done);
             }
-            Request::Keep { state } => {
-                // What a worker knows that has been replaced is no news.
-                if self.running[place].retired.is_some() {
-                    return Ok(());
-                }
-                return self.desk.plugins.keep(index, &state);
-            }
+            // What a worker knows that has been replaced is no news.
+            Request::Keep { .. } if self.running[place].retired.is_some() => return Ok(()),
+            Request::Keep { state } => return self.desk.plugins.keep(index, &state),
             Request::Timer { name, after_ms } => {
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
                 return self.desk.plugins.set_timer(index, &name, at).map(|()| Taken::Done);

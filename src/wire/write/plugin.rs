@@ -40,8 +40,8 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// `<palabre … />`: what a plugin hears first. `kept` is what the process before this one has had the
-/// server keep.
+/// `<palabre … />`: what a plugin hears first. `kept` is what the process before this one has had
+/// the server keep.
 pub fn greeting(buffer: &mut Vec<u8>, server_version: &str, name: &str, kept: Option<&str>) {
     buffer.extend_from_slice(b"<palabre");
     attribute(buffer, "version", server_version);
