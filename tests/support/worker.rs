@@ -56,19 +56,17 @@ impl House {
 
     /// A worker that has been greeted and has registered these hooks.
     pub(crate) fn worker(&self, hooks: &str) -> Worker {
-        self.greeted(hooks, GREETING)
+        self.worker_after("", hooks)
     }
 
-    /// The one that comes after another, as the server starts it.
-    pub(crate) fn worker_after(&self, before: Worker, hooks: &str) -> Worker {
-        let kept = format!(" kept='{}' />", before.kept);
-        drop(before);
-        self.greeted(hooks, &GREETING.replace(" />", &kept))
-    }
-
-    fn greeted(&self, hooks: &str, greeting: &str) -> Worker {
+    /// The one that comes after another, which has left this.
+    pub(crate) fn worker_after(&self, kept: &str, hooks: &str) -> Worker {
         let mut worker = self.silent_worker();
-        worker.send(greeting);
+        if kept.is_empty() {
+            worker.send(GREETING);
+        } else {
+            worker.send(&GREETING.replace(" />", &format!(" kept='{kept}' />")));
+        }
         assert_eq!(worker.next(), format!("<register hooks='{hooks}' />"));
         worker
     }
@@ -81,7 +79,7 @@ pub(crate) struct Worker {
     /// The texts of its `<log>`s.
     pub(crate) log: Vec<String>,
     /// What it has had the server keep.
-    pub(crate) kept: String,
+    pub(crate) kept: Vec<String>,
     /// Why the last question could not be answered, and whether something said no all the same.
     pub(crate) why: String,
     pub(crate) denied: bool,
@@ -107,7 +105,7 @@ impl Worker {
             input,
             stanzas,
             log: Vec::new(),
-            kept: String::new(),
+            kept: Vec::new(),
             why: String::new(),
             denied: false,
             asks: 0,
@@ -137,7 +135,7 @@ impl Worker {
                 continue;
             }
             if let Some(kept) = stanza.strip_prefix("<keep state='") {
-                self.kept = kept.strip_suffix("' />").unwrap().to_owned();
+                self.kept.push(kept.strip_suffix("' />").unwrap().to_owned());
                 continue;
             }
             let verdict = stanza.strip_prefix("<verdict ask='").expect("a verdict");
