@@ -188,7 +188,8 @@ fn the_file_can_be_named_before_and_behind_the_command() {
 fn what_can_not_be_is_refused_and_changes_nothing() {
     let house = House::with("[limits]\nnickbytes = 8\n[accounts]\nfile = people\n");
     for (nick, needs) in [
-        ("#Ann", "needs a nick that does not begin with #"),
+        ("#Ann", "needs a nick that does not begin as a comment does (#"),
+        (";Ann", "needs a nick that does not begin as a comment does (#"),
         (" Ann", "needs a nick"),
         ("", "needs a nick"),
         ("Anneliese", "too long for a nick (limit 8 bytes)"),
