@@ -363,8 +363,12 @@ impl<W: World> Server<W> {
                 return Ok(Taken::Done);
             }
             // What a worker knows that has been replaced is no news.
-            Request::Keep { .. } if self.running[place].retired.is_some() => return Ok(()),
-            Request::Keep { state } => return self.desk.plugins.keep(index, &state),
+            Request::Keep { .. } if self.running[place].retired.is_some() => {
+                return Ok(Taken::Done);
+            }
+            Request::Keep { state } => {
+                return self.desk.plugins.keep(index, &state).map(|()| Taken::Done);
+            }
             Request::Timer { name, after_ms } => {
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
                 return self.desk.plugins.set_timer(index, &name, at).map(|()| Taken::Done);
