@@ -30,6 +30,7 @@ mod run;
 mod start;
 mod status;
 mod stop;
+mod terminal;
 mod worker;
 
 /// What `--version` says.

@@ -25,7 +25,7 @@ mod ready;
 pub use os::Signals;
 #[cfg(feature = "bench")]
 pub(crate) use os::raise_descriptor_limit;
-pub(crate) use os::{bound, listen};
+pub(crate) use os::{bound, is_ignored, listen};
 pub(crate) use process::DescriptorLimit;
 pub mod server;
 mod timers;

@@ -488,13 +488,6 @@ fn cores(pid: u32) -> Option<String> {
     status(pid, "Cpus_allowed_list:")
 }
 
-/// Whether this process ignores a signal, as one that nohup or a shell in the background starts.
-pub(super) fn is_ignored(signal: i32) -> bool {
-    let mask = status(std::process::id(), "SigIgn:");
-    let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
-    mask >> (signal - 1) & 1 == 1
-}
-
 /// The first word behind a name in the status of a process.
 fn status(pid: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
 use super::Fault;
-use super::host::{Host, Kind, is_ignored, need_descriptors, pin};
+use super::host::{Host, Kind, need_descriptors, pin};
 use super::measure::{
     INTERRUPTED, Sample, Workload as Work, finish, is_interrupted, measure, nanoseconds, run_until,
 };
@@ -30,6 +30,7 @@ use super::workload::ping::Ping;
 use super::workload::private::Private;
 use super::workload::rooms::{Pacing, Rooms, Shape};
 use super::workload::rude::misbehave;
+use crate::net::is_ignored;
 
 /// Above so many connections the two servers of a comparison are not filled at the same time:
 /// common limits of open files are 20,000.

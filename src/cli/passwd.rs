@@ -4,14 +4,14 @@
 //! terminal, its first line is the password.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use argh::FromArgs;
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure, complain, say, with_directory};
+use super::{Exit, Failure, complain, say, terminal, with_directory};
 use crate::accounts::file::{self, Draft, NickError};
 use crate::accounts::hash::{Checked, PasswordHash};
 use crate::config::{self, Arguments};
@@ -250,29 +250,41 @@ fn new_hash() -> Result<PasswordHash, Failure> {
 /// Asks for a password at the terminal, unseen; without one, takes a line of the input.
 ///
 /// # Errors
-/// When there is nothing to read, or no UTF-8.
+/// When there is nothing to read, no UTF-8, more than a password can have, or what no stanza can
+/// hold.
 pub(super) fn password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let unread = |error: io::Error| {
         Failure::system(&error, format_args!("can't read the password: {error}"))
     };
-    if io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(unread);
-    }
     // One byte more than the longest, and the end of the line.
     let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX + 3));
-    read_line(&mut line).map_err(unread)?;
+    if io::stdin().is_terminal() {
+        terminal::ask_unseen(prompt, &mut line).map_err(unread)?;
+    } else {
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(unread)?;
+        read_line(&mut File::from(stdin), &mut line).map_err(unread)?;
+    }
+    let wrong = |what: &str| Failure::new(Exit::Failed, format_args!("the password {what}"));
+    if line.is_empty() {
+        return Err(wrong("is missing: the input has ended"));
+    }
     line.pop_if(|last| *last == b'\n');
     line.pop_if(|last| *last == b'\r');
-    let line = std::str::from_utf8(&line)
-        .map_err(|_| Failure::new(Exit::Failed, "can't read the password: it is not UTF-8"))?;
+    if line.len() > PASSWORD_BYTES_MAX {
+        return Err(wrong(&format!("is too long (limit {PASSWORD_BYTES_MAX} bytes)")));
+    }
+    let line = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8"))?;
+    // A key that was meant for something else, or the wrong file: nobody types that twice.
+    if let Some(control) = line.chars().find(|character| character.is_control()) {
+        let code = u32::from(control);
+        return Err(wrong(&format!("holds a control character (U+{code:04X})")));
+    }
     Ok(Zeroizing::new(line.to_owned()))
 }
 
-/// Reads a line of the input into what room a buffer has, byte by byte: a reader of its own would
-/// keep it, and more than the line.
-fn read_line(line: &mut Vec<u8>) -> io::Result<()> {
-    let stdin = io::stdin();
-    let mut input = File::from(stdin.as_fd().try_clone_to_owned()?);
+/// Reads a line into what room a buffer has, byte by byte: a reader of its own would keep it, and
+/// more than the line.
+pub(super) fn read_line(input: &mut impl Read, line: &mut Vec<u8>) -> io::Result<()> {
     while line.len() < line.capacity() {
         let mut byte = [0];
         match input.read(&mut byte) {

@@ -89,7 +89,7 @@ impl Signals {
     /// When the system refuses.
     pub fn take() -> io::Result<Self> {
         // Before a handler takes its place.
-        let hangup_ends = has_terminal() && !ignores_hangups();
+        let hangup_ends = has_terminal() && !is_ignored(SIGHUP);
         let at_once = Arc::new(AtomicBool::new(true));
         // Those that are sent on purpose come first.
         let queue = Queue::new([SIGHUP].into_iter().chain(ENDING).chain([SIGCHLD]))?;
@@ -138,12 +138,12 @@ fn has_terminal() -> bool {
     opened.is_ok() && std::process::id() != 1
 }
 
-/// Whether whoever started the process has it outlive its terminal, as nohup(1) does.
-fn ignores_hangups() -> bool {
+/// Whether whoever started the process has it ignore a signal, as nohup(1) does with hangups.
+pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Listeners and signals of the process.

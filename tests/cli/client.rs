@@ -1,11 +1,12 @@
 //! `palabre client`: in a pipe, at a terminal and in TLS, and what its exit code says.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::thread;
 
-#[cfg(feature = "tls")]
 use rustix::process::Signal;
 
 use crate::house::{House, Talk, Terminal, addresses, read_until, until};
@@ -36,6 +37,73 @@ fn the_client_works_in_a_pipe() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(ran.out, "<connect isok='1' msg='Your nickname is now : Bob'/>\n");
     assert_eq!(ran.err, "no room joined: /join R first, or /msg N text\n");
+}
+
+#[test]
+fn a_password_that_no_stanza_can_hold_is_not_sent() {
+    let house = House::new();
+    let long = "x".repeat(1025);
+    for (input, told) in [
+        ("a\0b\n", "control character (U+0000)"),
+        ("a\x1b[Ab\n", "control character (U+001B)"),
+        ("a\u{85}b\n", "control character (U+0085)"),
+        (&*long, "too long (limit 1024 bytes)"),
+        ("", "the input has ended"),
+    ] {
+        // Nobody listens there, and nobody is asked.
+        let client = ["client", "--connect", "127.0.0.1:1", "--nick", "Ann", "--password"];
+        for arguments in [&client[..], &["passwd", "hash"]] {
+            let ran = house.run_with(arguments, input);
+            assert_eq!((ran.code, &*ran.out), (1, ""), "{arguments:?} {ran:?}");
+            assert!(ran.err.contains(told), "{arguments:?} {ran:?}");
+        }
+    }
+}
+
+/// Ends what runs at a terminal, and waits until it is gone; gives the signal that it ended by.
+fn end(terminal: &mut Terminal, signal: Signal) -> Option<i32> {
+    terminal.signal(signal);
+    until("it ends", || terminal.child.try_wait().unwrap()).signal()
+}
+
+#[test]
+fn a_signal_at_a_password_leaves_a_terminal_that_echoes() {
+    let house = House::new();
+    let client = ["client", "--nick", "Ann", "--password"];
+    for (arguments, prompt) in [
+        (&["passwd", "hash"][..], "New password: "),
+        (&["passwd", "add", "Ann", "--file", "accounts"], "New password: "),
+        (&client, "Password: "),
+    ] {
+        for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+            let mut terminal = Terminal::new(&house, &[], arguments);
+            until("it asks", || terminal.has_said(prompt).then_some(()));
+            assert!(!terminal.echoes());
+            // A shell that had stopped it has the terminal echo again.
+            terminal.echo();
+            terminal.signal(Signal::CONT);
+            until("nothing is echoed", || (!terminal.echoes()).then_some(()));
+            assert_eq!(end(&mut terminal, signal), Some(signal.as_raw()), "{arguments:?}");
+            assert!(terminal.echoes(), "{arguments:?} {signal:?}");
+        }
+    }
+}
+
+#[cfg(feature = "editor")]
+#[test]
+fn a_signal_while_a_line_is_typed_leaves_a_terminal_that_echoes() {
+    let house = House::new();
+    let server = house.serve(&["--listen", "127.0.0.1:0"]);
+    let address = addresses(&server.announced()).remove(0);
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
+        let mut terminal = Terminal::new(&house, &[], &["client", "--connect", &address]);
+        until("it is edited", || (!terminal.echoes()).then_some(()));
+        terminal.keyboard.write_all(b"half a li").unwrap();
+        let ended_by = end(&mut terminal, signal);
+        // The editor may take it for a Ctrl-C that was typed, which is the end of the input.
+        assert!(ended_by == Some(signal.as_raw()) || signal == Signal::INT, "{ended_by:?}");
+        assert!(terminal.echoes(), "{signal:?}");
+    }
 }
 
 #[test]

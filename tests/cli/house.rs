@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
@@ -260,6 +260,18 @@ impl Terminal {
     /// Whether what is typed is shown.
     pub(crate) fn echoes(&self) -> bool {
         tcgetattr(&self.keyboard).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Has what is typed be shown.
+    pub(crate) fn echo(&self) {
+        let mut modes = tcgetattr(&self.keyboard).unwrap();
+        modes.local_modes.insert(LocalModes::ECHO);
+        tcsetattr(&self.keyboard, OptionalActions::Now, &modes).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Whether this has been on the screen.

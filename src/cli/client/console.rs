@@ -97,9 +97,10 @@ impl Printer {
 mod typed {
     use std::io::{self, IsTerminal as _, Write as _};
 
-    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
     use rustyline::history::MemHistory;
     use rustyline::{Config, ExternalPrinter};
+
+    use super::super::super::terminal::Keeping;
 
     /// Edits a line at a time.
     pub(in super::super) struct Editor(rustyline::Editor<(), MemHistory>);
@@ -107,8 +108,8 @@ mod typed {
     /// Shows lines above the one that is being typed.
     pub(in super::super) struct Above {
         printer: Box<dyn ExternalPrinter + Send>,
-        /// How the terminal was, for an end that comes while a line is being typed.
-        terminal: Option<Termios>,
+        /// For an end that comes while a line is being typed.
+        terminal: Option<Keeping>,
     }
 
     /// Both, where somebody types at a terminal and looks at it.
@@ -119,7 +120,7 @@ mod typed {
         let config = Config::builder().auto_add_history(true).build();
         let mut editor = rustyline::Editor::with_history(config, MemHistory::new()).ok()?;
         let printer = Box::new(editor.create_external_printer().ok()?);
-        let terminal = tcgetattr(io::stdin()).ok();
+        let terminal = Keeping::of(io::stdin()).ok();
         Some((Editor(editor), Above { printer, terminal }))
     }
 
@@ -139,8 +140,8 @@ mod typed {
         }
 
         pub(super) fn close(self) {
-            if let Some(terminal) = &self.terminal {
-                let _ = tcsetattr(io::stdin(), OptionalActions::Drain, terminal);
+            if let Some(keeping) = self.terminal {
+                drop(keeping);
                 // The prompt's own line.
                 let _ = io::stdout().lock().write_all(b"\r\x1b[K");
                 let _ = io::stdout().lock().flush();
