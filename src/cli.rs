@@ -156,6 +156,9 @@ struct Stop {
     /// the first address that it listens on, when it runs without a configuration
     #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
     listen: Vec<Place>,
+    /// the pid file that it holds, when another user or another session started it
+    #[argh(option, arg_name = "file")]
+    pidfile: Option<PathBuf>,
 }
 
 /// say whether the server that the pid file names is running
@@ -168,6 +171,9 @@ struct Status {
     /// the first address that it listens on, when it runs without a configuration
     #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
     listen: Vec<Place>,
+    /// the pid file that it holds, when another user or another session started it
+    #[argh(option, arg_name = "file")]
+    pidfile: Option<PathBuf>,
 }
 
 /// read the configuration, say what is wrong with it, and print what would be in force
@@ -361,10 +367,12 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
             None,
         )?),
         Some(Command::Stop(stop)) => {
-            stop::stop(&with_directory(arguments(stop.config, stop.listen, None), None)?)
+            let arguments = with_directory(arguments(stop.config, stop.listen, None), None)?;
+            stop::stop(&arguments, stop.pidfile)
         }
         Some(Command::Status(status)) => {
-            status::status(&with_directory(arguments(status.config, status.listen, None), None)?)
+            let arguments = with_directory(arguments(status.config, status.listen, None), None)?;
+            status::status(&arguments, status.pidfile)
         }
         Some(Command::Check(check)) => {
             let arguments =

@@ -72,6 +72,7 @@ fn wrong_arguments_are_explained() {
         (&["--listen", "example.org:1"], "not looked up"),
         (&["--listen", "127.0.0.1"], "127.0.0.1:2468"),
         (&["check", "--log-level", "loud"], "one of debug, info, warning, error, critical"),
+        (&["stop", "--pidfile", "a", "--config", "b"], "leave out --config"),
         (&["--config"], "--config"),
         (&["ruffle", "--port", "0"], "a port from 1 to 65535"),
         (&["ruffle", "--port", "65536"], "a port from 1 to 65535"),
@@ -90,7 +91,8 @@ fn wrong_arguments_are_explained() {
         let ran = house.run(arguments);
         assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}");
         assert!(ran.err.starts_with("palabre: "), "{}", ran.err);
-        assert!(ran.err.contains(hint) && ran.err.contains("--help"), "{}", ran.err);
+        assert!(ran.err.contains(hint), "{}", ran.err);
+        assert!(ran.err.contains("--help") || hint.contains("leave out"), "{}", ran.err);
     }
 }
 

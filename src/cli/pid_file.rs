@@ -89,7 +89,48 @@ impl From<Error> for super::Failure {
 /// Where the pid file is when none is configured: each configuration has one of its own, and
 /// without a configuration each port.
 pub(super) fn default_path(source: Option<&Path>, port: u16) -> PathBuf {
-    let which = match source {
+    let which = which(source, port);
+    let user = geteuid();
+    if user.is_root() {
+        return PathBuf::from(format!("/run/palabre{which}.pid"));
+    }
+    match runtime_directory() {
+        Some(directory) => directory.join(format!("palabre{which}.pid")),
+        None => std::env::temp_dir().join(format!("palabre-{}{which}.pid", user.as_raw())),
+    }
+}
+
+/// Where the same server's would be, had another user started it, or the same one in another
+/// session: those that are there.
+pub(super) fn paths_elsewhere(source: Option<&Path>, port: u16) -> Vec<PathBuf> {
+    let which = which(source, port);
+    let name = format!("palabre{which}.pid");
+    let own = default_path(source, port);
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    let sessions = entries(Path::new("/run/user")).map(|entry| entry.path());
+    let directories =
+        [PathBuf::from("/run")].into_iter().chain(runtime_directory()).chain(sessions);
+    let mut paths: Vec<PathBuf> = directories.map(|directory| directory.join(&name)).collect();
+    let is_of_a_user = |file: &str| {
+        let rest = file.strip_prefix("palabre-").and_then(|rest| rest.strip_suffix(".pid"));
+        let user = rest.and_then(|rest| rest.strip_suffix(&*which)).unwrap_or_default();
+        !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let temporary = entries(&std::env::temp_dir()).map(|entry| entry.path());
+    paths.extend(
+        temporary.filter(|path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(is_of_a_user)
+        }),
+    );
+    paths.retain(|path| *path != own && path.symlink_metadata().is_ok());
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// What tells one server's file from another's in the same directory.
+fn which(source: Option<&Path>, port: u16) -> String {
+    match source {
         Some(source) => {
             let source = canonical(source);
             let usual = Path::new(LOOKED_FOR[1]);
@@ -97,16 +138,12 @@ pub(super) fn default_path(source: Option<&Path>, port: u16) -> PathBuf {
         }
         None if port == PORT => String::new(),
         None => format!("-{port}"),
-    };
-    let user = geteuid();
-    if user.is_root() {
-        return PathBuf::from(format!("/run/palabre{which}.pid"));
     }
+}
+
+fn runtime_directory() -> Option<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match runtime.filter(|directory| directory.is_absolute()) {
-        Some(directory) => directory.join(format!("palabre{which}.pid")),
-        None => std::env::temp_dir().join(format!("palabre-{}{which}.pid", user.as_raw())),
-    }
+    runtime.filter(|directory| directory.is_absolute())
 }
 
 /// The one path of a file, however it was named; also of one that has been removed.

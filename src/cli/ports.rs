@@ -11,13 +11,23 @@ use rustix::process::Pid;
 pub(super) fn is_of(address: SocketAddr, process: Option<Pid>) -> bool {
     let Some(process) = process else { return false };
     let Some(own) = sockets_of(process) else { return true };
-    let listening: Vec<(SocketAddr, u64)> = ["/proc/net/tcp", "/proc/net/tcp6"]
+    let mut in_the_way = in_the_way(address).peekable();
+    in_the_way.peek().is_some() && in_the_way.all(|inode| own.contains(&inode))
+}
+
+/// Whether something listens on an address, as far as that can be found out.
+pub(super) fn is_taken(address: SocketAddr) -> bool {
+    in_the_way(address).next().is_some()
+}
+
+/// The inodes of the sockets that keep an address from being listened on.
+fn in_the_way(address: SocketAddr) -> impl Iterator<Item = u64> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|path| fs::read_to_string(path).ok())
         .flat_map(|table| table.lines().filter_map(listener).collect::<Vec<_>>())
-        .collect();
-    let mut in_the_way = listening.iter().filter(|(other, _)| collide(address, *other)).peekable();
-    in_the_way.peek().is_some() && in_the_way.all(|(_, inode)| own.contains(inode))
+        .filter(move |(other, _)| collide(address, *other))
+        .map(|(_, inode)| inode)
 }
 
 /// Whether two listeners can't be there at once. An IPv6 one may take IPv4 connections as well.
@@ -74,7 +84,7 @@ mod tests {
             // A host may have no IPv6.
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let address = listener.local_addr().unwrap();
-            assert!(is_of(address, own), "{address}");
+            assert!(is_of(address, own) && is_taken(address), "{address}");
             assert!(!is_of(address, None), "{address}");
             if parent.and_then(sockets_of).is_some() {
                 assert!(!is_of(address, parent), "{address}");

@@ -41,8 +41,9 @@ pub(super) fn start(arguments: &Arguments) -> Result<Exit, Failure> {
 /// `start`.
 pub(super) fn restart(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut config = config::load(arguments)?;
-    let path = wanted_pid_file(&config);
-    let state = path.as_deref().map_or(Ok(State::Absent), pid_file::state)?;
+    let sought = stop::sought_by(&config);
+    let state =
+        sought.as_ref().map_or(Ok(State::Absent), |sought| pid_file::state(&sought.path))?;
     // What it warns of is told by the new server.
     super::run::take_defaults(&mut config);
     let failures = findings::look(&config, Purpose::Start).failures;
@@ -52,11 +53,17 @@ pub(super) fn restart(arguments: &Arguments) -> Result<Exit, Failure> {
         if let State::Running(pid) = state {
             let pid = pid.as_raw_nonzero();
             text.push(format!("palabre: nothing was stopped, pid {pid} serves on"));
+        } else if let Some(sought) = &sought
+            && state == State::Absent
+            && let Some(doubt) = stop::doubt(sought, "stop")
+        {
+            let file = sought.path.display();
+            text.push(format!("palabre: there is no pid file {file}, but {doubt}"));
         }
         return Err(Failure { exit, text: text.join("\n") });
     }
-    if let Some(path) = path
-        && let State::Running(pid) = stop::stop_holder(&path)?
+    if let Some(sought) = sought
+        && let State::Running(pid) = stop::stop_holder(&sought.path)?
     {
         say(format_args!("palabre stopped, pid {}", pid.as_raw_nonzero()));
     }

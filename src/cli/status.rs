@@ -1,19 +1,22 @@
 //! `palabre status`: whether the server that the pid file names is running.
 
+use std::path::PathBuf;
+
 use super::pid_file::{self, State};
-use super::stop::{path_of, which_one};
+use super::stop::{doubt, seek};
 use super::{Exit, Failure, say};
 use crate::config::Arguments;
 
-/// Says it, and tells it by the exit code as init scripts do.
+/// Says it, and tells it by the exit code as init scripts do. `pid_file` is one that was named.
 ///
 /// # Errors
 /// When it can't be known.
-pub(super) fn status(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn status(arguments: &Arguments, pid_file: Option<PathBuf>) -> Result<Exit, Failure> {
     let unknown = |failure: Failure| Failure { exit: Exit::NotPermitted, ..failure };
-    let path = path_of(arguments).map_err(unknown)?.ok_or_else(which_one)?;
-    let state = pid_file::state(&path).map_err(|error| unknown(error.into()))?;
-    let file = path.display();
+    let sought = seek(arguments, pid_file)
+        .map_err(|failure| if failure.exit == Exit::Usage { failure } else { unknown(failure) })?;
+    let state = pid_file::state(&sought.path).map_err(|error| unknown(error.into()))?;
+    let file = sought.path.display();
     Ok(match state {
         State::Running(pid) => {
             say(format_args!("palabre is running, pid {} (pid file {file})", pid.as_raw_nonzero()));
@@ -26,6 +29,10 @@ pub(super) fn status(arguments: &Arguments) -> Result<Exit, Failure> {
             Exit::Failed
         }
         State::Absent => {
+            if let Some(doubt) = doubt(&sought, "status") {
+                let text = format_args!("there is no pid file {file}, but {doubt}");
+                return Err(Failure::new(Exit::NotPermitted, text));
+            }
             say(format_args!("palabre is not running (no pid file {file})"));
             Exit::NotRunning
         }

@@ -138,3 +138,53 @@ fn a_file_that_names_no_address_is_told_of_with_the_line_that_changes_it() {
         assert!(!said.contains("everybody"), "{said}");
     }
 }
+
+/// The pid file that a server said it holds.
+fn pid_file(said: &[String]) -> &str {
+    said.iter().find_map(|line| line.strip_prefix("pid file: ")).unwrap()
+}
+
+#[test]
+fn a_server_whose_pid_file_is_not_known_is_not_said_to_be_gone() {
+    let house = two();
+    let mut server = house.serve(&["run", "--config", "one/my.conf", "--listen", "127.0.0.1:0"]);
+    let said = server.announced();
+    let address = &addresses(&said)[0];
+    // It is not of this configuration, but it is where its server would be.
+    let asks = ["--config", "two words/my.conf", "--listen", address];
+    for (command, code) in [("stop", 1), ("status", 4), ("restart", 1)] {
+        let ran = house.run(&[&[command], &asks[..]].concat());
+        assert_eq!(ran.code, code, "{ran:?}");
+        for word in ["there is no pid file /", address, "--pidfile FILE", "XDG_RUNTIME_DIR"] {
+            assert!(ran.err.contains(word), "{word}: {ran:?}");
+        }
+    }
+    assert_eq!(house.run(&["status", "--pidfile", pid_file(&said)]).code, 0);
+    let stopped = house.run(&["stop", "--pidfile", pid_file(&said)]);
+    assert!(stopped.code == 0 && stopped.out.contains("palabre stopped, pid"), "{stopped:?}");
+    assert_eq!(server.ended().code(), Some(0));
+    let ran = house.run(&[&["stop"], &asks[..]].concat());
+    assert!(ran.code == 0 && ran.out.contains("was not running (no pid file /"), "{ran:?}");
+}
+
+#[test]
+fn a_pid_file_of_another_user_is_named() {
+    let house = two();
+    let ran = house.run(&["status", "--config", "one/my.conf"]);
+    let name = ran.out.rsplit(['/', ')']).nth(1).unwrap();
+    // Where it lies depends on who asks, and its end on the configuration.
+    let digest = &name[name.rfind('-').unwrap()..];
+    let theirs = house.path(&format!("palabre-4242{digest}"));
+    let text = format!("[daemon]\nip = 127.0.0.1\nport = 0\npidfile = {}\n", theirs.display());
+    house.write("theirs.conf", &text);
+    let server = house.serve(&["run", "--config", "theirs.conf"]);
+    server.announced();
+    for (command, code) in [("stop", 1), ("status", 4)] {
+        let mut command = house.command(&[command, "--config", "one/my.conf"]);
+        let ran = command.env("TMPDIR", house.path("")).output().unwrap();
+        let err = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{err}");
+        let pid = format!("but pid {} holds {}: ", server.child.id(), theirs.display());
+        assert!(err.contains(&pid) && err.contains("--pidfile /"), "{err}");
+    }
+}
