@@ -7,8 +7,10 @@ use core::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use argh::{FromArgs, TopLevelCommand};
+use rustix::io::Errno;
 
 use crate::accounts::file;
 use crate::config::{self, Config, Level, Place, in_path, is_executable};
@@ -54,7 +56,7 @@ const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
     error_code(2, "wrong arguments"),
     error_code(3, "status: not running"),
     error_code(4, "not permitted; status: unknown; client: the login was refused"),
-    error_code(5, "client: a request was refused"),
+    error_code(5, "client: a request was refused, or a line was not sent"),
     error_code(6, "the configuration has errors")
 )]
 struct Palabre {
@@ -209,7 +211,7 @@ enum Exit {
     NotRunning = 3,
     /// Also, for `status`: unknown.
     NotPermitted = 4,
-    /// Only for `client`: a request was.
+    /// Only for `client`: a request was, or a line was not sent.
     Refused = 5,
     NotConfigured = 6,
 }
@@ -324,7 +326,10 @@ fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, 
     Arguments::from_args(&["palabre"], words).map_err(|early| match early.status {
         Ok(()) => {
             say(early.output.trim_end());
-            Exit::Success
+            said().unwrap_or_else(|failure| {
+                complain(failure.text);
+                failure.exit
+            })
         }
         Err(()) => {
             let help_of = |command: &[&str]| {
@@ -339,12 +344,31 @@ fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, 
     })
 }
 
-/// Options may stand before the command as well; those behind it count first.
 fn dispatch(top: Palabre) -> Result<Exit, Failure> {
     if top.version {
         say(VERSION);
-        return Ok(Exit::Success);
+        return said();
     }
+    // These have done what they did, and say it by their exit code.
+    let asks_for_text = match &top.command {
+        Some(Command::Passwd(passwd)) => passwd.asks_for_text(),
+        command => !matches!(
+            command,
+            None | Some(
+                Command::Run(_)
+                    | Command::Start(_)
+                    | Command::Stop(_)
+                    | Command::Restart(_)
+                    | Command::Status(_)
+            )
+        ),
+    };
+    let exit = run_command(top)?;
+    if asks_for_text && exit == Exit::Success { said() } else { Ok(exit) }
+}
+
+/// Options may stand before the command as well; those behind it count first.
+fn run_command(top: Palabre) -> Result<Exit, Failure> {
     let arguments =
         |config: Option<PathBuf>, listen: Vec<Place>, log_level: Option<Level>| config::Arguments {
             file: config.or(top.config),
@@ -482,11 +506,40 @@ fn program() -> String {
     program.unwrap_or_else(|| "palabre".to_owned())
 }
 
-/// Prints lines for the reader of the output. That nobody reads any more is no error of ours.
+/// What kept [`say`] from saying something.
+static UNSAID: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints lines for the reader of the output. That nobody reads any more is no error of ours; what
+/// else is wrong [`said`] tells.
 fn say(text: impl fmt::Display) {
     let mut console = io::stdout().lock();
-    let _ = writeln!(console, "{text}");
-    let _ = console.flush();
+    note_unsaid(writeln!(console, "{text}").and_then(|()| console.flush()));
+}
+
+fn note_unsaid(written: io::Result<()>) {
+    if let Err(error) = written
+        && !is_end_of_output(&error)
+    {
+        let _ = UNSAID.set(error);
+    }
+}
+
+/// Whether what was asked for has been printed.
+///
+/// # Errors
+/// When the output could not be written.
+fn said() -> Result<Exit, Failure> {
+    UNSAID.get().map_or(Ok(Exit::Success), |error| Err(unsaid(error)))
+}
+
+fn unsaid(error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, format_args!("can't write the output: {error}"))
+}
+
+/// Whether nobody reads the output any more, or nobody ever did.
+fn is_end_of_output(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(Errno::BADF.raw_os_error())
 }
 
 /// Prints lines for whoever watches the terminal.

@@ -97,6 +97,37 @@ fn wrong_arguments_are_explained() {
 }
 
 #[test]
+fn what_was_asked_for_and_could_not_be_written_is_no_success() {
+    let house = House::new();
+    for (arguments, code) in [
+        (&["--help"][..], 1),
+        (&["--version"], 1),
+        (&["check"], 1),
+        (&["check", "--keys"], 1),
+        (&["ruffle"], 1),
+        (&["passwd", "hash"], 1),
+        #[cfg(feature = "bench")]
+        (&["bench", "rude", "--list"], 1),
+        // It is done.
+        (&["passwd", "add", "Ann", "--file", "accounts"], 0),
+        // The answer is the exit code.
+        (&["passwd", "check", "Ann", "--file", "accounts"], 0),
+        (&["status", "--pidfile", "none.pid"], 3),
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = house.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"secret\n")
+            .unwrap_or_default();
+        let ran = child.wait_with_output().unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{arguments:?}: {ran:?}");
+        let told =
+            String::from_utf8_lossy(&ran.stderr).contains("can't write the output: No space");
+        assert_eq!(told, code == 1, "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn check_prints_a_configuration_that_checks_again() {
     let house = House::with(
         "[daemon]\nip = 127.0.0.1\n[admin]\npassword = hunter2\n[module m1]\ntimeout = 7\n",

@@ -1,13 +1,13 @@
 //! `palabre bench`: what a host carries.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, note_unsaid, say};
 use crate::bench::{self, Fault, Mix, Options, Workload};
 
 /// make work for a server and measure it: throughput, processor time, latency, memory
@@ -202,12 +202,27 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         attacks: arguments.attack,
         list: arguments.list,
     };
-    bench::run(&options, &mut io::stdout()).map_err(|fault| {
+    bench::run(&options, &mut Output).map_err(|fault| {
         let wrong_arguments = matches!(fault, Fault::Usage { .. });
         let exit = if wrong_arguments { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, format_args!("bench: {fault}"))
     })?;
     Ok(Exit::Success)
+}
+
+/// What is measured is printed as it comes; that it could not be is told at the end.
+struct Output;
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        note_unsaid(io::stdout().write_all(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        note_unsaid(io::stdout().flush());
+        Ok(())
+    }
 }
 
 fn serve_floor() -> Result<Exit, Failure> {

@@ -24,7 +24,7 @@ use argh::FromArgs;
 use mio::Waker;
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure, command_line, complain, passwd};
+use super::{Exit, Failure, command_line, complain, is_end_of_output, passwd, unsaid};
 use crate::secret;
 use crate::wire::write;
 use commands::{Action, Session};
@@ -46,7 +46,7 @@ be seen is \\u{{…}}.",
   $ printf '/join lobby\\n' | palabre client --nick me",
     error_code(1, "there is no connection, or it broke"),
     error_code(4, "the login was refused"),
-    error_code(5, "a request was refused")
+    error_code(5, "a request was refused, or a line was not sent")
 )]
 pub(super) struct Client {
     /// the server (default: 127.0.0.1:2468)
@@ -79,6 +79,8 @@ pub(super) struct Client {
 #[derive(Debug)]
 enum Order {
     Send(Vec<u8>),
+    /// A line was not sent.
+    Withhold,
     /// Nothing more is sent; the server's end is no news.
     End,
 }
@@ -115,7 +117,8 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
     printer.close();
     match talked {
         Ok(()) => verdict.exit(server),
-        Err(Lost::Console) => Ok(Exit::Success),
+        Err(Lost::Console(error)) if is_end_of_output(&error) => Ok(Exit::Success),
+        Err(Lost::Console(error)) => Err(unsaid(&error)),
         Err(Lost::Server(error)) => Err(lost(error)),
     }
 }
@@ -165,22 +168,35 @@ fn login(arguments: &Client) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
 /// already speak the protocol.
 fn send_input(mut input: Input, orders: &Sender<Order>, waker: &Waker, session: &mut Session) {
     let mut line = Vec::new();
-    while input.read(&mut line) {
+    loop {
+        match input.read(&mut line) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                complain(format_args!("palabre: can't read the input: {error}"));
+                let _ = orders.send(Order::Withhold);
+                return;
+            }
+        }
         for part in line.split(|byte| *byte == 0) {
-            let Ok(part) = core::str::from_utf8(part) else {
-                complain("palabre: a line that is not UTF-8 was not sent");
-                continue;
-            };
-            let (stanza, is_last) = match session.line(part) {
-                Action::Send(stanza) => (stanza, false),
-                Action::SendLast(stanza) => (stanza, true),
+            let action = core::str::from_utf8(part).map_or_else(
+                |_| Action::Refuse("palabre: a line that is not UTF-8 was not sent".to_owned()),
+                |part| session.line(part),
+            );
+            let is_last = matches!(action, Action::SendLast(_));
+            let order = match action {
+                Action::Send(stanza) | Action::SendLast(stanza) => Order::Send(stanza),
                 Action::Tell(text) => {
                     complain(text);
                     continue;
                 }
+                Action::Refuse(text) => {
+                    complain(text);
+                    Order::Withhold
+                }
                 Action::Nothing => continue,
             };
-            let sent = orders.send(Order::Send(stanza)).is_ok() && waker.wake().is_ok();
+            let sent = orders.send(order).is_ok() && waker.wake().is_ok();
             if is_last || !sent {
                 return;
             }
@@ -192,8 +208,8 @@ fn send_input(mut input: Input, orders: &Sender<Order>, waker: &Waker, session: 
 #[derive(Debug)]
 enum Lost {
     Server(io::Error),
-    /// Nobody reads the output any more.
-    Console,
+    /// Nobody reads the output any more, or it can't be written.
+    Console(io::Error),
 }
 
 /// Prints each stanza as one line, and sends what there is to send, until the server ends. What it
@@ -213,6 +229,7 @@ fn talk(
                     verdict.sent(&request);
                     line.queue(&request);
                 }
+                Ok(Order::Withhold) => verdict.withheld(),
                 Ok(Order::End) => {
                     verdict.leaves();
                     line.end();
@@ -227,11 +244,11 @@ fn talk(
             stanza.extend_from_slice(part);
             if parts.peek().is_some() {
                 verdict.received(&stanza);
-                printer.print(&stanza).map_err(|_| Lost::Console)?;
+                printer.print(&stanza).map_err(Lost::Console)?;
                 stanza.clear();
             }
         }
-        printer.flush().map_err(|_| Lost::Console)?;
+        printer.flush().map_err(Lost::Console)?;
         if pumped.map_err(Lost::Server)? == Pumped::Ended {
             break;
         }
@@ -240,7 +257,7 @@ fn talk(
     verdict.ended(!stanza.is_empty());
     if !stanza.is_empty() {
         let printed = printer.print(&stanza).and_then(|()| printer.flush());
-        printed.map_err(|_| Lost::Console)?;
+        printed.map_err(Lost::Console)?;
     }
     Ok(())
 }

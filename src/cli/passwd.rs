@@ -51,6 +51,14 @@ enum Command {
     Hash(Hash),
 }
 
+impl Passwd {
+    /// Whether it is asked for what it prints; the others have done something, or say by their exit
+    /// code what is so.
+    pub(super) const fn asks_for_text(&self) -> bool {
+        matches!(self.command, Command::List(_) | Command::Hash(_))
+    }
+}
+
 /// give a nick an account, or its account a new password
 #[derive(FromArgs)]
 #[argh(subcommand, name = "add", help_triggers("-h", "--help", "help"))]

@@ -34,9 +34,50 @@ fn the_client_works_in_a_pipe() {
     // After /quit nothing is sent, and the input need not end.
     let ran =
         house.run_with(&["client", "--connect", &address], "/nick Bob\nhello\n/quit\n<ping />\n");
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, 5, "{ran:?}");
     assert_eq!(ran.out, "<connect isok='1' msg='Your nickname is now : Bob'/>\n");
-    assert_eq!(ran.err, "no room joined: /join R first, or /msg N text\n");
+    let told = "no room joined: /join R first, or /msg N text\npalabre: 1 line not sent\n";
+    assert_eq!(ran.err, told);
+}
+
+#[test]
+fn a_line_that_was_not_sent_is_no_success() {
+    let house = House::new();
+    let server = house.serve(&["--listen", "127.0.0.1:0"]);
+    let address = addresses(&server.announced()).remove(0);
+    let client = |input: &[u8]| {
+        let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let ran = child.wait_with_output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    for (input, told) in [
+        (&b"/dance\n"[..], "/dance: no such command"),
+        (b"hello\n", "no room joined"),
+        (b"/msg Ann\n", "/msg N text"),
+        (b"/join tea\n\xff\n", "not UTF-8"),
+        (b"/join tea\n\xe2\x80\x8b/msg Bob secret\n", "U+200B"),
+    ] {
+        let (code, err) = client(input);
+        assert!(code == Some(5) && err.contains(told), "{input:?}: {code:?} {err}");
+        assert!(err.ends_with("palabre: 1 line not sent\n"), "{err}");
+    }
+    assert_eq!(client(b"/help\n/join tea\n//hi\n").0, Some(0));
+    // A second login is a request that is refused.
+    let (code, err) = client(b"<connect nickname='Bob' />\n<ping />\n");
+    assert_eq!((code, &*err), (Some(5), "palabre: 1 request refused\n"));
+    // An input that can't be read.
+    let mut command = house.command(&["client", "--connect", &address]);
+    let ran = command.stdin(File::open(house.directory.path()).unwrap()).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(5) && err.contains("can't read the input"), "{ran:?}");
+    // An output that takes nothing.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);
+    let ran = command.stdout(full).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(1) && err.contains("can't write the output"), "{ran:?}");
 }
 
 #[test]

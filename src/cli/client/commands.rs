@@ -1,6 +1,8 @@
 //! Lines that are typed → stanzas: `/join`, `/msg` and the like.
 
-use super::shown::Shown;
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::shown::{Shown, is_unseen};
 use crate::wire::write;
 
 /// What the help of the client says.
@@ -13,6 +15,7 @@ const HELP: &str = "\
 /rooms         list the rooms
 /help          this help
 /quit          end
+//text         says /text
 <stanza />     is sent as it is
 anything else  goes to the room that was joined last
 A name with blanks in it stands in quotes: /msg \"Ann Lee\" hi; a quote in it is \\\".";
@@ -30,15 +33,18 @@ pub(super) enum Action {
     Send(Vec<u8>),
     /// Send it, and read no more input.
     SendLast(Vec<u8>),
-    /// Nothing to send; something to tell the user.
+    /// Nothing to send; something that was asked to be told.
     Tell(String),
+    /// Nothing is sent, and why.
+    Refuse(String),
     Nothing,
 }
 
 impl Session {
     /// Reads one line of input.
     pub(super) fn line(&mut self, line: &str) -> Action {
-        let line = line.trim();
+        // Some editors begin a file with a mark of its encoding.
+        let line = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         if line.is_empty() {
             return Action::Nothing;
         }
@@ -48,18 +54,32 @@ impl Session {
             let quits = after.starts_with(|c: char| c.is_whitespace() || c == '/' || c == '>');
             return if quits { Action::SendLast(stanza) } else { Action::Send(stanza) };
         }
+        if line.starts_with("//") {
+            return self.say(&line[1..]);
+        }
         if let Some(command) = line.strip_prefix('/') {
             let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
             return self.command(name, rest.trim());
         }
+        if let Some(first) = disguise(line) {
+            let code = u32::from(first);
+            return Action::Refuse(format!(
+                "not sent, since it looks like a command and begins with U+{code:04X}: type it anew"
+            ));
+        }
+        self.say(line)
+    }
+
+    /// A message to the room that was joined last.
+    fn say(&self, text: &str) -> Action {
         match &self.room {
-            Some(room) => Action::Send(message("r", room, line)),
-            None => Action::Tell("no room joined: /join R first, or /msg N text".to_owned()),
+            Some(room) => Action::Send(message("r", room, text)),
+            None => Action::Refuse("no room joined: /join R first, or /msg N text".to_owned()),
         }
     }
 
     fn command(&mut self, name: &str, rest: &str) -> Action {
-        let tell = |text: &str| Action::Tell(text.to_owned());
+        let refuse = |text: &str| Action::Refuse(text.to_owned());
         // Where nothing but a name stands it may be in quotes, and may have blanks without them.
         let unquoted = match name_and_rest(rest) {
             Some((name, "")) => name,
@@ -67,9 +87,9 @@ impl Session {
         };
         let whole = &*unquoted;
         match name {
-            "nick" if whole.is_empty() => tell("/nick N: a name is missing"),
+            "nick" if whole.is_empty() => refuse("/nick N: a name is missing"),
             "nick" => Action::Send(request("connect", "nickname", whole)),
-            "join" if whole.is_empty() => tell("/join R: a room is missing"),
+            "join" if whole.is_empty() => refuse("/join R: a room is missing"),
             "join" => {
                 self.room = Some(whole.to_owned());
                 Action::Send(request("join", "room", whole))
@@ -78,20 +98,23 @@ impl Session {
                 let room = Some(whole.to_owned())
                     .filter(|room| !room.is_empty())
                     .or_else(|| self.room.clone());
-                let Some(room) = room else { return tell("/leave R: a room is missing") };
+                let Some(room) = room else { return refuse("/leave R: a room is missing") };
                 self.room.take_if(|joined| *joined == room);
                 Action::Send(request("leave", "room", &room))
             }
             "msg" => self
                 .to("c", rest)
-                .unwrap_or_else(|| tell("/msg N text: a nick or the text is missing")),
+                .unwrap_or_else(|| refuse("/msg N text: a nick or the text is missing")),
             "say" => self
                 .to("r", rest)
-                .unwrap_or_else(|| tell("/say R text: a room or the text is missing")),
+                .unwrap_or_else(|| refuse("/say R text: a room or the text is missing")),
             "rooms" => Action::Send(b"<getrooms />".to_vec()),
             "quit" => Action::SendLast(b"<quit />".to_vec()),
-            "help" => tell(HELP),
-            _ => Action::Tell(format!("/{}: no such command, see /help", Shown(name.as_bytes()))),
+            "help" => Action::Tell(HELP.to_owned()),
+            _ => Action::Refuse(format!(
+                "/{}: no such command, see /help; a text that begins with a slash is sent with two",
+                Shown(name.as_bytes())
+            )),
         }
     }
 
@@ -101,6 +124,17 @@ impl Session {
         Some(text).filter(|text| !text.is_empty() && !name.is_empty())?;
         Some(Action::Send(message(attribute, &name, text)))
     }
+}
+
+/// What a line begins with that looks like a command and is none, so that everybody would read it:
+/// something unseen stands before the slash, or it is another letter that looks like one.
+fn disguise(line: &str) -> Option<char> {
+    let first = line.chars().next().filter(|first| !"/<".contains(*first))?;
+    let seen = line.chars().filter(|c| !is_unseen(*c) && !c.is_whitespace());
+    let mut seen = seen.nfkc();
+    let (begins, word) = (seen.next()?, seen.next()?);
+    let is_slash = "/\u{2044}\u{2215}\u{2571}\u{27cb}\u{29f8}<".contains(begins);
+    (is_slash && word.is_ascii_alphabetic()).then_some(first)
 }
 
 /// The name that a text begins with, and what follows it: a word, or what stands in quotes, in
@@ -152,7 +186,7 @@ mod tests {
     fn sent(session: &mut Session, line: &str) -> String {
         match session.line(line) {
             Action::Send(stanza) | Action::SendLast(stanza) => String::from_utf8(stanza).unwrap(),
-            Action::Tell(text) => format!("! {text}"),
+            Action::Tell(text) | Action::Refuse(text) => format!("! {text}"),
             Action::Nothing => String::new(),
         }
     }
@@ -189,9 +223,39 @@ mod tests {
             ("/rooms", "<getrooms />"),
             ("<ping  />", "<ping  />"),
             ("/quit", "<quit />"),
-            ("/dance", "! /dance: no such command, see /help"),
+            ("//dance", r#"! no room joined: /join R first, or /msg N text"#),
+            ("/join tea", r#"<join room="tea" />"#),
+            (" //dance <now> ", r#"<m r="tea">/dance &lt;now&gt;</m>"#),
+            ("///", r#"<m r="tea">//</m>"#),
+            ("\u{feff}/rooms", "<getrooms />"),
+            (
+                "/dance",
+                "! /dance: no such command, see /help; a text that begins with a slash is sent with two",
+            ),
         ] {
             assert_eq!(sent(session, line), stanza, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_command_is_no_message() {
+        let session = &mut Session { room: Some("tea".to_owned()) };
+        for (line, code) in [
+            ("\u{200b}/msg Bob secret", "U+200B"),
+            ("\u{2060} /msg Bob secret", "U+2060"),
+            ("\u{3164}\u{200b}<connect password='x'/>", "U+3164"),
+            ("\u{1}/msg Bob secret", "U+0001"),
+            ("\u{ff0f}msg Bob secret", "U+FF0F"),
+            ("\u{ff0f}\u{200b}\u{ff4d}sg Bob secret", "U+FF0F"),
+            ("\u{2044}msg Bob secret", "U+2044"),
+            ("\u{2215}msg Bob secret", "U+2215"),
+        ] {
+            let action = session.line(line);
+            let Action::Refuse(text) = action else { panic!("{line:?}: {action:?}") };
+            assert!(text.contains(code), "{text}");
+        }
+        for line in ["and/or", "\u{200b}hello", "\u{ff0f}\u{4eba}", "\u{200b}//x", "1 \u{2044} 2"] {
+            assert!(matches!(session.line(line), Action::Send(_)), "{line:?}");
         }
     }
 

@@ -42,18 +42,19 @@ impl Input {
     }
 
     /// Reads a line; whether there was one.
+    ///
+    /// # Errors
+    /// When the input can't be read.
     #[cfg_attr(
         not(feature = "editor"),
         expect(clippy::needless_pass_by_ref_mut, reason = "an editor changes")
     )]
-    pub(super) fn read(&mut self, line: &mut Vec<u8>) -> bool {
+    pub(super) fn read(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
         line.clear();
         match self {
             #[cfg(feature = "editor")]
             Self::Typed(editor) => editor.read(line),
-            Self::Piped => {
-                io::stdin().lock().read_until(b'\n', line).is_ok_and(|length| length > 0)
-            }
+            Self::Piped => io::stdin().lock().read_until(b'\n', line).map(|length| length > 0),
         }
     }
 }
@@ -62,7 +63,7 @@ impl Printer {
     /// Shows a stanza on a line of its own.
     ///
     /// # Errors
-    /// When nobody reads the output any more.
+    /// When nobody reads the output any more, or it can't be written.
     #[cfg_attr(
         not(feature = "editor"),
         expect(clippy::needless_pass_by_ref_mut, reason = "an editor changes")
@@ -97,6 +98,7 @@ impl Printer {
 mod typed {
     use std::io::{self, IsTerminal as _, Write as _};
 
+    use rustyline::error::ReadlineError;
     use rustyline::history::MemHistory;
     use rustyline::{Config, ExternalPrinter};
 
@@ -126,17 +128,31 @@ mod typed {
 
     impl Editor {
         /// Reads a line; Ctrl-C and Ctrl-D are ends.
-        pub(super) fn read(&mut self, line: &mut Vec<u8>) -> bool {
-            self.0.readline("> ").is_ok_and(|text| {
-                line.extend_from_slice(text.as_bytes());
-                true
-            })
+        pub(super) fn read(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
+            match self.0.readline("> ") {
+                Ok(text) => line.extend_from_slice(text.as_bytes()),
+                Err(error) => return of_system(error).map_or(Ok(false), Err),
+            }
+            Ok(true)
+        }
+    }
+
+    /// What the system refused; `None` where somebody wants to end it.
+    fn of_system(error: ReadlineError) -> Option<io::Error> {
+        if let ReadlineError::Io(error) = error {
+            Some(error)
+        } else if let ReadlineError::Errno(error) = error {
+            Some(error.into())
+        } else {
+            None
         }
     }
 
     impl Above {
         pub(super) fn print(&mut self, line: String) -> io::Result<()> {
-            self.printer.print(line).map_err(io::Error::other)
+            // The editor may be gone, and with it whoever looked at it.
+            let gone = || io::ErrorKind::BrokenPipe.into();
+            self.printer.print(line).map_err(|error| of_system(error).unwrap_or_else(gone))
         }
 
         pub(super) fn close(self) {

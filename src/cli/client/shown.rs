@@ -30,7 +30,7 @@ impl fmt::Display for Shown<'_> {
 
 /// Whether a character is a control or is shown as nothing. Marks over letters are seen, and a
 /// space is a space; other blanks pass for it, or for nothing.
-fn is_unseen(character: char) -> bool {
+pub(super) fn is_unseen(character: char) -> bool {
     // Default ignorable or blank, and printable all the same to std (DerivedCoreProperties.txt).
     let blank = matches!(
         character,

@@ -11,11 +11,15 @@ const LAST: [&str; 4] = ["quit", "shutdown", "policy-file-request", "cross-domai
 pub(super) struct Verdict {
     parser: Parser,
     limits: Limits,
-    /// A login that has no answer yet.
-    asked: bool,
+    /// Logins that have no answer yet.
+    asked: usize,
+    /// Whether a login was granted: after it there are no others.
+    granted: bool,
     /// Whether the last login that was answered was refused.
     login_refused: bool,
     refused: usize,
+    /// Lines that were not sent.
+    withheld: usize,
     leaving: bool,
     broken: bool,
 }
@@ -27,9 +31,11 @@ impl Verdict {
             parser: Parser::new(),
             // What a server sends is held to its own limits.
             limits: Limits { depth_max: 0, attributes_max: 0, ..Limits::default() },
-            asked,
+            asked: usize::from(asked),
+            granted: false,
             login_refused: false,
             refused: 0,
+            withheld: 0,
             leaving: false,
             broken: false,
         }
@@ -39,8 +45,13 @@ impl Verdict {
     pub(super) fn sent(&mut self, request: &[u8]) {
         let Ok(stanza) = self.parser.parse(request, &self.limits) else { return };
         let name = stanza.name();
-        self.asked |= name == "connect";
+        self.asked += usize::from(name == "connect" && !self.granted);
         self.leaving |= LAST.contains(&name);
+    }
+
+    /// A line was not sent.
+    pub(super) const fn withheld(&mut self) {
+        self.withheld += 1;
     }
 
     /// Nothing more is sent.
@@ -53,8 +64,10 @@ impl Verdict {
         let Ok(stanza) = self.parser.parse(stanza, &self.limits) else { return };
         match stanza.name() {
             "connect" => {
-                self.asked = false;
-                self.login_refused = stanza.value("isok").as_deref() != Some("1");
+                self.granted = stanza.value("isok").as_deref() == Some("1");
+                self.login_refused = !self.granted;
+                // Those behind one that was granted are no logins for the server either.
+                self.asked = if self.granted { 0 } else { self.asked.saturating_sub(1) };
             }
             // One with a sender is another client's.
             "error" if stanza.value("f").is_none() => self.refused += 1,
@@ -73,15 +86,22 @@ impl Verdict {
             Err(Failure::new(Exit::NotPermitted, "the login was refused"))
         } else if self.broken {
             Err(Failure::new(Exit::Failed, format_args!("{server} closed the connection")))
-        } else if self.asked {
+        } else if self.asked > 0 {
             let text = format_args!("{server} closed the connection and left the login unanswered");
             Err(Failure::new(Exit::Failed, text))
-        } else if self.refused > 0 {
-            let requests = if self.refused == 1 { "request" } else { "requests" };
-            let text = format_args!("{} {requests} refused", self.refused);
-            Err(Failure::new(Exit::Refused, text))
         } else {
-            Ok(Exit::Success)
+            let counted = |count, one, several| {
+                (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { several }))
+            };
+            let undone = [
+                counted(self.refused, "request refused", "requests refused"),
+                counted(self.withheld, "line not sent", "lines not sent"),
+            ];
+            let undone: Vec<String> = undone.into_iter().flatten().collect();
+            if undone.is_empty() {
+                return Ok(Exit::Success);
+            }
+            Err(Failure::new(Exit::Refused, undone.join(", ")))
         }
     }
 }
@@ -112,6 +132,22 @@ mod tests {
             Exit::Refused
         );
         assert_eq!(exit(&[], &[yes, error], true, false), Exit::Refused);
+        // Another login behind one that was granted is a request like others.
+        let again = "<connect nickname='b'/>";
+        assert_eq!(exit(&[again], &[yes, error], true, false), Exit::Refused);
+        assert_eq!(exit(&[again, again], &[no, error, yes, error], true, false), Exit::Refused);
+        let mut verdict = Verdict::new(true);
+        verdict.received(yes.as_bytes());
+        verdict.sent(again.as_bytes());
+        verdict.received(error.as_bytes());
+        verdict.withheld();
+        verdict.leaves();
+        verdict.ended(false);
+        let told = verdict.exit("there").unwrap_err();
+        assert_eq!(
+            (told.exit, &*told.text),
+            (Exit::Refused, "palabre: 1 request refused, 1 line not sent")
+        );
         assert_eq!(exit(&[], &[yes, "<error f='Bob'>no</error>"], true, false), Exit::Success);
         assert_eq!(exit(&[], &[], true, false), Exit::Failed);
         assert_eq!(exit(&[], &[yes], false, false), Exit::Failed);
