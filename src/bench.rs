@@ -28,6 +28,7 @@ mod workload;
 use std::fmt;
 use std::io;
 
+use crate::config::nearest;
 #[cfg(test)]
 pub(crate) use options::Setting;
 pub use options::{Options, Workload};
@@ -43,6 +44,17 @@ pub use rude::attacks::Attack;
 /// When the system refuses what a relay can't do without.
 pub fn serve_floor(listener: std::net::TcpListener) -> io::Result<()> {
     relay::serve(listener)
+}
+
+/// What is told of a name that is none of those that can stand there.
+fn needs_one_of(found: &str, names: &[&str]) -> String {
+    format!("found {found:?}, needs one of {}{}", names.join(", "), near(found, names))
+}
+
+/// The name that may be meant, as it is told behind the others.
+fn near(found: &str, names: &[&str]) -> String {
+    let near = nearest(found, names.iter().copied()).filter(|name| *name != found);
+    near.map(|name| format!("; the nearest is {name}")).unwrap_or_default()
 }
 
 /// Why a run failed.

@@ -197,7 +197,12 @@ struct Check {
 }
 
 fn level(text: &str) -> Result<Level, String> {
-    text.parse().map_err(|error| format!("found {text:?}, needs {error}"))
+    let near = || {
+        let names = Level::NAMES.iter().map(|(name, _)| *name);
+        let near = config::nearest(text, names);
+        near.map(|name| format!("; the nearest is {name}")).unwrap_or_default()
+    };
+    text.parse().map_err(|error| format!("found {text:?}, needs {error}{}", near()))
 }
 
 /// How a command ends.

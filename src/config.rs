@@ -375,7 +375,8 @@ pub enum Level {
 }
 
 impl Level {
-    const NAMES: [(&str, Self); 5] = [
+    /// Each with its name.
+    pub(crate) const NAMES: [(&'static str, Self); 5] = [
         ("debug", Self::Debug),
         ("info", Self::Info),
         ("warning", Self::Warning),

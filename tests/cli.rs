@@ -72,6 +72,7 @@ fn wrong_arguments_are_explained() {
         (&["--listen", "example.org:1"], "not looked up"),
         (&["--listen", "127.0.0.1"], "127.0.0.1:2468"),
         (&["check", "--log-level", "loud"], "one of debug, info, warning, error, critical"),
+        (&["run", "--log-level", "worning"], "; the nearest is warning"),
         (&["stop", "--pidfile", "a", "--config", "b"], "leave out --config"),
         (&["--config"], "--config"),
         (&["ruffle", "--port", "0"], "a port from 1 to 65535"),
@@ -93,6 +94,23 @@ fn wrong_arguments_are_explained() {
         assert!(ran.err.starts_with("palabre: "), "{}", ran.err);
         assert!(ran.err.contains(hint), "{}", ran.err);
         assert!(ran.err.contains("--help") || hint.contains("leave out"), "{}", ran.err);
+    }
+}
+
+#[cfg(feature = "bench")]
+#[test]
+fn the_bench_refuses_before_it_measures() {
+    let house = House::new();
+    for (arguments, hint) in [
+        (&["fanuot"][..], "; the nearest is fanout\n"),
+        (&["rude", "--attack", "long-nmaes"], "; the nearest is long-names\n"),
+        (&["ping", "--over", "websokcet:2"], "; the nearest is websocket\n"),
+        (&["ping", "--json", "none/x"], "--json none/x: No such file"),
+        (&["ping", "--json", "."], "--json .: Is a directory"),
+    ] {
+        let ran = house.run(&[&["bench"], arguments].concat());
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}");
+        assert!(ran.err.contains(hint), "{}", ran.err);
     }
 }
 

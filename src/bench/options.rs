@@ -7,9 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::Fault;
 use super::over::Mix;
 use super::rude::attacks::Attack;
+use super::{Fault, needs_one_of};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl FromStr for Workload {
             .map(|&(_, workload, _)| workload)
             .ok_or_else(|| {
                 let names: Vec<&str> = Self::ALL.iter().map(|(name, _, _)| *name).collect();
-                format!("found {text:?}, needs one of {}", names.join(", "))
+                needs_one_of(text, &names)
             })
     }
 }

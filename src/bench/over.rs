@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::near;
+
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
@@ -120,11 +122,14 @@ impl FromStr for Mix {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let names: Vec<&str> = Over::ALL.iter().map(|(name, _)| *name).collect();
-        let needs = format!(
-            "found {text:?}, needs one of {}, or several with a number of connections each: \
-             websocket:5000,tls:1000",
-            names.join(", ")
-        );
+        let needs = |name: &str| {
+            let near = near(name, &names);
+            format!(
+                "found {text:?}, needs one of {}, or several with a number of connections each: \
+                 websocket:5000,tls:1000{near}",
+                names.join(", ")
+            )
+        };
         let parts: Vec<&str> = text.split(',').collect();
         let counted = text.contains(':');
         let mut shares: Vec<(Over, usize)> = Vec::new();
@@ -136,9 +141,11 @@ impl FromStr for Mix {
             } else {
                 number.parse().ok().filter(|share| (1..=SHARE_MAX).contains(share))
             };
-            let (Some(over), Some(share)) = (over, share) else { return Err(needs) };
+            let (Some(over), Some(share)) = (over, share) else {
+                return Err(needs(name));
+            };
             if shares.iter().any(|(other, _)| *other == over) {
-                return Err(needs);
+                return Err(needs(name));
             }
             shares.push((over, share));
         }

@@ -2,7 +2,9 @@
 
 mod beside;
 
-use std::io::{IsTerminal as _, Write};
+use std::fs::File;
+use std::io::{IsTerminal as _, Seek as _, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,6 +47,7 @@ const BACKLOG_GROWTH: f64 = 1.1;
 /// The first thing that went wrong; what was measured before it has been printed.
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
     options.check()?;
+    let json_file = options.json.as_deref().map(open_json).transpose()?;
     take_signals()?;
     pin(0);
     let mut plan = Plan { options, bar: bar(options), out, found: Vec::new() };
@@ -55,12 +58,29 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
     };
     plan.bar.finish_and_clear();
     let found: Vec<Value> = plan.found;
-    if let Some(path) = &options.json {
+    if let Some(mut file) = json_file {
         let all = json!({ "version": env!("CARGO_PKG_VERSION"), "workloads": found });
-        std::fs::write(path, format!("{all:#}\n"))
+        empty(&mut file)
+            .and_then(|()| file.write_all(format!("{all:#}\n").as_bytes()))
             .map_err(|source| Fault::system("write the --json file", source))?;
     }
     result
+}
+
+/// Opens the file of the figures before anything is measured in vain. What is in it stays until
+/// there are others.
+fn open_json(path: &Path) -> Result<File, Fault> {
+    let opened = File::options().write(true).create(true).truncate(false).open(path);
+    opened.map_err(|source| Fault::Usage { text: format!("--json {}: {source}", path.display()) })
+}
+
+/// A pipe or a device has nothing to be emptied of.
+fn empty(file: &mut File) -> std::io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    file.rewind()?;
+    file.set_len(0)
 }
 
 /// What ends a run early: what there is is printed, and the servers are ended. Who types Ctrl-C

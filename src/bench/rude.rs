@@ -28,13 +28,13 @@ use self::attacks::{ATTACKS, Attack};
 use self::mob::Mob;
 use self::stage::{Outcome, Stage};
 use self::verdict::{Findings, JUDGED_ROUNDS_MIN, Round};
-use super::Fault;
 use super::host::{Host, Kind, need_descriptors, own_waiting_time, pin_aside};
 use super::measure::{Sample, finish, is_interrupted, measure, nanoseconds, run_until};
 use super::options::Options;
 use super::over::{Mix, Over};
 use super::swarm::Swarm;
 use super::workload::rooms::{Pacing, Rooms, Shape};
+use super::{Fault, needs_one_of};
 use crate::config::{self, Arguments};
 
 /// The polite: so many.
@@ -56,7 +56,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) fn attack(name: &str) -> Result<&'static Attack, String> {
     possible().find(|attack| attack.name == name).ok_or_else(|| {
         let names: Vec<&str> = possible().map(|attack| attack.name).collect();
-        format!("found {name:?}, needs one of {}", names.join(", "))
+        needs_one_of(name, &names)
     })
 }
 
