@@ -881,6 +881,18 @@ const COMMANDS = {
   },
 };
 
+/** What is shown as nothing, or as a blank. */
+const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{C}\p{Z}\s\u2800\u{1d159}]/gu;
+
+/**
+ * What a text begins with that looks like a command and is none, so that everybody would read it:
+ * something unseen stands before the slash, or it is another letter that looks like one.
+ */
+function disguise(text) {
+  const seen = text.replace(UNSEEN, '').slice(0, 2).normalize('NFKC');
+  return /^[/\u2044\u2215\u2571\u27cb\u29f8][a-z]/i.test(seen) ? text.codePointAt(0) : null;
+}
+
 /** Does what a text means that was typed; gives false, or what is wrong, if it was not done. */
 function perform(text) {
   const typed = text.trimStart();
@@ -890,7 +902,13 @@ function perform(text) {
     const hint = 'see /help; a text that begins with a slash is sent with two';
     return `/${shown(name)}: no such command, ${hint}`;
   }
-  const message = typed.startsWith('//') ? typed.slice(1) : text;
+  const slashed = typed.startsWith('//');
+  const first = slashed ? null : disguise(typed);
+  if (first !== null) {
+    const code = first.toString(16).toUpperCase().padStart(4, '0');
+    return `This looks like a command and begins with U+${code}, so it was not sent: type it anew.`;
+  }
+  const message = slashed ? typed.slice(1) : text;
   if (!current) return 'Join a room first: nobody would hear this.';
   if (current.kind === 'room' && ready && !client.rooms.has(current.name)) {
     return `You are not in ${shown(current.name)}: nobody would hear this.`;

@@ -70,6 +70,7 @@ class Palabre {
   static CODES = CODES;
 
   #options;
+  #stanzaBytes;
   #listeners = new Map();
   #woken = (event) => this.#wake(event);
   #listening = false;
@@ -120,18 +121,12 @@ class Palabre {
    * @param {number} [options.heartbeat] after so long a silence the server is sent a ping
    * @param {number} [options.heartbeatTimeout] how long its answer is waited for
    * @param {number} [options.stanzaBytes] the longest stanza that is sent; the server's stanzabytes
+   * @throws {PalabreError} when one is no number
    */
-  constructor({
-    firstDelay = 500, longestDelay = 30000, reconnect = true, requestTimeout = 10000,
-    connectTimeout = 10000, loginTimeout = 30000, heartbeat = 15000, heartbeatTimeout = 10000,
-    stanzaBytes = 65536,
-  } = {}) {
-    this.#options = {
-      firstDelay, longestDelay, reconnect, requestTimeout, connectTimeout, loginTimeout, heartbeat,
-      heartbeatTimeout,
-    };
-    /** The longest stanza that is sent, in bytes; less when the server said that it takes less. */
-    this.stanzaBytes = stanzaBytes;
+  constructor(options = {}) {
+    const { stanzaBytes, ...others } = settingsOf(options);
+    this.#options = others;
+    this.#stanzaBytes = stanzaBytes;
     /** 'closed', 'connecting', 'open' (not logged in), 'online' or 'waiting' (to reconnect). */
     this.state = 'closed';
     /** The nick under which the server knows this client, or null. */
@@ -145,17 +140,28 @@ class Palabre {
     this.rooms = new Map();
   }
 
+  /** The longest stanza that is sent, in bytes; less when the server said that it takes less. */
+  get stanzaBytes() {
+    return this.#stanzaBytes;
+  }
+
+  /** @throws {PalabreError} when it is no number */
+  set stanzaBytes(bytes) {
+    this.#stanzaBytes = numberOf('stanzaBytes', bytes);
+  }
+
   // Events
 
   /**
    * Calls `listener` with the details of every event of this type; gives a function that ends it.
-   * @throws {PalabreError} when there is no such event
+   * @throws {PalabreError} when there is no such event, or nothing to call
    */
   on(type, listener) {
     if (!EVENTS.has(type)) {
       const known = [...EVENTS].join(' ');
-      throw new PalabreError(`no event is called ${type}; there are ${known}`, 'bad_use');
+      throw new PalabreError(`no event is called ${textOf(type)}; there are ${known}`, 'bad_use');
     }
+    if (typeof listener !== 'function') throw new PalabreError('a listener is a function', 'bad_use');
     if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
     this.#listeners.get(type).add(listener);
     return () => this.off(type, listener);
@@ -183,10 +189,18 @@ class Palabre {
    * and the connection stays open: try login(). If the server can't say right now, it is asked
    * again; the promise is broken after `loginTimeout`, the asking goes on until quit().
    */
-  connect(url, nick, { password = '', rootpass = '', retry = false } = {}) {
+  connect(url, nick, options = {}) {
+    return promised(() => {
+      const address = textOf(url);
+      const { retry, ...credentials } = credentialsOf(nick, options);
+      return this.#connect(address, credentials, retry);
+    });
+  }
+
+  #connect(url, credentials, retry) {
     this.#giveUp(new PalabreError('another connection was asked for', 'abandoned'));
-    this.#url = String(url);
-    this.#credentials = { nick, password, rootpass };
+    this.#url = url;
+    this.#credentials = credentials;
     this.#goesOn = retry;
     this.#accepted = false;
     this.#leaving = false;
@@ -202,7 +216,11 @@ class Palabre {
   }
 
   /** Logs in on an open connection, after a refusal; otherwise as connect(). */
-  login(nick, { password = '', rootpass = '' } = {}) {
+  login(nick, options = {}) {
+    return promised(() => this.#login(credentialsOf(nick, options)));
+  }
+
+  #login({ nick, password, rootpass }) {
     if (this.state !== 'open' || this.#connecting) {
       const why = this.nick === null ? 'not connected' : 'already logged in';
       const error = this.#connecting ? new PalabreError('a login is on its way', 'bad_use')
@@ -250,7 +268,7 @@ class Palabre {
    * @throws {PalabreError} when there is no open connection, or it is too long
    */
   send(xml) {
-    const stanza = String(xml);
+    const stanza = textOf(xml);
     if (stanza.includes('\0')) throw new PalabreError('a stanza holds no NUL', 'bad_use');
     if (!this.#isOpen()) throw new PalabreError('not connected', 'not_connected');
     this.#measure(stanza);
@@ -312,7 +330,7 @@ class Palabre {
   #logIn() {
     const { nick, password, rootpass } = this.#credentials;
     const stanza = Palabre.stanza('connect', {
-      nickname: nick, password: password || null, rootpass: rootpass || null,
+      nickname: nick, password, rootpass,
     });
     const attempt = this.#attempt;
     const accept = (element) => (
@@ -454,7 +472,7 @@ class Palabre {
   }
 
   #measure(xml) {
-    const max = this.stanzaBytes;
+    const max = this.#stanzaBytes;
     if (!(max > 0) || xml.length * 3 <= max) return;
     const bytes = Palabre.bytes(xml);
     if (bytes > max) {
@@ -593,13 +611,18 @@ class Palabre {
 
   /** Enters a room, which is created if need be. Gives the room, as in `rooms`. */
   join(room) {
-    return this.#enter(Palabre.stanza('join', { room: roomName(room) }), room);
+    return promised(() => {
+      const name = roomName(room);
+      return this.#enter(Palabre.stanza('join', { room: name }), name);
+    });
   }
 
   /** Enters the room `child`, which is created if need be, and lists it under the room `parent`. */
   addchild(parent, child) {
-    const names = { parentroom: roomName(parent), childroom: roomName(child) };
-    return this.#enter(Palabre.stanza('addchild', names), child);
+    return promised(() => {
+      const names = { parentroom: roomName(parent), childroom: roomName(child) };
+      return this.#enter(Palabre.stanza('addchild', names), names.childroom);
+    });
   }
 
   #enter(xml, room) {
@@ -612,11 +635,12 @@ class Palabre {
 
   /** Leaves a room; without a connection, it is not entered again. */
   async leave(room) {
-    const wanted = [...this.#wanted.keys()].find((name) => sameRoom(name, room));
+    const left = roomName(room);
+    const wanted = [...this.#wanted.keys()].find((name) => sameRoom(name, left));
     if (this.state !== 'online' && this.#wanted.delete(wanted)) return null;
-    return this.#request(Palabre.stanza('leave', { room: roomName(room) }), (element) => (
+    return this.#request(Palabre.stanza('leave', { room: left }), (element) => (
       ['leaved', 'leave'].includes(element.nodeName)
-        ? [null, sameRoom(leftRoom(element), room)] : undefined
+        ? [null, sameRoom(leftRoom(element), left)] : undefined
     ));
   }
 
@@ -636,10 +660,12 @@ class Palabre {
 
   /** All about a room, for root: { name, params, clients, childrooms, infos }. */
   getinfo(room) {
-    const accept = (element) => (element.nodeName === 'roominfo'
-      ? [infoOf(element), sameRoom(element.getAttribute('name'), room)] : undefined);
-    const xml = Palabre.stanza('getinfo', { room: roomName(room) });
-    return this.#request(xml, accept, { lists: true });
+    return promised(() => {
+      const name = roomName(room);
+      const accept = (element) => (element.nodeName === 'roominfo'
+        ? [infoOf(element), sameRoom(element.getAttribute('name'), name)] : undefined);
+      return this.#request(Palabre.stanza('getinfo', { room: name }), accept, { lists: true });
+    });
   }
 
   /** The server's own list of the stanzas that this session may send, as text. */
@@ -652,19 +678,24 @@ class Palabre {
 
   /** Removes a client from the server, for root. */
   kick(nick) {
-    return this.#request(Palabre.stanza('rmuser', { nickName: nick }), (element) => (
+    const accept = (element) => (
       element.nodeName === 'info' ? [element.textContent, false] : undefined
-    ));
+    );
+    return promised(() => this.#request(Palabre.stanza('rmuser', { nickName: nick }), accept));
   }
 
   /** Sets a param of a room, for its operator, or for its members while openParams is 1. */
   setparam(room, name, value) {
-    return this.#request(Palabre.stanza('setparam', { room: roomName(room), name, value }));
+    return promised(() => (
+      this.#request(Palabre.stanza('setparam', { room: roomName(room), name, value }))
+    ));
   }
 
   /** Removes a param of a room; the same rights. */
   removeparam(room, name) {
-    return this.#request(Palabre.stanza('removeparam', { room: roomName(room), name }));
+    return promised(() => (
+      this.#request(Palabre.stanza('removeparam', { room: roomName(room), name }))
+    ));
   }
 
   /**
@@ -672,10 +703,9 @@ class Palabre {
    * a value, the rooms are told the one that it has.
    */
   async clientparam(name, value) {
-    await this.#request(Palabre.stanza('clientparam', { name, value }));
-    if (value !== null && value !== undefined) {
-      this.#params.set(Palabre.text(name), Palabre.text(value));
-    }
+    const [key, text] = [name, value].map(given);
+    await this.#request(Palabre.stanza('clientparam', { name: key, value: text }));
+    if (text !== null) this.#params.set(key ?? '', text);
     return null;
   }
 
@@ -688,11 +718,14 @@ class Palabre {
 
   /** Says something in a room; kept when it has come back, as everybody in the room has it. */
   say(room, text) {
-    const xml = Palabre.stanza('m', { toroom: roomName(room), back: '1' }, text ?? '');
-    return this.#request(xml, (element) => {
-      const back = element.getAttribute('r');
-      const isOwn = element.nodeName === 'm' && element.getAttribute('f') === this.nick;
-      return isOwn && back !== null ? [null, sameRoom(back, room)] : undefined;
+    return promised(() => {
+      const name = roomName(room);
+      const xml = Palabre.stanza('m', { toroom: name, back: '1' }, text ?? '');
+      return this.#request(xml, (element) => {
+        const back = element.getAttribute('r');
+        const isOwn = element.nodeName === 'm' && element.getAttribute('f') === this.nick;
+        return isOwn && back !== null ? [null, sameRoom(back, name)] : undefined;
+      });
     });
   }
 
@@ -701,12 +734,16 @@ class Palabre {
    * `error` event as well, for those who don't look at the promise.
    */
   tell(nick, text) {
-    return this.#announced(this.#request(Palabre.stanza('m', { toclient: nick }, text ?? '')));
+    return this.#announced(promised(() => (
+      this.#request(Palabre.stanza('m', { toclient: nick }, text ?? ''))
+    )));
   }
 
   /** Says something to everybody, for root; as tell(). */
   broadcast(text) {
-    return this.#announced(this.#request(Palabre.stanza('m', { broadcast: '1' }, text ?? '')));
+    return this.#announced(promised(() => (
+      this.#request(Palabre.stanza('m', { broadcast: '1' }, text ?? ''))
+    )));
   }
 
   // What comes in
@@ -785,7 +822,7 @@ class Palabre {
     this.#lastError = text;
     const [, limit] = STANZA_TOO_LARGE.exec(text) ?? [];
     if (limit !== undefined) {
-      this.stanzaBytes = Math.min(this.stanzaBytes || Infinity, Number(limit));
+      this.#stanzaBytes = Math.min(this.#stanzaBytes || Infinity, Number(limit));
     }
     const [request] = this.#queue;
     if (!request || TOO_FAST.test(text)) {
@@ -818,7 +855,7 @@ class Palabre {
     // The server's word, which differs when the login was a stanza of the caller's own.
     const [, nick] = / : (.*)$/s.exec(element.getAttribute('msg')) ?? [];
     const again = this.#accepted;
-    this.nick = nick ?? Palabre.text(this.#credentials?.nick);
+    this.nick = nick ?? String(this.#credentials?.nick);
     this.#credentials ??= { nick: this.nick };
     this.#accepted = true;
     this.#goesOn = true;
@@ -904,26 +941,33 @@ class Palabre {
 
   // XML
 
-  /** Writes a stanza. Attributes that are null are left out; the text may be left out as well. */
+  /**
+   * Writes a stanza. Attributes that are null are left out; the text may be left out as well.
+   * @throws {PalabreError} when a value can't be read as text
+   */
   static stanza(name, attributes, text = null) {
-    const written = Object.entries(attributes)
+    const tag = textOf(name);
+    const written = read('the attributes', () => Object.entries(attributes))
       .filter(([, value]) => value !== null && value !== undefined)
       .map(([key, value]) => ` ${key}="${Palabre.escape(value)}"`)
       .join('');
-    return text === null ? `<${name}${written} />`
-      : `<${name}${written}>${escapeText(text)}</${name}>`;
+    return text === null ? `<${tag}${written} />`
+      : `<${tag}${written}>${escapeText(text)}</${tag}>`;
   }
 
-  /** A value as it arrives: text, and U+FFFD for what XML can't carry. */
+  /**
+   * A value as it arrives: text, and U+FFFD for what XML can't carry.
+   * @throws {PalabreError} when it can't be read as text
+   */
   static text(value) {
-    return String(value)
+    return textOf(value)
       .toWellFormed()
       .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd');
   }
 
   /** The length of a stanza on the wire, in bytes. */
   static bytes(xml) {
-    return new TextEncoder().encode(xml).length;
+    return new TextEncoder().encode(textOf(xml)).length;
   }
 
   /** Escapes a value of an attribute. */
@@ -940,12 +984,86 @@ class Palabre {
    * document of its own, where nothing runs; who puts it into a page lets others write the page.
    */
   static parse(xml) {
-    const parsed = new DOMParser().parseFromString(xml, 'text/xml');
+    const stanza = textOf(xml);
+    const parsed = new DOMParser().parseFromString(stanza, 'text/xml');
     // Browsers put an element of this name where they gave up; anybody may write one as well.
-    const failed = !xml.includes('parsererror')
+    const failed = !stanza.includes('parsererror')
       && parsed.getElementsByTagName('parsererror').length > 0;
     return failed ? null : parsed.documentElement;
   }
+}
+
+/** What is wrong with a call breaks the promise that it gives, as whatever else fails does. */
+function promised(act) {
+  try {
+    return act();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** What the caller's own values do when they are read is the caller's mistake. */
+function read(what, act) {
+  try {
+    return act();
+  } catch {
+    throw new PalabreError(`${what} can't be read`, 'bad_use');
+  }
+}
+
+function textOf(value) {
+  return read('a value that should be text', () => String(value));
+}
+
+/** A value as it arrives, or null if there is none. */
+function given(value) {
+  return value === null || value === undefined ? null : Palabre.text(value);
+}
+
+/** Those options that are known by these names. */
+function optionsOf(options, names) {
+  if (options === null || typeof options !== 'object') {
+    throw new PalabreError('options stand in an object', 'bad_use');
+  }
+  return read('an option', () => Object.fromEntries(names.map((name) => [name, options[name]])));
+}
+
+/** What a client is to be, with what goes without saying. */
+function settingsOf(options) {
+  const settings = {
+    firstDelay: 500, longestDelay: 30000, reconnect: true, requestTimeout: 10000,
+    connectTimeout: 10000, loginTimeout: 30000, heartbeat: 15000, heartbeatTimeout: 10000,
+    stanzaBytes: 65536,
+  };
+  for (const [name, value] of Object.entries(optionsOf(options, Object.keys(settings)))) {
+    if (value === undefined) continue;
+    settings[name] = name === 'reconnect' ? Boolean(value) : numberOf(name, value);
+  }
+  return settings;
+}
+
+function numberOf(name, value) {
+  const number = read(name, () => Number(value));
+  if (Number.isNaN(number)) throw new PalabreError(`${name} is no number`, 'bad_use');
+  return number;
+}
+
+/** Who logs in, and whether it is tried until it succeeds. An empty password is none. */
+function credentialsOf(nick, options) {
+  const { password, rootpass, retry } = optionsOf(options, ['password', 'rootpass', 'retry']);
+  return {
+    nick: given(nick), password: secretOf(password), rootpass: secretOf(rootpass),
+    retry: Boolean(retry),
+  };
+}
+
+/** A password as it is; another one in its place would be a guess. */
+function secretOf(value) {
+  const secret = value === null || value === undefined ? '' : textOf(value);
+  if (/[\p{Cc}\p{Cs}\ufffe\uffff]/u.test(secret)) {
+    throw new PalabreError('a password holds no control characters', 'bad_use');
+  }
+  return secret || null;
 }
 
 function codeOf(refusal) {

@@ -630,6 +630,67 @@ return (async () => {
     equal(timers.length, 0, 'no timer is left');
   }
 
+  // Whatever is wrong with a call, it fails as the library says, and leaves nothing half done.
+  {
+    const bare = Object.create(null);
+    const throwing = { toString() { throw new Error('mine'); }, valueOf() { throw new Error('mine'); } };
+    const own = { get password() { throw new Error('mine'); }, get heartbeat() { throw new Error('mine'); } };
+    const [client, socket] = await online();
+    const mistake = (act) => {
+      try {
+        return { thrown: act() };
+      } catch (error) {
+        return error instanceof Palabre.Error ? error.code : `${error}`;
+      }
+    };
+    for (const bad of [bare, throwing]) {
+      const calls = {
+        connect: () => client.connect(bad, 'Ann'), nick: () => client.connect(URL_, bad),
+        password: () => client.connect(URL_, 'Ann', { password: bad }),
+        login: () => client.login(bad), rootpass: () => client.login('Ann', { rootpass: bad }),
+        join: () => client.join(bad), parent: () => client.addchild(bad, 'a'),
+        child: () => client.addchild('a', bad), leave: () => client.leave(bad),
+        getinfo: () => client.getinfo(bad), kick: () => client.kick(bad),
+        setparam: () => client.setparam('a', bad, 'c'), value: () => client.setparam('a', 'b', bad),
+        removeparam: () => client.removeparam(bad, 'b'), clientparam: () => client.clientparam(bad, 'b'),
+        own: () => client.clientparam('a', bad), say: () => client.say(bad, 'b'),
+        said: () => client.say('a', bad), tell: () => client.tell(bad, 'b'),
+        told: () => client.tell('a', bad), broadcast: () => client.broadcast(bad),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        let promise = null;
+        equal(mistake(() => { promise = call(); }).thrown, undefined, `${name} throws nothing`);
+        equal(await code(promise), 'bad_use', name);
+      }
+      for (const call of [
+        () => client.send(bad), () => client.on(bad, () => {}), () => { client.stanzaBytes = bad; },
+        () => new Palabre({ heartbeat: bad }), () => Palabre.stanza(bad, {}), () => Palabre.text(bad),
+        () => Palabre.stanza('a', { b: bad }), () => Palabre.stanza('a', {}, bad),
+        () => Palabre.escape(bad), () => Palabre.bytes(bad), () => Palabre.parse(bad),
+      ]) equal(mistake(call), 'bad_use', `${call}`);
+    }
+    for (const call of [
+      () => client.on(Symbol('s'), () => {}), () => client.on('message', 42), () => client.on('message'),
+      () => new Palabre(null), () => new Palabre('x'), () => new Palabre(own),
+      () => new Palabre({ heartbeat: 'soon' }), () => new Palabre({ heartbeat: Symbol('s') }),
+      () => { client.stanzaBytes = NaN; }, () => Palabre.stanza('a', null),
+    ]) equal(mistake(call), 'bad_use', `${call}`);
+    for (const options of [null, 'x', own, { password: 'a\0b' }, { password: 'a\x1bb' }, { rootpass: '\ud800' }]) {
+      equal(await code(client.connect(URL_, 'Eve', options)), 'bad_use', 'options of a connection');
+      equal(await code(client.login('Eve', options)), 'bad_use', 'options of a login');
+    }
+    // The connection is what it was, and nothing was sent.
+    equal([client.state, client.nick, socket.news], ['online', 'Ann', []], 'as before');
+    equal([Palabre.parse(42), Palabre.bytes(42), Palabre.text(Symbol('s'))], [null, 2, 'Symbol(s)'], 'values');
+    // What is read once is not read again when the answer comes.
+    let reads = 0;
+    const joined = client.join({ toString() { reads += 1; if (reads > 1) throw new Error('mine'); return 'tea'; } });
+    socket.says('<joined room="tea" />', pong);
+    equal([(await joined).name, reads], ['tea', 1], 'a name is read once');
+    equal(new Palabre({ heartbeat: undefined, stanzaBytes: '1000' }).stanzaBytes, 1000, 'a number as text');
+    client.dispose();
+  }
+
   Object.assign(globalThis, { setTimeout: real.setTimeout, clearTimeout: real.clearTimeout, WebSocket: real.WebSocket });
   Date.now = real.now;
   return checked;

@@ -303,6 +303,22 @@ fn a_slash_begins_a_command_and_never_what_everybody_reads() {
     }
     assert_eq!(page.field("text"), "/nick Bob", "what was not done stays to be mended");
     page.0.run("document.getElementById('text').value = '';", &[]);
+    for (typed, code) in [
+        ("\u{200b}/msg Bob secret", "U+200B"),
+        (" \u{2060}/msg Bob secret", "U+2060"),
+        ("\u{3164}\u{fe0f}/msg Bob secret", "U+3164"),
+        ("\u{ff0f}msg Bob secret", "U+FF0F"),
+        ("\u{ff0f}\u{200b}\u{ff4d}sg Bob secret", "U+FF0F"),
+        ("\u{2044}msg Bob secret", "U+2044"),
+    ] {
+        page.say(typed);
+        let wanted = format!(
+            "This looks like a command and begins with {code}, so it was not sent: type it anew."
+        );
+        page.shows("#alert p", &wanted);
+        page.field_holds("text", typed);
+        page.0.run("document.getElementById('text').value = '';", &[]);
+    }
     page.say("//dance");
     page.reads("Ann /dance");
     // The room has heard this and nothing else.
