@@ -474,3 +474,7 @@ pub const LOG_ADDRESSES_MAX: usize = 4_096;
 
 /// How often it is told which lines were left out of the log.
 pub const LOG_LEFT_OUT_TIME_S: u64 = 10;
+
+/// The longest line that `palabre client` reads from a pipe: far more than any stanza that a server
+/// takes by default.
+pub const CLIENT_LINE_BYTES_MAX: usize = 16 * 1_048_576;

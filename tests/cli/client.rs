@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
@@ -67,11 +68,13 @@ fn a_line_that_was_not_sent_is_no_success() {
     // A second login is a request that is refused.
     let (code, err) = client(b"<connect nickname='Bob' />\n<ping />\n");
     assert_eq!((code, &*err), (Some(5), "palabre: 1 request refused\n"));
-    // An input that can't be read.
-    let mut command = house.command(&["client", "--connect", &address]);
-    let ran = command.stdin(File::open(house.directory.path()).unwrap()).output().unwrap();
-    let err = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(5) && err.contains("can't read the input"), "{ran:?}");
+    // An input that can't be read, and a line without an end.
+    for unreadable in [house.directory.path(), Path::new("/dev/zero")] {
+        let mut command = house.command(&["client", "--connect", &address]);
+        let ran = command.stdin(File::open(unreadable).unwrap()).output().unwrap();
+        let err = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.code() == Some(5) && err.contains("can't read the input"), "{ran:?}");
+    }
     // An output that takes nothing.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);

@@ -1,9 +1,10 @@
 //! Where lines are typed and stanzas are shown: a line editor at a terminal, which keeps a
 //! half-typed line whole while something arrives; plain lines in a pipe.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use super::shown::Shown;
+use crate::limits::CLIENT_LINE_BYTES_MAX;
 
 /// Where lines come from.
 pub(super) enum Input {
@@ -54,7 +55,14 @@ impl Input {
         match self {
             #[cfg(feature = "editor")]
             Self::Typed(editor) => editor.read(line),
-            Self::Piped => io::stdin().lock().read_until(b'\n', line).map(|length| length > 0),
+            Self::Piped => {
+                let max = CLIENT_LINE_BYTES_MAX as u64;
+                let length = io::stdin().lock().take(max).read_until(b'\n', line)?;
+                if length == CLIENT_LINE_BYTES_MAX && !line.ends_with(b"\n") {
+                    return Err(io::Error::other(format!("a line over {max} bytes")));
+                }
+                Ok(length > 0)
+            }
         }
     }
 }
