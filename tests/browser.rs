@@ -1,6 +1,8 @@
 //! The page and its library in a real Chromium, with the built server behind them. Needs Chromium
 //! and its driver, so it runs only when it is named: `cargo test --test browser`.
 
+#[path = "support/manual.rs"]
+mod manual;
 #[path = "browser/movie.rs"]
 mod movie;
 #[path = "browser/page.rs"]
@@ -355,9 +357,8 @@ fn a_line_that_is_dead_is_noticed_and_made_again() {
 /// the server.
 #[test]
 fn the_readme_example_says_hello() {
-    let readme = include_str!("../README.md");
-    let (_, section) = readme.split_once("<!-- library -->").expect("a marked example");
-    let (_, example) = section.split_once("<script>\n").expect("a script");
+    let example = manual::block("library");
+    let (_, example) = example.split_once("<script>\n").expect("a script");
     let (example, _) = example.split_once("</script>").expect("the end of the script");
     let (driver, server) = (Driver::start(), Server::start());
     let mut raw = server.raw_in("Bob", "tea");

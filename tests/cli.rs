@@ -24,6 +24,8 @@ mod checked_first;
 mod client;
 #[path = "cli/house.rs"]
 mod house;
+#[path = "support/manual.rs"]
+mod manual;
 #[path = "cli/one_of_several.rs"]
 mod one_of_several;
 #[path = "cli/signals.rs"]
@@ -209,12 +211,11 @@ fn check_tells_how_much_memory_a_server_can_take() {
 }
 
 #[test]
-fn the_readme_has_the_memory_of_a_small_host_as_check_prints_it() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (before, block) = readme.split_once("\n<!-- small host -->\n```ini\n").unwrap();
+fn the_manual_has_the_memory_of_a_small_host_as_check_prints_it() {
+    let before = manual::before("small host");
     let number = before.trim_end().rsplit("It is ").next().unwrap();
     let number = number.strip_suffix(" with").expect("the number stands before the lines");
-    let house = House::with(block.split("```").next().unwrap());
+    let house = House::with(&manual::block("small host"));
     let ran = house.run(&["check"]);
     assert!(ran.out.contains(&format!("\n# memory: {number} at most, ")), "{}", ran.out);
 }
@@ -271,13 +272,10 @@ window.RufflePlayer.config = {
 }
 
 #[test]
-fn the_readme_shows_the_block_for_ruffle_as_it_is() {
-    let readme = include_str!("../README.md");
-    let (_, rest) = readme.split_once("<!-- ruffle block -->\n```sh\n").unwrap();
-    let (command, rest) = rest.split_once('\n').unwrap();
-    let (_, rest) = rest.split_once("```html\n").unwrap();
-    let (shown, _) = rest.split_once("```\n").unwrap();
-    let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+fn the_manual_shows_the_block_for_ruffle_as_it_is() {
+    let blocks = manual::blocks("ruffle block");
+    let [command, shown, ..] = blocks.as_slice() else { panic!("a command, and what it prints") };
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     let ran = House::new().run(&arguments);
     assert!(ran.out.ends_with(&format!(" -->\n{shown}")), "{}", ran.out);
 }

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/manual.rs"]
+mod manual;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -899,10 +902,8 @@ fn modules_have_a_section_each() {
 }
 
 #[test]
-fn the_hosts_of_the_readme_are_taken() {
-    let (_, block) = include_str!("../README.md").split_once("<!-- hosts -->\n```ini\n").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
-    assert_eq!(good(block).web.hosts[0].to_string(), "chat.example.org");
+fn the_hosts_of_the_manual_are_taken() {
+    assert_eq!(good(&manual::block("hosts")).web.hosts[0].to_string(), "chat.example.org");
 }
 
 #[test]

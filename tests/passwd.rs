@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/manual.rs"]
+mod manual;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -284,22 +287,14 @@ fn the_hash_of_a_password_is_one_line_for_the_configuration() {
     assert!(shown.contains("# password = (set, not shown)") && !shown.contains("argon2id$"));
 }
 
-/// The fenced block that follows this mark in the README.
-fn readme(mark: &str) -> String {
-    let readme = include_str!("../README.md");
-    let (_, after) = readme.split_once(&format!("<!-- {mark} -->\n")).unwrap();
-    let (_, block) = after.split_once('\n').unwrap();
-    block.split_once("```").unwrap().0.to_owned()
-}
-
 #[test]
-fn the_commands_of_the_readme_do_what_it_says() {
-    let house = House::with(&readme("accounts-conf"));
+fn the_commands_of_the_manual_do_what_it_says() {
+    let house = House::with(&manual::block("accounts-conf"));
     let directory = PathBuf::from(env!("CARGO_BIN_EXE_palabre")).parent().unwrap().to_owned();
     let others = std::env::var_os("PATH").unwrap();
     let path = [directory].into_iter().chain(std::env::split_paths(&others));
     let mut shell = Command::new("sh");
-    shell.args(["-euc", &readme("accounts")]).current_dir(house.0.path());
+    shell.args(["-euc", &manual::block("accounts")]).current_dir(house.0.path());
     shell.env("PATH", std::env::join_paths(path).unwrap());
     let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"sesame\n").unwrap();
@@ -314,8 +309,8 @@ fn the_commands_of_the_readme_do_what_it_says() {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn the_database_of_the_readme_can_be_asked() {
-    let house = House::with(&readme("database-conf"));
+fn the_database_of_the_manual_can_be_asked() {
+    let house = House::with(&manual::block("database-conf"));
     let database = rusqlite::Connection::open(house.path("people.db")).unwrap();
     database.execute("CREATE TABLE people (nick TEXT, password TEXT)", []).unwrap();
     assert_eq!(house.run(&["check"], b"").err, "");

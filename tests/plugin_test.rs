@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/manual.rs"]
+mod manual;
+
 use std::process::{Command, Stdio};
 
 /// A conversation that was printed.
@@ -45,9 +48,8 @@ const GREETING: &str = "<palabre version='1.0.0' plugins='1' name='sh' />";
 fn the_shell_sample_is_tried_without_a_complaint() {
     let tried = try_with(&["--stanza", "<dice room=\"tea\" />", "tests/plugins/dice.sh"]);
     assert_eq!((tried.code, &*tried.err), (0, ""), "{tried:?}");
-    // But for the dot of the die it is the README's conversation.
-    let readme = include_str!("../README.md").split("<!-- plugin-test -->").nth(1).unwrap();
-    let shown = readme.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    // But for the dot of the die it is the manual's conversation.
+    let shown = &manual::blocks("plugin-test")[1];
     let without_dots = |text: &str| text.replace(|c: char| ('1'..='6').contains(&c), "·");
     assert_eq!(without_dots(&tried.out), without_dots(shown));
 }

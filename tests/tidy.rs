@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its files has failed")]
 
+#[path = "support/manual.rs"]
+mod manual;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -189,15 +192,6 @@ fn quick_xml_is_newer_than_its_advisory() {
     assert!(minor >= 41, "quick-xml 0.{minor}");
 }
 
-/// The part of the README between `<!-- NAME -->` and `<!-- end -->`.
-fn readme_part(name: &str) -> String {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let begin = format!("<!-- {name} -->\n");
-    let from = readme.find(&begin).unwrap_or_else(|| panic!("README.md has no {begin}"));
-    let rest = &readme[from + begin.len()..];
-    rest[..rest.find("<!-- end -->").expect("an end mark")].to_owned()
-}
-
 #[test]
 fn the_readme_has_the_table_of_stanzas_as_it_is() {
     use palabre::hub::command::{State, VERBS};
@@ -212,7 +206,7 @@ fn the_readme_has_the_table_of_stanzas_as_it_is() {
         let usage = verb.usage.replace("  ", "`, `");
         table.push_str(&format!("| `{usage}` | {who} | {} |\n", verb.meaning));
     }
-    let shown = readme_part("stanzas");
+    let shown = manual::part("stanzas");
     assert_eq!(
         shown, table,
         "README.md between <!-- stanzas --> and <!-- end --> should be:\n{table}"
@@ -220,17 +214,17 @@ fn the_readme_has_the_table_of_stanzas_as_it_is() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_keys_as_it_is() {
+fn the_manual_has_the_table_of_keys_as_it_is() {
     let table = palabre::config::key_tables();
-    let shown = readme_part("keys");
+    let shown = manual::part("keys");
     assert_eq!(
         shown, table,
-        "README.md between <!-- keys --> and <!-- end --> should be:\n{table}"
+        "the manual between <!-- keys --> and <!-- end --> should be:\n{table}"
     );
 }
 
 #[test]
-fn the_readme_has_the_table_of_metrics_as_it_is() {
+fn the_manual_has_the_table_of_metrics_as_it_is() {
     use palabre::metrics::{Metrics, prometheus};
     let mut page = String::new();
     prometheus::write(&mut page, &Metrics::default(), &prometheus::Gauges::default());
@@ -245,37 +239,28 @@ fn the_readme_has_the_table_of_metrics_as_it_is() {
         let help = help.trim_end_matches('.');
         table.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
     }
-    let shown = readme_part("metrics");
+    let shown = manual::part("metrics");
     assert_eq!(
         shown, table,
-        "README.md between <!-- metrics --> and <!-- end --> should be:\n{table}"
+        "the manual between <!-- metrics --> and <!-- end --> should be:\n{table}"
     );
 }
 
-/// The fenced block behind a mark of the README.
-fn readme_block(name: &str) -> String {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let mark = format!("<!-- {name} -->\n```");
-    let from = readme.find(&mark).unwrap_or_else(|| panic!("README.md has no {mark}"));
-    let block = readme[from + mark.len()..].split_once('\n').unwrap().1;
-    block[..block.find("```").expect("the end of a fence")].to_owned()
-}
-
 #[test]
-fn the_readme_shows_the_smallest_sample_whole_and_what_the_python_ones_share() {
+fn the_manual_shows_the_smallest_sample_whole_and_what_the_python_ones_share() {
     let files = fs::read_dir(root().join("tests/plugins")).unwrap();
     let mut samples: Vec<String> = files
         .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
         .filter(|text| text.starts_with("#!"))
         .collect();
     samples.sort_by_key(|text| text.len());
-    assert_eq!(readme_block("sample"), samples[0]);
-    let frame = readme_block("frame");
+    assert_eq!(manual::block("sample"), samples[0]);
+    let frame = manual::block("frame");
     let functions = &frame[frame.find("def ").expect("functions")..];
     let python: Vec<&String> = samples.iter().filter(|text| text.contains("python3")).collect();
     assert_eq!(python.len(), 2, "two samples in Python");
     for sample in python {
-        assert!(sample.contains(functions), "the README's frame is not in\n{sample}");
+        assert!(sample.contains(functions), "the manual's frame is not in\n{sample}");
     }
 }
 
@@ -285,15 +270,15 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> BTreeSet<&'a str> {
     found.map(|word| word.split([' ', '>', '"']).next().unwrap()).collect()
 }
 
-/// The first columns of a table of the README.
+/// The first columns of a table between marks.
 fn first_columns(name: &str) -> String {
-    let table = readme_part(name);
+    let table = manual::part(name);
     let rows = table.lines().skip(2).map(|row| row.split(" | ").next().unwrap());
     rows.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn the_readme_has_every_hook_and_every_stanza_of_plugins() {
+fn the_manual_has_every_hook_and_every_stanza_of_plugins() {
     let source = |path: &str| code(&fs::read_to_string(root().join(path)).unwrap());
     let hooks = source("src/net/plugins/hook.rs");
     let mut hooks = between(&hooks, "=> \"", "\"");
@@ -328,7 +313,7 @@ fn library_list<'a>(library: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn the_readme_has_every_event_and_every_code_of_the_client_library() {
     let library = fs::read_to_string(root().join("src/web/palabre.js")).unwrap();
-    let events = readme_part("library events");
+    let events = manual::part("library events");
     let events: Vec<&str> = events.trim_matches(['`', '\n', ' ']).split_whitespace().collect();
     assert_eq!(events, library_list(&library, "EVENTS"));
     let codes = library_list(&library, "CODES");

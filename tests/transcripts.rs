@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "support/manual.rs"]
+mod manual;
 mod support;
 
 use support::checker::run;
 use support::format::{Act, Scene, Transcript, What, parse};
 use support::hub_driver::HubDriver;
 use support::{sample, socket_driver};
-
-const MARK: &str = "<!-- conversation -->";
 
 /// All transcripts, in the order of their names. `TRANSCRIPT=rooms` takes those whose names
 /// hold this.
@@ -97,16 +97,14 @@ fn every_transcript_names_its_section_and_has_scenes() {
 
 #[test]
 fn the_readme_holds_its_conversation_with_the_built_server() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).expect("README.md can be read");
-    let shown = conversation(&readme).expect("README.md shows a conversation in a fence");
+    let shown = manual::block("conversation");
     let transcript = parse("README.md (conversation)", &format!("== README\n{shown}"))
         .unwrap_or_else(|error| panic!("{error}"));
     let [scene] = transcript.scenes.as_slice() else { panic!("one conversation") };
     run_over_sockets(&transcript.file, scene).unwrap_or_else(|error| panic!("{error}"));
-    let listing = path.with_file_name("tests/transcripts/readme.txt");
+    let listing = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/readme.txt");
     let text = fs::read_to_string(listing).expect("readme.txt can be read");
-    assert!(text.ends_with(shown), "the README doesn't show tests/transcripts/readme.txt");
+    assert!(text.ends_with(&shown), "the README doesn't show tests/transcripts/readme.txt");
     assert!(scene.steps.len() > 10, "too short to learn from");
 }
 
@@ -143,14 +141,6 @@ fn what_differs_is_found_with_the_hub() {
 #[test]
 fn what_differs_is_found_over_sockets() {
     assert_all_wrong(run_over_sockets);
-}
-
-/// The fenced block behind the mark.
-fn conversation(readme: &str) -> Option<&str> {
-    let (_, behind) = readme.split_once(MARK)?;
-    let (_, fenced) = behind.split_once("```")?;
-    let (_, lines) = fenced.split_once('\n')?;
-    lines.split_once("```").map(|(block, _)| block)
 }
 
 fn refusal(text: &str) -> String {

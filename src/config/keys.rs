@@ -484,7 +484,7 @@ pub(super) static KEYS: &[Key] = keys![
     "daemon" "startdaemon" Kind::Flag(|v| &mut v.start_daemon), "true, false",
         "accepted for old files; the command decides: `start` detaches, `run` stays";
     "daemon" "pidfile" Kind::Path(|v| &mut v.pid_file), "path",
-        "the file that names and locks the running server; empty: one of its own for each configuration, see [Running it](#running-it)";
+        "the file that names and locks the running server; empty: one of its own for each configuration, see manual: operating, 'Running it'";
     "daemon" "ip" Kind::Places, "addresses",
         "what to listen on, separated by blanks, each with a port of its own if need be; empty or `*`: all addresses";
     "daemon" "port" Kind::Port, "port",
