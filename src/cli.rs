@@ -22,6 +22,7 @@ mod bench;
 mod check;
 mod client;
 mod findings;
+mod help;
 mod mistakes;
 mod passwd;
 mod pid_file;
@@ -45,6 +46,14 @@ const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
     help_triggers("-h", "--help", "help"),
     note = "The configuration is the file that --config names, else ./palabre.conf, else
 /etc/palabre.conf, else built-in defaults: {command_name} listens on 127.0.0.1:2468.",
+    note = "The manual has these topics, for {command_name} help TOPIC:
+
+  protocol        what clients and the server say to each other
+  configuration   the file, all keys, certificate, accounts, database
+  plugins         programs that extend the server, and what they hear and say
+  operating       running, signals, exit codes, log, metrics, old movies, security
+  measuring       what a host carries, and the commands that measure it
+  developing      tests, fuzzing, benchmarks",
     example = "Serve, and talk to it from another terminal:
   $ {command_name}
   $ {command_name} client --nick me",
@@ -292,6 +301,8 @@ pub fn main() -> ExitCode {
         let done = match words.split_first() {
             // The server starts it; in no help is it of use to anybody.
             Some((&"worker", words)) => worker::worker(parse_words(words)?),
+            // The parser of arguments has no such command.
+            Some((&"help", words)) => help::help(words),
             #[cfg(feature = "bench")]
             Some((&"leashed", words)) => bench::leashed(words),
             Some(_) | None => dispatch(parse_words(&words)?),

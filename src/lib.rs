@@ -7,8 +7,15 @@
 //! bytes ─ net ─► frame ─ wire ─► Stanza<'a> ─ hub ─► deliveries ─ net ─► outboxes ─► one write per peer and turn
 //! ```
 //!
+//! # Where to begin
+//!
+//! Read [`manual::protocol`] first: what a client sends and gets, and what the words mean. Then take
+//! the map below from the top; each module's page begins with what it does. [`manual`] has the other
+//! topics, [`manual::developing`] how the tests are run.
+//!
 //! # Map, in reading order
 //!
+//! - [`manual`]: the documentation, a topic a file; `palabre help TOPIC` prints it.
 //! - [`limits`]: every bound, with its unit, its default and where the number comes from.
 //! - [`files`]: files that are read whole, and what is none.
 //! - [`networks`]: lists of IP networks, and whether an address is in one.
@@ -26,7 +33,7 @@
 //! - [`net`]: binds, owns the poll and the only clock. [`net::server`] has the turn of the loop,
 //!   [`net::world`] what the loop asks of the world, so that a test can be one;
 //!   [`net::transport`] what stands between bytes and stanzas: HTTP, WebSocket, TLS. Plugins are
-//!   processes of its own: what they say to each other is in the README, section PLUGINS.
+//!   processes of its own: [`manual::plugins`] has what they say to each other.
 //!   `src/web` has the page and the script that browsers load.
 //! - [`cli`]: the command line, one file a subcommand.
 //! - [`bench`](mod@bench): the load generator of `palabre bench` and the floor it compares with; a Cargo
@@ -65,6 +72,8 @@
 //! small host serves thousands. (The worker is another process, and has threads.) No state on
 //! disk: a restart is a clean start. No message is kept for those who are away.
 #![forbid(unsafe_code)]
+
+pub mod manual;
 
 pub mod limits;
 

@@ -22,6 +22,8 @@ use rustix::process::{Pid, Signal, kill_process};
 mod checked_first;
 #[path = "cli/client.rs"]
 mod client;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/house.rs"]
 mod house;
 #[path = "support/manual.rs"]

@@ -67,7 +67,7 @@ fn section<'a>(help: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     found.lines().take_while(|line| !line.is_empty())
 }
 
-fn commands(help: &str) -> Vec<&str> {
+pub(super) fn commands(help: &str) -> Vec<&str> {
     let lines = section(help, "Commands").filter_map(|line| line.strip_prefix("  "));
     lines.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next()).collect()
 }
