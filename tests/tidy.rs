@@ -193,7 +193,7 @@ fn quick_xml_is_newer_than_its_advisory() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_stanzas_as_it_is() {
+fn the_readme_and_the_manual_have_the_table_of_stanzas_as_it_is() {
     use palabre::hub::command::{State, VERBS};
     let mut table = String::from("| stanza | who may send it | what it does |\n|---|---|---|\n");
     for verb in VERBS {
@@ -206,11 +206,41 @@ fn the_readme_has_the_table_of_stanzas_as_it_is() {
         let usage = verb.usage.replace("  ", "`, `");
         table.push_str(&format!("| `{usage}` | {who} | {} |\n", verb.meaning));
     }
-    let shown = manual::part("stanzas");
+    // The README has it for those who look around, the manual for those who write a client.
+    for name in ["stanzas", "requests"] {
+        let shown = manual::part(name);
+        assert_eq!(
+            shown, table,
+            "the manual between <!-- {name} --> and <!-- end --> should be:\n{table}"
+        );
+    }
+}
+
+#[test]
+fn the_manual_has_every_stanza_that_the_server_sends() {
+    let source = fs::read_to_string(root().join("src/hub/message.rs")).unwrap();
+    let (_, list) = source.split_once("const SERVER_NAMES: ").unwrap();
+    let (_, list) = list.split_once(" = [").unwrap();
+    let (list, _) = list.split_once("];").unwrap();
+    let names: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert_eq!(between(&first_columns("server names"), "| `<", "`"), names);
+}
+
+#[test]
+fn the_manual_has_the_reasons_of_closes_and_refusals_as_they_are() {
+    use palabre::hub::{CloseReason, RefusalReason};
+    let mut table = String::from("| `reason` | why a connection was closed |\n|---|---|\n");
+    for reason in CloseReason::ALL {
+        table.push_str(&format!("| `{}` | `{reason}` |\n", reason.label()));
+    }
     assert_eq!(
-        shown, table,
-        "README.md between <!-- stanzas --> and <!-- end --> should be:\n{table}"
+        manual::part("close reasons"),
+        table,
+        "the manual between <!-- close reasons --> and <!-- end --> should be:\n{table}"
     );
+    let shown = first_columns("refusal reasons");
+    let shown: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+    assert_eq!(shown, RefusalReason::ALL.map(RefusalReason::label));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every transcript under `tests/transcripts`, held with the hub and over real sockets, and the
 //! README's conversation.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -106,6 +107,93 @@ fn the_readme_holds_its_conversation_with_the_built_server() {
     let text = fs::read_to_string(listing).expect("readme.txt can be read");
     assert!(text.ends_with(&shown), "the README doesn't show tests/transcripts/readme.txt");
     assert!(scene.steps.len() > 10, "too short to learn from");
+}
+
+/// Errors of the manual's table that take more stanzas than a transcript is to have;
+/// `tests/limits.rs` has their bounds.
+const BEYOND_TRANSCRIPTS: [&str; 2] =
+    ["Child rooms listed in too many ways (limit N)", "Room listed under too many rooms (limit N)"];
+
+/// An error as the manual's table spells it: N for a number, X for a name.
+fn spelled(error: &str) -> String {
+    let error = match error.split_once("(limit ") {
+        Some((before, limit)) => {
+            format!("{before}(limit N{}", limit.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        None => error.to_owned(),
+    };
+    let named = [("with nickname: ", ""), ("Stanzas named ", " are the server's own")];
+    for (before, after) in named {
+        if let Some((start, rest)) = error.split_once(before)
+            && let Some(place) = rest.find(after)
+        {
+            let end = if after.is_empty() { "" } else { &rest[place..] };
+            return format!("{start}{before}X{end}");
+        }
+    }
+    error
+}
+
+/// Every error that a client gets in a transcript, spelled as the manual does, with its code and
+/// whether the session is closed behind it.
+fn errors_met() -> BTreeSet<(String, Option<String>, bool)> {
+    let mut met = BTreeSet::new();
+    let scenes = transcripts().into_iter().flat_map(|transcript| transcript.scenes);
+    // What a plugin says is its own.
+    let steps = scenes
+        .flat_map(|scene| scene.steps)
+        .filter(|step| !step.acts.iter().any(|act| matches!(act, Act::Order { .. })));
+    for step in steps {
+        for (place, expected) in step.expected.iter().enumerate() {
+            let What::Stanza(stanza) = &expected.what else { continue };
+            let text = str::from_utf8(stanza).expect("a stanza is UTF-8");
+            if !text.starts_with("<error") {
+                continue;
+            }
+            let document = roxmltree::Document::parse(text).expect("a stanza is XML");
+            let error = document.root_element();
+            if error.has_attribute("f") {
+                // Another client said it, where that is allowed.
+                continue;
+            }
+            let mut later = step.expected[place + 1..].iter();
+            let closed = later.find(|later| later.client == expected.client);
+            let closed = closed.is_some_and(|next| matches!(next.what, What::Closed(_)));
+            let code = error.attribute("code").map(str::to_owned);
+            met.insert((spelled(error.text().unwrap_or_default()), code, closed));
+        }
+    }
+    met
+}
+
+#[test]
+fn the_manual_has_every_error_with_its_code_and_what_becomes_of_the_session() {
+    let mut rows = BTreeSet::new();
+    for row in manual::part("errors").lines().skip(2) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let ["", error, code, _, session, ""] = cells[..] else { panic!("four cells: {row}") };
+        let code = Some(code.trim_matches('`')).filter(|code| !code.is_empty());
+        let closed = match session {
+            "is closed" => true,
+            "stays" => false,
+            _ => panic!("the session stays or is closed: {row}"),
+        };
+        rows.insert((error.trim_matches('`').to_owned(), code.map(str::to_owned), closed));
+    }
+    let met = errors_met();
+    for (error, code, closed) in &met {
+        let known = rows.iter().any(|(row, row_code, row_closed)| {
+            row == error && row_closed == closed && (code.is_none() || row_code == code)
+        });
+        assert!(known, "the manual has no error {error:?}, {code:?}, closed: {closed}");
+    }
+    for row in &rows {
+        let (error, ..) = row;
+        assert!(
+            met.contains(row) || BEYOND_TRANSCRIPTS.contains(&&**error),
+            "no transcript meets {row:?}"
+        );
+    }
 }
 
 /// Transcripts that are wrong, and what the checker says of each.
