@@ -3,7 +3,7 @@
 //! Nothing is imported here. A limit of rate, time or count that is `0` is lifted;
 //! a limit in bytes can't be.
 
-/// Every configurable bound, under the keys of `[limits]` (PROTOCOL.md section 11).
+/// Every configurable bound, under the keys of `[limits]` (manual: protocol, 'Limits').
 ///
 /// Counts, rates and times of `0` mean "no limit"; ask [`exceeds`] instead of comparing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub const fn exceeds(count: usize, max: usize) -> bool {
 }
 
 /// `[rooms] fullroster`: above this many members only the joiner gets the whole client list
-/// (PROTOCOL.md section 12).
+/// (manual: protocol, 'Rooms').
 pub const FULL_ROSTER_MEMBERS: usize = 200;
 
 /// What a param takes beside its name and value: two allocations, and its place in the list of its
@@ -162,14 +162,14 @@ pub const HELD_BACK_TIME_S: u64 = 5;
 /// How often it is looked whether they do again, in milliseconds.
 pub const HELD_BACK_LOOK_MS: u64 = 10;
 
-/// How long a reader may stay above `backlogsoft` (PROTOCOL.md section 11).
+/// How long a reader may stay above `backlogsoft` (manual: protocol, 'Limits').
 pub const BACKLOG_SOFT_TIME_S: u64 = 10;
 
-/// How long a client may stay above `stanzarate` (PROTOCOL.md section 11).
+/// How long a client may stay above `stanzarate` (manual: protocol, 'Limits').
 pub const STANZA_RATE_TIME_S: u64 = 10;
 
-/// How long a closing connection may take to read its farewell and to end (issue: shutdown
-/// flushes "within 5 s"; one value for every close keeps the loop simple).
+/// How long a closing connection may take to read its farewell and to end; one value for every
+/// close, that of the server among them, keeps the loop simple.
 pub const DRAIN_TIME_S: u64 = 5;
 
 /// The same for a connection that was refused because there are too many: it is not to keep its

@@ -1,5 +1,5 @@
-//! Bytes may arrive in any chunks; the meaning never depends on how they were cut (PROTOCOL.md
-//! section 1).
+//! Bytes may arrive in any chunks; the meaning never depends on how they were cut (manual:
+//! protocol, 'Framing').
 //!
 //! All transcripts make one long conversation here. It is given to the framer and the hub a
 //! frame at a time, and then cut into small chunks and at random, with the turns ending

@@ -1,4 +1,4 @@
-//! Each row of PROTOCOL.md section 11 that the hub owns: at the bound, and one past it.
+//! Each limit that the hub owns (manual: protocol, 'Limits'): at the bound, and one past it.
 
 #[path = "limits/rates.rs"]
 mod rates;

@@ -41,7 +41,7 @@ use driver::Record;
 
 const KEY: HashKey = HashKey(1, 2);
 
-/// What the fixed seeds meet: every answer of PROTOCOL.md and every close that the hub decides
+/// What the fixed seeds meet: every answer of the protocol and every close that the hub decides
 /// on. A change of the generator that no longer reaches one of them fails here.
 const MET: &[&str] = &[
     "<childrooms",

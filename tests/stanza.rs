@@ -1,5 +1,5 @@
-//! What counts as a stanza (PROTOCOL.md section 2): every refusal, and beside each what is just
-//! not refused.
+//! What counts as a stanza: every refusal, and beside each what is just not refused
+//! (manual: protocol, 'What counts as a stanza').
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

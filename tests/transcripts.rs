@@ -88,7 +88,7 @@ fn every_transcript_names_its_section_and_has_scenes() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&transcript.file);
         let text = fs::read_to_string(path).expect("a transcript can be read");
         let header = text.split("\n== ").next().unwrap_or_default();
-        assert!(header.contains("PROTOCOL.md"), "{}: no section is named", transcript.file);
+        assert!(header.contains("manual: protocol, "), "{}: no section is named", transcript.file);
         assert!(!transcript.scenes.is_empty(), "{}: no scene", transcript.file);
         for scene in &transcript.scenes {
             assert!(!scene.steps.is_empty(), "{}: \"{}\"", transcript.file, scene.title);

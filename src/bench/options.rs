@@ -14,7 +14,7 @@ use super::{Fault, needs_one_of};
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// Everything that the README has figures of.
+    /// Everything that the manual has figures of.
     Suite,
     /// Rooms in which so many messages are in flight.
     Fanout,

@@ -118,7 +118,7 @@ fn bar(options: &Options) -> ProgressBar {
 /// A line of the suite.
 type Row = (Workload, &'static [(&'static str, usize)]);
 
-/// The comparisons that the README has figures of.
+/// The comparisons that the manual has figures of.
 const SUITE: [Row; 12] = [
     (Workload::Fanout, &[("rooms", 10), ("members", 10)]),
     (Workload::Fanout, &[("rooms", 1), ("members", 100)]),

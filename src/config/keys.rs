@@ -1,4 +1,4 @@
-//! The one table of sections and keys: it drives reading, `palabre check` and the README.
+//! The one table of sections and keys: it drives reading, `palabre check` and the manual.
 
 use core::fmt;
 use core::num::IntErrorKind;

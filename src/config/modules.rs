@@ -285,7 +285,7 @@ fn find(name: &str, paths: &[PathBuf], directory: &Path) -> Result<PathBuf, Refu
         Some(file) => Refused {
             found: format!("{name}, whose file {} is not executable", file.display()),
             needs: "a program (chmod +x); a module of the old server, a class in Python 2, has to \
-                    become one: the README says how"
+                    become one: palabre help plugins says how"
                 .to_owned(),
         },
         None => Refused {

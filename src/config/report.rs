@@ -1,4 +1,4 @@
-//! The configuration as text: what `palabre check` prints, and the README's tables.
+//! The configuration as text: what `palabre check` prints, and the manual's tables.
 
 use core::fmt::Write as _;
 
@@ -65,7 +65,7 @@ fn told(origin: &Origin) -> String {
     }
 }
 
-/// Every key with its default, unit and meaning, as the Markdown tables of the README.
+/// Every key with its default, unit and meaning, as the Markdown tables of the manual.
 #[must_use]
 pub fn key_tables() -> String {
     let defaults = Values::default();

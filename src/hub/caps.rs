@@ -1,5 +1,5 @@
 //! What a client can ask for beyond version 1 of the protocol: capabilities, by their names in the
-//! attribute `caps` of `connect` (PROTOCOL.md section 13).
+//! attribute `caps` of `connect` (manual: protocol, 'Errors').
 
 /// `<error>` elements that a program can read.
 const ERRORS: &str = "errors";

@@ -1,5 +1,5 @@
 //! The verb table: for each stanza that the server itself understands its name, who may send
-//! it, which attributes it needs and what handles it. `<help />` and the README's table are
+//! it, which attributes it needs and what handles it. `<help />` and the tables of requests are
 //! printed from it.
 
 use std::borrow::Cow;

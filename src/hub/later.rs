@@ -1,7 +1,8 @@
 //! What is told later, because it costs much: in the order in which it has its time.
 //!
 //! The parts of slow lists ([`super::slow`]) are, and a param of a client that is in many rooms: it
-//! is told to some of them at a time, as its client may send (PROTOCOL.md section 11, `byterate`).
+//! is told to some of them at a time, as its client may send (`byterate`; manual: protocol,
+//! 'Limits').
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! From the first stanza to the last: login, policy, help, quit (PROTOCOL.md sections 3 and 10).
+//! From the first stanza to the last: login, policy, help, quit
+//! (manual: protocol, 'Session' and 'Flash policy').
 
 use std::borrow::Cow;
 

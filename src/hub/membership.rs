@@ -1,4 +1,5 @@
-//! Joining and leaving: rooms, child rooms and who hears of it (PROTOCOL.md sections 4 and 5).
+//! Joining and leaving: rooms, child rooms and who hears of it
+//! (manual: protocol, 'Rooms' and 'Child rooms').
 
 use unicode_normalization::is_nfc;
 

@@ -1,5 +1,5 @@
 //! Messages and relayed stanzas: from one sender to a client, a room or everybody
-//! (PROTOCOL.md section 7).
+//! (manual: protocol, 'Messages').
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Params of rooms and of sessions (PROTOCOL.md section 6).
+//! Params of rooms and of sessions (manual: protocol, 'Params').
 
 use super::Hub;
 use super::command::Request;

@@ -1,4 +1,4 @@
-//! Lists that the changes of one turn share (PROTOCOL.md section 12).
+//! Lists that the changes of one turn share (manual: protocol, 'What the server sends').
 //!
 //! A join or a leave makes the room's client list and the parent's list of child rooms due.
 //! They are sent at the end of the turn, or earlier where somebody could see the difference:

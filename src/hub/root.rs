@@ -1,4 +1,4 @@
-//! What only root may do (PROTOCOL.md section 8).
+//! What only root may do (manual: protocol, 'Root').
 
 use super::command::Request;
 use super::reason::{CloseReason, RefusalReason};

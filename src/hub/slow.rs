@@ -1,4 +1,4 @@
-//! Lists that cost much are not sent at once (PROTOCOL.md section 11, `listrate`).
+//! Lists that cost much are not sent at once (`listrate`; manual: protocol, 'Limits').
 //!
 //! A room's list to its members costs its bytes once for each of them. Lists that cost more than a
 //! second of `limits.listrate`, those of a room that has used up what it had, and those of a room

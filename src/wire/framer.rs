@@ -10,7 +10,7 @@ use memchr::memchr;
 
 use crate::secret;
 
-/// The end of a frame on the wire (PROTOCOL.md section 1).
+/// The end of a frame on the wire (manual: protocol, 'Framing').
 pub const FRAME_END: u8 = 0;
 
 /// What one connection's chunks have left over.

@@ -1,4 +1,4 @@
-//! Frame → [`Stanza`]: borrowed, strictly checked (PROTOCOL.md section 2).
+//! Frame → [`Stanza`]: borrowed, strictly checked (manual: protocol, 'What counts as a stanza').
 //!
 //! The check is the guarantee that no client can hand another client XML that a strict parser
 //! refuses or reads as something else. It knows nothing of what a stanza means.

@@ -1,4 +1,5 @@
-//! The only place that spells XML out: version 1, byte for byte (PROTOCOL.md).
+//! The only place that spells XML out: version 1, byte for byte
+//! (manual: protocol, 'What the server sends').
 //!
 //! Everything is appended to a buffer; the NUL behind a stanza is the outlet's. Whatever comes
 //! from a client is escaped here, except a relayed stanza's own attributes and body, which the
@@ -22,8 +23,8 @@ pub struct RoomHead<'a> {
     pub parent: Option<&'a str>,
 }
 
-/// An attribute that addresses a message; those are the server's (PROTOCOL.md section 7). Where
-/// several have a say in the same thing, the first in this order counts.
+/// An attribute that addresses a message; those are the server's (manual: protocol, 'Messages').
+/// Where several have a say in the same thing, the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Routing {
     /// `toclient`

@@ -245,7 +245,7 @@ impl Site {
         assert!(
             ruffle.join("ruffle.js").is_file(),
             "PALABRE_RUFFLE is {ruffle:?}, needs to be the folder of the npm package \
-             @ruffle-rs/ruffle, with ruffle.js in it; the README says how to get it"
+             @ruffle-rs/ruffle, with ruffle.js in it; palabre help operating says how to get it"
         );
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();

@@ -1,4 +1,4 @@
-//! The reference model's messages: PROTOCOL.md section 7.
+//! The reference model's messages (manual: protocol, 'Messages').
 
 use palabre::hub::{ConnId, RelayNames};
 

@@ -1,4 +1,4 @@
-//! The reference model: what PROTOCOL.md and its decisions say, written down plainly.
+//! The reference model: what the protocol says (manual: protocol), written down plainly.
 //!
 //! It shares nothing with the hub but the types of the hub's door. It takes requests as their
 //! sender means them, keeps everything in strings, lists and ordered maps, and says what each
@@ -22,7 +22,7 @@ use super::text;
 #[derive(Clone, Debug)]
 pub(crate) enum Frame {
     Stanza(Stanza),
-    /// Not a stanza by PROTOCOL.md section 2.
+    /// Not a stanza by manual: protocol, 'What counts as a stanza'.
     Invalid,
 }
 

@@ -1,5 +1,5 @@
-//! The reference model's rates of bytes, and what waits for them: PROTOCOL.md section 11,
-//! `byterate` and `listrate`, and senders who are held back for those who don't keep up.
+//! The reference model's rates of bytes, and what waits for them (`byterate` and `listrate`;
+//! manual: protocol, 'Limits'), and senders who are held back for those who don't keep up.
 
 use std::collections::VecDeque;
 

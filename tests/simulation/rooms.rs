@@ -1,4 +1,5 @@
-//! The reference model's rooms, child rooms and params: PROTOCOL.md sections 4 to 6.
+//! The reference model's rooms, child rooms and params (manual: protocol, 'Rooms',
+//! 'Child rooms' and 'Params').
 
 use palabre::hub::{ConnId, Lookalikes, Time};
 

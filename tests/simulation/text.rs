@@ -1,4 +1,5 @@
-//! How the server spells its stanzas, from the examples of PROTOCOL.md sections 3 to 8.
+//! How the server spells its stanzas, from the examples in manual: protocol,
+//! 'Session', 'Rooms', 'Child rooms', 'Params', 'Messages' and 'Root'.
 
 use palabre::hub::Time;
 

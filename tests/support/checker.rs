@@ -157,7 +157,8 @@ fn set_up_went_well(heard: &HeardByClient) -> Result<(), String> {
 }
 
 /// Whatever the server sends is one well-formed document and begins with its element: nobody
-/// hands a client what its parser refuses (PROTOCOL.md sections 2 and 3).
+/// hands a client what its parser refuses (manual: protocol, 'What counts as a stanza' and 'What the
+/// server sends').
 fn all_well_formed(client: &str, heard: &Heard) -> Result<(), String> {
     for stanza in &heard.stanzas {
         let well_formed = std::str::from_utf8(stanza)

@@ -1,7 +1,7 @@
 //! How a transcript is spelled, and the parser of it.
 //!
 //! ```text
-//! # A comment; the first one says which section of PROTOCOL.md the file is about.
+//! # A comment; the first one says which part of the manual's protocol it is about.
 //! # hub only: why          In the header: the whole file; under a scene: that scene. It is not
 //! #                        run over sockets, because it needs the clock or other addresses.
 //! set limits.nickbytes 5   A key of the configuration file, for the transcript or, under a

@@ -16,7 +16,7 @@ const RECEIVER: ConnId = ConnId { slot: 1, generation: 0 };
 const NICK: &str = "A<&'\">";
 const NICK_ESCAPED: &str = "A&lt;&amp;&apos;&quot;&gt;";
 
-/// What the server itself sends, and nobody can have relayed (PROTOCOL.md section 7).
+/// What the server itself sends, and nobody can have relayed (manual: protocol, 'Messages').
 const SERVER_NAMES: &str = " error connect joined leaved client clients room rooms childrooms \
                             clientparam roominfo info pong help cross-domain-policy ";
 

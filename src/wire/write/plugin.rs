@@ -1,4 +1,4 @@
-//! What plugins are sent, byte for byte (README, section PLUGINS).
+//! What plugins are sent, byte for byte (manual: plugins, 'What a plugin hears').
 
 use std::fmt;
 
