@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its files has failed")]
 
+#[path = "tidy/citations.rs"]
+mod citations;
 #[path = "support/manual.rs"]
 mod manual;
 
