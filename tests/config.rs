@@ -902,6 +902,24 @@ fn modules_have_a_section_each() {
 }
 
 #[test]
+fn every_configuration_in_the_documents_is_right() {
+    let mut blocks = 0;
+    for (path, text) in manual::documents() {
+        for block in text.split("\n```ini\n").skip(1) {
+            let block = block.split("\n```").next().unwrap();
+            // Plugins have programs, and a build without TLS takes no certificate.
+            if block.contains("[modules]") || (block.contains("[tls]") && !cfg!(feature = "tls")) {
+                continue;
+            }
+            let loaded = load_text(block);
+            assert!(loaded.is_ok(), "{path}: {:?}\n{block}", loaded.err());
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 4, "{blocks} blocks");
+}
+
+#[test]
 fn the_hosts_of_the_manual_are_taken() {
     assert_eq!(good(&manual::block("hosts")).web.hosts[0].to_string(), "chat.example.org");
 }

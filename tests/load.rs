@@ -3,6 +3,9 @@
 
 #![cfg(feature = "bench")]
 
+#[path = "support/manual.rs"]
+mod manual;
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -235,7 +238,10 @@ fn attacks_are_listed() {
     let output = bench(&["rude", "--list"]);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{printed}");
-    assert!(printed.starts_with("long-names ") && printed.contains("\nframes "), "{printed}");
+    let names: Vec<&str> = printed.lines().filter_map(|line| line.split(' ').next()).collect();
+    let table = manual::part("attacks");
+    let rows = table.lines().skip(2).map(|row| row.split('`').nth(1).unwrap_or_default());
+    assert_eq!(names, rows.collect::<Vec<_>>(), "the manual's table of attacks");
 }
 
 #[test]

@@ -206,7 +206,8 @@ fn the_readme_and_the_manual_have_the_table_of_stanzas_as_it_is() {
             State::Any => "anybody",
         };
         let usage = verb.usage.replace("  ", "`, `");
-        table.push_str(&format!("| `{usage}` | {who} | {} |\n", verb.meaning));
+        let meaning = verb.meaning.replace('<', "`<").replace('>', ">`");
+        table.push_str(&format!("| `{usage}` | {who} | {meaning} |\n"));
     }
     // The README has it for those who look around, the manual for those who write a client.
     for name in ["stanzas", "requests"] {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use palabre::manual::TOPICS;
 
 use super::house::{House, Terminal, read_until};
+use super::manual;
 
 #[test]
 fn a_topic_is_printed_as_it_is_but_for_the_marks_of_tests() {
@@ -25,6 +26,30 @@ fn the_help_of_a_command_is_read_either_way() {
         let other = house.run(&[command, &["--help"]].concat());
         assert_eq!((one.code, one.out, one.err), (0, other.out, other.err), "{command:?}");
     }
+}
+
+/// The names of a section of the help, each at the beginning of a line.
+fn listed<'a>(help: &'a str, section: &str) -> Vec<&'a str> {
+    let (_, lines) = help.split_once(&format!("\n{section}:\n")).unwrap();
+    let lines = lines.lines().take_while(|line| !line.is_empty());
+    let entries =
+        lines.filter_map(|line| line.strip_prefix("  ")).filter(|it| !it.starts_with(' '));
+    entries.map(|entry| entry.split(' ').next().unwrap()).collect()
+}
+
+#[test]
+fn the_documents_have_every_command_and_every_exit_code() {
+    let help = House::new().run(&["help"]).out;
+    let shown = manual::part("commands");
+    for command in listed(&help, "Commands") {
+        let cell = format!("`palabre {command}`");
+        let rows = shown.lines().filter(|row| row.split(" | ").next().unwrap().contains(&cell));
+        assert_eq!(rows.count(), 1, "README.md's table of commands, {command}");
+    }
+    let shown = manual::part("exit codes");
+    let codes = shown.lines().skip(2).map(|row| row.split(['|', ' ']).nth(2).unwrap());
+    let codes: Vec<&str> = codes.collect();
+    assert_eq!(codes, [&["0"][..], &listed(&help, "Error codes")].concat());
 }
 
 #[test]
