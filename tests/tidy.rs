@@ -230,6 +230,21 @@ fn the_manual_has_every_stanza_that_the_server_sends() {
 }
 
 #[test]
+fn the_manual_has_every_code_that_a_websocket_is_closed_with() {
+    let mut codes = BTreeSet::new();
+    for path in ["src/net/transport.rs", "src/net/transport/websocket.rs"] {
+        let source = fs::read_to_string(root().join(path)).unwrap();
+        let (_, function) = source.split_once("const fn close_code(").unwrap();
+        let (function, _) = function.split_once("\n    }\n").unwrap();
+        let arms = function.split("=> ").skip(1);
+        codes.extend(arms.map(|arm| arm.split([',', '\n']).next().unwrap().to_owned()));
+    }
+    let shown = first_columns("close codes");
+    let shown = shown.split(['|', ',', '\n', ' ']).filter(|code| !code.is_empty());
+    assert_eq!(shown.map(str::to_owned).collect::<BTreeSet<_>>(), codes);
+}
+
+#[test]
 fn the_manual_has_the_reasons_of_closes_and_refusals_as_they_are() {
     use palabre::hub::{CloseReason, RefusalReason};
     let mut table = String::from("| `reason` | why a connection was closed |\n|---|---|\n");

@@ -205,6 +205,26 @@ fn every_test_that_is_to_be_run_is_there() {
     assert!(cited > 10, "{cited} citations were found");
 }
 
+#[test]
+fn every_mark_of_the_documents_is_looked_for() {
+    let mut looking = fs::read_to_string(root().join(".ci/run")).unwrap().replace(' ', "\n");
+    for (_, text) in rust_files("tests") {
+        looking += &text;
+    }
+    let mut marks = 0;
+    for (path, text) in super::manual::documents() {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("<!-- "));
+        for mark in lines.filter_map(|line| line.strip_suffix(" -->")).filter(|mark| *mark != "end")
+        {
+            let found = [format!("\"{mark}\""), format!("\n{mark}\n")];
+            let used = found.iter().any(|words| looking.contains(words));
+            assert!(used, "{path}: no test looks for the mark {mark}");
+            marks += 1;
+        }
+    }
+    assert!(marks > 20, "{marks} marks were found");
+}
+
 /// Words behind which a name is declared.
 const DECLARING: [&str; 9] =
     ["fn", "struct", "enum", "trait", "mod", "const", "static", "type", "macro_rules"];
