@@ -39,6 +39,27 @@
 //! - [`bench`](mod@bench): the load generator of `palabre bench` and the floor it compares with; a Cargo
 //!   feature that nothing else depends on.
 //!
+//! # Where a change goes
+//!
+//! - A stanza that clients send: a row, an action and its arm in `src/hub/command.rs`, what it does in
+//!   a chapter of `src/hub` such as `src/hub/param.rs`, its answers in `src/wire/write.rs`. A name that
+//!   only the server sends is in the list of `src/hub/message.rs`. Then a transcript in
+//!   `tests/transcripts`, the reference model in `tests/simulation`, the tables of `README.md` and
+//!   `src/manual/protocol.md` (a test prints them), and `src/web/palabre.js`.
+//! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; with a
+//!   close of its own a reason in `src/hub/reason.rs` and its code in `src/net/transport.rs`. Its bound
+//!   is tested in `tests/limits.rs`.
+//! - A metric: `src/metrics.rs` counts, `src/metrics/prometheus.rs` writes; what a gauge shows is
+//!   gathered in `src/net/server/transports.rs`.
+//! - A transport: `src/net/transport/first.rs` tells it by its first bytes, `src/net/transport.rs` leads
+//!   to a file of its own beside `src/net/transport/websocket.rs`; its switch is in `src/config/web.rs`
+//!   and `src/config/keys.rs`.
+//! - A hook that plugins hear: `src/net/plugins/hook.rs` names it, `src/net/desk/hooks.rs` tells it. What
+//!   the hub has to say for it is a note in `src/hub/types.rs`, and in `src/hub/plugin.rs` where it is
+//!   said for those alone who have registered it. What a plugin may say is read in
+//!   `src/net/plugins/request.rs`, handed on by `src/net/server/plugins.rs` and done in
+//!   `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
+//!
 //! # Invariants
 //!
 //! 1. A turn has one order: poll, mark ready, read and handle, timers, plugins, settle closes, flush

@@ -1,8 +1,15 @@
 //! The manual: the documentation as Markdown, one file a topic in `src/manual`.
 //!
-//! The same text is the documentation of the modules below, what `palabre help TOPIC` prints, and
-//! what tests hold against the code: a block that is marked to run is run, a table that the code
-//! can print is compared. Nothing of the house is used here.
+//! - [`protocol`]: what clients and the server say to each other, with a whole client
+//! - [`configuration`]: the file, all keys, certificate, accounts, database, hosts and proxies
+//! - [`plugins`]: programs that extend the server, and what they hear and say
+//! - [`operating`]: running, signals, exit codes, log, metrics, old movies under Ruffle, security
+//! - [`measuring`]: what a host carries, and the commands that measure it
+//! - [`developing`]: tests, fuzzing, benchmarks, documents
+//!
+//! The same text is the documentation of these modules, what `palabre help TOPIC` prints, and what
+//! tests hold against the code: a block that is marked to run is run, a table that the code can
+//! print is compared. Nothing of the crate is used here.
 //!
 //! A topic cites another one by its name and a heading: manual: protocol, 'Names'.
 

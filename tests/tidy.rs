@@ -105,6 +105,14 @@ fn wire_knows_nothing_of_the_hub_limits_nothing_of_anybody_and_metrics_only_reas
 }
 
 #[test]
+fn the_manual_uses_nothing() {
+    let manual = fs::read_to_string(root().join("src/manual.rs")).unwrap();
+    for word in ["use ", "crate::", "super::"] {
+        assert!(!code(&manual).contains(word), "src/manual.rs has {word}");
+    }
+}
+
+#[test]
 fn every_file_says_first_what_it_is_for() {
     for (path, text) in [rust_files("src"), rust_files("tests")].concat() {
         assert!(text.starts_with("//! "), "{} begins without its sentence", path.display());
