@@ -123,6 +123,9 @@ fn what_was_asked_for_and_could_not_be_written_is_no_success() {
     let house = House::new();
     for (arguments, code) in [
         (&["--help"][..], 1),
+        (&["help"], 1),
+        (&["help", "protocol"], 1),
+        (&["help", "run"], 1),
         (&["--version"], 1),
         (&["check"], 1),
         (&["check", "--keys"], 1),

@@ -8,7 +8,7 @@ use argh::FromArgs as _;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::mistakes::{self, commands};
-use super::{Exit, Failure, Palabre, command_line, say};
+use super::{Exit, Failure, Palabre, command_line, said, say};
 use crate::config::nearest;
 use crate::manual::{ManualTopic, TOPICS};
 
@@ -21,7 +21,7 @@ const LESS: &str = "FRX";
 /// Prints a topic of the manual, the help of a command, or what there is of both.
 ///
 /// # Errors
-/// That neither a topic nor a command has this name.
+/// When neither a topic nor a command has this name, or the output could not be written.
 pub(super) fn help(words: &[&str]) -> Result<Exit, Failure> {
     let overview = help_of(&[]);
     match words {
@@ -38,7 +38,7 @@ pub(super) fn help(words: &[&str]) -> Result<Exit, Failure> {
             (None, _) => return Err(unknown(word, &overview)),
         },
     }
-    Ok(Exit::Success)
+    said()
 }
 
 fn topic(name: &str) -> Option<&'static ManualTopic> {
@@ -56,7 +56,7 @@ fn command(words: &[&str]) -> Result<Exit, Failure> {
         }
         Ok(_) => {}
     }
-    Ok(Exit::Success)
+    said()
 }
 
 /// The help of a command, by its name and those of the commands above it.
