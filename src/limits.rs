@@ -222,13 +222,12 @@ pub const TURN_BYTES_MAX: usize = 4 * 1_048_576;
 /// write to is worth more stanzas to each.
 pub const TURN_WORK_NS: u64 = 500_000;
 
-/// A turn of more work, in nanoseconds as it is reckoned, is a long one: what those who have caused
-/// little work have others told is written before the others have their go. A saturated room of
-/// 100 has turns of 1.5 ms.
+/// A turn of more work, in nanoseconds as it is reckoned, is a long one: those who are told little
+/// are written to first. A saturated room of 100 has turns of 1.5 ms.
 pub const LONG_TURN_NS: u64 = 2_000_000;
 
-/// Writing early may take this part of a turn: it costs each receiver a second system call.
-pub const EARLY_FLUSH_PART: u64 = 16;
+/// Little is this part of what a receiver is told on average.
+pub const LITTLE_PART: usize = 4;
 
 /// Connections that have their go in a turn.
 pub const CONNECTIONS_PER_TURN: usize = 512;

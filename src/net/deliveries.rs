@@ -228,6 +228,11 @@ impl Deliveries {
         self.dirty.len()
     }
 
+    /// Bytes queued since the last flush for each connection that is to be written to, on average.
+    pub(super) fn mean_share_bytes(&self, receivers: usize) -> usize {
+        self.delivered_bytes / receivers.max(1)
+    }
+
     /// Bytes queued for a connection since the last flush.
     pub(super) fn share_bytes(&self, slot: usize) -> usize {
         let entry = self.entries.get(slot).unwrap_or(&VACANT);

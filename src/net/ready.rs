@@ -105,12 +105,7 @@ impl Ready {
 
     /// Whether somebody waits who can have a go in this turn.
     pub(super) fn has_next(&self) -> bool {
-        self.has_light() || !self.heavy.is_empty()
-    }
-
-    /// Whether one of those waits who have caused little work.
-    pub(super) fn has_light(&self) -> bool {
-        !self.light.is_empty() || !self.waited.is_empty()
+        !self.light.is_empty() || !self.waited.is_empty() || !self.heavy.is_empty()
     }
 
     /// Whether this one waits, for checks.

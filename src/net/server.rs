@@ -59,10 +59,6 @@ pub struct Server<W: World> {
     greeters: Greeters,
     /// The work of this turn when the present go began, in nanoseconds.
     go_began_ns: u64,
-    /// The work of this turn that was written out before its end, in nanoseconds as it is reckoned.
-    early_ns: u64,
-    /// The same for the whole of the last turn.
-    last_turn_ns: u64,
     /// Connections that were given up while they were flushed; the hub is told in the next turn.
     given_up: VecDeque<(ConnId, CloseReason)>,
     /// Slots whose connections are gone, not to be given out in this turn.
@@ -145,8 +141,6 @@ impl<W: World> Server<W> {
             ready: Ready::default(),
             greeters: Greeters::default(),
             go_began_ns: 0,
-            early_ns: 0,
-            last_turn_ns: 0,
             given_up: VecDeque::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
@@ -369,7 +363,7 @@ impl<W: World> Server<W> {
     }
 
     /// Writes the lines of the log; those that nobody takes are tried again by and by.
-    pub(super) fn flush_log(&mut self) {
+    fn flush_log(&mut self) {
         let logged = self.world.flush_log();
         self.log_waits = logged.waits;
         self.desk.metrics.log_lines_lost = logged.lost;

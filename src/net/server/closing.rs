@@ -91,10 +91,7 @@ impl<W: World> Server<W> {
             let Some(connection) = self.desk.connections.get_mut(self.gone[index]) else {
                 continue;
             };
-            // Where a turn writes twice, a connection may be found gone twice.
-            if connection.socket.take().is_none() {
-                continue;
-            }
+            connection.socket = None;
             self.starved_until = None;
             let (conn, now) = (connection.id, self.desk.now);
             self.hub.handle(Input::Gone { conn }, now, &mut self.desk);

@@ -8,7 +8,7 @@ use log::Level::Debug;
 use super::Server;
 use super::closing::reason_of;
 use crate::hub::{CloseReason, ConnId, Input};
-use crate::limits::{EARLY_FLUSH_PART, LONG_TURN_NS, RECEIVER_WORK_NS};
+use crate::limits::{LITTLE_PART, LONG_TURN_NS};
 use crate::net::connection::State;
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
@@ -18,32 +18,12 @@ use crate::net::world::World;
 impl<W: World> Server<W> {
     /// One system call for each connection that has something to send.
     pub(super) fn flush(&mut self) {
-        self.last_turn_ns = self.early_ns + self.desk.whole_work_ns();
-        self.early_ns = 0;
-        self.write_out();
-    }
-
-    /// What those who have caused little work have others told is written before those have their
-    /// go who have caused much, where their turns are long: the one waits for no more than the rest
-    /// of a turn then, and not for two. It costs each of the receivers a system call more, so there
-    /// have to be few of them for the length of a turn.
-    pub(super) fn flush_early(&mut self) {
-        let receivers = self.desk.deliveries.receivers() as u64;
-        let is_long = self.last_turn_ns > LONG_TURN_NS;
-        let are_few = receivers * RECEIVER_WORK_NS * EARLY_FLUSH_PART <= self.last_turn_ns;
-        if self.early_ns > 0 || receivers == 0 || !is_long || !are_few || !self.ready.has_next() {
-            return;
-        }
-        self.early_ns = self.desk.whole_work_ns();
-        self.flush_log();
-        self.write_out();
-    }
-
-    fn write_out(&mut self) {
+        let is_long = self.desk.whole_work_ns() > LONG_TURN_NS;
         let dirty = self.desk.deliveries.take_dirty();
-        for &slot in &dirty {
-            self.flush_one(slot);
-            self.cut_off_the_fullest();
+        if is_long {
+            self.flush_little_first(&dirty);
+        } else {
+            self.flush_those(&dirty, |_| true);
         }
         self.clear_away_the_finished();
         // Those who broke in this flush wait for the next turn, which comes at once.
@@ -52,6 +32,26 @@ impl<W: World> Server<W> {
         self.framed.forget();
         self.wire.clear();
         self.wire.shrink_to(crate::limits::READ_BYTES_PER_TURN);
+    }
+
+    /// Where writing takes long, whoever was told little comes first: what the polite tell each
+    /// other does not wait until a crowd has been told what the crowd says.
+    fn flush_little_first(&mut self, dirty: &[usize]) {
+        let little = self.desk.deliveries.mean_share_bytes(dirty.len()) / LITTLE_PART;
+        let is_told_little = |bytes: usize| (1..=little).contains(&bytes);
+        self.flush_those(dirty, is_told_little);
+        self.flush_those(dirty, |bytes| !is_told_little(bytes));
+    }
+
+    /// Flushes those for whom so many bytes as are chosen were queued in this turn.
+    fn flush_those(&mut self, dirty: &[usize], chosen: impl Fn(usize) -> bool) {
+        for &slot in dirty {
+            if self.desk.deliveries.is_dirty(slot) && chosen(self.desk.deliveries.share_bytes(slot))
+            {
+                self.flush_one(slot);
+                self.cut_off_the_fullest();
+            }
+        }
     }
 
     /// Connections that came to their end in this flush are closed in this turn: whoever connects

@@ -24,9 +24,6 @@ impl<W: World> Server<W> {
             if self.desk.has_enough() {
                 break;
             }
-            if !self.ready.has_light() {
-                self.flush_early();
-            }
             let Some(id) = self.ready.next(&mut self.desk.connections) else {
                 break;
             };
