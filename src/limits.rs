@@ -477,3 +477,64 @@ pub const LOG_LEFT_OUT_TIME_S: u64 = 10;
 /// The longest line that `palabre client` reads from a pipe: far more than any stanza that a server
 /// takes by default.
 pub const CLIENT_LINE_BYTES_MAX: usize = 16 * 1_048_576;
+
+/// Addresses that are named by a line of the log that tells how many lines were left out.
+pub const LOG_ADDRESSES_NAMED_MAX: usize = 8;
+
+/// An address that has had the server make a signature is a newcomer again after so long, whatever
+/// the signature took.
+pub const GREETER_WAITS_NS_MAX: u64 = 1_000_000_000;
+
+/// Slices of one write to a client. More pieces than this are copied together first.
+pub const OUTBOX_SLICES_MAX: usize = 64;
+
+/// Several pieces of so many bytes together are copied into one slice: the system needs longer
+/// to take each by itself (6 % in `palabre bench fanout --rooms 50` with one log for all rooms).
+pub const OUTBOX_JOINED_BYTES_MAX: usize = 16_384;
+
+/// So much of a connection's first word is held before it is known whether a request of HTTP begins
+/// with it.
+pub const HTTP_METHOD_BYTES_MAX: usize = 64;
+
+/// Stanzas between two pieces that nobody may want are framed for WebSockets as well, up to so many
+/// bytes: a log of frames has no gaps, and to begin it anew costs as much.
+pub const FRAMED_GAP_BYTES_MAX: usize = 4_096;
+
+/// The longest head of a request of HTTP, in bytes; what browsers send with cookies of their own is below 8 KiB.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
+
+/// Headers of one request of HTTP.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Timers of one plugin.
+pub const PLUGIN_TIMERS_MAX: usize = 64;
+
+/// A line of a plugin's standard error that is longer is cut.
+pub const PLUGIN_ERROR_LINE_BYTES_MAX: usize = 1_024;
+
+/// The longest wait before a plugin that ends again and again is started once more, in seconds.
+pub const PLUGIN_RESTART_WAIT_S_MAX: u64 = 60;
+
+/// Slices of one write to a plugin.
+pub const PLUGIN_SLICES_MAX: usize = 16;
+
+/// How often the program of a plugin may be a script that another script runs (`exec_binprm` of
+/// Linux).
+pub const SCRIPTS_MAX: u32 = 4;
+
+/// The longest time that a plugin may be given to answer, in seconds: nobody waits for longer.
+pub const PLUGIN_TIMEOUT_S_MAX: u64 = 300;
+
+/// Bytes of the log that are written at once to what is only known to take something: POSIX
+/// promises no more of a pipe (`_POSIX_PIPE_BUF`), and no more is asked of a terminal.
+pub const LOG_SHARED_BYTES_MAX: usize = 512;
+
+/// The longest silence that `palabre plugin-test` can be told to wait for: a minute is more than anybody's patience.
+pub const PLUGIN_TEST_WAIT_MS_MAX: u64 = 60_000;
+
+/// Up to so many attributes of an element each is compared with each, to find one that is given
+/// twice; above, they are sorted. At 16 both cost about the same.
+pub const ATTRIBUTES_PAIRWISE_MAX: usize = 16;
+
+/// The longest name of an element or an attribute, in bytes: that of libxml2 (its `XML_MAX_NAME_LENGTH`).
+pub const XML_NAME_BYTES_MAX: usize = 50_000;

@@ -104,6 +104,41 @@ fn wire_knows_nothing_of_the_hub_limits_nothing_of_anybody_and_metrics_only_reas
     }
 }
 
+/// What a peer, a plugin or the log may cost at most is looked up in one file. Elsewhere stand the
+/// sizes that a standard fixes, and the ranges of values of keys and options.
+#[test]
+fn bounds_stand_in_limits() {
+    const FIXED: [(&str, &str); 8] = [
+        ("src/net/transport/websocket.rs", "HEADER_BYTES_MAX"),
+        ("src/net/transport/websocket.rs", "CONTROL_BYTES_MAX"),
+        ("src/net/transport/http.rs", "UNIX_S_MAX"),
+        ("src/net/proxy.rs", "TEXT_BYTES_MAX"),
+        ("src/config/hosts.rs", "NAME_BYTES_MAX"),
+        ("src/config/keys.rs", "COUNT_MAX"),
+        ("src/config/keys.rs", "IDLE_TIME_MAX_S"),
+        ("src/config/keys.rs", "BYTES_MAX"),
+    ];
+    let mut found = Vec::new();
+    for (path, text) in rust_files("src") {
+        let file = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        if file == "src/limits.rs" || file.starts_with("src/bench") || file == "src/cli/bench.rs" {
+            continue;
+        }
+        for line in code(&text).lines().filter(|line| !line.starts_with(' ')) {
+            let words = line.split([' ', ':']).skip_while(|word| *word != "const");
+            if let Some(name) = words.skip(1).find(|word| !word.is_empty())
+                && (name.ends_with("_MAX") || name.contains("_MAX_"))
+            {
+                found.push((file.clone(), name.to_owned()));
+            }
+        }
+    }
+    let is_fixed = |(file, name): &(String, String)| FIXED.contains(&(file, name));
+    let stray: Vec<_> = found.iter().filter(|bound| !is_fixed(bound)).collect();
+    assert!(stray.is_empty(), "bounds outside src/limits.rs: {stray:?}");
+    assert_eq!(found.len(), FIXED.len(), "one of the exceptions is gone: {found:?}");
+}
+
 #[test]
 fn the_manual_uses_nothing() {
     let manual = fs::read_to_string(root().join("src/manual.rs")).unwrap();

@@ -15,7 +15,7 @@ use self::stage::{Act, Stage, Step};
 use super::{Exit, Failure};
 use crate::config::Module;
 use crate::hub::{Door, HashKey, Settings};
-use crate::limits::Limits;
+use crate::limits::{Limits, PLUGIN_TEST_WAIT_MS_MAX};
 use crate::net::server::{Server, Turn};
 use crate::wire::stanza::Parser;
 use crate::wire::write;
@@ -58,9 +58,6 @@ pub(super) struct PluginTest {
     #[argh(positional, greedy, arg_name = "program")]
     program: Vec<String>,
 }
-
-/// The longest silence that can be waited for: a minute is more than anybody's patience.
-const WAIT_MAX_MS: u64 = 60_000;
 
 /// What makes a client root whom the plugin has refused.
 const ROOT_PASSWORD: &str = "root";
@@ -182,6 +179,8 @@ fn stanza(text: &str) -> Result<String, String> {
 }
 
 fn wait(text: &str) -> Result<u64, String> {
-    let wait = text.parse().ok().filter(|ms| (1..=WAIT_MAX_MS).contains(ms));
-    wait.ok_or_else(|| format!("found {text:?}, needs milliseconds from 1 to {WAIT_MAX_MS}"))
+    let wait = text.parse().ok().filter(|ms| (1..=PLUGIN_TEST_WAIT_MS_MAX).contains(ms));
+    wait.ok_or_else(|| {
+        format!("found {text:?}, needs milliseconds from 1 to {PLUGIN_TEST_WAIT_MS_MAX}")
+    })
 }

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{Refused, flag, refused};
 use super::program;
+use crate::limits::PLUGIN_TIMEOUT_S_MAX;
 
 /// Where modules are looked for.
 pub(super) const PATH: [&str; 2] = ["/usr/lib/palabre/modules", "modules"];
 
 /// Seconds that a plugin has to register and to answer.
 const TIMEOUT_S: u64 = 5;
-
-/// More is no answer that anybody waits for.
-const TIMEOUT_MAX_S: u64 = 300;
 
 /// A program that is run as a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,8 +182,8 @@ impl Section {
             }
             "restart" => self.restart = flag(value)?,
             "timeout" => {
-                let seconds = value.parse().ok().filter(|s| (1..=TIMEOUT_MAX_S).contains(s));
-                let needs = || format!("seconds from 1 to {TIMEOUT_MAX_S}");
+                let seconds = value.parse().ok().filter(|s| (1..=PLUGIN_TIMEOUT_S_MAX).contains(s));
+                let needs = || format!("seconds from 1 to {PLUGIN_TIMEOUT_S_MAX}");
                 self.timeout_s = seconds.ok_or_else(|| refused(value, needs()))?;
             }
             _ => {

@@ -5,12 +5,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::modules::{in_path, is_executable};
+use crate::limits::SCRIPTS_MAX;
 
 /// Linux looks no further into a script (`BINPRM_BUF_SIZE`).
 const START_BYTES: u64 = 256;
-
-/// How often a script may be run by another one (`exec_binprm` of Linux).
-const SCRIPTS_MAX: u32 = 4;
 
 /// Why a program can't be run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,10 +17,7 @@ use rustix::net::SendFlags;
 use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp};
 
 use crate::files;
-
-/// What a description takes at once that is only known to take something: POSIX promises no more
-/// of a pipe (`_POSIX_PIPE_BUF`), and no more is asked of a terminal.
-const SHARED_BYTES_MAX: usize = 512;
+use crate::limits::LOG_SHARED_BYTES_MAX;
 
 /// The rights of a new log file, less the process's mask: names and addresses of people stand in
 /// it, which are not for everybody on the host.
@@ -112,7 +109,7 @@ impl Stream {
                 if poll(&mut wanted, Some(&now))? == 0 {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
-                self.file.write(&bytes[..bytes.len().min(SHARED_BYTES_MAX)])
+                self.file.write(&bytes[..bytes.len().min(LOG_SHARED_BYTES_MAX)])
             }
         }
     }

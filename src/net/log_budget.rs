@@ -13,13 +13,10 @@ use log::Level;
 
 use crate::hub::Time;
 use crate::limits::{
-    LOG_ADDRESSES_MAX, LOG_LEFT_OUT_TIME_S, LOG_LINES, LOG_LINES_IN_ALL, LOG_WARNINGS,
-    LOG_WARNINGS_IN_ALL, LineRate,
+    LOG_ADDRESSES_MAX, LOG_ADDRESSES_NAMED_MAX, LOG_LEFT_OUT_TIME_S, LOG_LINES, LOG_LINES_IN_ALL,
+    LOG_WARNINGS, LOG_WARNINGS_IN_ALL, LineRate,
 };
 use crate::networks::household;
-
-/// Addresses that a line about what was left out names.
-const NAMED_MAX: usize = 8;
 
 /// The budgets of all addresses, and their sum's.
 #[derive(Debug, Default)]
@@ -130,7 +127,7 @@ impl LogBudget {
         let others = std::mem::take(&mut self.others.left_out);
         let sum: u64 = counts.iter().map(|(count, _)| count).sum::<u64>() + others;
         let mut text = format!("left out of the log: {sum} lines");
-        let named = counts.len().min(NAMED_MAX);
+        let named = counts.len().min(LOG_ADDRESSES_NAMED_MAX);
         let mut separator = ", ";
         for (count, address) in &counts[..named] {
             // Writing to a string can't fail.

@@ -8,13 +8,7 @@ use std::io::{self, IoSlice};
 
 use super::deliveries::Pieces;
 use super::world::Socket;
-
-/// Slices of one system call. More pieces than this are copied together first.
-const SLICES_MAX: usize = 64;
-
-/// Several pieces of so many bytes together are copied into one slice: the system needs longer
-/// to take each by itself (6 % in `palabre bench fanout --rooms 50` with one log for all rooms).
-const JOINED_BYTES_MAX: usize = 16_384;
+use crate::limits::{OUTBOX_JOINED_BYTES_MAX, OUTBOX_SLICES_MAX};
 
 /// Capacity is doubled below this and grows by it above, so that a backlog's memory stays
 /// close to its bytes.
@@ -80,13 +74,13 @@ impl Outbox {
             if let Some(piece) = pieces.single() {
                 return self.written(send(socket, piece), pieces, max);
             }
-            if pieces.clone().map(<[u8]>::len).sum::<usize>() <= JOINED_BYTES_MAX {
+            if pieces.clone().map(<[u8]>::len).sum::<usize>() <= OUTBOX_JOINED_BYTES_MAX {
                 joined.clear();
                 pieces.clone().for_each(|piece| joined.extend_from_slice(piece));
                 return self.written(send(socket, joined), pieces, max);
             }
         }
-        if pieces.clone().nth(SLICES_MAX - 2).is_some() {
+        if pieces.clone().nth(OUTBOX_SLICES_MAX - 2).is_some() {
             if !self.keep(pieces, 0, usize::MAX) {
                 return Flush::TooMuch;
             }
@@ -124,7 +118,7 @@ impl Outbox {
         pieces: Pieces<'_>,
         socket: &mut (impl Socket + ?Sized),
     ) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); OUTBOX_SLICES_MAX];
         let mut count = 0;
         let backlog = Some(self.waiting()).filter(|waiting| !waiting.is_empty());
         for (slot, bytes) in slices.iter_mut().zip(backlog.into_iter().chain(pieces)) {
@@ -226,7 +220,7 @@ mod tests {
         }
 
         fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            assert!(slices.len() <= SLICES_MAX, "{} slices", slices.len());
+            assert!(slices.len() <= OUTBOX_SLICES_MAX, "{} slices", slices.len());
             self.calls += 1;
             slices.iter().for_each(|slice| self.taken.extend_from_slice(slice));
             Ok(slices.iter().map(|slice| slice.len()).sum())
@@ -263,7 +257,7 @@ mod tests {
 
     #[test]
     fn all_pieces_go_in_one_call_however_many_there_are_and_behind_what_waits() {
-        for count in SLICES_MAX - 5..SLICES_MAX + 5 {
+        for count in OUTBOX_SLICES_MAX - 5..OUTBOX_SLICES_MAX + 5 {
             for waits in [false, true] {
                 let (deliveries, mut all) = pieces(count);
                 let (mut outbox, mut socket) = (Outbox::default(), Roomy::default());

@@ -25,14 +25,11 @@ pub(super) use self::running::{Retired, Running};
 use crate::config::Module;
 use crate::hub::{ConnId, Time, Verdict};
 use crate::limits::{
-    ASK_TRIES_MAX, COMPLAINT_TIME_S, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, WORKER_SILENCE_S,
-    WORKER_STATE_BYTES_MAX,
+    ASK_TRIES_MAX, COMPLAINT_TIME_S, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, PLUGIN_TIMERS_MAX,
+    WORKER_SILENCE_S, WORKER_STATE_BYTES_MAX,
 };
 use crate::secret::Secret;
 use crate::wire::write::plugin as write;
-
-/// Timers of one plugin.
-const TIMERS_MAX: usize = 64;
 
 /// How far a plugin has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -726,8 +723,8 @@ impl Plugins {
         let Some(time) = at else {
             return Ok(());
         };
-        if plugin.timers.len() == TIMERS_MAX {
-            return Err(format!("too many timers (limit {TIMERS_MAX})"));
+        if plugin.timers.len() == PLUGIN_TIMERS_MAX {
+            return Err(format!("too many timers (limit {PLUGIN_TIMERS_MAX})"));
         }
         plugin.timers.push((name.into(), time));
         self.due.insert((time, Due::Timer { plugin: index, name: name.into() }));

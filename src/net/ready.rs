@@ -19,7 +19,8 @@ use slab::Slab;
 use super::connection::Connection;
 use crate::hub::{ConnId, Time};
 use crate::limits::{
-    GREETERS_MAX, SHARE_OWED_NS_MAX, SHARE_RECOVERY_CROWD, SHARE_RECOVERY_FACTOR, SHARE_WORK_NS,
+    GREETER_WAITS_NS_MAX, GREETERS_MAX, SHARE_OWED_NS_MAX, SHARE_RECOVERY_CROWD,
+    SHARE_RECOVERY_FACTOR, SHARE_WORK_NS,
 };
 use crate::networks::household;
 
@@ -215,9 +216,6 @@ impl Greeters {
         }
     }
 }
-
-/// After so long everybody is a newcomer again.
-const GREETER_WAITS_NS_MAX: u64 = 1_000_000_000;
 
 /// The connection of this very id; some that wait are gone before their go comes.
 fn find<S>(connections: &mut Slab<Connection<S>>, id: ConnId) -> Option<&mut Connection<S>> {

@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use self::first::{First, Word, first};
 pub(super) use self::framed::Framed;
 pub(super) use self::http::{Advice, Page, Reply, TEXT};
-use self::http::{Caller, HEAD_BYTES_MAX, Verdict, judge};
+use self::http::{Caller, Verdict, judge};
 pub use self::http::{Handshake, handshake};
 pub use self::secure::Config as TlsConfig;
 use self::secure::Secure;
@@ -33,7 +33,7 @@ use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
 use crate::config::{KnownHost, Web};
 use crate::hub::{CloseReason, Time};
-use crate::limits::{FRAME_WORK_NS, HEAD_BYTE_WORK_NS};
+use crate::limits::{FRAME_WORK_NS, HEAD_BYTE_WORK_NS, HTTP_HEAD_BYTES_MAX};
 use crate::networks;
 use crate::secret;
 use crate::wire::framer::FRAME_END;
@@ -488,7 +488,7 @@ impl Transport {
                 // would cost the square of its length.
                 let is_line = memchr::memchr(b'\n', bytes).is_some();
                 secret::append(&mut self.held, bytes);
-                if is_line || self.held.len() > HEAD_BYTES_MAX {
+                if is_line || self.held.len() > HTTP_HEAD_BYTES_MAX {
                     self.read_request(reading);
                 }
             }

@@ -12,12 +12,10 @@ use std::rc::Rc;
 use memchr::memchr;
 use smallvec::SmallVec;
 
+use crate::limits::PLUGIN_SLICES_MAX;
 use crate::net::world::Process;
 use crate::secret::Secret;
 use crate::wire::framer::FRAME_END;
-
-/// Slices of one system call.
-const SLICES_MAX: usize = 16;
 
 /// Memory that events keep when all are written.
 const KEPT_BYTES: usize = 4_096;
@@ -118,13 +116,13 @@ impl Lanes {
     pub(in crate::net) fn write(&mut self, process: &mut dyn Process) -> io::Result<usize> {
         let begun = self.rest_of_event();
         let events = &self.events[self.head..];
-        let mut slices: SmallVec<[IoSlice<'_>; SLICES_MAX + 2]> = SmallVec::new();
+        let mut slices: SmallVec<[IoSlice<'_>; PLUGIN_SLICES_MAX + 2]> = SmallVec::new();
         slices.push(IoSlice::new(&events[..begun]));
-        for (place, urgent) in self.urgent.iter().take(SLICES_MAX).enumerate() {
+        for (place, urgent) in self.urgent.iter().take(PLUGIN_SLICES_MAX).enumerate() {
             let sent = if place == 0 { self.urgent_sent } else { 0 };
             slices.push(IoSlice::new(&urgent.bytes()[sent..]));
         }
-        if self.urgent.len() <= SLICES_MAX {
+        if self.urgent.len() <= PLUGIN_SLICES_MAX {
             slices.push(IoSlice::new(&events[begun..]));
         }
         slices.retain(|slice| !slice.is_empty());

@@ -5,20 +5,17 @@ use std::time::Duration;
 
 use super::Lanes;
 use crate::hub::Time;
+use crate::limits::{PLUGIN_ERROR_LINE_BYTES_MAX, PLUGIN_RESTART_WAIT_S_MAX};
 use crate::net::world::Process;
 use crate::wire::framer::Framer;
-
-/// A line of a standard error that is longer is cut.
-const ERROR_LINE_BYTES_MAX: usize = 1_024;
 
 /// Lines of one plugin that the log takes at once, and then each second; a plugin is not to fill
 /// the disk.
 const LINES_BURST: u32 = 200;
 const LINES_PER_S: u64 = 20;
 
-/// A first wait before a plugin is started again, and the longest.
+/// A first wait before a plugin is started again.
 const RESTART_WAIT_S: u64 = 1;
-const RESTART_WAIT_MAX_S: u64 = 60;
 
 /// One that has run for so long is started again at once.
 const STEADY_S: u64 = 60;
@@ -155,7 +152,7 @@ impl Running {
         let wait_s = if steady { RESTART_WAIT_S } else { self.wait_s.max(RESTART_WAIT_S) };
         *self = Self {
             plugin: self.plugin,
-            wait_s: (wait_s * 2).min(RESTART_WAIT_MAX_S),
+            wait_s: (wait_s * 2).min(PLUGIN_RESTART_WAIT_S_MAX),
             error_line: std::mem::take(&mut self.error_line),
             lines: std::mem::take(&mut self.lines),
             ..Self::default()
@@ -219,7 +216,7 @@ impl Running {
                     self.calm_until = Some(now + CALM);
                 }
                 for &byte in &scratch[..count] {
-                    if byte == b'\n' || self.error_line.len() == ERROR_LINE_BYTES_MAX {
+                    if byte == b'\n' || self.error_line.len() == PLUGIN_ERROR_LINE_BYTES_MAX {
                         self.tell_line(now, &mut tell);
                     }
                     if byte != b'\n' {

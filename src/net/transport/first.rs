@@ -1,5 +1,7 @@
 //! What the first bytes of a connection say that it speaks.
 
+use crate::limits::HTTP_METHOD_BYTES_MAX;
+
 /// What it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
@@ -21,9 +23,6 @@ const METHODS: [&[u8]; 10] = [
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT", b"PRI",
 ];
 
-/// So much of a word is held before it is known what it begins.
-const METHOD_BYTES_MAX: usize = 64;
-
 /// Tells by the first bytes. A web page can have a browser send a form or a request of its own
 /// to any port, with stanzas in it, and to its own host (which may lead here, by DNS) with any
 /// method that is a token of HTTP (RFC 9110 section 5.6.2), in small letters, too: whatever looks
@@ -34,9 +33,9 @@ pub(super) fn first(bytes: &[u8]) -> First {
         Some(0x16) => return First::Tls,
         Some(_) => {}
     }
-    let looked_at = &bytes[..bytes.len().min(METHOD_BYTES_MAX + 1)];
+    let looked_at = &bytes[..bytes.len().min(HTTP_METHOD_BYTES_MAX + 1)];
     let Some(end) = looked_at.iter().position(|&byte| !is_token(byte)) else {
-        let undecided = bytes.len() <= METHOD_BYTES_MAX;
+        let undecided = bytes.len() <= HTTP_METHOD_BYTES_MAX;
         return if undecided { First::Undecided } else { First::Word };
     };
     let (method, rest) = bytes.split_at(end);
@@ -132,11 +131,11 @@ mod tests {
             (b"Hello", First::Undecided),
             (b"Hello, / world", First::Stanzas),
             (b"hello\r\n", First::Stanzas),
-            (&[b'x'; METHOD_BYTES_MAX], First::Undecided),
-            (&[b'x'; METHOD_BYTES_MAX + 1], First::Word),
-            (&[&[b'x'; METHOD_BYTES_MAX][..], b" /"].concat(), First::Http),
-            (&[&[b'x'; METHOD_BYTES_MAX][..], b"\0"].concat(), First::Stanzas),
-            (&[&[b'x'; METHOD_BYTES_MAX + 1][..], b"\0"].concat(), First::Word),
+            (&[b'x'; HTTP_METHOD_BYTES_MAX], First::Undecided),
+            (&[b'x'; HTTP_METHOD_BYTES_MAX + 1], First::Word),
+            (&[&[b'x'; HTTP_METHOD_BYTES_MAX][..], b" /"].concat(), First::Http),
+            (&[&[b'x'; HTTP_METHOD_BYTES_MAX][..], b"\0"].concat(), First::Stanzas),
+            (&[&[b'x'; HTTP_METHOD_BYTES_MAX + 1][..], b"\0"].concat(), First::Word),
         ] {
             assert_eq!(first(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
         }

@@ -7,12 +7,9 @@
 
 use super::websocket::{Payload, write_message};
 use crate::hub::Span;
+use crate::limits::FRAMED_GAP_BYTES_MAX;
 use crate::net::deliveries::Pieces;
 use crate::wire::framer::FRAME_END;
-
-/// Stanzas between two pieces that nobody may want are framed as well, up to so many bytes: a
-/// log of frames has no gaps, and to begin it anew costs as much.
-const GAP_BYTES_MAX: usize = 4_096;
 
 /// Memory of a log that is kept for the next turn; a saturated room of 100 needs some 10 KB.
 const LOG_KEPT_BYTES: usize = 16_384;
@@ -121,7 +118,9 @@ impl Logs {
 impl Log {
     /// Frames what is missing of these stanzas.
     fn reach(&mut self, payload: Payload, span: Span, stanzas: &[u8]) {
-        if span.start < self.start || span.start > self.end + GAP_BYTES_MAX || self.marks.is_empty()
+        if span.start < self.start
+            || span.start > self.end + FRAMED_GAP_BYTES_MAX
+            || self.marks.is_empty()
         {
             self.begin(span.start);
         }

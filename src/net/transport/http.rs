@@ -15,15 +15,10 @@ use tungstenite::handshake::derive_accept_key;
 use super::Front;
 use super::target::Target;
 use crate::config::{self, Authority, Host};
+use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 use crate::logging::Escaped;
 use crate::net::proxy;
 use crate::networks;
-
-/// The longest head of a request; what browsers send with cookies of their own is below 8 KiB.
-pub(super) const HEAD_BYTES_MAX: usize = 16_384;
-
-/// Headers of one request.
-const HEADERS_MAX: usize = 64;
 
 /// Methods that are known and not served (RFC 9110 section 9.3, RFC 5789). One that is not known
 /// is answered otherwise.
@@ -127,7 +122,7 @@ pub(super) struct Caller {
 
 /// Judges what has come of a request.
 pub(super) fn judge(bytes: &[u8], front: &Front, caller: Caller) -> Judged {
-    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut headers = [EMPTY_HEADER; HTTP_HEADERS_MAX];
     let mut parsed = Parsed::new(&mut headers);
     let reply = Reply::to(bytes, caller.unix_s);
     let nobody = |verdict| Judged { verdict, address: None };
@@ -146,7 +141,7 @@ pub(super) fn judge(bytes: &[u8], front: &Front, caller: Caller) -> Judged {
             let address = request.forwarded_for();
             Judged { verdict: request.judge().unwrap_or_else(|refused| refused), address }
         }
-        Ok(Status::Partial) if bytes.len() <= HEAD_BYTES_MAX => nobody(Verdict::Partial),
+        Ok(Status::Partial) if bytes.len() <= HTTP_HEAD_BYTES_MAX => nobody(Verdict::Partial),
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => nobody(reply.refused(
             "431 Request Header Fields Too Large",
             "the head of a request is over 16 KiB or 64 headers",
@@ -173,8 +168,8 @@ pub(super) fn judge(bytes: &[u8], front: &Front, caller: Caller) -> Judged {
 /// bytes are cut. What stands behind the longest head is not looked at, so that it is refused for
 /// its length however much of it has come.
 fn looked_at(bytes: &[u8]) -> &[u8] {
-    if bytes.len() > HEAD_BYTES_MAX {
-        return &bytes[..HEAD_BYTES_MAX];
+    if bytes.len() > HTTP_HEAD_BYTES_MAX {
+        return &bytes[..HTTP_HEAD_BYTES_MAX];
     }
     &bytes[..memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1)]
 }

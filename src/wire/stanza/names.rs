@@ -4,9 +4,7 @@
 //! in use refuses is no name here.
 
 use super::{Refusal, not_xml, text};
-
-/// The longest name that libxml2 takes, in bytes (its `XML_MAX_NAME_LENGTH`).
-const NAME_BYTES_MAX: usize = 50_000;
+use crate::limits::XML_NAME_BYTES_MAX;
 
 /// Bits of [`CLASSES`]: may begin a name.
 const START: u8 = 1;
@@ -53,7 +51,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Name, Refusal> {
         None => true,
     };
     let starts = bytes.get(start).is_some_and(|&byte| CLASSES[usize::from(byte)] & START != 0);
-    if plain && starts && at - start <= NAME_BYTES_MAX {
+    if plain && starts && at - start <= XML_NAME_BYTES_MAX {
         return Ok(Name { end: at, colon: None });
     }
     read_any(bytes, start)
@@ -83,7 +81,7 @@ fn read_any(bytes: &[u8], start: usize) -> Result<Name, Refusal> {
     if name.end == part_start {
         return Err(not_xml("no name where one must be", name.end));
     }
-    if name.end - start > NAME_BYTES_MAX {
+    if name.end - start > XML_NAME_BYTES_MAX {
         return Err(not_xml("a name longer than 50000 bytes", start));
     }
     Ok(name)

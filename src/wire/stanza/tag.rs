@@ -9,11 +9,7 @@ use quick_xml::parser::{ElementParser, Parser as _};
 
 use super::characters::{is_space, reference, skip_space};
 use super::{AttributeSpan, Refusal, Span, names, not_xml};
-use crate::limits::exceeds;
-
-/// Up to so many attributes each is compared with each; above, they are sorted. At 16 both cost
-/// about the same.
-const PAIRWISE_MAX: usize = 16;
+use crate::limits::{ATTRIBUTES_PAIRWISE_MAX, exceeds};
 
 /// Bytes of a value that are looked at one by one before a vector search takes over: what
 /// most values have, and less than the search costs to start.
@@ -162,7 +158,7 @@ fn traits(name: &[u8]) -> u64 {
 /// Whether no two of one element's attributes have the same name. `order` is scratch.
 pub(super) fn distinct(bytes: &[u8], attributes: &[AttributeSpan], order: &mut Vec<u32>) -> bool {
     let name = |index: usize| attributes[index].name.of(bytes);
-    if attributes.len() <= PAIRWISE_MAX {
+    if attributes.len() <= ATTRIBUTES_PAIRWISE_MAX {
         return (1..attributes.len()).all(|late| (0..late).all(|early| name(early) != name(late)));
     }
     order.clear();

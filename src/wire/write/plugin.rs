@@ -7,7 +7,7 @@ use crate::secret::Secret;
 use crate::wire::framer::FRAME_END;
 
 /// Bytes that one byte of a value becomes at most.
-const ESCAPED_MAX: usize = "&quot;".len();
+const ESCAPE_BYTES: usize = "&quot;".len();
 
 /// The version of what plugins and server say to each other.
 pub const VERSION: u32 = 1;
@@ -105,7 +105,7 @@ pub fn ask(ask: u64, hook: &str, session: Session<'_>, element: [&str; 2]) -> Se
 /// `<ask …>` with its NUL: is this root's password? A `connect` holds it.
 #[must_use]
 pub fn ask_root(ask: u64, hook: &str, session: Session<'_>, password: &str) -> Secret {
-    written(ask, hook, session, 32 + ESCAPED_MAX * password.len(), |buffer| {
+    written(ask, hook, session, 32 + ESCAPE_BYTES * password.len(), |buffer| {
         buffer.push(b'<');
         buffer.extend_from_slice(b"connect");
         attribute(buffer, "rootpass", password);
@@ -120,7 +120,7 @@ fn written(
     element_bytes: usize,
     element: impl FnOnce(&mut Vec<u8>),
 ) -> Secret {
-    let room_bytes = ASK_BYTES + ESCAPED_MAX * session.nick.len() + element_bytes;
+    let room_bytes = ASK_BYTES + ESCAPE_BYTES * session.nick.len() + element_bytes;
     Secret::written(room_bytes, |buffer| {
         buffer.extend_from_slice(b"<ask");
         attribute(buffer, "ask", &ask.to_string());
