@@ -28,7 +28,6 @@ mod pending;
 mod plugin;
 mod questions;
 mod rate;
-mod reason;
 mod room;
 mod root;
 mod session;
@@ -48,8 +47,6 @@ pub use self::plugin::{
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
-use self::reason::Refused;
-pub use self::reason::{CloseReason, RefusalReason};
 use self::room::Rooms;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
 pub use self::types::{
@@ -58,6 +55,8 @@ pub use self::types::{
 };
 pub(crate) use self::unseen::has_unseen;
 use crate::networks;
+use crate::reason::Refused;
+pub use crate::reason::{CloseReason, RefusalReason};
 use crate::wire::stanza::{Parser, Refusal};
 use crate::wire::write;
 

@@ -19,6 +19,7 @@
 //! - [`limits`]: every bound, with its unit, its default and where the number comes from.
 //! - [`files`]: files that are read whole, and what is none.
 //! - [`networks`]: lists of IP networks, and whether an address is in one.
+//! - [`reason`]: why connections are closed and requests refused, by a name that stays.
 //! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
 //!   ([`wire::stanza`]) and answers become bytes ([`wire::write`]).
@@ -47,7 +48,7 @@
 //!   `tests/transcripts`, the reference model in `tests/simulation`, the tables of `README.md` and
 //!   `src/manual/protocol.md` (a test prints them), and `src/web/palabre.js`.
 //! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; with a
-//!   close of its own a reason in `src/hub/reason.rs` and its code in `src/net/transport.rs`. Its bound
+//!   close of its own a reason in `src/reason.rs` and its code in `src/net/transport.rs`. Its bound
 //!   is tested in `tests/limits.rs`.
 //! - A metric: `src/metrics.rs` counts, `src/metrics/prometheus.rs` writes; what a gauge shows is
 //!   gathered in `src/net/server/transports.rs`.
@@ -101,6 +102,8 @@ pub mod limits;
 pub mod files;
 
 pub mod networks;
+
+pub mod reason;
 
 pub mod secret;
 

@@ -8,7 +8,7 @@ pub mod prometheus;
 use std::fmt;
 use std::ops::AddAssign as _;
 
-use crate::hub::{CloseReason, RefusalReason};
+use crate::reason::{CloseReason, RefusalReason};
 
 /// What the server has done since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

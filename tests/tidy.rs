@@ -94,7 +94,7 @@ fn wire_knows_nothing_of_the_hub_limits_nothing_of_anybody_and_metrics_only_reas
     let limits = fs::read_to_string(root().join("src/limits.rs")).unwrap();
     assert!(!code(&limits).contains("crate::"), "src/limits.rs uses the house");
     // What is counted by reason needs to know the reasons, and no more.
-    let reasons = "use crate::hub::{CloseReason, RefusalReason};";
+    let reasons = "use crate::reason::{CloseReason, RefusalReason};";
     let metrics = fs::read_to_string(root().join("src/metrics.rs")).unwrap();
     for (path, text) in
         [rust_files("src/metrics"), vec![("src/metrics.rs".into(), metrics)]].concat()

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::reason::RefusalReason;
 use super::types::{ConnId, LoginRefusal, Outlet};
 use super::{Hub, Login};
+use crate::reason::RefusalReason;
 use crate::wire::stanza::Stanza;
 use crate::wire::write::HelpLine;
 

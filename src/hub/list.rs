@@ -3,10 +3,10 @@
 //! in for it. Nobody's params take a list from everybody.
 
 use super::Hub;
-use super::reason::RefusalReason;
 use super::room::{Params, Room, RoomKey};
 use super::slow::ListKind;
 use super::types::{ConnId, Note, Outlet, Span};
+use crate::reason::RefusalReason;
 use crate::wire::write;
 
 /// Says whether what a buffer holds may still become longer.

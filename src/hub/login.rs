@@ -12,10 +12,10 @@ use super::command::{Request, help_lines};
 use super::nick::comparison_key;
 use super::plugin::{Question, Verdict};
 use super::questions::{Asked, Share, Turn};
-use super::reason::CloseReason;
 use super::session::{Login, Session};
 use super::types::{ConnId, LoginRefusal, Lookalikes, Note, Outlet, Progress, Time};
 use crate::limits::ENDS_PER_TURN;
+use crate::reason::CloseReason;
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";

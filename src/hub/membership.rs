@@ -6,13 +6,13 @@ use unicode_normalization::is_nfc;
 use super::command::Request;
 use super::likeness::Seen;
 use super::list::Fits;
-use super::reason::{RefusalReason, Refused};
 use super::room::{Entangled, RoomKey};
 use super::session::Session;
 use super::types::{ConnId, Lookalikes, Note, Outlet};
 use super::unseen::has_unseen;
 use super::{Hub, nick};
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
+use crate::reason::{RefusalReason, Refused};
 use crate::wire::write;
 
 impl Hub {

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use super::command::{Request, is_verb};
-use super::reason::RefusalReason;
 use super::types::{MessageTo, Outlet, RelayNames};
 use super::{Hub, Note};
+use crate::reason::RefusalReason;
 use crate::wire::stanza::Stanza;
 use crate::wire::write::{self, Relayed, Routing};
 

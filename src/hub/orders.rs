@@ -7,10 +7,10 @@
 use super::Hub;
 use super::list::Fits;
 use super::plugin::{Order, OrderError, Query, Receivers, Who};
-use super::reason::{CloseReason, Refused};
 use super::room::{Params, RoomKey};
 use super::session::Session;
 use super::types::{ConnId, Door, Note, Outlet};
+use crate::reason::{CloseReason, Refused};
 use crate::wire::write::answers;
 
 impl Hub {

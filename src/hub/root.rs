@@ -1,9 +1,9 @@
 //! What only root may do (manual: protocol, 'Root').
 
 use super::command::Request;
-use super::reason::{CloseReason, RefusalReason};
 use super::types::{Door, Note, Outlet};
 use super::{Hub, Login};
+use crate::reason::{CloseReason, RefusalReason};
 use crate::wire::write;
 
 /// What everybody is told when the server ends.

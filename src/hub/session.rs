@@ -10,7 +10,6 @@ use super::hash::{KeyedState, Table};
 use super::likeness::{InTheWay, Likenesses};
 use super::nick::with_comparison_key;
 use super::rate::{Bucket, ByteRate, Rate};
-use super::reason::CloseReason;
 use super::room::{Params, RoomKey};
 use super::types::{ConnId, Door, HashKey, Time};
 use crate::limits::{
@@ -18,6 +17,7 @@ use crate::limits::{
     STANZA_RATE_TIME_S, exceeds,
 };
 use crate::networks::household;
+use crate::reason::CloseReason;
 
 /// Sessions for which there is room without asking the system.
 const SLOTS_KEPT: usize = 1_024;

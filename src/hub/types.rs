@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::plugin::{Question, Registered, Verdict};
-use super::reason::{CloseReason, RefusalReason};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
+use crate::reason::{CloseReason, RefusalReason};
 
 /// A point in time: nanoseconds since the server's start. The hub has no clock; it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,7 +6,7 @@
 use std::fmt::{self, Arguments, Display, Write as _};
 
 use super::Metrics;
-use crate::hub::{CloseReason, RefusalReason};
+use crate::reason::{CloseReason, RefusalReason};
 
 /// What is so at the moment, besides what is counted.
 #[derive(Clone, Debug, Default)]

@@ -121,17 +121,17 @@ labelled! {
 
 /// A request that is refused: why, and what its sender is told.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) reason: RefusalReason,
-    pub(super) error: Cow<'static, str>,
+pub(crate) struct Refused {
+    pub(crate) reason: RefusalReason,
+    pub(crate) error: Cow<'static, str>,
 }
 
 impl Refused {
-    pub(super) const fn new(reason: RefusalReason, error: &'static str) -> Self {
+    pub(crate) const fn new(reason: RefusalReason, error: &'static str) -> Self {
         Self { reason, error: Cow::Borrowed(error) }
     }
 
-    pub(super) const fn for_limit(error: String) -> Self {
+    pub(crate) const fn for_limit(error: String) -> Self {
         Self { reason: RefusalReason::Limit, error: Cow::Owned(error) }
     }
 }
