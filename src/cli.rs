@@ -13,7 +13,8 @@ use argh::{FromArgs, TopLevelCommand};
 use rustix::io::Errno;
 
 use crate::accounts::file;
-use crate::config::{self, Config, Level, Place, in_path, is_executable};
+use crate::config::{self, Config, Place, in_path, is_executable};
+use crate::logging::Level;
 #[cfg(feature = "tls")]
 use crate::net::tls;
 

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{Level as LogLevel, LevelFilter, Record};
 
-use crate::config::Level;
 use crate::limits::{LOG_FAREWELL_TIME_MS, LOG_FLUSH_BYTES};
 
+mod level;
 mod lines;
 mod stream;
 
+pub use level::{Level, LevelError};
 use lines::Lines;
 use stream::Stream;
 

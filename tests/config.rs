@@ -9,9 +9,10 @@ mod manual;
 use std::fs;
 use std::path::PathBuf;
 
-use palabre::config::{Arguments, Config, Error, Level, Place, load};
+use palabre::config::{Arguments, Config, Error, Place, load};
 use palabre::hub::{Lookalikes, RelayNames};
 use palabre::limits::Limits;
+use palabre::logging::Level;
 use palabre::networks;
 use tempfile::TempDir;
 

@@ -11,9 +11,9 @@ use super::hosts::KnownHost;
 use super::ini;
 use super::listen::Place;
 use super::web;
-use super::{Level, LevelError};
 use crate::hub::{Lookalikes, RelayNames};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
+use crate::logging::{Level, LevelError};
 use crate::networks;
 
 /// What the file says, key by key.
