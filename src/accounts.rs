@@ -21,7 +21,7 @@ pub mod worker;
 use hash::PasswordHash;
 use request::Request;
 
-use crate::hub::Lookalikes;
+use crate::nick::Lookalikes;
 
 /// What the configuration says about logins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

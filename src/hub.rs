@@ -16,12 +16,10 @@ mod caps;
 pub mod command;
 mod hash;
 mod later;
-mod likeness;
 mod list;
 mod login;
 mod membership;
 mod message;
-mod nick;
 mod orders;
 mod param;
 mod pending;
@@ -34,13 +32,10 @@ mod session;
 mod slow;
 mod throttle;
 mod types;
-mod unseen;
 
 use core::net::IpAddr;
 
 use self::later::Later;
-pub(crate) use self::likeness::{InTheWay, Likenesses};
-pub use self::nick::comparison_key;
 use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
@@ -50,11 +45,11 @@ use self::rate::{ByteRate, Rate};
 use self::room::Rooms;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
 pub use self::types::{
-    ConnId, Door, HashKey, Input, LoginRefusal, Lookalikes, MessageTo, Note, Outlet, Progress,
-    RelayNames, Roster, Settings, Span, Time,
+    ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
+    Roster, Settings, Span, Time,
 };
-pub(crate) use self::unseen::has_unseen;
 use crate::networks;
+pub use crate::nick::{Lookalikes, comparison_key};
 use crate::reason::Refused;
 pub use crate::reason::{CloseReason, RefusalReason};
 use crate::wire::stanza::{Parser, Refusal};

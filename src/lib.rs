@@ -19,6 +19,7 @@
 //! - [`limits`]: every bound, with its unit, its default and where the number comes from.
 //! - [`files`]: files that are read whole, and what is none.
 //! - [`networks`]: lists of IP networks, and whether an address is in one.
+//! - [`nick`]: which names are names, which nicks are the same, and which look alike.
 //! - [`reason`]: why connections are closed and requests refused, by a name that stays.
 //! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
@@ -102,6 +103,8 @@ pub mod limits;
 pub mod files;
 
 pub mod networks;
+
+pub mod nick;
 
 pub mod reason;
 

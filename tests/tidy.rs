@@ -75,7 +75,7 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
         "crate::logging",
         "crate::metrics",
     ];
-    let own = [rust_files("src/wire"), rust_files("src/hub")].concat();
+    let own = [rust_files("src/wire"), rust_files("src/hub"), rust_files("src/nick")].concat();
     let doors = rust_files("src")
         .into_iter()
         .filter(|(path, _)| path.ends_with("src/wire.rs") || path.ends_with("src/hub.rs"));
@@ -86,22 +86,77 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
     }
 }
 
+/// From the ground up: each module of the crate, and the others that it may name. `cli` and `bench`
+/// may name all.
 #[test]
-fn wire_knows_nothing_of_the_hub_limits_nothing_of_anybody_and_metrics_only_reasons() {
-    for (path, text) in rust_files("src/wire") {
-        assert!(!code(&text).contains("crate::hub"), "{} uses the hub", path.display());
+fn each_module_uses_only_what_stands_below_it() {
+    const MAY_USE: [(&str, &[&str]); 14] = [
+        ("manual", &[]),
+        ("limits", &[]),
+        ("files", &[]),
+        ("networks", &[]),
+        ("nick", &[]),
+        ("reason", &[]),
+        ("secret", &[]),
+        ("wire", &["limits", "secret"]),
+        ("hub", &["limits", "networks", "nick", "reason", "wire"]),
+        // Its worker speaks in stanzas, as plugins do.
+        ("accounts", &["files", "limits", "networks", "nick", "secret", "wire"]),
+        ("logging", &["files", "limits"]),
+        ("metrics", &["reason"]),
+        // What it makes of the file are the settings that the hub lives by.
+        ("config", &["accounts", "files", "hub", "limits", "logging", "networks", "nick"]),
+        (
+            "net",
+            &[
+                "accounts", "config", "files", "hub", "limits", "logging", "metrics", "networks",
+                "secret", "wire",
+            ],
+        ),
+    ];
+    let mut named = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (path, text) in rust_files("src") {
+        let file = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let module = file.split(['/', '.']).next().unwrap().to_owned();
+        let Some((name, may_use)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+            continue;
+        };
+        for found in crate_modules(&code(&text)) {
+            if found != *name && !may_use.contains(&&*found) {
+                wrong.push(format!("src/{file} uses {found}"));
+            }
+            named.insert((*name, found));
+        }
     }
-    let limits = fs::read_to_string(root().join("src/limits.rs")).unwrap();
-    assert!(!code(&limits).contains("crate::"), "src/limits.rs uses the house");
-    // What is counted by reason needs to know the reasons, and no more.
-    let reasons = "use crate::reason::{CloseReason, RefusalReason};";
-    let metrics = fs::read_to_string(root().join("src/metrics.rs")).unwrap();
-    for (path, text) in
-        [rust_files("src/metrics"), vec![("src/metrics.rs".into(), metrics)]].concat()
-    {
-        let code = code(&text).replace(reasons, "");
-        assert!(!code.contains("crate::"), "{} uses the house", path.display());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (name, may_use) in MAY_USE {
+        for used in may_use {
+            assert!(named.contains(&(name, (*used).to_owned())), "{name} does not use {used}");
+        }
     }
+}
+
+/// The modules that stand behind `crate::` in this code, in braces as well.
+fn crate_modules(code: &str) -> BTreeSet<String> {
+    let first_word = |text: &str| {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        text[..end].to_owned()
+    };
+    let mut found = BTreeSet::new();
+    for behind in code.split("crate::").skip(1) {
+        match behind.strip_prefix('{') {
+            Some(list) => {
+                let list = list.split("};").next().unwrap_or_default();
+                found.extend(list.split(',').map(|part| first_word(part.trim())));
+            }
+            None => {
+                found.insert(first_word(behind));
+            }
+        }
+    }
+    found.remove("");
+    found
 }
 
 /// What a peer, a plugin or the log may cost at most is looked up in one file. Elsewhere stand the

@@ -26,8 +26,8 @@ use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
 use sha2::{Digest as _, Sha256};
 
 use super::hash::{self, HashError, PasswordHash};
-use crate::hub::{InTheWay, Likenesses, comparison_key};
 use crate::limits::{ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
+use crate::nick::{InTheWay, Likenesses, comparison_key};
 
 /// What an accounts file holds.
 #[derive(Clone, Debug, Default)]

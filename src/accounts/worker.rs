@@ -21,11 +21,11 @@ use super::database::{self, Failure, Keeper};
 use super::file::{Followed, Look, Standing};
 use super::hash::{self, Checked, PasswordHash};
 use super::{Database, Settings};
-use crate::hub::Lookalikes;
 use crate::limits::{
     ACCOUNTS_SETTLE_TIME_S, DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX,
     READ_BYTES_PER_TURN,
 };
+use crate::nick::Lookalikes;
 use crate::secret;
 use crate::wire::framer::Framer;
 use crate::wire::stanza::{Parser, Stanza};

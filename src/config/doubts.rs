@@ -6,7 +6,7 @@
 
 use super::ini::Tail;
 use crate::accounts::hash::PREFIX;
-use crate::hub::has_unseen;
+use crate::nick::has_unseen;
 
 /// What kind of text a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

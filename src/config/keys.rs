@@ -11,10 +11,11 @@ use super::hosts::KnownHost;
 use super::ini;
 use super::listen::Place;
 use super::web;
-use crate::hub::{Lookalikes, RelayNames};
+use crate::hub::RelayNames;
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 use crate::logging::{Level, LevelError};
 use crate::networks;
+use crate::nick::Lookalikes;
 
 /// What the file says, key by key.
 #[derive(Clone, Debug)]

@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 use super::Hub;
 use super::caps::Caps;
 use super::command::{Request, help_lines};
-use super::nick::comparison_key;
 use super::plugin::{Question, Verdict};
 use super::questions::{Asked, Share, Turn};
 use super::session::{Login, Session};
-use super::types::{ConnId, LoginRefusal, Lookalikes, Note, Outlet, Progress, Time};
+use super::types::{ConnId, LoginRefusal, Note, Outlet, Progress, Time};
 use crate::limits::ENDS_PER_TURN;
+use crate::nick::{Lookalikes, comparison_key};
 use crate::reason::CloseReason;
 use crate::wire::write;
 

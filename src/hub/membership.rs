@@ -3,15 +3,14 @@
 
 use unicode_normalization::is_nfc;
 
+use super::Hub;
 use super::command::Request;
-use super::likeness::Seen;
 use super::list::Fits;
 use super::room::{Entangled, RoomKey};
 use super::session::Session;
-use super::types::{ConnId, Lookalikes, Note, Outlet};
-use super::unseen::has_unseen;
-use super::{Hub, nick};
+use super::types::{ConnId, Note, Outlet};
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
+use crate::nick::{self, Lookalikes, Seen, has_unseen};
 use crate::reason::{RefusalReason, Refused};
 use crate::wire::write;
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
-use super::likeness::{InTheWay, Likenesses, Seen};
 use super::rate::Bucket;
 use super::slow::SlowLists;
 use super::types::{ConnId, HashKey, Roster};
 use crate::limits::{LISTS_LOOKED_AT_MAX, Limits, PARAM_BYTES_MORE, exceeds};
+use crate::nick::{InTheWay, Likenesses, Seen};
 use crate::wire::write::{RoomHead, attribute_value_bytes};
 
 /// A room's place in the table.

@@ -7,8 +7,6 @@ use smallvec::SmallVec;
 
 use super::caps::Caps;
 use super::hash::{KeyedState, Table};
-use super::likeness::{InTheWay, Likenesses};
-use super::nick::with_comparison_key;
 use super::rate::{Bucket, ByteRate, Rate};
 use super::room::{Params, RoomKey};
 use super::types::{ConnId, Door, HashKey, Time};
@@ -17,6 +15,7 @@ use crate::limits::{
     STANZA_RATE_TIME_S, exceeds,
 };
 use crate::networks::household;
+use crate::nick::{InTheWay, Likenesses, with_comparison_key};
 use crate::reason::CloseReason;
 
 /// Sessions for which there is room without asking the system.
@@ -638,7 +637,7 @@ impl Sessions {
                 }
                 Login::Asked(_) => assert!(session.rooms.is_empty() && !session.root),
                 Login::Done => {
-                    let key = super::nick::comparison_key(&session.nick);
+                    let key = crate::nick::comparison_key(&session.nick);
                     let owner = key.and_then(|key| self.nicks.get(&key));
                     assert_eq!(owner, Some(&session.conn), "nick of {}", session.conn);
                 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::plugin::{Question, Registered, Verdict};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
+use crate::nick::Lookalikes;
 use crate::reason::{CloseReason, RefusalReason};
 
 /// A point in time: nanoseconds since the server's start. The hub has no clock; it is told.
@@ -299,16 +300,6 @@ pub enum RelayNames {
     Safe,
     /// `any`: as the old server had it.
     Any,
-}
-
-/// What `[rooms] lookalikes` says of a new nick or room that looks like one that is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lookalikes {
-    /// `refuse`: nobody can have it.
-    #[default]
-    Refuse,
-    /// `allow`: it is a name like any other.
-    Allow,
 }
 
 /// The part of the configuration that the hub lives by; all of it can change at run time.

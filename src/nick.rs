@@ -5,10 +5,25 @@ use precis_core::{DerivedPropertyValue, FreeformClass, StringClass as _};
 use precis_profiles::Nickname;
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::unseen::{has_unseen, with_stand_ins};
+mod likeness;
+mod unseen;
+
+pub(crate) use self::likeness::{InTheWay, Likenesses, Seen};
+pub(crate) use self::unseen::has_unseen;
+use self::unseen::with_stand_ins;
+
+/// What `[rooms] lookalikes` says of a new nick or room that looks like one that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lookalikes {
+    /// `refuse`: nobody can have it.
+    #[default]
+    Refuse,
+    /// `allow`: it is a name like any other.
+    Allow,
+}
 
 /// Whether a name has no control character and no white space at its ends.
-pub(super) fn is_tidy(name: &str) -> bool {
+pub(crate) fn is_tidy(name: &str) -> bool {
     !name.starts_with(char::is_whitespace)
         && !name.ends_with(char::is_whitespace)
         && !name.chars().any(char::is_control)
@@ -23,7 +38,7 @@ const KEY_BYTES_MORE: usize = 64;
 
 /// Hands the [`comparison_key`] of a nick on, if it has one; that of a short ASCII nick is not
 /// copied to the heap, for it is wanted for each private message.
-pub(super) fn with_comparison_key<T>(
+pub(crate) fn with_comparison_key<T>(
     nick: &str,
     found: impl FnOnce(&str) -> Option<T>,
 ) -> Option<T> {

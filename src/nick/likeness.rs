@@ -386,12 +386,12 @@ fn is_read_from_the_right(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::hub::HashKey;
-    use crate::hub::hash::KeyedState;
+    use std::hash::RandomState;
 
-    fn with(names: &[&str]) -> Likenesses<KeyedState> {
-        let mut all = Likenesses::new(KeyedState::new(HashKey(1, 2)));
+    use super::*;
+
+    fn with(names: &[&str]) -> Likenesses<RandomState> {
+        let mut all = Likenesses::new(RandomState::new());
         for name in names {
             let seen = all.look_at(name);
             all.add(&seen);
@@ -399,7 +399,7 @@ mod tests {
         all
     }
 
-    fn remove(from: &mut Likenesses<KeyedState>, name: &str) {
+    fn remove(from: &mut Likenesses<RandomState>, name: &str) {
         let seen = from.look_at(name);
         from.remove(&seen);
     }
