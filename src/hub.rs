@@ -15,12 +15,15 @@
 mod caps;
 pub mod command;
 mod hash;
+mod input;
 mod later;
 mod list;
 mod login;
 mod membership;
 mod message;
+mod note;
 mod orders;
+mod outlet;
 mod param;
 mod pending;
 mod plugin;
@@ -29,13 +32,17 @@ mod rate;
 mod room;
 mod root;
 mod session;
+mod settings;
 mod slow;
 mod throttle;
-mod types;
+mod time;
 
 use core::net::IpAddr;
 
+pub use self::input::{Door, HashKey, Input, Progress};
 use self::later::Later;
+pub use self::note::{LoginRefusal, MessageTo, Note};
+pub use self::outlet::{Outlet, Roster, Span};
 use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
@@ -44,14 +51,13 @@ use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
 use self::room::Rooms;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
-pub use self::types::{
-    ConnId, Door, HashKey, Input, LoginRefusal, MessageTo, Note, Outlet, Progress, RelayNames,
-    Roster, Settings, Span, Time,
-};
+pub use self::settings::{RelayNames, Settings};
+pub use self::time::Time;
 use crate::networks;
 pub use crate::nick::{Lookalikes, comparison_key};
 use crate::reason::Refused;
 pub use crate::reason::{CloseReason, RefusalReason};
+pub use crate::session_id::ConnId;
 use crate::wire::stanza::{Parser, Refusal};
 use crate::wire::write;
 

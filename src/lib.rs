@@ -22,6 +22,7 @@
 //! - [`nick`]: which names are names, which nicks are the same, and which look alike.
 //! - [`reason`]: why connections are closed and requests refused, by a name that stays.
 //! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
+//! - [`session_id`]: how a session is named, `SLOT.GENERATION`.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
 //!   ([`wire::stanza`]) and answers become bytes ([`wire::write`]).
 //! - [`hub`]: the whole behaviour of the server, without a socket, a clock or a thread:
@@ -57,7 +58,7 @@
 //!   to a file of its own beside `src/net/transport/websocket.rs`; its switch is in `src/config/web.rs`
 //!   and `src/config/keys.rs`.
 //! - A hook that plugins hear: `src/net/plugins/hook.rs` names it, `src/net/desk/hooks.rs` tells it. What
-//!   the hub has to say for it is a note in `src/hub/types.rs`, and in `src/hub/plugin.rs` where it is
+//!   the hub has to say for it is a note in `src/hub/note.rs`, and in `src/hub/plugin.rs` where it is
 //!   said for those alone who have registered it. What a plugin may say is read in
 //!   `src/net/plugins/request.rs`, handed on by `src/net/server/plugins.rs` and done in
 //!   `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
@@ -68,7 +69,7 @@
 //!    sockets and plugins, close sockets, admit, free slots ([`net::server`]). Events only set flags.
 //!    Work that is left makes the next poll return at once.
 //! 2. Readiness is told at its edges and kept in flags; a reader is paused by not reading it.
-//! 3. A connection is named by slot and generation ([`hub::ConnId`]); a slot that is freed in a
+//! 3. A connection is named by slot and generation ([`session_id::ConnId`]); a slot that is freed in a
 //!    turn is not given out in it.
 //! 4. Closing has one door and always a reason ([`hub::CloseReason`]): what was received before
 //!    the end is handled, the farewell is flushed, then the stream is ended, then what still
@@ -109,6 +110,8 @@ pub mod nick;
 pub mod reason;
 
 pub mod secret;
+
+pub mod session_id;
 
 pub mod wire;
 

@@ -90,7 +90,7 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
 /// may name all.
 #[test]
 fn each_module_uses_only_what_stands_below_it() {
-    const MAY_USE: [(&str, &[&str]); 14] = [
+    const MAY_USE: [(&str, &[&str]); 15] = [
         ("manual", &[]),
         ("limits", &[]),
         ("files", &[]),
@@ -98,8 +98,9 @@ fn each_module_uses_only_what_stands_below_it() {
         ("nick", &[]),
         ("reason", &[]),
         ("secret", &[]),
-        ("wire", &["limits", "secret"]),
-        ("hub", &["limits", "networks", "nick", "reason", "wire"]),
+        ("session_id", &[]),
+        ("wire", &["limits", "secret", "session_id"]),
+        ("hub", &["limits", "networks", "nick", "reason", "session_id", "wire"]),
         // Its worker speaks in stanzas, as plugins do.
         ("accounts", &["files", "limits", "networks", "nick", "secret", "wire"]),
         ("logging", &["files", "limits"]),
@@ -109,8 +110,17 @@ fn each_module_uses_only_what_stands_below_it() {
         (
             "net",
             &[
-                "accounts", "config", "files", "hub", "limits", "logging", "metrics", "networks",
-                "secret", "wire",
+                "accounts",
+                "config",
+                "files",
+                "hub",
+                "limits",
+                "logging",
+                "metrics",
+                "networks",
+                "secret",
+                "session_id",
+                "wire",
             ],
         ),
     ];

@@ -6,9 +6,11 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::types::{ConnId, LoginRefusal, Outlet};
+use super::note::LoginRefusal;
+use super::outlet::Outlet;
 use super::{Hub, Login};
 use crate::reason::RefusalReason;
+use crate::session_id::ConnId;
 use crate::wire::stanza::Stanza;
 use crate::wire::write::HelpLine;
 

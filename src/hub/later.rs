@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::Hub;
+use super::outlet::Outlet;
 use super::room::RoomKey;
 use super::slow::ListKind;
-use super::types::{ConnId, Outlet, Time};
+use super::time::Time;
+use crate::session_id::ConnId;
 
 /// The parts of a second's rate in which what costs much is told.
 pub(super) const PARTS_PER_S: usize = 4;

@@ -3,10 +3,12 @@
 //! in for it. Nobody's params take a list from everybody.
 
 use super::Hub;
+use super::note::Note;
+use super::outlet::{Outlet, Span};
 use super::room::{Params, Room, RoomKey};
 use super::slow::ListKind;
-use super::types::{ConnId, Note, Outlet, Span};
 use crate::reason::RefusalReason;
+use crate::session_id::ConnId;
 use crate::wire::write;
 
 /// Says whether what a buffer holds may still become longer.

@@ -9,13 +9,17 @@ use zeroize::Zeroizing;
 use super::Hub;
 use super::caps::Caps;
 use super::command::{Request, help_lines};
+use super::input::Progress;
+use super::note::{LoginRefusal, Note};
+use super::outlet::Outlet;
 use super::plugin::{Question, Verdict};
 use super::questions::{Asked, Share, Turn};
 use super::session::{Login, Session};
-use super::types::{ConnId, LoginRefusal, Note, Outlet, Progress, Time};
+use super::time::Time;
 use crate::limits::ENDS_PER_TURN;
 use crate::nick::{Lookalikes, comparison_key};
 use crate::reason::CloseReason;
+use crate::session_id::ConnId;
 use crate::wire::write;
 
 const NICK_REFUSED: &str = "Nickname empty or already taken";

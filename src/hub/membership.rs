@@ -6,12 +6,14 @@ use unicode_normalization::is_nfc;
 use super::Hub;
 use super::command::Request;
 use super::list::Fits;
+use super::note::Note;
+use super::outlet::Outlet;
 use super::room::{Entangled, RoomKey};
 use super::session::Session;
-use super::types::{ConnId, Note, Outlet};
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
 use crate::nick::{self, Lookalikes, Seen, has_unseen};
 use crate::reason::{RefusalReason, Refused};
+use crate::session_id::ConnId;
 use crate::wire::write;
 
 impl Hub {

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use super::command::{Request, is_verb};
-use super::types::{MessageTo, Outlet, RelayNames};
+use super::note::MessageTo;
+use super::outlet::Outlet;
+use super::settings::RelayNames;
 use super::{Hub, Note};
 use crate::reason::RefusalReason;
 use crate::wire::stanza::Stanza;

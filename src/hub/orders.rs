@@ -5,12 +5,15 @@
 //! session that an order is about, the members of its room, or everybody.
 
 use super::Hub;
+use super::input::Door;
 use super::list::Fits;
+use super::note::Note;
+use super::outlet::Outlet;
 use super::plugin::{Order, OrderError, Query, Receivers, Who};
 use super::room::{Params, RoomKey};
 use super::session::Session;
-use super::types::{ConnId, Door, Note, Outlet};
 use crate::reason::{CloseReason, Refused};
+use crate::session_id::ConnId;
 use crate::wire::write::answers;
 
 impl Hub {
@@ -82,7 +85,7 @@ impl Hub {
             }
             Query::ClientParams { who } => {
                 let session = self.client(who)?;
-                answers::client_params_begin(buffer, &session.nick, pair(session.conn));
+                answers::client_params_begin(buffer, &session.nick, session.conn);
                 write_params(buffer, session.params(), &fits);
             }
         }
@@ -248,14 +251,10 @@ fn named(name: &str, what: &str) -> Result<(), OrderError> {
     Ok(())
 }
 
-const fn pair(conn: ConnId) -> (u32, u32) {
-    (conn.slot, conn.generation)
-}
-
 fn write_client(buffer: &mut Vec<u8>, session: &Session, operator: bool) {
     let client = answers::Client {
         nick: &session.nick,
-        session: pair(session.conn),
+        session: session.conn,
         address: session.address,
         operator,
     };

@@ -2,9 +2,10 @@
 
 use super::Hub;
 use super::command::Request;
+use super::outlet::Outlet;
 use super::room::RoomKey;
-use super::types::{ConnId, Outlet};
 use crate::reason::{RefusalReason, Refused};
+use crate::session_id::ConnId;
 use crate::wire::write;
 
 /// The param that says who may set the others; only an operator may set it.

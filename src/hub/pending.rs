@@ -4,10 +4,11 @@
 //! They are sent at the end of the turn, or earlier where somebody could see the difference:
 //! before anything further is done for a session that caused one or that would receive one.
 
+use super::outlet::Outlet;
 use super::room::RoomKey;
 use super::slow::ListKind;
-use super::types::{ConnId, Outlet};
 use super::{Hub, session::Session};
+use crate::session_id::ConnId;
 
 /// The lists that are due, in the order in which they became so.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::command;
 use super::message::is_server_name;
-use super::types::ConnId;
+use crate::session_id::ConnId;
 
 /// What all plugins together have registered. It changes at run time and has nothing to do with
 /// the configuration: a reload leaves it as it is.
@@ -246,10 +246,10 @@ impl fmt::Display for OrderError {
         match self {
             Self::NoNick(nick) => write!(f, "No user connected with nickname: {nick}"),
             Self::NoSession(conn) => {
-                write!(f, "No session by that id: {}.{}", conn.slot, conn.generation)
+                write!(f, "No session by that id: {}", conn.spelled())
             }
             Self::NotLoggedIn(conn) => {
-                write!(f, "Session {}.{} has not logged in", conn.slot, conn.generation)
+                write!(f, "Session {} has not logged in", conn.spelled())
             }
             Self::NoRoom => f.write_str("No room by that name"),
             Self::Refused(error) => f.write_str(error),

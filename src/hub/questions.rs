@@ -13,10 +13,11 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::hash::{KeyedState, Table};
-use super::types::{ConnId, HashKey};
+use super::input::HashKey;
 use crate::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
 };
+use crate::session_id::ConnId;
 
 /// What a login that is asked about takes of what there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::hash::{KeyedState, Table};
+use super::input::HashKey;
+use super::outlet::Roster;
 use super::rate::Bucket;
 use super::slow::SlowLists;
-use super::types::{ConnId, HashKey, Roster};
 use crate::limits::{LISTS_LOOKED_AT_MAX, Limits, PARAM_BYTES_MORE, exceeds};
 use crate::nick::{InTheWay, Likenesses, Seen};
+use crate::session_id::ConnId;
 use crate::wire::write::{RoomHead, attribute_value_bytes};
 
 /// A room's place in the table.

@@ -1,7 +1,9 @@
 //! What only root may do (manual: protocol, 'Root').
 
 use super::command::Request;
-use super::types::{Door, Note, Outlet};
+use super::input::Door;
+use super::note::Note;
+use super::outlet::Outlet;
 use super::{Hub, Login};
 use crate::reason::{CloseReason, RefusalReason};
 use crate::wire::write;

@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::caps::Caps;
 use super::hash::{KeyedState, Table};
+use super::input::{Door, HashKey};
 use super::rate::{Bucket, ByteRate, Rate};
 use super::room::{Params, RoomKey};
-use super::types::{ConnId, Door, HashKey, Time};
+use super::time::Time;
 use crate::limits::{
     ADDRESSES_REMEMBERED_MAX, FORGIVEN_AT_ONCE, LIST_BURST_S, Limits, STANZA_RATE_CALM_S,
     STANZA_RATE_TIME_S, exceeds,
@@ -17,6 +18,7 @@ use crate::limits::{
 use crate::networks::household;
 use crate::nick::{InTheWay, Likenesses, with_comparison_key};
 use crate::reason::CloseReason;
+use crate::session_id::ConnId;
 
 /// Sessions for which there is room without asking the system.
 const SLOTS_KEPT: usize = 1_024;

@@ -8,9 +8,11 @@
 use super::Hub;
 use super::later::{PARTS_PER_S, What};
 use super::list::List;
+use super::outlet::Outlet;
 use super::rate::ByteRate;
 use super::room::{Room, RoomKey};
-use super::types::{ConnId, Outlet, Time};
+use super::time::Time;
+use crate::session_id::ConnId;
 
 /// A list that costs no more than this part of a second's rate is sent at once whatever else is
 /// to be done.

@@ -6,11 +6,13 @@
 
 use super::Hub;
 use super::later::What;
+use super::outlet::Outlet;
 use super::plugin::{Order, Receivers};
 use super::room::RoomKey;
 use super::session::{HeldBack, Reader, Session};
-use super::types::{ConnId, Outlet, Time};
+use super::time::Time;
 use crate::limits::{HELD_BACK_LOOK_MS, HELD_BACK_TIME_S};
+use crate::session_id::ConnId;
 
 /// How soon it is looked again whether a client's rooms have been told everything.
 const UNTOLD_LOOK_NS: u64 = 1_000_000;

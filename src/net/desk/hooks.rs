@@ -28,7 +28,7 @@ impl<S> Desk<S> {
     pub(super) fn as_plugins_know<'a>(&self, id: ConnId, nick: &'a str) -> write::Session<'a> {
         let connection = self.connections.get(id.slot as usize).filter(|found| found.id == id);
         write::Session {
-            id: write::SessionId { slot: id.slot, generation: id.generation },
+            id,
             nick,
             address: connection.map(|connection| connection.address),
             transport: connection.map_or("", Connection::transport_label),

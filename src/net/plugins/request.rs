@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::asks::Answer;
 use super::hook::Hook;
-use crate::hub::ConnId;
+use crate::session_id::{ConnId, NotSpelled};
 use crate::wire::stanza::Stanza;
 
 /// A client, as a plugin names it.
@@ -192,10 +192,7 @@ impl<'a> Reader<'_, 'a> {
         let Some(text) = self.0.value(name) else {
             return Ok(None);
         };
-        let id = text.split_once('.').and_then(|(slot, generation)| {
-            Some(ConnId { slot: slot.parse().ok()?, generation: generation.parse().ok()? })
-        });
-        id.map(Some).ok_or_else(|| format!("{name}='{text}' is no session"))
+        text.parse().map(Some).map_err(|NotSpelled| format!("{name}='{text}' is no session"))
     }
 
     fn who(&self) -> Result<Who<'a>, String> {

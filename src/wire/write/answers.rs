@@ -5,14 +5,15 @@ use core::net::IpAddr;
 use std::io::Write as _;
 
 use super::Part;
+use crate::session_id::ConnId;
 
 /// A client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     /// Its nick.
     pub nick: &'a str,
-    /// Its session: slot and generation.
-    pub session: (u32, u32),
+    /// Its session.
+    pub session: ConnId,
     /// Where it comes from.
     pub address: IpAddr,
     /// Whether it is the operator of the room that was asked about.
@@ -54,9 +55,9 @@ pub fn room_params_begin(buffer: &mut Vec<u8>, room: &str) {
 
 /// The beginning of a plugin's answer about a client's params; [`param`]s and
 /// [`params_end`] follow.
-pub fn client_params_begin(buffer: &mut Vec<u8>, nick: &str, slot_and_generation: (u32, u32)) {
+pub fn client_params_begin(buffer: &mut Vec<u8>, nick: &str, id: ConnId) {
     put!(buffer, b"<params nick='", nick, b"' session='");
-    session(buffer, slot_and_generation);
+    session(buffer, id);
     put!(buffer, b"'>");
 }
 
@@ -70,8 +71,7 @@ pub fn params_end(buffer: &mut Vec<u8>) {
     put!(buffer, b"</params>");
 }
 
-/// A session's name for plugins: `SLOT.GENERATION`.
-fn session(buffer: &mut Vec<u8>, (slot, generation): (u32, u32)) {
+fn session(buffer: &mut Vec<u8>, id: ConnId) {
     // Writing into a vector can't fail.
-    let _ = write!(buffer, "{slot}.{generation}");
+    let _ = write!(buffer, "{}", id.spelled());
 }

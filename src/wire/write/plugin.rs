@@ -1,9 +1,8 @@
 //! What plugins are sent, byte for byte (manual: plugins, 'What a plugin hears').
 
-use std::fmt;
-
 use super::{attribute_value, text};
 use crate::secret::Secret;
+use crate::session_id::ConnId;
 use crate::wire::framer::FRAME_END;
 
 /// Bytes that one byte of a value becomes at most.
@@ -16,28 +15,13 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Session<'a> {
     /// `SLOT.GENERATION`; never used twice.
-    pub id: SessionId,
+    pub id: ConnId,
     /// Its nick, or the one it asks for; empty when there is none.
     pub nick: &'a str,
     /// Where it comes from.
     pub address: Option<core::net::IpAddr>,
     /// What it speaks; empty while nobody knows.
     pub transport: &'a str,
-}
-
-/// How a session is named to plugins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionId {
-    /// The index of its connection.
-    pub slot: u32,
-    /// The use of that index.
-    pub generation: u32,
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.slot, self.generation)
-    }
 }
 
 /// `<palabre … />`: what a plugin hears first. `kept` is what the process before this one has had
@@ -167,7 +151,7 @@ pub fn error(buffer: &mut Vec<u8>, why: &str) {
 }
 
 fn session(buffer: &mut Vec<u8>, session: Session<'_>) {
-    attribute(buffer, "session", &session.id.to_string());
+    attribute(buffer, "session", &session.id.spelled().to_string());
     if !session.nick.is_empty() {
         attribute(buffer, "nick", session.nick);
     }

@@ -1,0 +1,130 @@
+//! What the hub is told, and what has become of it.
+
+use core::net::IpAddr;
+
+use super::plugin::{Registered, Verdict};
+use super::settings::Settings;
+use super::time::Time;
+use crate::reason::CloseReason;
+use crate::session_id::ConnId;
+
+/// The secret that keys the hub's hash tables; random in the server, fixed in a simulation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashKey(pub u64, pub u64);
+
+/// Which port a connection came in by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// The main port: everything.
+    #[default]
+    Main,
+    /// `[crossdomain] policyport`: answers policy requests and nothing else.
+    Policy,
+}
+
+/// What the hub can be told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A connection was accepted.
+    Opened {
+        /// The new connection; its slot is free in the hub.
+        conn: ConnId,
+        /// The peer's address.
+        address: IpAddr,
+        /// The port it came in by.
+        door: Door,
+    },
+    /// A proxy told whose connection this is; before any frame. The session counts for that
+    /// address from then on, or is closed when there are too many from it.
+    ClientAddress {
+        /// Whose.
+        conn: ConnId,
+        /// The client's own address.
+        address: IpAddr,
+    },
+    /// A frame arrived, without its NUL.
+    Frame {
+        /// Who sent it.
+        conn: ConnId,
+        /// Its bytes.
+        frame: &'a [u8],
+    },
+    /// More arrived without a NUL, or before it, than a stanza may have.
+    FrameTooLarge {
+        /// Who sent it.
+        conn: ConnId,
+        /// So much it may have, in bytes: `limits.stanzabytes`, or less while there is no room for
+        /// more of those who have not logged in.
+        max: usize,
+    },
+    /// Frames of a WebSocket came in which no stanza ended: pings, empty ones, parts of messages.
+    /// Each counts for `limits.stanzarate` as a stanza does. They have been read: what they go over
+    /// the rate is owed, at most `limits.stanzaburst` of them, and nothing more is to be read before
+    /// it is paid off.
+    FramesInVain {
+        /// Who sent them.
+        conn: ConnId,
+        /// How many.
+        count: u64,
+    },
+    /// The connection is over, for a reason that the hub did not give. What is already queued
+    /// for it may still be flushed; the hub says nothing more to it.
+    Ended {
+        /// Which one.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A connection's reader does not keep up, or does again: while most members of a room do
+    /// not, those who talk in it are held back. A reader that does not for five seconds is waited
+    /// for no longer.
+    Behind {
+        /// Whose reader.
+        conn: ConnId,
+        /// Whether it does not keep up.
+        behind: bool,
+    },
+    /// The connection of a session that was ended or closed is closed itself: until then it
+    /// counts for `limits.sessions` and `limits.sessionsperaddress`, because it still holds what
+    /// a connection holds.
+    Gone {
+        /// Which one; one that never had a session is passed over.
+        conn: ConnId,
+    },
+    /// The answer to `Outlet::ask`, however late: one that does not belong to the question
+    /// that its session waits for does nothing.
+    Verdict {
+        /// Whose login was asked about.
+        conn: ConnId,
+        /// The number of the question.
+        ask: u64,
+        /// What was decided.
+        verdict: Verdict,
+    },
+    /// A time that [`Hub::poll_timeout`](super::Hub::poll_timeout) named has come.
+    Tick,
+    /// The turn's inputs are all in: what they share (client lists) is sent now.
+    TurnEnd,
+    /// The configuration was read again.
+    Reload(Box<Settings>),
+    /// What plugins have registered changed; this is all of it.
+    Registered(Box<Registered>),
+    /// The shell was told to stop: everyone gets the farewell of `<shutdown />`.
+    Shutdown,
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It was taken.
+    Done,
+    /// The frame was not taken, its sender is over `limits.stanzarate`: offer it again at the
+    /// time given, and read no more of this sender until then.
+    Later(Time),
+    /// The frame was taken, and its sender's login is being decided: offer no other before the
+    /// [`Input::Verdict`].
+    Asked,
+    /// The frame was not taken, its sender's login is being decided or has to wait for its turn:
+    /// offer it again after the [`Input::Verdict`], or after `Outlet::go_on`.
+    Wait,
+}
