@@ -174,14 +174,6 @@ impl Hub {
         self.obey(order, out)
     }
 
-    /// Whether an order has to wait, as a client's stanza would (see `throttle`): a room that it
-    /// tells something has been told too much in this turn, or most of its members don't keep up.
-    /// Each reader is waited for as long as clients wait for it, at most.
-    #[must_use]
-    pub fn has_order_wait(&self, order: &Order<'_>) -> bool {
-        self.order_waits(order)
-    }
-
     /// Appends the answer to a plugin's question: one element of at most `bytes_max` bytes.
     ///
     /// # Errors

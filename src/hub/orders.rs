@@ -163,7 +163,7 @@ impl Hub {
     // Whom and what it is about.
 
     /// The session; those of the policy port are nobody's to talk to.
-    pub(super) fn session(&self, who: Who<'_>) -> Result<&Session, OrderError> {
+    fn session(&self, who: Who<'_>) -> Result<&Session, OrderError> {
         match who {
             Who::Nick(nick) => {
                 self.sessions.find_nick(nick).ok_or_else(|| OrderError::NoNick(nick.into()))

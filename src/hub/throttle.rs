@@ -7,7 +7,6 @@
 use super::Hub;
 use super::later::What;
 use super::outlet::Outlet;
-use super::plugin::{Order, Receivers};
 use super::room::RoomKey;
 use super::session::{HeldBack, Reader, Session};
 use super::time::Time;
@@ -213,35 +212,6 @@ impl Hub {
         let others = room.members.len() - inside;
         let behind = room.behind - usize::from(session.is_waited_for()) * inside;
         2 * behind > others
-    }
-
-    /// Whether a plugin's order is held back for those it tells something.
-    pub(super) fn order_waits(&self, order: &Order<'_>) -> bool {
-        if self.nobody_waits() {
-            return false;
-        }
-        match *order {
-            Order::Deliver { to: Receivers::Room { name: room, .. }, .. }
-            | Order::SetRoomParam { room, .. }
-            | Order::RemoveRoomParam { room, .. } => {
-                self.rooms.find(room).is_some_and(|key| self.room_makes_wait(key))
-            }
-            Order::SetClientParam { who, .. } | Order::RemoveClientParam { who, .. } => self
-                .session(who)
-                .is_ok_and(|session| session.rooms.iter().any(|&key| self.room_makes_wait(key))),
-            Order::Deliver { to: Receivers::Everybody { .. }, .. } => {
-                2 * self.readers_behind > self.sessions()
-            }
-            Order::Deliver { to: Receivers::Client(_), .. }
-            | Order::Kick { .. }
-            | Order::Join { .. }
-            | Order::Leave { .. } => false,
-        }
-    }
-
-    fn room_makes_wait(&self, key: RoomKey) -> bool {
-        self.is_full_this_turn(key)
-            || self.rooms.room(key).is_some_and(|room| 2 * room.behind > room.members.len())
     }
 
     fn has_waited(&self, held: HeldBack) -> bool {

@@ -5,7 +5,7 @@ use palabre::limits::{CONNECTIONS_PER_TURN, ENDS_PER_TURN, Limits};
 
 use crate::house::{House, Peer, ROOM};
 use crate::pipe::Room;
-use crate::plugins::module;
+use crate::plugins::{asked, module};
 
 /// More than a turn ends, and not a multiple of that.
 const MANY: usize = 2 * ENDS_PER_TURN + 88;
@@ -225,4 +225,43 @@ fn what_a_plugin_asks_for_in_a_row_is_answered_some_at_a_time() {
         by_turn.retain(|count| *count > 0);
         assert!(by_turn.len() >= turns && (turns > 1 || by_turn.len() == 1), "{by_turn:?}");
     }
+}
+
+/// A crowd that gives every turn enough to do does not keep verdicts about others' logins waiting,
+/// nor does a room that does not take what a plugin tells it.
+#[test]
+fn whoever_is_asked_about_gets_in_while_a_crowd_floods_and_a_room_does_not_read() {
+    const CROWD: usize = 250;
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1_000;
+    house.server.set_plugins(vec![module("one")]);
+    house.settle();
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register />"]);
+    let loud: Vec<Peer> = (0..CROWD).map(|n| house.member(&format!("N{n}"), ROOM)).collect();
+    let deaf = house.connect_with(LITTLE);
+    deaf.send("<connect nickname='D'/>");
+    deaf.send("<join room='own'/>");
+    house.settle();
+    house.told(&plugin, &["<register hooks='isAuthorized'/>"]);
+    let newcomer = house.connect();
+    newcomer.send("<connect nickname='Z' password='p'/>");
+    house.settle();
+    let number = asked(&plugin.borrow_mut().heard());
+    let flood = "<m toroom='R'>!</m>\0".repeat(30);
+    loud.iter().for_each(|peer| peer.send_bytes(flood.as_bytes()));
+    house.turn();
+    let told = format!("<send room='own'><m>{}</m></send>", "x".repeat(60_000));
+    let mut said = vec![told.as_str()];
+    let verdict = format!("<verdict ask='{number}' allowed='1' />");
+    said.push(&verdict);
+    plugin.borrow_mut().say(&said);
+    let logins = house.server.metrics().logins;
+    let turns = (0..100).take_while(|_| {
+        house.turn();
+        house.server.metrics().logins == logins
+    });
+    let turns = turns.count();
+    assert!(turns < 12, "{turns} turns");
+    assert!(house.server.metrics().frames_in < (CROWD * 30) as u64, "the crowd is not done");
 }

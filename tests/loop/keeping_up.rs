@@ -6,7 +6,6 @@ use palabre::limits::Limits;
 
 use crate::house::{House, Peer, ROOM, heard, logged};
 use crate::pipe::Room;
-use crate::plugins::module;
 
 /// A client with little room, so that what waits for it waits in the server.
 const NARROW: Room = Room { up: 1 << 20, down: 1_000 };
@@ -117,46 +116,5 @@ fn one_that_asks_and_does_not_read_is_read_no_more_at_half_of_its_backlog() {
         pongs += frames.len();
         house.settle();
         assert!(house.server.backlog_bytes() <= 10_000);
-    }
-}
-
-/// A plugin tells a room or all there are something, or sets a room's param: what it says in a row waits as
-/// what a client says, and so does what it says next.
-#[test]
-fn a_plugin_waits_for_those_who_do_not_keep_up() {
-    const TOLD: usize = 500;
-    let padding = "x".repeat(1_000);
-    for stanza in [
-        format!("<send room='R'><m>{padding}</m></send>"),
-        format!("<send all='1'><m>{padding}</m></send>"),
-        format!("<setparam room='R' name='p' value='{padding}'/>"),
-    ] {
-        let limits = Limits {
-            backlog_soft_bytes_max: 200_000,
-            list_rate_per_s: 0,
-            login_time_s: 0,
-            ..Limits::default()
-        };
-        let mut house = House::with_limits(limits);
-        house.server.set_plugins(vec![module("one")]);
-        house.settle();
-        let plugin = house.process(0);
-        house.told(&plugin, &["<register />"]);
-        let mut b = house.member("B", NARROW);
-        let frames_in = house.server.metrics().plugin_frames_in;
-        plugin.borrow_mut().say(&vec![stanza.as_str(); TOLD]);
-        let mut now = house.now().plus_secs(1);
-        house.run_until(now);
-        let waiting = house.server.backlog_bytes();
-        assert!((100_001..180_000).contains(&waiting), "{waiting} bytes of {stanza:.30}");
-        // It reads all the time, and is told everything.
-        while house.server.metrics().plugin_frames_in - frames_in < TOLD as u64 {
-            b.frames_of(1_000);
-            now = Time(now.0 + 10_000_000);
-            house.run_until(now);
-            assert!(house.server.backlog_bytes() < 180_000, "{stanza:.30}");
-        }
-        assert!(logged("slow reader").is_empty());
-        assert_eq!(plugin.borrow_mut().heard(), Vec::<String>::new(), "{stanza:.30}");
     }
 }

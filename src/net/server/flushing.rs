@@ -19,11 +19,13 @@ impl<W: World> Server<W> {
     /// One system call for each connection that has something to send.
     pub(super) fn flush(&mut self) {
         let is_long = self.desk.whole_work_ns() > LONG_TURN_NS;
-        let dirty = self.desk.deliveries.take_dirty();
+        let mut dirty = self.desk.deliveries.take_dirty();
         if is_long {
-            self.flush_little_first(&dirty);
-        } else {
-            self.flush_those(&dirty, |_| true);
+            self.put_little_first(&mut dirty);
+        }
+        for &slot in &dirty {
+            self.flush_one(slot);
+            self.cut_off_the_fullest();
         }
         self.clear_away_the_finished();
         // Those who broke in this flush wait for the next turn, which comes at once.
@@ -36,22 +38,10 @@ impl<W: World> Server<W> {
 
     /// Where writing takes long, whoever was told little comes first: what the polite tell each
     /// other does not wait until a crowd has been told what the crowd says.
-    fn flush_little_first(&mut self, dirty: &[usize]) {
-        let little = self.desk.deliveries.mean_share_bytes(dirty.len()) / LITTLE_PART;
-        let is_told_little = |bytes: usize| (1..=little).contains(&bytes);
-        self.flush_those(dirty, is_told_little);
-        self.flush_those(dirty, |bytes| !is_told_little(bytes));
-    }
-
-    /// Flushes those for whom so many bytes as are chosen were queued in this turn.
-    fn flush_those(&mut self, dirty: &[usize], chosen: impl Fn(usize) -> bool) {
-        for &slot in dirty {
-            if self.desk.deliveries.is_dirty(slot) && chosen(self.desk.deliveries.share_bytes(slot))
-            {
-                self.flush_one(slot);
-                self.cut_off_the_fullest();
-            }
-        }
+    fn put_little_first(&self, dirty: &mut [usize]) {
+        let deliveries = &self.desk.deliveries;
+        let little = deliveries.mean_share_bytes(dirty.len()) / LITTLE_PART;
+        dirty.sort_unstable_by_key(|&slot| !(1..=little).contains(&deliveries.share_bytes(slot)));
     }
 
     /// Connections that came to their end in this flush are closed in this turn: whoever connects

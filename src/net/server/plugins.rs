@@ -12,7 +12,7 @@ use crate::config::Module;
 use crate::hub;
 use crate::hub::{Input, Order, Outlet, Query, Receivers, Registered};
 use crate::limits::{
-    DRAIN_TIME_S, ENDS_PER_TURN, Limits, PLUGIN_STANZA_BYTES_MIN, STANZAS_PER_TURN,
+    DRAIN_TIME_S, ENDS_PER_TURN, Limits, PLUGIN_STANZA_BYTES_MIN, SHARE_WORK_NS, STANZAS_PER_TURN,
     WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
 };
 use crate::logging::Escaped;
@@ -20,13 +20,6 @@ use crate::net::plugins::{Fault, Hook, Lanes, Plugins, Request, Retired, Running
 use crate::net::world::{Process, World};
 use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
-
-/// What has become of a plugin's stanza.
-enum Taken {
-    Done,
-    /// Those whom it is for don't keep up: it is to be offered again, and nothing after it before.
-    Waits,
-}
 
 /// How long a plugin may live on when it has ended its output, how long what it has started may
 /// hold its output when it has ended itself, and how long after its input was ended when the server
@@ -253,8 +246,11 @@ impl<W: World> Server<W> {
         let mut cut = framer.cut(bytes, max);
         let mut held = false;
         let mut left = STANZAS_PER_TURN;
+        let began_ns = self.desk.work_ns();
         loop {
-            if left == 0 || self.desk.has_enough() {
+            // It has its share also of a turn that clients fill: others' logins wait for it.
+            let had_its_share = self.desk.work_ns() - began_ns >= SHARE_WORK_NS.unsigned_abs();
+            if left == 0 || (had_its_share && self.desk.has_enough()) {
                 // Whether there is another one, the next turn finds out.
                 held = true;
                 break;
@@ -262,19 +258,11 @@ impl<W: World> Server<W> {
             match cut.next_frame() {
                 Ok(Some(frame)) => {
                     left -= 1;
-                    self.desk.worked(stanza_work_ns(frame.len()));
-                    match self.take_stanza(place, frame, &mut parser) {
-                        Ok(Taken::Done) => {}
-                        Ok(Taken::Waits) => {
-                            cut.retract();
-                            held = true;
-                            // It is looked again in a moment.
-                            left = 0;
-                            break;
-                        }
-                        Err(why) => self.refuse_plugin(place, &why),
-                    }
                     self.desk.metrics.plugin_frames_in += 1;
+                    self.desk.worked(stanza_work_ns(frame.len()));
+                    if let Err(why) = self.take_stanza(place, frame, &mut parser) {
+                        self.refuse_plugin(place, &why);
+                    }
                 }
                 Ok(None) => break,
                 Err(_) => {
@@ -328,9 +316,9 @@ impl<W: World> Server<W> {
         place: usize,
         frame: &[u8],
         parser: &mut Parser,
-    ) -> Result<Taken, String> {
+    ) -> Result<(), String> {
         if frame.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Taken::Done);
+            return Ok(());
         }
         let request = {
             // What stands in it for clients is held to their limits where it is sent.
@@ -343,16 +331,13 @@ impl<W: World> Server<W> {
         }
         let now = self.desk.now;
         let order = match request {
-            Request::Register { names, hooks } => {
-                return self.register(index, names, hooks).map(|()| Taken::Done);
-            }
+            Request::Register { names, hooks } => return self.register(index, names, hooks),
             Request::Verdict { ask, answer, error } => {
-                let done = self.desk.plugins.answer(index, ask, answer, error.as_deref(), now);
-                return done.map(|()| Taken::Done);
+                return self.desk.plugins.answer(index, ask, answer, error.as_deref(), now);
             }
             Request::Get { what, ask } => {
                 self.tell_answer(index, &what, &ask);
-                return Ok(Taken::Done);
+                return Ok(());
             }
             Request::Log { level, text } => {
                 if let Some(dropped) = self.running[place].take_line(now) {
@@ -360,18 +345,14 @@ impl<W: World> Server<W> {
                     tell_dropped_lines(name, dropped);
                     log::log!(level, "plugin {name}: {}", Escaped(&text));
                 }
-                return Ok(Taken::Done);
+                return Ok(());
             }
             // What a worker knows that has been replaced is no news.
-            Request::Keep { .. } if self.running[place].retired.is_some() => {
-                return Ok(Taken::Done);
-            }
-            Request::Keep { state } => {
-                return self.desk.plugins.keep(index, &state).map(|()| Taken::Done);
-            }
+            Request::Keep { .. } if self.running[place].retired.is_some() => return Ok(()),
+            Request::Keep { state } => return self.desk.plugins.keep(index, &state),
             Request::Timer { name, after_ms } => {
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
-                return self.desk.plugins.set_timer(index, &name, at).map(|()| Taken::Done);
+                return self.desk.plugins.set_timer(index, &name, at);
             }
             Request::Send { to, inner } => {
                 let mut parser = std::mem::take(&mut self.element_parser);
@@ -402,13 +383,9 @@ impl<W: World> Server<W> {
         self.order(order)
     }
 
-    fn order(&mut self, order: Order<'_>) -> Result<Taken, String> {
-        if self.hub.has_order_wait(&order) {
-            return Ok(Taken::Waits);
-        }
+    fn order(&mut self, order: Order<'_>) -> Result<(), String> {
         let now = self.desk.now;
-        let done = self.hub.order(order, now, &mut self.desk);
-        done.map(|()| Taken::Done).map_err(|error| error.to_string())
+        self.hub.order(order, now, &mut self.desk).map_err(|error| error.to_string())
     }
 
     fn register(
