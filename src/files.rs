@@ -17,12 +17,20 @@ use rustix::fs::OFlags;
 /// # Errors
 /// What the system says, and what it is where it is no file or too long.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    to_the_end(&open(path)?, bytes_max)
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// What the system says, and what it is where it is no file.
+pub fn open(path: &Path) -> io::Result<File> {
     check(fs::metadata(path)?.file_type())?;
     // It may have become something else meanwhile, which is not waited for.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     check(file.metadata()?.file_type())?;
-    to_the_end(file, bytes_max)
+    Ok(file)
 }
 
 /// The same, and what a shell has opened for this process: `/dev/stdin` and `/dev/fd/…` may be
@@ -33,7 +41,7 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 pub fn read_or_pipe(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?.file_type();
     if is_own_descriptor(path) && (kind.is_fifo() || kind.is_socket()) {
-        return to_the_end(File::open(path)?, bytes_max);
+        return to_the_end(&File::open(path)?, bytes_max);
     }
     read(path, bytes_max)
 }
@@ -92,7 +100,11 @@ const fn is_the_kernels(_: &Path) -> bool {
     false
 }
 
-fn to_the_end(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
+/// What is left of an open file, if it is at most so many bytes.
+///
+/// # Errors
+/// What the system says; `FileTooLarge`.
+pub fn to_the_end(file: &File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {

@@ -1,0 +1,508 @@
+//! Following an accounts file that others write, an editor in place as well: what it holds is in
+//! force when it is the whole file, and no nick that it has lost is free.
+
+use core::cell::OnceCell;
+use core::fmt;
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::hash::RandomState;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Accounts, Error, Read, Standing, read_stamped};
+use crate::limits::{ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
+use crate::nick::{InTheWay, Likenesses, comparison_key};
+
+/// By what a changed file is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    file: Identity,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Device, number and, where the file system knows it, the birth of a file: the number may be that
+/// of a file which is gone.
+type Identity = (u64, u64, Option<SystemTime>);
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino(), metadata.created().ok()),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// What is to be known of a file to whoever follows it next: which one it is, how many nicks it
+/// knew and what they came to. A file that knows more behind them has lost none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    file: String,
+    count: usize,
+    digest: String,
+}
+
+impl Kept {
+    fn of((device, number, birth): Identity, accounts: &Accounts) -> Option<Self> {
+        let birth = birth.and_then(|birth| birth.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let birth = birth.map_or(0, |birth| birth.as_nanos());
+        let count = accounts.marks.len();
+        let digest = accounts.digest(count)?;
+        Some(Self { file: format!("{device:x}.{number:x}.{birth:x}"), count, digest })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.rsplitn(3, '.');
+        let (digest, count, file) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { file: file.to_owned(), count: count.parse().ok()?, digest: digest.to_owned() })
+    }
+
+    fn is_in(&self, accounts: &Accounts) -> bool {
+        accounts.digest(self.count).is_some_and(|digest| digest == self.digest)
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.file, self.count, self.digest)
+    }
+}
+
+/// An accounts file that is read again whenever it has changed.
+///
+/// Another file in its place counts at once, as `palabre passwd` and most editors put it there. One
+/// that is written in place may be half a file at any moment: it counts at once when it knows all
+/// nicks that were known, otherwise when it has not changed for [`ACCOUNTS_SETTLE_TIME_S`]; and the
+/// nicks that it has lost then are nobody's, until another file is put in its place.
+///
+/// Whoever follows it may be killed while it is half a file. What the next one is told of it
+/// ([`Followed::kept`]) does not name the nicks, so where it may lack some nobody gets in whom it
+/// does not name, until another file is put in its place or this one knows them again.
+#[derive(Debug)]
+pub struct Followed {
+    path: PathBuf,
+    /// What it was when it was last looked at; `None` inside for a file that is missing.
+    seen: Option<Option<Stamp>>,
+    accounts: Option<Accounts>,
+    /// Which file it was when it was last there.
+    file: Option<Identity>,
+    /// Another file than that whose accounts are in force has been put in its place.
+    replaced: bool,
+    /// Since when it has looked as it was last seen, while that may be a half.
+    doubtful_since: Option<Instant>,
+    /// The keys of nicks that it has lost by being written in place.
+    reserved: HashSet<Box<str>>,
+    /// What whoever followed it before knew, until the file is known to know as much.
+    before: Option<Kept>,
+    /// What all nicks that are not for guests look like, once it was asked for.
+    likenesses: OnceCell<Likenesses<RandomState>>,
+}
+
+/// What has come of looking at a followed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// What was in force is.
+    Same,
+    /// It was read.
+    Read,
+    /// It was read, written in place, and does not know so many nicks that it knew before.
+    Lost(usize),
+    /// It was read, and may lack nicks that somebody knew who followed it before.
+    Doubted,
+}
+
+impl Followed {
+    /// A file that nobody has looked at yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            seen: None,
+            accounts: None,
+            file: None,
+            replaced: false,
+            doubtful_since: None,
+            reserved: HashSet::new(),
+            before: None,
+            likenesses: OnceCell::new(),
+        }
+    }
+
+    /// The same, after somebody who followed it and left this ([`Followed::kept`]).
+    #[must_use]
+    pub fn after(self, kept: Option<&str>) -> Self {
+        Self { before: kept.and_then(Kept::parse), ..self }
+    }
+
+    /// What is to be told to whoever follows it next; nothing new as long as it lacks nicks.
+    #[must_use]
+    pub fn kept(&self) -> Option<String> {
+        let whole = self.before.is_none() && self.reserved.is_empty();
+        let accounts = self.accounts.as_ref().filter(|_| whole)?;
+        Some(Kept::of(self.file?, accounts)?.to_string())
+    }
+
+    /// Whether it may lack nicks that somebody knew who followed it before.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.accounts.is_some() && self.before.is_some()
+    }
+
+    /// Looks whether the file has changed, and reads it if so.
+    ///
+    /// # Errors
+    /// Why it can't be read, told once for each change; what it held before stays in force.
+    pub fn look(&mut self) -> Result<Look, Error> {
+        self.look_at(Instant::now())
+    }
+
+    fn look_at(&mut self, now: Instant) -> Result<Look, Error> {
+        let there = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        let settled = |since: Instant| {
+            now.duration_since(since) >= Duration::from_secs(ACCOUNTS_SETTLE_TIME_S)
+        };
+        if self.seen == Some(there) && !self.doubtful_since.is_some_and(settled) {
+            return Ok(Look::Same);
+        }
+        let before = self.doubtful_since.take().filter(|_| self.seen == Some(there));
+        self.see(there);
+        let read = read_stamped(&self.path)?;
+        let same = self.seen == Some(Some(read.stamp));
+        self.see(Some(read.stamp));
+        self.take(read, before.filter(|_| same), now)
+    }
+
+    /// Notes what the file is, and whether it is another one than before.
+    fn see(&mut self, there: Option<Stamp>) {
+        self.seen = Some(there);
+        if let Some(Stamp { file, .. }) = there {
+            self.replaced |= self.file != Some(file);
+            self.file = Some(file);
+        }
+    }
+
+    /// Takes in what was read, unless it may be a half: then since when it has been as it is counts.
+    fn take(&mut self, read: Read, since: Option<Instant>, now: Instant) -> Result<Look, Error> {
+        if let Some(before) = &self.before {
+            let same_file = Kept::of(read.stamp.file, &read.accounts)
+                .is_none_or(|present| present.file == before.file);
+            let knows_all = before.is_in(&read.accounts);
+            if !(knows_all || !same_file && (read.is_whole || since.is_some())) {
+                self.doubtful_since = since.is_none().then_some(now);
+                self.put_in_force(read, HashSet::new());
+                return Ok(if since.is_none() { Look::Doubted } else { Look::Same });
+            }
+            self.before = None;
+            return Ok(self.put_in_force(read, HashSet::new()));
+        }
+        let Some(old) = &self.accounts else {
+            return Ok(self.put_in_force(read, HashSet::new()));
+        };
+        let replaced = self.replaced;
+        let known = old.known().chain(&self.reserved);
+        let lost: HashSet<Box<str>> =
+            known.filter(|key| !read.accounts.knows(key)).cloned().collect();
+        if read.is_whole && (replaced || lost.is_empty()) {
+            return Ok(self.put_in_force(read, HashSet::new()));
+        }
+        if since.is_none() {
+            self.doubtful_since = Some(now);
+            return Ok(Look::Same);
+        }
+        let emptied = read.accounts.is_empty() && !old.is_empty();
+        if emptied || lost.len() > NICKS_RESERVED_MAX {
+            return Err(Error::Emptied { path: self.path.clone() });
+        }
+        let count = lost.len();
+        if replaced || count == 0 {
+            return Ok(self.put_in_force(read, HashSet::new()));
+        }
+        self.put_in_force(read, lost);
+        Ok(Look::Lost(count))
+    }
+
+    fn put_in_force(&mut self, read: Read, reserved: HashSet<Box<str>>) -> Look {
+        self.replaced = false;
+        self.accounts = Some(read.accounts);
+        self.reserved = reserved;
+        self.likenesses = OnceCell::new();
+        Look::Read
+    }
+
+    /// What it held when it was last read without an error; `None` before that.
+    #[must_use]
+    pub const fn accounts(&self) -> Option<&Accounts> {
+        self.accounts.as_ref()
+    }
+
+    /// What it says of a nick; `None` as long as it could not be read, or may lack it.
+    #[must_use]
+    pub fn standing(&self, nick: &str) -> Option<Standing> {
+        let standing = self.accounts.as_ref()?.standing(nick);
+        if standing == Standing::Free && self.is_doubted() {
+            return None;
+        }
+        let reserved = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
+        Some(if standing == Standing::Free && reserved() { Standing::Nobodys } else { standing })
+    }
+
+    /// Whether a nick that is free looks like one which is not.
+    #[must_use]
+    pub fn has_like(&self, nick: &str) -> bool {
+        let likenesses = self.likenesses.get_or_init(|| {
+            let mut likenesses = Likenesses::new(RandomState::new());
+            let known = self.accounts.iter().flat_map(Accounts::known).chain(&self.reserved);
+            for key in known {
+                let seen = likenesses.look_at(key);
+                likenesses.add(&seen);
+            }
+            likenesses
+        });
+        likenesses.has_like(nick, InTheWay::All)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::draft::Draft;
+    use super::super::tests::{HASH, hash};
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_nick_of_the_file_is_known() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("accounts");
+        fs::write(&path, format!("Bob:{HASH}\n#Ann:{HASH}\nВася:{HASH}\n")).unwrap();
+        let mut followed = Followed::new(path.clone());
+        assert!(!followed.has_like("Bоb"));
+        followed.look().unwrap();
+        for nick in ["Bоb", "ВОВ", "Аnn", "\u{412}ac\u{44F}"] {
+            assert!(followed.has_like(nick), "{nick}");
+        }
+        for nick in ["b0b", "Bobby", "Анн", "Zoë"] {
+            assert!(!followed.has_like(nick), "{nick}");
+        }
+        let other = directory.path().join("other");
+        fs::write(&other, format!("Zoe:{HASH}\n")).unwrap();
+        fs::rename(other, path).unwrap();
+        followed.look().unwrap();
+        assert!(followed.has_like("Zоe") && !followed.has_like("Bоb"));
+    }
+
+    /// A file that is followed, with seconds of its own.
+    struct Follower {
+        directory: TempDir,
+        followed: Followed,
+        start: Instant,
+    }
+
+    impl Follower {
+        /// Of a file that is there.
+        fn of(text: &str) -> Self {
+            let directory = TempDir::new().unwrap();
+            let path = directory.path().join("accounts");
+            fs::write(&path, text).unwrap();
+            let mut follower =
+                Self { directory, followed: Followed::new(path), start: Instant::now() };
+            assert_eq!(follower.look(0), Ok(Look::Read));
+            follower
+        }
+
+        fn write(&self, text: &str) {
+            fs::write(&self.followed.path, text).unwrap();
+        }
+
+        fn replace(&self, text: &str) {
+            let new = self.directory.path().join("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, &self.followed.path).unwrap();
+        }
+
+        fn look(&mut self, second: u64) -> Result<Look, String> {
+            let now = self.start + Duration::from_secs(second);
+            self.followed.look_at(now).map_err(|error| error.to_string())
+        }
+
+        fn standing(&self, nick: &str) -> Standing {
+            self.followed.standing(nick).unwrap()
+        }
+    }
+
+    impl Follower {
+        /// Whoever follows it next, with what was kept of it, and what the first look gives.
+        fn next(&self, kept: &str) -> (Self, Look) {
+            let followed = Followed::new(self.followed.path.clone()).after(Some(kept));
+            let directory = TempDir::new().unwrap();
+            let mut next = Self { directory, followed, start: self.start };
+            let look = next.look(0).unwrap();
+            (next, look)
+        }
+    }
+
+    /// A follower may be killed at any moment, and the next one finds the file as it is then.
+    #[test]
+    fn whoever_follows_a_file_next_frees_no_nick_that_was_known() {
+        let whole = format!("Ann:{HASH}\n#Bob:{HASH}\n");
+        let follower = Follower::of(&whole);
+        let kept = follower.followed.kept().unwrap();
+        // Half a file, an empty one, another order; and the same again with somebody more.
+        for half in ["", "\n", &format!("Ann:{HASH}\n"), &format!("Cid:{HASH}\n{whole}")] {
+            follower.write(half);
+            let (mut next, look) = follower.next(&kept);
+            assert_eq!(look, Look::Doubted, "{half:?}");
+            assert!(next.followed.standing("Zoe").is_none(), "{half:?}: nobody knows");
+            let bob = next.followed.standing("Bob");
+            assert!(bob.is_none_or(|bob| bob == Standing::Nobodys), "{half:?}");
+            let ann = next.followed.standing("Ann");
+            assert!(ann.is_none_or(|ann| ann == Standing::Account(hash())), "{half:?}");
+            assert_eq!(next.followed.kept(), None, "what was kept before is kept");
+            assert_eq!(next.look(QUIET), Ok(Look::Same));
+            assert!(next.followed.standing("Zoe").is_none(), "{half:?}: however long it is so");
+            next.write(&format!("{whole}Cid:{HASH}\n"));
+            assert_eq!(next.look(QUIET), Ok(Look::Read));
+            assert_eq!(next.standing("Zoe"), Standing::Free);
+            assert!(next.followed.kept().is_some());
+        }
+        // What was left out is lost for the next one as well.
+        follower.write(&format!("Cid:{HASH}\n"));
+        let (next, _) = follower.next(&kept);
+        assert!(next.followed.standing("Zoe").is_none());
+        // A whole file that is put in its place is in force at once.
+        follower.replace(&format!("Cid:{HASH}\n"));
+        let (next, look) = follower.next(&kept);
+        assert_eq!((look, next.standing("Ann")), (Look::Read, Standing::Free));
+        // One that nobody has written to the end may still be written.
+        follower.replace("");
+        let (mut next, look) = follower.next(&kept);
+        assert_eq!(look, Look::Doubted);
+        assert_eq!(next.look(QUIET), Ok(Look::Read));
+        assert_eq!(next.standing("Ann"), Standing::Free);
+        // Nothing that could be read was kept.
+        assert_eq!(follower.next("what").1, Look::Read);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_file_is_not_what_it_has_lost() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\nBob:{HASH}\n"));
+        let kept = follower.followed.kept().unwrap();
+        follower.write(&format!("Bob:{HASH}\n"));
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.look(QUIET), Ok(Look::Lost(1)));
+        assert_eq!(follower.followed.kept(), None);
+        assert_eq!(follower.next(&kept).1, Look::Doubted);
+    }
+
+    const QUIET: u64 = ACCOUNTS_SETTLE_TIME_S;
+
+    #[test]
+    fn what_is_written_in_place_counts_at_once_when_nothing_is_missing() {
+        let text = format!("Ann:{HASH}\n#Bob:{HASH}\n");
+        let mut follower = Follower::of(&text);
+        follower.write(&format!("{text}Cid:{HASH}\n"));
+        assert_eq!(follower.look(0), Ok(Look::Read));
+        assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
+        // A line without its end may be a half of one.
+        follower.write(&format!("{text}Cid:{HASH}"));
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.look(QUIET), Ok(Look::Read));
+    }
+
+    #[test]
+    fn what_is_written_in_place_and_lacks_a_nick_counts_when_it_is_left_alone() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\n#Bob:{HASH}\n"));
+        follower.write(&format!("Cid:{HASH}\n"));
+        for second in 0..QUIET {
+            assert_eq!(follower.look(second), Ok(Look::Same));
+            assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+            assert_eq!(follower.standing("Cid"), Standing::Free);
+        }
+        // It was not left alone.
+        follower.write(&format!("Cid:{HASH}\n\n"));
+        assert_eq!(follower.look(QUIET), Ok(Look::Same));
+        assert_eq!(follower.look(2 * QUIET - 1), Ok(Look::Same));
+        assert_eq!(follower.look(2 * QUIET), Ok(Look::Lost(2)));
+        assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
+        for nick in ["Ann", "bob"] {
+            assert_eq!(follower.standing(nick), Standing::Nobodys, "{nick}");
+        }
+        assert_eq!(follower.look(9 * QUIET), Ok(Look::Same), "it is told once");
+        // They stay so, whatever is written in place, until they are back,
+        follower.write(&format!("Ann:{HASH}\nCid:{HASH}\n"));
+        assert_eq!(follower.look(10 * QUIET), Ok(Look::Same));
+        assert_eq!(follower.look(11 * QUIET), Ok(Look::Lost(1)));
+        assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Bob"), Standing::Nobodys);
+        // or until a whole file says otherwise.
+        follower.replace(&format!("Cid:{HASH}\n"));
+        assert_eq!(follower.look(11 * QUIET), Ok(Look::Read));
+        for nick in ["Ann", "Bob"] {
+            assert_eq!(follower.standing(nick), Standing::Free, "{nick}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_become_empty_is_a_write_that_has_failed() {
+        for empty in ["", "# nobody\n", "\n"] {
+            let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+            follower.write(empty);
+            assert_eq!(follower.look(0), Ok(Look::Same));
+            let error = follower.look(QUIET).unwrap_err();
+            assert!(error.contains("is empty now"), "{error}");
+            assert_eq!(follower.look(2 * QUIET), Ok(Look::Same), "it is told once");
+            assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        }
+        // One that is put in its place is not, unless nobody has written to it yet.
+        let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+        follower.replace("");
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert!(follower.look(QUIET).is_err());
+        follower.replace("\n");
+        assert_eq!(follower.look(QUIET), Ok(Look::Read));
+        assert_eq!(follower.standing("Ann"), Standing::Free);
+    }
+
+    #[test]
+    fn a_followed_file_is_read_when_it_has_changed_and_kept_while_it_is_wrong() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("accounts");
+        let mut followed = Followed::new(path.clone());
+        assert!(followed.look().is_err());
+        assert_eq!(followed.look().ok(), Some(Look::Same), "an error is told once");
+        assert!(followed.accounts().is_none() && followed.standing("Ann").is_none());
+
+        let save = |nick: &str| {
+            let mut draft = Draft::open(&path, true).unwrap();
+            draft.accounts.set(nick, &hash()).unwrap();
+            draft.save().unwrap();
+        };
+        save("Ann");
+        assert_eq!(followed.look().ok(), Some(Look::Read));
+        assert_eq!(followed.look().ok(), Some(Look::Same));
+        save("Bob");
+        assert_eq!(followed.look().ok(), Some(Look::Read));
+        assert_eq!(followed.accounts().map(Accounts::len), Some(2));
+
+        fs::write(&path, "Ann\n").unwrap();
+        assert!(followed.look().is_err());
+        assert_eq!(followed.look().ok(), Some(Look::Same));
+        assert_eq!(followed.accounts().map(Accounts::len), Some(2));
+        fs::remove_file(&path).unwrap();
+        assert!(followed.look().is_err());
+        save("Cid");
+        assert_eq!(followed.look().ok(), Some(Look::Read));
+        assert_eq!(followed.accounts().map(Accounts::len), Some(1));
+        // The last one goes as the others do.
+        let mut draft = Draft::open(&path, false).unwrap();
+        draft.accounts.remove("Cid").unwrap();
+        draft.save().unwrap();
+        assert_eq!(followed.look().ok(), Some(Look::Read));
+        assert_eq!(followed.standing("Cid"), Some(Standing::Free));
+    }
+}
