@@ -28,7 +28,7 @@ mod workload;
 use std::fmt;
 use std::io;
 
-use crate::config::nearest;
+use crate::config::nearest_told;
 #[cfg(test)]
 pub(crate) use options::Setting;
 pub use options::{Options, Workload};
@@ -53,8 +53,10 @@ fn needs_one_of(found: &str, names: &[&str]) -> String {
 
 /// The name that may be meant, as it is told behind the others.
 fn near(found: &str, names: &[&str]) -> String {
-    let near = nearest(found, names.iter().copied()).filter(|name| *name != found);
-    near.map(|name| format!("; the nearest is {name}")).unwrap_or_default()
+    if names.contains(&found) {
+        return String::new();
+    }
+    nearest_told(found, names.iter().copied())
 }
 
 /// Why a run failed.

@@ -207,11 +207,7 @@ struct Check {
 }
 
 fn level(text: &str) -> Result<Level, String> {
-    let near = || {
-        let names = Level::NAMES.iter().map(|(name, _)| *name);
-        let near = config::nearest(text, names);
-        near.map(|name| format!("; the nearest is {name}")).unwrap_or_default()
-    };
+    let near = || config::nearest_told(text, Level::NAMES.iter().map(|(name, _)| *name));
     text.parse().map_err(|error| format!("found {text:?}, needs {error}{}", near()))
 }
 
@@ -226,7 +222,7 @@ enum Exit {
     NotRunning = 3,
     /// Also, for `status`: unknown.
     NotPermitted = 4,
-    /// Only for `client`: a request was, or a line was not sent.
+    /// Only for `client`: a request was refused, or a line was not sent.
     Refused = 5,
     NotConfigured = 6,
 }

@@ -1017,11 +1017,14 @@ fn elsewhere(name: &str) -> Option<String> {
     Some(format!("[{}] {}", key.section, key.name))
 }
 
+/// What is told of the candidate that may be meant behind a message that `name` is none of them;
+/// nothing when none is near.
+pub(crate) fn nearest_told<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, candidates).map(|near| format!("; the nearest is {near}")).unwrap_or_default()
+}
+
 /// The candidate that is spelled nearly as `name`, if one is.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     let distance =
         |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_ascii_lowercase());

@@ -10,7 +10,8 @@
 //! the words for it, `orders` does it. `room` and `session` hold the tables, `pending` the lists
 //! that the changes of a turn share, `list` how they are written when they become long, `slow` how
 //! they are sent when they cost much, `later` what is told later, `throttle` who has to wait before
-//! more of it is done, `nick`, `unseen` and `likeness` the rules for names, `rate` the token buckets.
+//! more of it is done, `rate` the token buckets. What goes in is in `input` and `time`, what comes out
+//! in `outlet` and `note`, what it lives by in `settings`.
 
 mod caps;
 pub mod command;

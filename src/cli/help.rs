@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::mistakes::{self, commands};
 use super::{Exit, Failure, Palabre, command_line, said, say};
-use crate::config::nearest;
+use crate::config::nearest_told;
 use crate::manual::{ManualTopic, TOPICS};
 
 /// What shows a topic on a terminal when `PAGER` names nothing else.
@@ -68,8 +68,7 @@ fn help_of(command: &[&str]) -> String {
 
 fn unknown(word: &str, overview: &str) -> Failure {
     let topics = TOPICS.iter().map(|topic| topic.name);
-    let near = nearest(word, topics.chain(commands(overview)));
-    let near = near.map(|name| format!("; the nearest is {name}")).unwrap_or_default();
+    let near = nearest_told(word, topics.chain(commands(overview)));
     wrong(&format!("no topic of the manual and no command is called {word:?}{near}"))
 }
 

@@ -3,7 +3,7 @@
 //! What commands and options there are is read from the help itself, so that there is one list.
 
 use super::command_line;
-use crate::config::nearest;
+use crate::config::nearest_told;
 
 /// What is told of wrong arguments. `complaint` is what the parser says of `words`, and `help_of`
 /// gives the help of a command, by its name and those of the commands above it.
@@ -30,8 +30,7 @@ pub(super) fn explain(
     } else {
         format!(" (palabre {})", command.join(" "))
     };
-    let near = nearest(unknown, known.into_iter());
-    let near = near.map(|name| format!("; the nearest is {name}")).unwrap_or_default();
+    let near = nearest_told(unknown, known.into_iter());
     // Its usage, options and commands; examples and the like come with --help.
     let end = ["\n\nExamples:", "\n\nNotes:", "\n\nError codes:"];
     let end = end.iter().filter_map(|mark| help.find(mark)).min().unwrap_or(help.len());

@@ -62,8 +62,8 @@ pub(super) fn doubt(sought: &Sought, command: &str) -> Option<String> {
     let taken = sought.addresses.iter().find(|address| ports::is_taken(**address))?;
     let named = command_line([command, "--pidfile"]);
     Some(format!(
-        "something listens on {taken}: a server that another user started, or one with another \
-         XDG_RUNTIME_DIR, has its pid file elsewhere and said at its start where: {named} FILE"
+        "something listens on {taken}: another program, or a server of another configuration, user \
+         or XDG_RUNTIME_DIR, which has its pid file elsewhere and said at its start where: {named} FILE"
     ))
 }
 

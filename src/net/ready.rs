@@ -3,13 +3,14 @@
 //! Flow queues as in FQ-CoDel (RFC 8290): a connection that has caused little work lately has its
 //! go before all that have caused much, and those take turns, each for so much work at a time
 //! (deficit round robin). So a polite client waits for no more than the work of one turn, however
-//! many others want more than there is; and while nobody else wants anything, one alone gets all.
+//! many want more than there is time for; and while nobody else wants anything, one alone gets all.
 //!
 //! What a stanza will cost is not known before it is handled, and many connections that have caused
 //! little can each do something dear at once. When they are more than a turn has time for, those
-//! come last have their go before those that are left (adaptive LIFO): a crowd waits for itself. The
-//! first of those that are left has its go in each turn whatever comes, so that nobody waits for
-//! ever. Connections that are about to end are in no hurry, and a long stanza is saved up for.
+//! that come last have their go before those that are left (adaptive LIFO): a crowd waits for itself,
+//! and one of its number for as many turns as it takes. The first of those that are left has its go
+//! in each turn whatever comes, so that nobody waits for ever. Connections that are about to end are
+//! in no hurry, and a long stanza is saved up for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -156,12 +157,8 @@ impl Ready {
     }
 
     fn next_light(&mut self) -> Option<ConnId> {
-        if !std::mem::replace(&mut self.waited_served, true)
-            && let Some(id) = self.waited.pop_front()
-        {
-            return Some(id);
-        }
-        self.light.pop_front().or_else(|| self.waited.pop_back())
+        let first = if self.waited_served { None } else { self.waited.pop_front() };
+        first.or_else(|| self.light.pop_front()).or_else(|| self.waited.pop_back())
     }
 
     /// Whose go it is.
@@ -169,6 +166,7 @@ impl Ready {
         while let Some(id) = self.next_light() {
             if let Some(connection) = find(connections, id) {
                 connection.share.queued = false;
+                self.waited_served = true;
                 return Some(id);
             }
         }
@@ -290,6 +288,17 @@ mod tests {
         (4..6).for_each(|slot| crowd.add(slot, START));
         let order: Vec<usize> = std::iter::from_fn(|| crowd.next()).collect();
         assert_eq!(order, [1, 4, 5, 3, 2]);
+    }
+
+    #[test]
+    fn those_who_are_gone_take_nobodys_place_among_those_who_have_waited() {
+        let mut crowd = Crowd::of(4);
+        (0..3).for_each(|slot| crowd.add(slot, START));
+        crowd.ready.end_turn();
+        (0..2).for_each(|slot| drop(crowd.connections.remove(slot)));
+        crowd.ready.begin_turn(&mut crowd.connections, START);
+        crowd.add(3, START);
+        assert_eq!([crowd.next(), crowd.next()], [Some(2), Some(3)]);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! 1. poll: events set flags, nothing else
 //! 2. read and handle, each connection at most one read, those who cause little work first and
-//!    the others round robin, until the turn has enough to do
+//!    the others round robin, until the turn has enough to do; `ready` has who is next
 //! 3. timers: connections whose time has come, so many in a turn
 //! 4. plugins: their processes are started, read and ended, their verdicts told
 //! 5. the connections that the last turn's flush gave up; what the turn's changes share is encoded;
 //!    closes are settled, and a stop begins
 //! 6. the log is written: who is told something finds it there
-//! 7. flush: one system call for each connection that has something to send, then plugins
+//! 7. flush: one system call for each connection that has something to send, in a long turn first
+//!    for those who are told little; then plugins
 //! 8. sockets of finished connections are closed
 //! 9. new connections are admitted; then the slots are free again
 //!

@@ -889,7 +889,7 @@ const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{C}\p{Z}\s\u2800\u{1d159}]/gu
  * something unseen stands before the slash, or it is another letter that looks like one.
  */
 function disguise(text) {
-  const seen = text.replace(UNSEEN, '').slice(0, 2).normalize('NFKC');
+  const seen = [...text.replace(UNSEEN, '')].slice(0, 2).join('').normalize('NFKC');
   return /^[/\u2044\u2215\u2571\u27cb\u29f8][a-z]/i.test(seen) ? text.codePointAt(0) : null;
 }
 

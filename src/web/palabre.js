@@ -1043,8 +1043,10 @@ function settingsOf(options) {
 }
 
 function numberOf(name, value) {
-  const number = read(name, () => Number(value));
-  if (Number.isNaN(number)) throw new PalabreError(`${name} is no number`, 'bad_use');
+  // Number() makes 0 of null, of nothing and of an empty list.
+  const told = typeof value === 'number' || (typeof value === 'string' && value.trim() !== '');
+  const number = told ? Number(value) : NaN;
+  if (!(number >= 0)) throw new PalabreError(`${name} is no number from 0 on`, 'bad_use');
   return number;
 }
 

@@ -673,7 +673,10 @@ return (async () => {
       () => client.on(Symbol('s'), () => {}), () => client.on('message', 42), () => client.on('message'),
       () => new Palabre(null), () => new Palabre('x'), () => new Palabre(own),
       () => new Palabre({ heartbeat: 'soon' }), () => new Palabre({ heartbeat: Symbol('s') }),
-      () => { client.stanzaBytes = NaN; }, () => Palabre.stanza('a', null),
+      () => { client.stanzaBytes = NaN; }, () => new Palabre({ heartbeat: null }),
+      () => new Palabre({ requestTimeout: '' }), () => new Palabre({ connectTimeout: [] }),
+      () => new Palabre({ loginTimeout: true }), () => new Palabre({ firstDelay: -1 }),
+      () => Palabre.stanza('a', null),
     ]) equal(mistake(call), 'bad_use', `${call}`);
     for (const options of [null, 'x', own, { password: 'a\0b' }, { password: 'a\x1bb' }, { rootpass: '\ud800' }]) {
       equal(await code(client.connect(URL_, 'Eve', options)), 'bad_use', 'options of a connection');

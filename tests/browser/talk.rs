@@ -283,6 +283,10 @@ fn a_slash_begins_a_command_and_never_what_everybody_reads() {
             "/ msg Bob secret",
             "/: no such command, see /help; a text that begins with a slash is sent with two",
         ),
+        (
+            "／𝐦sg Bob secret",
+            "This looks like a command and begins with U+FF0F, so it was not sent: type it anew.",
+        ),
         ("/msg Bob", "/msg N text: a nick or the text is missing"),
         ("/msg \"Bob secret", "/msg N text: a nick or the text is missing"),
         ("/msg \"Bob\"secret", "/msg N text: a nick or the text is missing"),
