@@ -29,7 +29,7 @@ impl Draft {
     /// made when `create` says so, for nobody but its owner to read.
     ///
     /// # Errors
-    /// As [`read`].
+    /// As [`super::read`].
     pub fn open(path: &Path, create: bool) -> Result<Self, Error> {
         let what = if create { "write" } else { "read" };
         if let Ok(metadata) = fs::metadata(path) {
