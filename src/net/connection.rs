@@ -78,6 +78,8 @@ pub(super) struct Connection<S> {
     pub(super) refused_logins: u8,
     /// The log has been told that it went over a limit.
     pub(super) limit_told: bool,
+    /// It is over, and its slot is on the list of those to be freed.
+    pub(super) cleared: bool,
     /// What it has had of the loop's time, and whether it waits for more.
     pub(super) share: Share,
     /// The turn in which it was read last.
@@ -113,6 +115,7 @@ impl<S> Connection<S> {
             shut: false,
             refused_logins: 0,
             limit_told: false,
+            cleared: false,
             share: Share::default(),
             read_in: 0,
             stuffed: false,

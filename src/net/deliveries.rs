@@ -12,8 +12,10 @@
 //! receivers, nothing else having been queued in between. What one member says to its room
 //! stanza after stanza is a run that becomes longer, without a look at the receivers.
 
+use std::collections::VecDeque;
+
 use crate::hub::{ConnId, Roster, Span};
-use crate::limits::{TURN_BYTES_MAX, TURN_DELIVERED_BYTES_MAX, TURN_PIECES_MAX};
+use crate::limits::{CROWD, TURN_BYTES_MAX, TURN_DELIVERED_BYTES_MAX, TURN_PIECES_MAX};
 use crate::wire::framer::FRAME_END;
 
 /// Bytes whose memory the first logs of a turn keep for the next one, and the logs behind them;
@@ -26,6 +28,7 @@ const LOGS_KEPT: usize = 128;
 /// The same for links of chains and for runs.
 const LINKS_KEPT: usize = 16_384;
 const RUNS_KEPT: usize = 16_384;
+const CROWD_KEPT: usize = 16_384;
 
 /// What it takes to queue a stanza for a receiver, and to begin a piece and to write it, in
 /// nanoseconds: `cargo bench --bench micro hub-message` and `palabre bench rude --attack deliveries`.
@@ -72,6 +75,9 @@ pub(super) struct Deliveries {
     links: Vec<Link>,
     /// Slots of those that have something to flush or to finish.
     dirty: Vec<usize>,
+    /// Slots of those that have something to flush because a crowd was told something. They may be
+    /// flushed later than the others, and may be among the others as well.
+    crowd: VecDeque<usize>,
 }
 
 /// All members of a room but one.
@@ -98,6 +104,8 @@ struct Entry {
     occupied: bool,
     /// On the list of those to flush.
     in_dirty: bool,
+    /// On the list of those to flush because a crowd was told something.
+    in_crowd: bool,
     /// The last piece: its log, where it starts, and the run with which it ends. A turn's log is
     /// far shorter than a `u32` counts.
     log: u32,
@@ -118,6 +126,7 @@ const VACANT: Entry = Entry {
     newest: END,
     occupied: false,
     in_dirty: false,
+    in_crowd: false,
     log: OWN_LOG,
     run: NO_RUN,
     start: 0,
@@ -149,6 +158,7 @@ impl Default for Deliveries {
             entries: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),
+            crowd: VecDeque::new(),
         }
     }
 }
@@ -223,14 +233,14 @@ impl Deliveries {
         (by_count + self.encoded_bytes / 2 + self.delivered_bytes / 2) as u64
     }
 
-    /// How many connections are to be written to.
-    pub(super) const fn receivers(&self) -> usize {
-        self.dirty.len()
+    /// How many connections are to be written to, or more.
+    pub(super) fn receivers(&self) -> usize {
+        self.dirty.len() + self.crowd.len()
     }
 
-    /// Bytes queued since the last flush for each connection that is to be written to, on average.
-    pub(super) fn mean_share_bytes(&self, receivers: usize) -> usize {
-        self.delivered_bytes / receivers.max(1)
+    /// How many connections are to be written to because a crowd was told something.
+    pub(super) fn crowded(&self) -> usize {
+        self.crowd.len()
     }
 
     /// Bytes queued for a connection since the last flush.
@@ -284,7 +294,7 @@ impl Deliveries {
     /// connection is another one by now or takes nothing more.
     pub(super) fn push(&mut self, to: ConnId, span: Span) -> usize {
         let run = self.begin_run(span.end);
-        let share_bytes = self.queue(to, span, run);
+        let share_bytes = self.queue(to, span, run, false);
         let open = usize::from(share_bytes > 0);
         self.queued += 1;
         self.count(open, span, share_bytes);
@@ -304,9 +314,10 @@ impl Deliveries {
     fn push_run(&mut self, to: Roster<'_>, except: Option<ConnId>, span: Span) -> usize {
         let run = self.begin_run(span.end);
         let (mut open, mut most) = (0, 0);
+        let crowd = to.members.len() > CROWD;
         for &conn in to.members {
             if Some(conn) != except {
-                let share_bytes = self.queue(conn, span, run);
+                let share_bytes = self.queue(conn, span, run, crowd);
                 open += usize::from(share_bytes > 0);
                 most = most.max(share_bytes);
             }
@@ -363,10 +374,10 @@ impl Deliveries {
         Some(open)
     }
 
-    /// Queues a stanza with which this run begins; gives how many bytes that makes for the
-    /// connection, none when it takes nothing.
+    /// Queues a stanza with which this run begins, for one of a crowd or not; gives how many bytes
+    /// that makes for the connection, none when it takes nothing.
     #[inline]
-    fn queue(&mut self, to: ConnId, span: Span, run: u32) -> usize {
+    fn queue(&mut self, to: ConnId, span: Span, run: u32, crowd: bool) -> usize {
         let slot = to.slot as usize;
         let Some(entry) = self.entries.get_mut(slot) else {
             return 0;
@@ -374,12 +385,20 @@ impl Deliveries {
         if entry.generation != to.generation || to.generation == NOBODY {
             return 0;
         }
+        let listed = entry.in_dirty || (crowd && entry.in_crowd);
+        if !listed && crowd {
+            entry.in_crowd = true;
+            self.crowd.push_back(slot);
+        } else if !listed {
+            entry.in_dirty = true;
+            self.dirty.push(slot);
+        }
         let end = self.run_ends[entry.run as usize];
         if end == span.start && entry.log == span.log && entry.run != NO_RUN {
             entry.run = run;
         } else {
             let last = Span { log: entry.log, start: entry.start as usize, end };
-            begin_piece(entry, last, slot, &mut self.links, &mut self.dirty);
+            begin_piece(entry, last, &mut self.links);
             (entry.log, entry.start, entry.run) = (span.log, span.start as u32, run);
         }
         entry.earlier_bytes as usize + span.end - entry.start as usize
@@ -395,14 +414,33 @@ impl Deliveries {
         }
     }
 
-    /// Whether a connection is on that list.
+    /// Whether a connection is on that list, or to be flushed because a crowd was told something.
     pub(super) fn is_dirty(&self, slot: usize) -> bool {
-        self.entries.get(slot).is_some_and(|entry| entry.in_dirty)
+        self.entries.get(slot).is_some_and(|entry| entry.in_dirty || entry.in_crowd)
     }
 
-    /// Whether nobody is on that list.
+    /// Whether nobody is.
     pub(super) fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
+        self.dirty.is_empty() && self.crowd.is_empty()
+    }
+
+    /// Takes the next one that is to be flushed because a crowd was told something.
+    pub(super) fn next_of_crowd(&mut self) -> Option<usize> {
+        let slot = self.crowd.pop_front()?;
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.in_crowd = false;
+        }
+        Some(slot)
+    }
+
+    /// Has a connection that is on the list be flushed as one of a crowd.
+    pub(super) fn put_off(&mut self, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.in_dirty = false;
+            if !std::mem::replace(&mut entry.in_crowd, true) {
+                self.crowd.push_back(slot);
+            }
+        }
     }
 
     /// That list; [`Deliveries::visited`] takes a connection off it.
@@ -451,22 +489,16 @@ impl Deliveries {
         }
         self.links.clear();
         self.links.shrink_to(LINKS_KEPT);
+        self.crowd.shrink_to(CROWD_KEPT);
         self.run_ends.truncate(1);
         self.run_ends.shrink_to(RUNS_KEPT);
         self.last_audience = None;
     }
 }
 
-/// Makes room for a new piece: the last one goes into the chain, or the connection goes on the
-/// list of those to flush.
+/// Makes room for a new piece: the last one goes into the chain.
 #[inline(never)]
-fn begin_piece(
-    entry: &mut Entry,
-    last: Span,
-    slot: usize,
-    links: &mut Vec<Link>,
-    dirty: &mut Vec<usize>,
-) {
+fn begin_piece(entry: &mut Entry, last: Span, links: &mut Vec<Link>) {
     if entry.run != NO_RUN {
         // A turn's stanzas are far fewer than a `u32` counts, and so are their bytes.
         let index = links.len() as u32;
@@ -477,9 +509,6 @@ fn begin_piece(
             _ => entry.first = index,
         }
         entry.newest = index;
-    } else if !entry.in_dirty {
-        entry.in_dirty = true;
-        dirty.push(slot);
     }
 }
 

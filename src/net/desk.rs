@@ -21,7 +21,8 @@ use crate::hub::{
 };
 use crate::limits::{
     DRAIN_TIME_S, EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, RECEIVER_WORK_NS, REFUSED_DRAIN_TIME_S,
-    REFUSED_DRAINING_MAX, STANZA_BYTE_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
+    RECEIVERS_PER_TURN, REFUSED_DRAINING_MAX, STANZA_BYTE_WORK_NS, TURN_BYTES_MAX, TURN_WORK_NS,
+    WRITING_WORK_NS,
 };
 use crate::logging::Escaped;
 use crate::metrics::Metrics;
@@ -44,6 +45,10 @@ pub(super) struct Desk<S> {
     spent_bytes: usize,
     /// What this turn's stanzas took to be read and looked at, in nanoseconds.
     handled_ns: u64,
+    /// The work of earlier turns that is not all written yet, in nanoseconds.
+    earlier_ns: u64,
+    /// How much more this turn may have, when there is such work.
+    part_ns: Option<u64>,
     pub(super) timers: Timers,
     pub(super) plugins: Plugins,
     pub(super) metrics: Metrics,
@@ -72,6 +77,8 @@ impl<S> Desk<S> {
             deliveries: Deliveries::default(),
             spent_bytes: 0,
             handled_ns: 0,
+            earlier_ns: 0,
+            part_ns: None,
             timers: Timers::default(),
             plugins: Plugins::default(),
             metrics: Metrics::default(),
@@ -180,15 +187,28 @@ impl<S> Desk<S> {
     }
 
     /// Whether this turn has so much to do already that the rest is for the next one.
-    pub(super) const fn has_enough(&self) -> bool {
-        let bytes = self.deliveries.encoded_bytes().saturating_add(self.spent_bytes);
-        let twice_writing_ns = 2 * self.writing_ns();
-        let enough_ns =
-            if twice_writing_ns > TURN_WORK_NS { twice_writing_ns } else { TURN_WORK_NS };
-        self.deliveries.is_full() || bytes >= TURN_BYTES_MAX || self.work_ns() >= enough_ns
+    pub(super) fn has_enough(&self) -> bool {
+        self.is_full() || self.work_ns() - self.earlier_ns >= self.enough_ns()
     }
 
-    const fn writing_ns(&self) -> u64 {
+    /// Whether nothing more is done before what is queued is written.
+    pub(super) fn is_full(&self) -> bool {
+        let bytes = self.deliveries.encoded_bytes().saturating_add(self.spent_bytes);
+        self.deliveries.is_full() || bytes >= TURN_BYTES_MAX
+    }
+
+    /// The work of a turn: where there are some to write to, so much that it is worth the calls of
+    /// the system. Where there are many, it is several turns' work that is worth it.
+    fn enough_ns(&self) -> u64 {
+        let few = self.deliveries.receivers() <= 2 * RECEIVERS_PER_TURN;
+        match self.part_ns {
+            Some(part_ns) => part_ns,
+            None if few && 2 * self.writing_ns() > TURN_WORK_NS => 2 * self.writing_ns(),
+            None => TURN_WORK_NS,
+        }
+    }
+
+    fn writing_ns(&self) -> u64 {
         self.deliveries.receivers() as u64 * RECEIVER_WORK_NS
     }
 
@@ -196,11 +216,6 @@ impl<S> Desk<S> {
     /// write to each receiver: that is the same however much is written.
     pub(super) const fn work_ns(&self) -> u64 {
         self.handled_ns + self.deliveries.work_ns() + (self.spent_bytes / 2) as u64
-    }
-
-    /// The work of this turn so far, what it takes to write to the receivers included.
-    pub(super) const fn whole_work_ns(&self) -> u64 {
-        self.work_ns() + self.writing_ns()
     }
 
     /// Takes note of work, in nanoseconds as it is reckoned.
@@ -232,10 +247,19 @@ impl<S> Desk<S> {
         self.handled_ns += bytes as u64 * STANZA_BYTE_WORK_NS;
     }
 
-    /// Forgets the stanzas of this turn; they are written or copied out.
+    /// Not all of what is queued was written in this turn: the next one has its own work, of which
+    /// there is less while the rest is being written.
+    pub(super) const fn begin_part(&mut self, writing: bool) {
+        self.earlier_ns = self.work_ns();
+        self.part_ns = Some(if writing { WRITING_WORK_NS } else { TURN_WORK_NS });
+    }
+
+    /// Forgets the stanzas of this turn, and of those before it whose writing was not ended; they
+    /// are written or copied out.
     pub(super) fn clear_deliveries(&mut self) {
         self.spent_bytes = 0;
         self.handled_ns = 0;
+        (self.earlier_ns, self.part_ns) = (0, None);
         self.deliveries.clear();
     }
 

@@ -161,8 +161,13 @@ impl Ready {
         first.or_else(|| self.light.pop_front()).or_else(|| self.waited.pop_back())
     }
 
-    /// Whose go it is.
-    pub(super) fn next<S>(&mut self, connections: &mut Slab<Connection<S>>) -> Option<ConnId> {
+    /// Whose go it is; that of those who have caused much lately only if it is not `light_alone`
+    /// who have theirs in this turn.
+    pub(super) fn next<S>(
+        &mut self,
+        connections: &mut Slab<Connection<S>>,
+        light_alone: bool,
+    ) -> Option<ConnId> {
         while let Some(id) = self.next_light() {
             if let Some(connection) = find(connections, id) {
                 connection.share.queued = false;
@@ -170,7 +175,7 @@ impl Ready {
                 return Some(id);
             }
         }
-        while let Some(id) = self.heavy.pop_front() {
+        while !light_alone && let Some(id) = self.heavy.pop_front() {
             let Some(connection) = find(connections, id) else {
                 continue;
             };
@@ -249,7 +254,7 @@ mod tests {
         }
 
         fn next(&mut self) -> Option<usize> {
-            self.ready.next(&mut self.connections).map(|id| id.slot as usize)
+            self.ready.next(&mut self.connections, false).map(|id| id.slot as usize)
         }
 
         /// The next one has its go and causes so much work; whose go it was.

@@ -62,6 +62,8 @@ pub struct Server<W: World> {
     go_began_ns: u64,
     /// Connections that were given up while they were flushed; the hub is told in the next turn.
     given_up: VecDeque<(ConnId, CloseReason)>,
+    /// What crowds were told is being written; if not, more is queued for them first.
+    writing: bool,
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
@@ -143,6 +145,7 @@ impl<W: World> Server<W> {
             greeters: Greeters::default(),
             go_began_ns: 0,
             given_up: VecDeque::new(),
+            writing: false,
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             front: Front::default(),

@@ -8,7 +8,7 @@ use log::Level::Debug;
 use super::Server;
 use super::closing::reason_of;
 use crate::hub::{CloseReason, ConnId, Input};
-use crate::limits::{LITTLE_PART, LONG_TURN_NS};
+use crate::limits::{RECEIVER_WORK_NS, RECEIVERS_PER_TURN, WRITTEN_BYTES_PER_TURN};
 use crate::net::connection::State;
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
@@ -16,32 +16,65 @@ use crate::net::timers::Kind;
 use crate::net::world::World;
 
 impl<W: World> Server<W> {
-    /// One system call for each connection that has something to send.
+    /// One system call for each connection that has something to send. What crowds are told takes
+    /// several turns: first some in which more is queued for them, as much as is worth so many calls,
+    /// then some in which they are written to and nobody is read but those who have caused little.
+    /// Whatever else is told is written in each of these turns.
     pub(super) fn flush(&mut self) {
-        let is_long = self.desk.whole_work_ns() > LONG_TURN_NS;
-        let mut dirty = self.desk.deliveries.take_dirty();
-        if is_long {
-            self.put_little_first(&mut dirty);
+        let dirty = self.desk.deliveries.take_dirty();
+        for (index, &slot) in dirty.iter().enumerate() {
+            if index < 2 * RECEIVERS_PER_TURN || self.is_gone(slot) {
+                self.desk.deliveries.visited(slot);
+                self.write_to(slot);
+            } else {
+                self.desk.deliveries.put_off(slot);
+            }
         }
-        for &slot in &dirty {
-            self.flush_one(slot);
-            self.cut_off_the_fullest();
-        }
+        self.write_to_crowds();
         self.clear_away_the_finished();
         // Those who broke in this flush wait for the next turn, which comes at once.
         self.desk.deliveries.restore_dirty(dirty);
+        if self.desk.deliveries.crowded() > 0 {
+            return self.desk.begin_part(self.writing);
+        }
+        self.writing = false;
         self.desk.clear_deliveries();
         self.framed.forget();
         self.wire.clear();
         self.wire.shrink_to(crate::limits::READ_BYTES_PER_TURN);
     }
 
-    /// Where writing takes long, whoever was told little comes first: what the polite tell each
-    /// other does not wait until a crowd has been told what the crowd says.
-    fn put_little_first(&self, dirty: &mut [usize]) {
-        let deliveries = &self.desk.deliveries;
-        let little = deliveries.mean_share_bytes(dirty.len()) / LITTLE_PART;
-        dirty.sort_unstable_by_key(|&slot| !(1..=little).contains(&deliveries.share_bytes(slot)));
+    /// Writes to those of whom crowds are: to all of them when they are few, otherwise to some when
+    /// it is worth it.
+    fn write_to_crowds(&mut self) {
+        let waiting = self.desk.deliveries.crowded();
+        let few = waiting <= 2 * RECEIVERS_PER_TURN;
+        self.writing |= few || self.is_worth_writing(waiting);
+        if !self.writing {
+            return;
+        }
+        let most = if few { waiting } else { RECEIVERS_PER_TURN };
+        let enough = self.desk.metrics.bytes_out + WRITTEN_BYTES_PER_TURN;
+        for _ in 0..most {
+            if self.desk.metrics.bytes_out >= enough {
+                break;
+            }
+            if let Some(slot) = self.desk.deliveries.next_of_crowd() {
+                self.write_to(slot);
+            }
+        }
+    }
+
+    /// Whether as much is queued as is worth a call of the system for so many, or as there is.
+    fn is_worth_writing(&self, receivers: usize) -> bool {
+        !self.ready.has_next()
+            || self.desk.is_full()
+            || self.desk.work_ns() >= 2 * receivers as u64 * RECEIVER_WORK_NS
+    }
+
+    fn write_to(&mut self, slot: usize) {
+        self.flush_one(slot);
+        self.cut_off_the_fullest();
     }
 
     /// Connections that came to their end in this flush are closed in this turn: whoever connects
@@ -49,16 +82,20 @@ impl<W: World> Server<W> {
     fn clear_away_the_finished(&mut self) {
         let dirty = self.desk.deliveries.take_dirty();
         for &slot in &dirty {
-            let connection = self.desk.connections.get(slot);
-            if connection.is_some_and(|connection| connection.state == State::Gone) {
+            self.desk.deliveries.visited(slot);
+            if self.is_gone(slot) {
                 self.flush_one(slot);
             } else {
-                self.desk.deliveries.visited(slot);
                 self.desk.mark_dirty(slot);
             }
         }
         // What is left stands in the new list.
         self.desk.deliveries.restore_dirty(dirty);
+    }
+
+    fn is_gone(&self, slot: usize) -> bool {
+        let connection = self.desk.connections.get(slot);
+        connection.is_some_and(|connection| connection.state == State::Gone)
     }
 
     fn flush_one(&mut self, slot: usize) {
@@ -67,12 +104,13 @@ impl<W: World> Server<W> {
         let Some(connection) = connections.get_mut(slot) else {
             return;
         };
-        deliveries.visited(slot);
         let Some(socket) = &mut connection.socket else {
             return;
         };
         if connection.state == State::Gone {
-            self.gone.push(slot);
+            if !std::mem::replace(&mut connection.cleared, true) {
+                self.gone.push(slot);
+            }
             return;
         }
         let before = connection.outbox.backlog_bytes();

@@ -20,11 +20,13 @@ impl<W: World> Server<W> {
     pub(super) fn serve_ready(&mut self) {
         let now = self.desk.now;
         self.ready.begin_turn(&mut self.desk.connections, now);
+        // What the others cause would only wait behind what is not written yet.
+        let light_alone = self.writing;
         for _ in 0..CONNECTIONS_PER_TURN {
             if self.desk.has_enough() {
                 break;
             }
-            let Some(id) = self.ready.next(&mut self.desk.connections) else {
+            let Some(id) = self.ready.next(&mut self.desk.connections, light_alone) else {
                 break;
             };
             let slot = id.slot as usize;
