@@ -82,7 +82,8 @@
 //! 7. An idle connection owns no buffer: there is one read buffer, and only an unfinished tail
 //!    is copied out of it.
 //! 8. A message is encoded once, however many receive it, and each receiver costs one system
-//!    call a turn, however many messages.
+//!    call a turn, however many messages; one of a crowd costs one call in the several turns that
+//!    it takes to write to all of it.
 //! 9. Nothing iterates a hash map where the order can be seen.
 //! 10. A peer's bytes can't panic the server: a panic is a bug in us. Nor can a log, a disk or a plugin
 //!     that takes no more stop the loop: what can't be written without waiting is dropped and counted.

@@ -8,8 +8,8 @@
 //! 5. the connections that the last turn's flush gave up; what the turn's changes share is encoded;
 //!    closes are settled, and a stop begins
 //! 6. the log is written: who is told something finds it there
-//! 7. flush: one system call for each connection that has something to send, in a long turn first
-//!    for those who are told little; then plugins
+//! 7. flush: one system call for each connection that has something to send; what crowds are told
+//!    is gathered in some turns and written in the next ones, so many receivers in each; then plugins
 //! 8. sockets of finished connections are closed
 //! 9. new connections are admitted; then the slots are free again
 //!
