@@ -78,7 +78,7 @@ struct Palabre {
     config: Option<PathBuf>,
     /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
     /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// debug, info, warning, error or critical, instead of the configured one
     #[argh(option, arg_name = "level", from_str_fn(level))]
@@ -113,7 +113,7 @@ struct Run {
     config: Option<PathBuf>,
     /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
     /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// debug, info, warning, error or critical, instead of the configured one
     #[argh(option, arg_name = "level", from_str_fn(level))]
@@ -135,7 +135,7 @@ struct Start {
     config: Option<PathBuf>,
     /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
     /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// debug, info, warning, error or critical, instead of the configured one
     #[argh(option, arg_name = "level", from_str_fn(level))]
@@ -151,7 +151,7 @@ struct Restart {
     config: Option<PathBuf>,
     /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
     /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// debug, info, warning, error or critical, instead of the configured one
     #[argh(option, arg_name = "level", from_str_fn(level))]
@@ -166,7 +166,7 @@ struct Stop {
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
     /// the first address that it listens on, when it runs without a configuration
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// the pid file that it holds, when another user or another session started it
     #[argh(option, arg_name = "file")]
@@ -181,7 +181,7 @@ struct Status {
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
     /// the first address that it listens on, when it runs without a configuration
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// the pid file that it holds, when another user or another session started it
     #[argh(option, arg_name = "file")]
@@ -196,7 +196,7 @@ struct Check {
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
     /// an address to listen on instead of the configured ones
-    #[argh(option, arg_name = "addr:port", from_str_fn(Place::with_port))]
+    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
     listen: Vec<Place>,
     /// debug, info, warning, error or critical, instead of the configured one
     #[argh(option, arg_name = "level", from_str_fn(level))]
@@ -204,6 +204,10 @@ struct Check {
     /// print a table of all keys instead
     #[argh(switch)]
     keys: bool,
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    Place::with_port(text).map_err(|misfit| misfit.to_string())
 }
 
 fn level(text: &str) -> Result<Level, String> {

@@ -2,19 +2,16 @@
 
 use std::path::Path;
 
-use super::keys::Values;
+use super::problem::Misfit;
+use super::values::Values;
 use crate::accounts::request::Request;
 use crate::accounts::{Database, DatabaseKind};
 
-/// What is wrong with a key of `[database]`.
-pub(super) struct Fault {
-    pub(super) key: &'static str,
-    pub(super) found: String,
-    pub(super) needs: String,
-}
+/// A key of `[database]`, and what is wrong with it.
+pub(super) type Fault = (&'static str, Misfit);
 
 fn fault(key: &'static str, found: impl Into<String>, needs: impl Into<String>) -> Fault {
-    Fault { key, found: found.into(), needs: needs.into() }
+    (key, Misfit::new(found, needs))
 }
 
 /// The database in which logins are checked; `None` when none is asked.
@@ -61,7 +58,7 @@ pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<Fault>> {
             host,
             port,
             user: values.db_user.clone(),
-            password: values.db_password.0.clone(),
+            password: values.db_password.text().to_owned(),
             database: values.db_database.clone(),
             request,
         })),

@@ -1,7 +1,5 @@
 //! The one table of sections and keys: it drives reading, `palabre check` and the manual.
 
-use core::fmt;
-use core::num::IntErrorKind;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -10,107 +8,14 @@ use super::doubts::Written;
 use super::hosts::KnownHost;
 use super::ini;
 use super::listen::Place;
-use super::web;
+use super::modules;
+use super::problem::Misfit;
+use super::readers::{count, domain, flag, host, network, origin, places, port, words};
+use super::values::{HiddenText, Values};
 use crate::hub::RelayNames;
-use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
-use crate::logging::{Level, LevelError};
+use crate::logging::LevelError;
 use crate::networks;
 use crate::nick::Lookalikes;
-
-/// What the file says, key by key.
-#[derive(Clone, Debug)]
-pub(super) struct Values {
-    pub(super) start_daemon: bool,
-    pub(super) pid_file: Option<PathBuf>,
-    pub(super) ip: Vec<Place>,
-    pub(super) port: u16,
-    pub(super) stanzas: bool,
-    pub(super) trusted_proxies: Vec<IpNet>,
-    pub(super) log_level: Level,
-    pub(super) log_file: Option<PathBuf>,
-    pub(super) root_password: Secret,
-    pub(super) accounts_file: Option<PathBuf>,
-    pub(super) guests: bool,
-    pub(super) domains: Vec<String>,
-    pub(super) policy_port: Option<u16>,
-    pub(super) use_database: bool,
-    pub(super) check_password: bool,
-    pub(super) db_type: String,
-    pub(super) db_host: String,
-    pub(super) db_user: String,
-    pub(super) db_password: Secret,
-    pub(super) db_database: String,
-    pub(super) db_request: String,
-    pub(super) modules: Vec<String>,
-    pub(super) module_path: Vec<PathBuf>,
-    pub(super) relay_names: RelayNames,
-    pub(super) lookalikes: Lookalikes,
-    pub(super) full_roster: usize,
-    pub(super) http: bool,
-    pub(super) websocket: bool,
-    pub(super) page: bool,
-    pub(super) web_hosts: Vec<KnownHost>,
-    pub(super) web_origins: Vec<String>,
-    pub(super) metrics: Vec<IpNet>,
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-    pub(super) tls_required: bool,
-    pub(super) limits: Limits,
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Self {
-            start_daemon: false,
-            pid_file: None,
-            ip: Vec::new(),
-            port: 2468,
-            stanzas: true,
-            trusted_proxies: Vec::new(),
-            log_level: Level::Info,
-            log_file: None,
-            root_password: Secret::default(),
-            accounts_file: None,
-            guests: false,
-            domains: Vec::new(),
-            policy_port: None,
-            use_database: false,
-            // A database without this key is taken to be one that passwords are checked against.
-            check_password: true,
-            db_type: String::new(),
-            db_host: String::new(),
-            db_user: String::new(),
-            db_password: Secret::default(),
-            db_database: String::new(),
-            db_request: String::new(),
-            modules: Vec::new(),
-            module_path: super::modules::PATH.map(PathBuf::from).to_vec(),
-            relay_names: RelayNames::default(),
-            lookalikes: Lookalikes::default(),
-            full_roster: FULL_ROSTER_MEMBERS,
-            http: true,
-            websocket: true,
-            page: true,
-            web_hosts: Vec::new(),
-            web_origins: Vec::new(),
-            metrics: networks::loopback(),
-            certificate: None,
-            key: None,
-            tls_required: false,
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// A value that is never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Secret(pub(super) String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret(not shown)" })
-    }
-}
 
 /// One key of the file.
 pub(super) struct Key {
@@ -130,7 +35,7 @@ pub(super) enum Kind {
     Text(fn(&mut Values) -> &mut String),
     /// `[database] dbRequest`.
     Sql,
-    Secret(fn(&mut Values) -> &mut Secret),
+    Secret(fn(&mut Values) -> &mut HiddenText),
     /// Empty: none.
     Path(fn(&mut Values) -> &mut Option<PathBuf>),
     /// A file that closes something, so that an empty name of it would leave open what was meant to
@@ -175,49 +80,35 @@ const BYTES_MAX: u64 = 1 << 40;
 /// What the shortest useful login takes.
 const STANZA_BYTES_MIN: usize = 64;
 
-/// What was found, and what would be right.
-pub(super) struct Refused {
-    pub(super) found: String,
-    pub(super) needs: String,
-}
-
-pub(super) fn refused(found: &str, needs: impl Into<String>) -> Refused {
-    let found = if found.is_empty() { "nothing".to_owned() } else { format!("{found:?}") };
-    Refused { found, needs: needs.into() }
-}
-
 impl Kind {
     /// Reads a value, as the file has it, into its place.
-    pub(super) fn read(self, values: &mut Values, text: &str) -> Result<(), Refused> {
+    pub(super) fn read(self, values: &mut Values, text: &str) -> Result<(), Misfit> {
         let secret = matches!(self, Self::Secret(_));
-        let text = ini::unescape(text).map_err(|percent| Refused {
-            found: percent.to_string(),
-            needs: "\"%%\" for a \"%\"".to_owned(),
-        })?;
+        let text = ini::unescape(text)
+            .map_err(|percent| Misfit::new(percent.to_string(), "\"%%\" for a \"%\""))?;
         if text.contains('\n') && !self.may_go_on() {
-            return Err(Refused {
-                found: "a value that goes on in an indented line".to_owned(),
-                needs: "the value on one line, and no white space at the start of the next"
-                    .to_owned(),
-            });
+            return Err(Misfit::new(
+                "a value that goes on in an indented line",
+                "the value on one line, and no white space at the start of the next",
+            ));
         }
-        self.read_plain(values, &text).map_err(|refused| {
-            let found = if secret { "a value".to_owned() } else { refused.found };
-            Refused { found, ..refused }
+        self.read_plain(values, &text).map_err(|misfit| {
+            let found = if secret { "a value".to_owned() } else { misfit.found };
+            Misfit { found, ..misfit }
         })
     }
 
-    fn read_plain(self, values: &mut Values, text: &str) -> Result<(), Refused> {
+    fn read_plain(self, values: &mut Values, text: &str) -> Result<(), Misfit> {
         match self {
             Self::Flag(at) => *at(values) = flag(text)?,
             Self::Text(at) => text.clone_into(at(values)),
             Self::Sql => text.clone_into(&mut values.db_request),
-            Self::Secret(at) => text.clone_into(&mut at(values).0),
+            Self::Secret(at) => *at(values) = HiddenText::new(text),
             Self::Path(at) => {
                 *at(values) = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
             }
             Self::ClosingPath(_, without) if text.is_empty() => {
-                return Err(refused(text, format!("a path, or no such line, {without}")));
+                return Err(Misfit::of(text, format!("a path, or no such line, {without}")));
             }
             Self::ClosingPath(at, _) => *at(values) = Some(PathBuf::from(text)),
             Self::Places => values.ip = places(text)?,
@@ -225,10 +116,10 @@ impl Kind {
             Self::PolicyPort => values.policy_port = port(text)?,
             Self::LogLevel => {
                 values.log_level =
-                    text.parse().map_err(|LevelError| refused(text, LevelError.to_string()))?;
+                    text.parse().map_err(|LevelError| Misfit::of(text, LevelError.to_string()))?;
             }
             Self::Domains => values.domains = words(text).map(domain).collect::<Result<_, _>>()?,
-            Self::Modules => values.modules = modules(text)?,
+            Self::Modules => values.modules = modules::names(text)?,
             Self::ModulePath => {
                 let paths = text.split(|c: char| c == ',' || c == ':' || c.is_whitespace());
                 values.module_path =
@@ -238,14 +129,14 @@ impl Kind {
                 values.relay_names = match text.to_ascii_lowercase().as_str() {
                     "safe" => RelayNames::Safe,
                     "any" => RelayNames::Any,
-                    _ => return Err(refused(text, "safe or any")),
+                    _ => return Err(Misfit::of(text, "safe or any")),
                 };
             }
             Self::Lookalikes => {
                 values.lookalikes = match text.to_ascii_lowercase().as_str() {
                     "refuse" => Lookalikes::Refuse,
                     "allow" => Lookalikes::Allow,
-                    _ => return Err(refused(text, "refuse or allow")),
+                    _ => return Err(Misfit::of(text, "refuse or allow")),
                 };
             }
             Self::Networks(at) => {
@@ -319,7 +210,7 @@ impl Kind {
             Self::Flag(at) => at(&mut values).to_string(),
             Self::Text(at) => at(&mut values).clone(),
             Self::Sql => values.db_request,
-            Self::Secret(at) if at(&mut values).0.is_empty() => String::new(),
+            Self::Secret(at) if at(&mut values).text().is_empty() => String::new(),
             Self::Secret(_) => return None,
             Self::Path(at) | Self::ClosingPath(at, _) => {
                 at(&mut values).as_ref().map_or_else(String::new, |path| path.display().to_string())
@@ -358,104 +249,6 @@ impl Kind {
         };
         Some(ini::escape(&shown))
     }
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
-}
-
-pub(super) fn flag(text: &str) -> Result<bool, Refused> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err(refused(text, "true or false")),
-    }
-}
-
-fn places(text: &str) -> Result<Vec<Place>, Refused> {
-    let mut places: Vec<Place> = Vec::new();
-    for word in words(text) {
-        let place = word.parse().map_err(|error: String| {
-            let (found, needs) = error.split_once(", needs ").unwrap_or((word, "an address"));
-            Refused {
-                found: found.trim_start_matches("found ").to_owned(),
-                needs: needs.to_owned(),
-            }
-        })?;
-        if places.contains(&place) {
-            return Err(refused(word, "each address once"));
-        }
-        places.push(place);
-    }
-    Ok(places)
-}
-
-fn port(text: &str) -> Result<Option<u16>, Refused> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| refused(text, "a port from 0 (a free one) to 65535"))
-}
-
-fn domain(word: &str) -> Result<String, Refused> {
-    if word.contains("://") {
-        return Err(refused(word, "a domain without a scheme, such as example.org"));
-    }
-    if word.chars().all(|c| c.is_alphanumeric() || "-_.*:[]".contains(c)) {
-        return Ok(word.to_owned());
-    }
-    Err(refused(word, "domains separated by blanks, such as example.org, *.example.org or *"))
-}
-
-fn modules(text: &str) -> Result<Vec<String>, Refused> {
-    let mut modules: Vec<String> = Vec::new();
-    for word in words(text) {
-        if word == super::modules::WORKER {
-            return Err(refused(word, "another name: this one is the server's own"));
-        }
-        if modules.iter().any(|known| known == word) {
-            return Err(refused(word, "each module once"));
-        }
-        modules.push(module(word)?);
-    }
-    Ok(modules)
-}
-
-fn module(word: &str) -> Result<String, Refused> {
-    if word.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
-        return Ok(word.to_owned());
-    }
-    Err(refused(word, "names of modules separated by commas"))
-}
-
-fn network(word: &str) -> Result<IpNet, Refused> {
-    networks::parse(word).map_err(|needs| refused(word, needs))
-}
-
-fn host(word: &str) -> Result<KnownHost, Refused> {
-    KnownHost::parse(word).map_err(|needs| refused(word, needs))
-}
-
-fn origin(word: &str) -> Result<String, Refused> {
-    web::origin(word).map_err(|needs| refused(word, needs))
-}
-
-fn count<N: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<N, Refused> {
-    let needs = if min == 0 {
-        format!("a number from 0 to {max}, digits only")
-    } else {
-        format!("a number of bytes from {min} to {max}, digits only")
-    };
-    let number = match text.parse::<u64>() {
-        Ok(number) if !text.starts_with('+') => number,
-        Ok(_) => return Err(refused(text, needs)),
-        Err(error) if *error.kind() == IntErrorKind::Empty => return Err(refused("", needs)),
-        Err(_) => return Err(refused(text, needs)),
-    };
-    if number < min || number > max {
-        return Err(refused(text, needs));
-    }
-    N::try_from(number).map_err(|_| refused(text, needs))
 }
 
 /// Every section, in the order in which they are shown.

@@ -4,6 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
 
+use super::problem::Misfit;
+
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Listen {
@@ -16,7 +18,7 @@ pub struct Listen {
 
 impl Listen {
     /// Whether it has another address among those that it stands for.
-    pub(super) fn covers(&self, one: &Self) -> bool {
+    fn covers(&self, one: &Self) -> bool {
         let (all, one) = (self.address, one.address);
         all.ip().is_unspecified()
             && !one.ip().is_unspecified()
@@ -44,7 +46,7 @@ enum Host {
 
 impl Place {
     /// Every address of the host.
-    pub(super) const ALL: Self = Self { host: Host::All, port: None };
+    const ALL: Self = Self { host: Host::All, port: None };
     /// IPv4 loopback.
     pub(super) const LOOPBACK: Self =
         Self { host: Host::One(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: None };
@@ -53,21 +55,22 @@ impl Place {
     ///
     /// # Errors
     /// What was found and what would be right.
-    pub fn with_port(text: &str) -> Result<Self, String> {
+    pub fn with_port(text: &str) -> Result<Self, Misfit> {
         let place: Self = text.parse()?;
-        match (place.port, place.host) {
-            (Some(_), _) => Ok(place),
-            (None, Host::One(IpAddr::V6(address))) => Err(format!(
-                "found {text:?} without a port, needs an address and a port, IPv6 in brackets: [{address}]:2468"
-            )),
-            (None, Host::All | Host::Localhost | Host::One(IpAddr::V4(_))) => Err(format!(
-                "found {text:?} without a port, needs an address and a port: {text}:2468"
-            )),
-        }
+        let needs = match (place.port, place.host) {
+            (Some(_), _) => return Ok(place),
+            (None, Host::One(IpAddr::V6(address))) => {
+                format!("an address and a port, IPv6 in brackets: [{address}]:2468")
+            }
+            (None, Host::All | Host::Localhost | Host::One(IpAddr::V4(_))) => {
+                format!("an address and a port: {text}:2468")
+            }
+        };
+        Err(Misfit::new(format!("{text:?} without a port"), needs))
     }
 
     /// The addresses it stands for.
-    pub(super) fn resolve(self, port: u16) -> impl Iterator<Item = Listen> {
+    fn resolve(self, port: u16) -> impl Iterator<Item = Listen> {
         let port = self.port.unwrap_or(port);
         let (first, second) = match self.host {
             Host::All => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED)),
@@ -82,9 +85,9 @@ impl Place {
 }
 
 impl FromStr for Place {
-    type Err = String;
+    type Err = Misfit;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Misfit> {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Self { host: Host::One(address.ip()), port: Some(address.port()) });
         }
@@ -108,7 +111,7 @@ impl FromStr for Place {
 }
 
 /// Says what is wrong with something that is no address.
-fn refusal(text: &str) -> String {
+fn refusal(text: &str) -> Misfit {
     let needs = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("an address as well: 127.0.0.1:{text}, or :{text} for all addresses")
     } else if let Some((_, port)) = text.rsplit_once(':')
@@ -120,7 +123,25 @@ fn refusal(text: &str) -> String {
          such as 127.0.0.1:2468 or [::1]:2468"
             .to_owned()
     };
-    format!("found {text:?}, needs {needs}")
+    Misfit::new(format!("{text:?}"), needs)
+}
+
+/// The addresses that these places stand for, each once; all addresses when there are none. What all addresses of a kind have among
+/// them is not asked for again.
+pub(super) fn resolve(places: &[Place], port: u16) -> Vec<Listen> {
+    let places = if places.is_empty() { &[Place::ALL] } else { places };
+    let mut addresses: Vec<Listen> = Vec::new();
+    for listen in places.iter().flat_map(|place| place.resolve(port)) {
+        // Port 0 is another one each time.
+        let same = |known: &Listen| known.address == listen.address && listen.address.port() != 0;
+        match addresses.iter_mut().find(|known| same(known)) {
+            Some(known) => known.optional &= listen.optional,
+            None => addresses.push(listen),
+        }
+    }
+    let all = addresses.clone();
+    addresses.retain(|one| !all.iter().any(|known| known.covers(one)));
+    addresses
 }
 
 impl fmt::Display for Place {
@@ -181,7 +202,7 @@ mod tests {
             ("example.org:2468", "not looked up"),
             ("", "an IPv4 or IPv6 address"),
         ] {
-            let error = Place::with_port(text).unwrap_err();
+            let error = Place::with_port(text).unwrap_err().to_string();
             assert!(error.contains(hint), "{text:?}: {error}");
         }
     }

@@ -1,11 +1,11 @@
 //! `[modules]` and the `[module NAME]` sections: which programs are run as plugins.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::keys::{Refused, flag, refused};
-use super::program;
+use super::problem::Misfit;
+use super::program::{self, in_path, is_executable};
+use super::readers::{flag, words};
 use crate::limits::PLUGIN_TIMEOUT_S_MAX;
 
 /// Where modules are looked for.
@@ -41,19 +41,18 @@ impl Module {
     ///
     /// # Errors
     /// When there is no such program, or it can't be run.
-    pub fn check(&self) -> Result<(), (String, String)> {
+    pub fn check(&self) -> Result<(), Misfit> {
         let name = &self.program;
         let program = if name.components().count() > 1 {
             name.clone()
         } else {
-            let Some(found) = in_path(name) else {
+            in_path(name).ok_or_else(|| {
                 let found = format!("{:?}, and no such program in PATH", name.display());
-                return Err((found, "a program, or its path with a \"/\" in it".to_owned()));
-            };
-            found
+                Misfit::new(found, "a program, or its path with a \"/\" in it")
+            })?
         };
         let shown = program.display();
-        let unusable = |found: String, needs: &str| Err((found, needs.to_owned()));
+        let unusable = |found: String, needs: &str| Err(Misfit::new(found, needs));
         match program.metadata() {
             Err(error) => unusable(format!("{shown}: {error}"), "a program that is there"),
             Ok(found) if !found.is_file() => {
@@ -152,6 +151,28 @@ impl Default for Section {
     }
 }
 
+/// The plugins that `[modules] list` names, each once.
+pub(super) fn names(text: &str) -> Result<Vec<String>, Misfit> {
+    let mut modules: Vec<String> = Vec::new();
+    for word in words(text) {
+        if word == WORKER {
+            return Err(Misfit::of(word, "another name: this one is the server's own"));
+        }
+        if modules.iter().any(|known| known == word) {
+            return Err(Misfit::of(word, "each module once"));
+        }
+        modules.push(module(word)?);
+    }
+    Ok(modules)
+}
+
+fn module(word: &str) -> Result<String, Misfit> {
+    if word.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
+        return Ok(word.to_owned());
+    }
+    Err(Misfit::of(word, "names of modules separated by commas"))
+}
+
 /// The module that a section's header names: `module NAME`.
 pub(super) fn named(section: &str) -> Option<&str> {
     let (word, name) = section.split_once(char::is_whitespace)?;
@@ -170,12 +191,12 @@ impl Section {
         key: &str,
         value: &str,
         line: usize,
-    ) -> Result<Option<usize>, Refused> {
+    ) -> Result<Option<usize>, Misfit> {
         let key = key.to_ascii_lowercase();
         if let Some(first) = self.seen.insert(key.clone(), line) {
             return Ok(Some(first));
         }
-        let split = |needs: &str| shlex::split(value).ok_or_else(|| refused(value, needs));
+        let split = |needs: &str| shlex::split(value).ok_or_else(|| Misfit::of(value, needs));
         match key.as_str() {
             "command" => {
                 self.command = split("a program and its arguments, quotes closed")?;
@@ -184,13 +205,13 @@ impl Section {
             "timeout" => {
                 let seconds = value.parse().ok().filter(|s| (1..=PLUGIN_TIMEOUT_S_MAX).contains(s));
                 let needs = || format!("seconds from 1 to {PLUGIN_TIMEOUT_S_MAX}");
-                self.timeout_s = seconds.ok_or_else(|| refused(value, needs()))?;
+                self.timeout_s = seconds.ok_or_else(|| Misfit::of(value, needs()))?;
             }
             _ => {
                 let needs = "NAME=value pairs separated by blanks, quotes closed";
                 for word in split(needs)? {
                     let pair = word.split_once('=').filter(|(name, _)| !name.is_empty());
-                    let (name, value) = pair.ok_or_else(|| refused(&word, needs))?;
+                    let (name, value) = pair.ok_or_else(|| Misfit::of(&word, needs))?;
                     self.environment.push((name.to_owned(), value.to_owned()));
                 }
             }
@@ -236,7 +257,7 @@ impl Section {
         name: &str,
         paths: &[PathBuf],
         directory: &Path,
-    ) -> Result<Module, Refused> {
+    ) -> Result<Module, Misfit> {
         let (program, arguments) = match self.command.split_first() {
             Some((program, arguments)) => (command(program, directory), arguments.to_vec()),
             None => (find(name, paths, directory)?, Vec::new()),
@@ -261,7 +282,7 @@ fn command(program: &str, directory: &Path) -> PathBuf {
 }
 
 /// The executable of this name, with or without an extension.
-fn find(name: &str, paths: &[PathBuf], directory: &Path) -> Result<PathBuf, Refused> {
+fn find(name: &str, paths: &[PathBuf], directory: &Path) -> Result<PathBuf, Misfit> {
     let mut unusable = None;
     for path in paths {
         let path = directory.join(path);
@@ -280,13 +301,13 @@ fn find(name: &str, paths: &[PathBuf], directory: &Path) -> Result<PathBuf, Refu
     let shown = |path: &PathBuf| directory.join(path).display().to_string();
     let places = paths.iter().map(shown).collect::<Vec<_>>().join(" or ");
     Err(match unusable {
-        Some(file) => Refused {
+        Some(file) => Misfit {
             found: format!("{name}, whose file {} is not executable", file.display()),
             needs: "a program (chmod +x); a module of the old server, a class in Python 2, has to \
                     become one: palabre help plugins says how"
                 .to_owned(),
         },
-        None => Refused {
+        None => Misfit {
             found: format!("{name}, and there is no such file"),
             needs: format!(
                 "an executable {name} or {name}.* in {places}, or a section [module {name}] with \
@@ -299,17 +320,4 @@ fn find(name: &str, paths: &[PathBuf], directory: &Path) -> Result<PathBuf, Refu
 fn is_named(file: &Path, name: &str) -> bool {
     let file = file.file_name().and_then(|file| file.to_str()).unwrap_or_default();
     file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// Whether this process may run a file.
-pub(crate) fn is_executable(file: &Path) -> bool {
-    use rustix::fs::{Access, AtFlags, CWD, accessat};
-    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        && accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
-}
-
-/// The program of this name where a shell would find it.
-pub(crate) fn in_path(name: &Path) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|place| place.join(name)).find(|file| is_executable(file))
 }

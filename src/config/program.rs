@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::modules::{in_path, is_executable};
 use crate::limits::SCRIPTS_MAX;
 
 /// Linux looks no further into a script (`BINPRM_BUF_SIZE`).
@@ -107,10 +107,22 @@ const fn is_program(_: &[u8]) -> bool {
     true
 }
 
+/// Whether this process may run a file.
+pub(crate) fn is_executable(file: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        && accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// The program of this name where a shell would find it.
+pub(crate) fn in_path(name: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|place| place.join(name)).find(|file| is_executable(file))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

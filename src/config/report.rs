@@ -2,8 +2,10 @@
 
 use core::fmt::Write as _;
 
-use super::keys::{KEYS, SECTIONS, Values};
-use super::{Config, Origin, modules};
+use super::keys::{KEYS, SECTIONS};
+use super::origins::Origin;
+use super::values::Values;
+use super::{Config, modules};
 
 /// Keys that mean more where they are written: then something has to check logins.
 const CLOSING: [(&str, &str); 2] = [("accounts", "guests"), ("database", "checkpassword")];
@@ -20,7 +22,8 @@ impl Config {
         }
         for section in SECTIONS {
             line(&mut text, format_args!("\n[{section}]"));
-            let keys = KEYS.iter().zip(&self.origins).filter(|(key, _)| key.section == section);
+            let keys =
+                KEYS.iter().zip(self.origins.iter()).filter(|(key, _)| key.section == section);
             for (key, origin) in keys {
                 let name = key.name;
                 line(&mut text, format_args!("# {} ({})", key.meaning, told(origin)));

@@ -1,0 +1,139 @@
+//! What a configuration says, key by key, defaults included.
+
+use core::fmt;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use super::hosts::KnownHost;
+use super::listen::{self, Listen, Place};
+use super::modules;
+use crate::hub::RelayNames;
+use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
+use crate::logging::Level;
+use crate::networks;
+use crate::nick::Lookalikes;
+
+/// What the file says, key by key.
+#[derive(Clone, Debug)]
+pub(super) struct Values {
+    pub(super) start_daemon: bool,
+    pub(super) pid_file: Option<PathBuf>,
+    pub(super) ip: Vec<Place>,
+    pub(super) port: u16,
+    pub(super) stanzas: bool,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) log_level: Level,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) root_password: HiddenText,
+    pub(super) accounts_file: Option<PathBuf>,
+    pub(super) guests: bool,
+    pub(super) domains: Vec<String>,
+    pub(super) policy_port: Option<u16>,
+    pub(super) use_database: bool,
+    pub(super) check_password: bool,
+    pub(super) db_type: String,
+    pub(super) db_host: String,
+    pub(super) db_user: String,
+    pub(super) db_password: HiddenText,
+    pub(super) db_database: String,
+    pub(super) db_request: String,
+    pub(super) modules: Vec<String>,
+    pub(super) module_path: Vec<PathBuf>,
+    pub(super) relay_names: RelayNames,
+    pub(super) lookalikes: Lookalikes,
+    pub(super) full_roster: usize,
+    pub(super) http: bool,
+    pub(super) websocket: bool,
+    pub(super) page: bool,
+    pub(super) web_hosts: Vec<KnownHost>,
+    pub(super) web_origins: Vec<String>,
+    pub(super) metrics: Vec<IpNet>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) tls_required: bool,
+    pub(super) limits: Limits,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self {
+            start_daemon: false,
+            pid_file: None,
+            ip: Vec::new(),
+            port: 2468,
+            stanzas: true,
+            trusted_proxies: Vec::new(),
+            log_level: Level::Info,
+            log_file: None,
+            root_password: HiddenText::default(),
+            accounts_file: None,
+            guests: false,
+            domains: Vec::new(),
+            policy_port: None,
+            use_database: false,
+            // A database without this key is taken to be one that passwords are checked against.
+            check_password: true,
+            db_type: String::new(),
+            db_host: String::new(),
+            db_user: String::new(),
+            db_password: HiddenText::default(),
+            db_database: String::new(),
+            db_request: String::new(),
+            modules: Vec::new(),
+            module_path: modules::PATH.map(PathBuf::from).to_vec(),
+            relay_names: RelayNames::default(),
+            lookalikes: Lookalikes::default(),
+            full_roster: FULL_ROSTER_MEMBERS,
+            http: true,
+            websocket: true,
+            page: true,
+            web_hosts: Vec::new(),
+            web_origins: Vec::new(),
+            metrics: networks::loopback(),
+            certificate: None,
+            key: None,
+            tls_required: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Values {
+    /// What is listened on.
+    pub(super) fn listen(&self) -> Vec<Listen> {
+        listen::resolve(&self.ip, self.port)
+    }
+
+    /// Bytes that may wait for one reader: a stanza fits in any case.
+    pub(super) fn backlog_wanted(&self) -> usize {
+        self.limits.backlog_bytes_max.max(self.limits.stanza_bytes_max)
+    }
+
+    /// Whether a WebSocket can be opened, which begins as HTTP.
+    pub(super) const fn takes_websocket(&self) -> bool {
+        self.http && self.websocket
+    }
+}
+
+/// A text that is never shown, and is overwritten when it is dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct HiddenText(Zeroizing<String>);
+
+impl HiddenText {
+    pub(super) fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HiddenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if self.0.is_empty() { "HiddenText(empty)" } else { "HiddenText(not shown)" };
+        f.write_str(text)
+    }
+}
