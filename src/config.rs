@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::accounts;
 use crate::accounts::hash::{self, PasswordHash};
 use crate::files;
-use crate::hub::Settings;
+use crate::hub::{RootPassword, Settings};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::logging::Level;
 
@@ -204,8 +204,7 @@ impl Config {
     #[must_use]
     pub fn open_secrets(&self) -> Option<String> {
         let mut secrets = Vec::new();
-        let root = self.values.root_password.text();
-        if !root.is_empty() && self.accounts.root.is_none() {
+        if matches!(self.settings.root_password, RootPassword::Clear(_)) {
             secrets.push("[admin] password".to_owned());
         }
         if !self.values.db_password.text().is_empty() {
@@ -253,11 +252,13 @@ impl Config {
         let listen = values.listen();
         let ports: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();
         let accounts = accounts_of(&values);
-        let password = values.root_password.text();
+        let root_password = match values.root_password.text() {
+            hash if hash.starts_with(hash::PREFIX) => RootPassword::Hash,
+            password => RootPassword::clear(password),
+        };
         let settings = Settings {
             limits: values.limits.clone(),
-            root_password: Some(password.to_owned()).filter(|password| !password.is_empty()),
-            root_password_hashed: password.starts_with(hash::PREFIX),
+            root_password,
             logins_checked: accounts.asks_logins() || wants_logins_checked(&values, &origins),
             trusted_proxies: values.trusted_proxies.clone(),
             domains: values.domains.clone(),

@@ -52,7 +52,7 @@ use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
 use self::room::Rooms;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
-pub use self::settings::{RelayNames, Settings};
+pub use self::settings::{RelayNames, RootPassword, Settings};
 pub use self::time::Time;
 use crate::networks;
 pub use crate::nick::{Lookalikes, comparison_key};

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use palabre::config::{Arguments, Config, Error, Place, load};
-use palabre::hub::{Lookalikes, RelayNames};
+use palabre::hub::{Lookalikes, RelayNames, RootPassword};
 use palabre::limits::Limits;
 use palabre::logging::Level;
 use palabre::networks;
@@ -52,7 +52,7 @@ fn without_a_file_the_defaults_listen_on_loopback() {
     assert_eq!(config.source, None);
     assert_eq!(addresses(&config), ["127.0.0.1:2468"]);
     assert_eq!(config.settings.limits, Limits::default());
-    assert_eq!(config.settings.root_password, None);
+    assert_eq!(config.settings.root_password, RootPassword::None);
     assert_eq!(config.settings.policy_ports, "2468");
 
     // An empty file is a file: it listens everywhere.
@@ -86,7 +86,7 @@ fn the_sample_of_the_old_server_loads_as_it_is() {
     assert_eq!(config.pid_file, Some(PathBuf::from("/var/run/palabre.pid")));
     assert_eq!(config.log_level, Level::Info);
     assert_eq!(config.log_file, None);
-    assert_eq!(config.settings.root_password, None);
+    assert_eq!(config.settings.root_password, RootPassword::None);
     assert_eq!(config.settings.domains, ["movies.example.org", "games.example.net"]);
     assert_eq!(config.settings.limits, Limits::default());
     assert_eq!(config.warnings, Vec::<String>::new());
@@ -116,7 +116,7 @@ fn what_check_prints_loads_again_and_means_the_same() {
 fn passwords_are_shown_nowhere() {
     let text = "[admin]\npassword = hunter2\n[database]\ndbPassword = hunter3\n";
     let config = good(text);
-    assert_eq!(config.settings.root_password.as_deref(), Some("hunter2"));
+    assert_eq!(config.settings.root_password, RootPassword::clear("hunter2"));
     let shown = format!("{}\n{config:?}\n{:?}", config.to_ini(), config.warnings);
     assert!(!shown.contains("hunter"), "{shown}");
     assert!(shown.contains("\n# password = (set, not shown)\n"), "{shown}");
@@ -144,8 +144,8 @@ fn keys_and_sections_are_taken_in_any_case_and_either_spelling() {
     assert_eq!(addresses(&config), ["[::1]:2469"]);
     assert_eq!(config.log_level, Level::Warning);
     assert_eq!(
-        good("[admin]\npassword = 50%% off\n").settings.root_password.as_deref(),
-        Some("50% off")
+        good("[admin]\npassword = 50%% off\n").settings.root_password,
+        RootPassword::clear("50% off")
     );
 }
 
@@ -564,13 +564,13 @@ fn accounts_are_found_from_where_the_configuration_was_looked_for() {
 
     let config = good("");
     assert_eq!(config.accounts, Default::default());
-    assert!(!config.accounts.needs_worker() && !config.settings.root_password_hashed);
+    assert!(!config.accounts.needs_worker() && !config.settings.root_password.is_hash());
 }
 
 #[test]
 fn a_root_password_that_is_a_hash_is_asked_about() {
     let config = good(&format!("[admin]\npassword = {HASH}\n"));
-    assert!(config.settings.root_password_hashed);
+    assert!(config.settings.root_password.is_hash());
     assert_eq!(config.accounts.root.as_ref().map(|hash| hash.as_str()), Some(HASH));
     assert!(config.accounts.needs_worker() && !config.accounts.asks_logins());
     let shown = format!("{}{config:?}", config.to_ini());

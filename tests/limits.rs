@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Lookalikes, Progress, Registered, Settings,
-    Time, Verdict,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Lookalikes, Progress, Registered, RootPassword,
+    Settings, Time, Verdict,
 };
 use palabre::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
@@ -31,7 +31,7 @@ struct Server {
 
 impl Server {
     fn new(limits: Limits) -> Self {
-        let root_password = Some(ROOT_PASSWORD.to_owned());
+        let root_password = RootPassword::clear(ROOT_PASSWORD);
         Self::with(Settings { limits, root_password, ..Settings::default() })
     }
 
@@ -358,7 +358,7 @@ fn loopback_may_have_any_number_of_sessions() {
 
 fn behind_a_proxy(limits: Limits) -> Server {
     let trusted_proxies = vec!["10.0.0.1/32".parse().expect("a network")];
-    let root_password = Some(ROOT_PASSWORD.to_owned());
+    let root_password = RootPassword::clear(ROOT_PASSWORD);
     Server::with(Settings { limits, trusted_proxies, root_password, ..Settings::default() })
 }
 

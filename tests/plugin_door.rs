@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use palabre::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Order, OrderError, Outlet, Query,
-    Question, Receivers, Registered, Settings, Span, Time, Verdict, Who, is_reserved_name,
+    Question, Receivers, Registered, RootPassword, Settings, Span, Time, Verdict, Who,
+    is_reserved_name,
 };
 
 use palabre::limits::Limits;
@@ -25,9 +26,7 @@ struct Server {
 
 impl Server {
     fn with(registered: Registered) -> Self {
-        let root_password = Some("a hash".to_owned());
-        let settings =
-            Settings { root_password, root_password_hashed: true, ..Settings::default() };
+        let settings = Settings { root_password: RootPassword::Hash, ..Settings::default() };
         let mut server =
             Self { hub: Hub::new(settings, HashKey(3, 4), 0), recorder: Recorder::default() };
         server.tell(Input::Registered(Box::new(registered)));
@@ -106,9 +105,8 @@ fn a_question_shows_the_element_alone_with_all_its_attributes() {
 fn a_question_does_not_show_the_root_password_that_was_given() {
     // The root password is a hash, and then one that the hub compares itself.
     for hashed in [true, false] {
-        let root_password = Some("sesame".to_owned());
-        let settings =
-            Settings { root_password, root_password_hashed: hashed, ..Settings::default() };
+        let root_password = if hashed { RootPassword::Hash } else { RootPassword::clear("sesame") };
+        let settings = Settings { root_password, ..Settings::default() };
         let mut server =
             Server { hub: Hub::new(settings, HashKey(3, 4), 0), recorder: Recorder::default() };
         let registered = Registered { logins: true, ..Registered::default() };
@@ -224,11 +222,9 @@ fn a_session_that_is_over_need_not_be_asked_about_but_is_answered_all_the_same()
 fn what_nobody_could_find_out_is_no_failed_login_unless_somebody_said_no() {
     for (root_refused, login_refused) in [(false, false), (false, true), (true, false)] {
         let limits = Limits { failed_logins_per_minute: 2, ..Limits::default() };
-        let root_password = Some("a hash".to_owned());
         let settings = Settings {
             limits,
-            root_password,
-            root_password_hashed: true,
+            root_password: RootPassword::Hash,
             logins_checked: true,
             ..Settings::default()
         };
@@ -366,8 +362,7 @@ fn assert_noted(notes: &[String], expected: &[&str]) {
 
 #[test]
 fn notes_say_why_a_login_came_to_nothing_and_who_removed_whom() {
-    let root_password = Some("a hash".to_owned());
-    let settings = Settings { root_password, root_password_hashed: true, ..Settings::default() };
+    let settings = Settings { root_password: RootPassword::Hash, ..Settings::default() };
     let mut hub = Hub::new(settings, HashKey(1, 2), 0);
     let mut out = Notes::default();
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);

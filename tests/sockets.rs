@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use palabre::config::{Config, Listen};
-use palabre::hub::Settings;
+use palabre::hub::{RootPassword, Settings};
 use palabre::net;
 use palabre::net::transport::Front;
 
@@ -66,7 +66,7 @@ fn two_hundred_clients_chat_and_root_sends_them_home() {
     let mut config = Config::default();
     config.listen =
         vec![Listen { address: SocketAddr::from(([127, 0, 0, 1], 0)), optional: false }];
-    config.settings = Settings { root_password: Some("secret".to_owned()), ..config.settings };
+    config.settings = Settings { root_password: RootPassword::clear("secret"), ..config.settings };
     let listening = net::bind(&config, net::Signals::take().unwrap()).expect("a port is free");
     let address = listening.addresses()[0];
     let server = thread::spawn(move || listening.serve(Front::default(), &mut || None));

@@ -14,7 +14,7 @@ use argh::FromArgs;
 use self::stage::{Act, Stage, Step};
 use super::{Exit, Failure};
 use crate::config::Module;
-use crate::hub::{Door, HashKey, Settings};
+use crate::hub::{Door, HashKey, RootPassword, Settings};
 use crate::limits::{Limits, PLUGIN_TEST_WAIT_MS_MAX};
 use crate::net::server::{Server, Turn};
 use crate::wire::stanza::Parser;
@@ -118,7 +118,8 @@ fn module(program: &str, arguments: &[String]) -> Result<Module, Failure> {
 /// Those of a server without a configuration, but nobody is sent away for being slow.
 fn settings() -> Settings {
     let limits = Limits { login_time_s: 0, idle_time_s: 0, ..Limits::default() };
-    Settings { limits, root_password: Some(ROOT_PASSWORD.to_owned()), ..Settings::default() }
+    let root_password = RootPassword::clear(ROOT_PASSWORD);
+    Settings { limits, root_password, ..Settings::default() }
 }
 
 /// What the two clients do.

@@ -15,6 +15,7 @@ use super::outlet::Outlet;
 use super::plugin::{Question, Verdict};
 use super::questions::{Asked, Share, Turn};
 use super::session::{Login, Session};
+use super::settings::RootPassword;
 use super::time::Time;
 use crate::limits::ENDS_PER_TURN;
 use crate::nick::{Lookalikes, comparison_key};
@@ -86,9 +87,11 @@ impl Hub {
     fn try_login(&mut self, attempt: Attempt<'_>, bytes: usize, out: &mut impl Outlet) {
         let Attempt { conn, nick, key, root_password, element, caps } = attempt;
         let settings = &self.settings;
-        let hashed = settings.root_password_hashed && settings.root_password.is_some();
-        let (for_others, for_us) =
-            if hashed { (root_password, None) } else { (None, root_password) };
+        let (for_others, for_us) = if settings.root_password.is_hash() {
+            (root_password, None)
+        } else {
+            (None, root_password)
+        };
         let root = for_us.is_some_and(|password| self.is_root(conn, nick, password, out));
         let login = self.asks_logins();
         if root || !(login || for_others.is_some()) {
@@ -395,9 +398,11 @@ impl Hub {
 
     /// Whether this is root's password. A wrong one is counted and noted; the login goes on.
     fn is_root(&mut self, conn: ConnId, nick: &str, password: &str, out: &mut impl Outlet) -> bool {
-        let own = self.settings.root_password.as_deref().filter(|own| !own.is_empty());
-        // It takes the same time whatever the difference is, but for that of the lengths.
-        let right = own.is_some_and(|own| own.as_bytes().ct_eq(password.as_bytes()).into());
+        let right = match &self.settings.root_password {
+            // It takes the same time whatever the difference is, but for that of the lengths.
+            RootPassword::Clear(own) => own.as_bytes().ct_eq(password.as_bytes()).into(),
+            RootPassword::None | RootPassword::Hash => false,
+        };
         if !right {
             self.count_failure(conn);
             out.note(Note::RootRefused { conn, nick });

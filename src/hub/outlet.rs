@@ -86,8 +86,8 @@ pub trait Outlet {
 
     /// Asks whether a login may happen; each question needs its `Input::Verdict`, once the
     /// hub has come back, now or late, and when its session is over as well. The session's frames
-    /// wait for it, and its login timeout runs on. Only asked when `Registered::logins`,
-    /// `Settings::logins_checked` or `Settings::root_password_hashed` says so.
+    /// wait for it, and its login timeout runs on. Only asked when `Registered::logins` or
+    /// `Settings::logins_checked` says so, or when the root password is a `RootPassword::Hash`.
     fn ask(&mut self, question: Question<'_>) {
         let _ = question;
     }

@@ -62,9 +62,9 @@ pub struct Question<'a> {
     /// Whether it needs somebody's leave even where nobody has registered to give it
     /// ([`Settings::logins_checked`](super::Settings::logins_checked)).
     pub checked: bool,
-    /// The root password that it gave, when
-    /// [`Settings::root_password_hashed`](super::Settings::root_password_hashed) says that the
-    /// hub can't compare it. It is for the server's own worker alone.
+    /// The root password that it gave, when the server's own is a
+    /// [`RootPassword::Hash`](super::RootPassword::Hash), which the hub can't compare with it. It
+    /// is for the server's own worker alone.
     pub root_password: Option<&'a str>,
 }
 

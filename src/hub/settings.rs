@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
+use zeroize::Zeroizing;
 
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 use crate::nick::Lookalikes;
@@ -17,16 +18,51 @@ pub enum RelayNames {
     Any,
 }
 
+/// `[admin] password`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum RootPassword {
+    /// None: no session can become root.
+    #[default]
+    None,
+    /// The password itself, never empty. It is overwritten when it is dropped.
+    Clear(Zeroizing<String>),
+    /// A hash, which the hub can't compare with what is given: it asks through `Outlet::ask`, and
+    /// who is asked has the hash.
+    Hash,
+}
+
+impl RootPassword {
+    /// A password in the clear; an empty text is none.
+    #[must_use]
+    pub fn clear(text: &str) -> Self {
+        if text.is_empty() { Self::None } else { Self::Clear(Zeroizing::new(text.to_owned())) }
+    }
+
+    /// Whether somebody has to be asked about a root password that is given.
+    #[must_use]
+    pub const fn is_hash(&self) -> bool {
+        matches!(self, Self::Hash)
+    }
+}
+
+/// The password stays out of it.
+impl fmt::Debug for RootPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Clear(_) => "Clear(not shown)",
+            Self::Hash => "Hash",
+        })
+    }
+}
+
 /// The part of the configuration that the hub lives by; all of it can change at run time.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `[limits]`.
     pub limits: Limits,
-    /// `[admin] password`; `None` when nobody can become root.
-    pub root_password: Option<String>,
-    /// Whether the root password is a hash, which the hub can't compare with what is given: it
-    /// asks through `Outlet::ask`, if there is one at all.
-    pub root_password_hashed: bool,
+    /// `[admin] password`.
+    pub root_password: RootPassword,
     /// Whether the configuration says that logins are checked: where nobody does it, nobody but
     /// root is let in.
     pub logins_checked: bool,
@@ -45,28 +81,11 @@ pub struct Settings {
     pub full_roster_members: usize,
 }
 
-/// The root password stays out of it.
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("limits", &self.limits)
-            .field("logins_checked", &self.logins_checked)
-            .field("trusted_proxies", &self.trusted_proxies)
-            .field("domains", &self.domains)
-            .field("policy_ports", &self.policy_ports)
-            .field("relay_names", &self.relay_names)
-            .field("lookalikes", &self.lookalikes)
-            .field("full_roster_members", &self.full_roster_members)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            root_password: None,
-            root_password_hashed: false,
+            root_password: RootPassword::None,
             logins_checked: false,
             trusted_proxies: Vec::new(),
             domains: Vec::new(),

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 
-use palabre::hub::{Settings, Time};
+use palabre::hub::{RootPassword, Settings, Time};
 use palabre::limits::Limits;
 use palabre::net::world::Event;
 
@@ -345,7 +345,7 @@ fn a_server_without_connections_stops_at_once() {
 
 #[test]
 fn root_stops_the_server_from_the_wire() {
-    let settings = Settings { root_password: Some("secret".to_owned()), ..Settings::default() };
+    let settings = Settings { root_password: RootPassword::clear("secret"), ..Settings::default() };
     let mut house = House::new(settings, Faults::default(), 1);
     let mut a = house.member("A", ROOM);
     let mut root = house.connect();
@@ -364,7 +364,7 @@ fn root_stops_the_server_from_the_wire() {
 
 #[test]
 fn a_kick_sends_its_farewell_and_closes() {
-    let settings = Settings { root_password: Some("secret".to_owned()), ..Settings::default() };
+    let settings = Settings { root_password: RootPassword::clear("secret"), ..Settings::default() };
     let mut house = House::new(settings, Faults::default(), 1);
     let mut a = house.member("A", ROOM);
     let mut root = house.connect();

@@ -2,7 +2,7 @@
 //! as long as it may, and that another one takes its place without one being lost.
 
 use palabre::config::Module;
-use palabre::hub::Settings;
+use palabre::hub::{RootPassword, Settings};
 use palabre::limits::{
     Limits, WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKER_STATE_BYTES_MAX, WORKERS_RETIRED_MAX,
 };
@@ -23,8 +23,7 @@ fn house_with(modules: Vec<Module>) -> House {
     let limits = Limits { failed_logins_per_minute: 0, ..Limits::default() };
     let settings = Settings {
         limits,
-        root_password: Some("$argon2id$".to_owned()),
-        root_password_hashed: true,
+        root_password: RootPassword::Hash,
         logins_checked: true,
         ..Settings::default()
     };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palabre::hub::{ConnId, Lookalikes, Registered, RelayNames, Settings};
+use palabre::hub::{ConnId, Lookalikes, Registered, RelayNames, RootPassword, Settings};
 use palabre::limits::Limits;
 
 use super::model::{Frame, Login, Model};
@@ -229,8 +229,11 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         random.one_of(&[&[], &["10.0.0.1/32"], &["10.0.0.0/31", "2001:db8::1/128"]]);
     Settings {
         limits,
-        root_password: (!random.chance(1, 8)).then(|| ROOT_PASSWORD.to_owned()),
-        root_password_hashed: random.chance(1, 4),
+        root_password: match (random.chance(1, 8), random.chance(1, 4)) {
+            (true, _) => RootPassword::None,
+            (false, true) => RootPassword::Hash,
+            (false, false) => RootPassword::clear(ROOT_PASSWORD),
+        },
         logins_checked: random.chance(1, 12),
         trusted_proxies: proxies
             .iter()

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, Lookalikes, Progress, Registered, Settings, Time, Verdict,
+    CloseReason, ConnId, Door, Lookalikes, Progress, Registered, RootPassword, Settings, Time,
+    Verdict,
 };
 
 use super::nicks;
@@ -549,9 +550,11 @@ impl Model {
             self.session(conn).login = Login::InLine;
             return;
         }
-        let hashed = self.settings.root_password_hashed && self.settings.root_password.is_some();
-        let root =
-            !hashed && password.is_some() && password == self.settings.root_password.as_deref();
+        let hashed = self.settings.root_password.is_hash();
+        let root = match &self.settings.root_password {
+            RootPassword::Clear(own) => password == Some(own.as_str()),
+            RootPassword::None | RootPassword::Hash => false,
+        };
         if password.is_some() && !root && !hashed {
             self.count_failed_login(counted);
         }

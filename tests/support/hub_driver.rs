@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use palabre::config::{Arguments, load};
 use palabre::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, Registered,
-    Settings, Span, Time, Verdict,
+    RootPassword, Settings, Span, Time, Verdict,
 };
 use palabre::wire::framer::Framer;
 use palabre::wire::write;
@@ -345,7 +345,7 @@ fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
     for (key, value) in of_the_hub {
         match key.as_str() {
             "hub.asklogins" => registered.logins = value == "yes",
-            "hub.hashed" => settings.root_password_hashed = value == "yes",
+            "hub.hashed" if value == "yes" => settings.root_password = RootPassword::Hash,
             "hub.checked" => settings.logins_checked = value == "yes",
             "hub.registered" => {
                 registered.names = value.split(' ').map(str::to_owned).collect();

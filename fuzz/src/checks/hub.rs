@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use palabre::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, Registered,
-    Settings, Span, Time, Verdict,
+    RootPassword, Settings, Span, Time, Verdict,
 };
 use palabre::limits::{LIST_BURST_S, LISTERS_MAX, Limits};
 
@@ -103,7 +103,7 @@ impl Play {
     fn new() -> Self {
         let settings = Settings {
             limits: limits(),
-            root_password: Some("p".to_owned()),
+            root_password: RootPassword::clear("p"),
             full_roster_members: 5,
             ..Settings::default()
         };

@@ -3,7 +3,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use palabre::hub::{ConnId, Door, HashKey, Hub, Input, Progress, Settings, Time};
+use palabre::hub::{ConnId, Door, HashKey, Hub, Input, Progress, RootPassword, Settings, Time};
 use palabre::limits::Limits;
 use palabre::wire::stanza::{Parser, Stanza};
 
@@ -85,7 +85,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let settings = Settings { root_password: Some("p".to_owned()), ..Settings::default() };
+        let settings = Settings { root_password: RootPassword::clear("p"), ..Settings::default() };
         let mut pair = Self { hub: Hub::new(settings, HashKey(1, 2), 0), out: Recorder::default() };
         for (conn, nick, root) in [(SENDER, NICK_ESCAPED, " rootpass='p'"), (RECEIVER, "B", "")] {
             pair.out.opened(conn);

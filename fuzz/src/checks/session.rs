@@ -4,7 +4,9 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Settings, Time};
+use palabre::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, RootPassword, Settings, Time,
+};
 
 use super::outlet::Recorder;
 
@@ -57,7 +59,8 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let mut settings = Settings { root_password: Some("p".to_owned()), ..Settings::default() };
+        let mut settings =
+            Settings { root_password: RootPassword::clear("p"), ..Settings::default() };
         settings.domains = vec!["*.example.org".to_owned()];
         // Small ones, so that a short script reaches them.
         settings.limits.params_max = 3;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use palabre::config::{Authority, KnownHost, Tls, Web};
-use palabre::hub::{Door, HashKey, Settings};
+use palabre::hub::{Door, HashKey, RootPassword, Settings};
 use palabre::net::server::{Server, Turn};
 use palabre::net::transport::Front;
 use palabre::net::world::Event;
@@ -130,7 +130,8 @@ struct Line {
 impl Play {
     fn new(options: &[u8], cut: bool) -> Self {
         let on = |letter| options.contains(&letter);
-        let mut settings = Settings { root_password: Some("p".to_owned()), ..Settings::default() };
+        let mut settings =
+            Settings { root_password: RootPassword::clear("p"), ..Settings::default() };
         settings.domains = vec!["*".to_owned()];
         let limits = &mut settings.limits;
         limits.sessions_per_address_max = 1;
