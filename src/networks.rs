@@ -3,6 +3,7 @@
 //! An IPv4 address that comes in IPv6 clothes (`::ffff:192.0.2.1`) is the IPv4 address, in a
 //! list as well as where one is looked for.
 
+use core::fmt;
 use core::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -51,22 +52,49 @@ pub fn household(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Why a text is no list of networks; its text is what would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkError {
+    /// Neither an address nor a network.
+    Unknown,
+    /// An address with the prefix of the network that it is in.
+    AddressInNetwork {
+        /// The network.
+        network: IpNet,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str(
+                "addresses or networks separated by blanks, such as 127.0.0.1, 192.168.0.0/16 or \
+                 fd00::/8; all there are: 0.0.0.0/0 ::/0",
+            ),
+            Self::AddressInNetwork { network, address } => {
+                write!(f, "{network} for the network, or {address} for the address")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NetworkError {}
+
 /// Reads an address, which stands for itself alone, or a network with its prefix.
 ///
 /// # Errors
 /// What would be right.
-pub fn parse(text: &str) -> Result<IpNet, String> {
+pub fn parse(text: &str) -> Result<IpNet, NetworkError> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address.to_canonical()));
     }
-    let Ok(network) = text.parse::<IpNet>() else {
-        return Err("addresses or networks separated by blanks, such as 127.0.0.1, \
-                    192.168.0.0/16 or fd00::/8; all there are: 0.0.0.0/0 ::/0"
-            .to_owned());
-    };
+    let network = text.parse::<IpNet>().map_err(|_| NetworkError::Unknown)?;
     let whole = network.trunc();
     if whole != network {
-        return Err(format!("{whole} for the network, or {} for the address", network.addr()));
+        let address = network.addr();
+        return Err(NetworkError::AddressInNetwork { network: whole, address });
     }
     Ok(canonical(network))
 }
@@ -159,7 +187,7 @@ mod tests {
             ("10.1.2.3/8", "10.0.0.0/8 for the network, or 10.1.2.3"),
             ("fd00::1/8", "fd00::/8 for the network, or fd00::1"),
         ] {
-            let needs = parse(text).unwrap_err();
+            let needs = parse(text).unwrap_err().to_string();
             assert!(needs.contains(hint), "{text}: {needs}");
         }
     }

@@ -6,7 +6,9 @@
 //! codes are told.
 
 use core::fmt;
+use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{Database, DatabaseKind};
@@ -29,6 +31,46 @@ pub trait Connection {
     /// # Errors
     /// What went wrong; no value of a client is in it.
     fn has_row(&mut self, login: &str, password: &str, until: Instant) -> Result<bool, Trouble>;
+}
+
+/// Why there is no connection to a database. Neither its password nor a value of a client is in it.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// This program can't ask databases of this kind.
+    NotBuiltIn(DatabaseKind),
+    /// The file of SQLite is no file, or can't be opened.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the library says.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The database says no, or does not answer.
+    Server {
+        /// All that is told of it.
+        text: String,
+        /// What the library says.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBuiltIn(kind) => write!(f, "this palabre has no {kind} in it"),
+            Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Server { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NotBuiltIn(_) => None,
+            Self::File { source, .. } | Self::Server { source, .. } => Some(&**source),
+        }
+    }
 }
 
 /// What went wrong on a connection. Its text names no value of a client.
@@ -55,20 +97,20 @@ pub enum Fate {
 ///
 /// # Errors
 /// Why that is not possible; the password of the database is not in it.
-pub fn connect(database: &Database) -> Result<Box<dyn Connection>, String> {
+pub fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
     match database.kind {
         #[cfg(feature = "sqlite")]
         DatabaseKind::Sqlite => sqlite::connect(database),
         #[cfg(not(feature = "sqlite"))]
-        DatabaseKind::Sqlite => Err(not_built_in(database)),
+        kind @ DatabaseKind::Sqlite => Err(ConnectError::NotBuiltIn(kind)),
         #[cfg(feature = "postgres")]
         DatabaseKind::Postgres => postgres::connect(database),
         #[cfg(not(feature = "postgres"))]
-        DatabaseKind::Postgres => Err(not_built_in(database)),
+        kind @ DatabaseKind::Postgres => Err(ConnectError::NotBuiltIn(kind)),
         #[cfg(feature = "mysql")]
         DatabaseKind::Mysql => mysql::connect(database),
         #[cfg(not(feature = "mysql"))]
-        DatabaseKind::Mysql => Err(not_built_in(database)),
+        kind @ DatabaseKind::Mysql => Err(ConnectError::NotBuiltIn(kind)),
     }
 }
 
@@ -86,7 +128,7 @@ pub enum Refusal {
 /// # Errors
 /// Why it can't.
 pub fn look(database: &Database) -> Result<(), Refusal> {
-    let mut connection = connect(database).map_err(Refusal::Down)?;
+    let mut connection = connect(database).map_err(|error| Refusal::Down(error.to_string()))?;
     let until = Instant::now() + Duration::from_secs(DATABASE_REQUEST_TIME_S);
     match knows_a_stranger(connection.as_mut(), until) {
         Ok(false) => Ok(()),
@@ -102,11 +144,6 @@ fn knows_a_stranger(connection: &mut dyn Connection, until: Instant) -> Result<b
     let login = format!("stranger-{:016x}", random());
     let password = format!("{:016x}{:016x}", random(), random());
     connection.has_row(&login, &password, until)
-}
-
-#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "mysql")))]
-fn not_built_in(database: &Database) -> String {
-    format!("this palabre has no {} in it", database.kind)
 }
 
 /// Why a database gives no answer.
@@ -136,7 +173,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
 
 impl Failure {
     /// The same in a few words, without what the database says.
@@ -172,7 +209,7 @@ impl<Connect> fmt::Debug for Keeper<Connect> {
     }
 }
 
-impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
+impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connect> {
     /// A keeper that has not connected yet.
     pub const fn new(connect: Connect) -> Self {
         Self {
@@ -195,7 +232,7 @@ impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
             }
             match (self.connect)() {
                 Ok(connection) => self.connection = Some(connection),
-                Err(text) => return Err(self.pause(text, now)),
+                Err(error) => return Err(self.pause(error.to_string(), now)),
             }
         }
         match &mut self.connection {
@@ -264,6 +301,7 @@ impl<Connect: FnMut() -> Result<Box<dyn Connection>, String>> Keeper<Connect> {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::io;
     use std::rc::Rc;
 
     use super::*;
@@ -296,7 +334,7 @@ mod tests {
         let connecting = script.clone();
         let mut keeper = Keeper::new(move || match connecting.next() {
             "connects" => Ok(Box::new(connecting.clone()) as Box<dyn Connection>),
-            text => Err(text.to_owned()),
+            text => Err(io::Error::other(text)),
         });
         let start = Instant::now();
         let answers = seconds
@@ -392,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_question_waits_for_the_next_attempt_when_it_has_the_time() {
-        let mut keeper = Keeper::new(|| Err("refused".to_owned()));
+        let mut keeper = Keeper::new(|| Err(io::Error::other("refused")));
         let start = Instant::now();
         let second = Duration::from_secs(1);
         assert_eq!(keeper.wait(start, start + 4 * second), None, "it can be tried at once");

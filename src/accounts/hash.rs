@@ -57,21 +57,47 @@ impl fmt::Display for HashError {
 
 impl std::error::Error for HashError {}
 
+/// Why a password has no hash.
+#[derive(Debug)]
+pub enum HashingError {
+    /// It is empty, or over [`PASSWORD_BYTES_MAX`].
+    Length,
+    /// There is no memory for it, or no random number.
+    System(argon2::password_hash::Error),
+}
+
+impl fmt::Display for HashingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length => write!(f, "a password has 1 to {PASSWORD_BYTES_MAX} bytes"),
+            Self::System(error) => write!(f, "the password can't be hashed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for HashingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Length => None,
+            Self::System(error) => Some(error),
+        }
+    }
+}
+
 impl PasswordHash {
     /// Hashes a password, with a salt of its own; takes some 20 ms.
     ///
     /// # Errors
     /// What keeps it from it: no memory, no random numbers, a password that is empty or over
     /// [`PASSWORD_BYTES_MAX`].
-    pub fn of(password: &str) -> Result<Self, String> {
+    pub fn of(password: &str) -> Result<Self, HashingError> {
         if !is_usable(password) {
-            return Err(format!("a password has 1 to {PASSWORD_BYTES_MAX} bytes"));
+            return Err(HashingError::Length);
         }
         let hashed: Result<phc::PasswordHash, _> =
             Argon2::default().hash_password(normal(password).as_bytes());
         secret::wipe_stack();
-        let hash = hashed.map_err(|error| format!("the password can't be hashed: {error}"))?;
-        Ok(Self(hash.to_string()))
+        Ok(Self(hashed.map_err(HashingError::System)?.to_string()))
     }
 
     /// Takes a PHC string for a hash.

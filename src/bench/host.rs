@@ -426,7 +426,8 @@ fn configuration(
 fn write_account_file(file: &Path, accounts: &[(&str, &str)]) -> Result<(), Fault> {
     let mut text = String::new();
     for (nick, password) in accounts {
-        let hash = PasswordHash::of(password).map_err(|what| Fault::Broken { what })?;
+        let hash = PasswordHash::of(password)
+            .map_err(|error| Fault::Broken { what: error.to_string() })?;
         text += &format!("{nick}:{}\n", hash.as_str());
     }
     fs::write(file, text).map_err(|source| Fault::system("write the accounts", source))?;

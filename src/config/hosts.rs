@@ -121,26 +121,55 @@ pub enum KnownHost {
     Below(Authority),
 }
 
+/// Why a word is no [`KnownHost`]; its text is what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HostError {
+    /// A URL; the host in it.
+    Scheme(String),
+    /// A host with a path behind it; the host.
+    Path(String),
+    /// A name that is not written as the DNS has it.
+    NotAscii,
+    /// Neither a name nor an address.
+    Unknown,
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scheme(host) => write!(f, "the host alone, without a scheme: {host}"),
+            Self::Path(host) => write!(f, "the host alone, without a path: {host}"),
+            Self::NotAscii => {
+                f.write_str("the host's name in ASCII, as it begins with xn-- in a certificate")
+            }
+            Self::Unknown => f.write_str(
+                "names or addresses of this server separated by blanks, each with a port if need \
+                 be, such as chat.example.org, *.example.org or 192.0.2.1:8080; * for any",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for HostError {}
+
 impl KnownHost {
     /// Reads one of `[web] hosts`.
     ///
     /// # Errors
     /// What would be right.
-    pub(super) fn parse(word: &str) -> Result<Self, String> {
+    pub(super) fn parse(word: &str) -> Result<Self, HostError> {
         if word == "*" {
             return Ok(Self::Any);
         }
         if let Some((_, rest)) = word.split_once("://") {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-            return Err(format!("the host alone, without a scheme: {}", &rest[..end]));
+            return Err(HostError::Scheme(rest[..end].to_owned()));
         }
         if let Some(end) = word.find(['/', '?', '#']) {
-            return Err(format!("the host alone, without a path: {}", &word[..end]));
+            return Err(HostError::Path(word[..end].to_owned()));
         }
         if !word.is_ascii() {
-            return Err(
-                "the host's name in ASCII, as it begins with xn-- in a certificate".to_owned()
-            );
+            return Err(HostError::NotAscii);
         }
         if let Ok(address) = word.parse::<Ipv6Addr>() {
             let host = Host::Address(IpAddr::from(address).to_canonical());
@@ -152,11 +181,7 @@ impl KnownHost {
                 Ok(Self::Below(authority))
             }
             Some(authority) if !below => Ok(Self::One(authority)),
-            Some(_) | None => Err(
-                "names or addresses of this server separated by blanks, each with a port if need \
-                 be, such as chat.example.org, *.example.org or 192.0.2.1:8080; * for any"
-                    .to_owned(),
-            ),
+            Some(_) | None => Err(HostError::Unknown),
         }
     }
 
@@ -359,7 +384,7 @@ mod tests {
             ("127.1", "such as chat.example.org"),
             ("a:b", "such as chat.example.org"),
         ] {
-            let needs = KnownHost::parse(word).unwrap_err();
+            let needs = KnownHost::parse(word).unwrap_err().to_string();
             assert!(needs.contains(hint), "{word}: {needs}");
         }
     }

@@ -58,17 +58,17 @@ pub(super) fn domain(word: &str) -> Result<String, Misfit> {
 
 /// An address or a network.
 pub(super) fn network(word: &str) -> Result<IpNet, Misfit> {
-    networks::parse(word).map_err(|needs| Misfit::of(word, needs))
+    networks::parse(word).map_err(|error| Misfit::of(word, error.to_string()))
 }
 
 /// A host that is this server's own.
 pub(super) fn host(word: &str) -> Result<KnownHost, Misfit> {
-    KnownHost::parse(word).map_err(|needs| Misfit::of(word, needs))
+    KnownHost::parse(word).map_err(|error| Misfit::of(word, error.to_string()))
 }
 
 /// Where pages may come from.
 pub(super) fn origin(word: &str) -> Result<String, Misfit> {
-    web::origin(word).map_err(|needs| Misfit::of(word, needs))
+    web::origin(word).map_err(|error| Misfit::of(word, error.to_string()))
 }
 
 /// A number within these bounds; a least one is one of bytes.

@@ -1,5 +1,6 @@
 //! What the listener takes, and from whom: `[web]`, `[tls]` and two keys of `[daemon]`.
 
+use core::fmt;
 use core::net::IpAddr;
 use std::path::PathBuf;
 
@@ -45,32 +46,76 @@ pub struct Tls {
 /// Ports that browsers leave out of an origin.
 const DEFAULT_PORTS: [(&str, u16); 2] = [("http", 80), ("https", 443)];
 
+/// Why a word is no origin; its text is what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OriginError {
+    /// `null`, which stands for every page that has no origin.
+    Null,
+    /// No scheme before it.
+    NoScheme(String),
+    /// The address of a WebSocket; the origin of a page there.
+    WebSocket(String),
+    /// A path behind it; the origin without it.
+    Path(String),
+    /// `*` within it.
+    Pattern,
+    /// A name that is not written as the DNS has it.
+    NotAscii,
+    /// None of these, and no origin.
+    Unknown,
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => {
+                f.write_str("\"*\" if every page may connect: any page can send the origin null")
+            }
+            Self::NoScheme(host) => write!(f, "the scheme as well, such as https://{host}"),
+            Self::WebSocket(page) => {
+                write!(f, "the address of the page that connects, such as {page}")
+            }
+            Self::Path(origin) => write!(f, "{origin} alone: an origin has no path"),
+            Self::Pattern => f.write_str("each host by its name, or \"*\" alone for every page"),
+            Self::NotAscii => {
+                f.write_str("the host's name in ASCII, as it begins with xn-- in a certificate")
+            }
+            Self::Unknown => f.write_str(
+                "scheme://host or scheme://host:port, such as https://example.org or \
+                 http://localhost:8000",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OriginError {}
+
 /// Reads one of `[web] origins`, and spells it as a browser does (RFC 6454 section 6.1).
 ///
 /// # Errors
 /// What would be right.
-pub(crate) fn origin(word: &str) -> Result<String, String> {
+pub(crate) fn origin(word: &str) -> Result<String, OriginError> {
     if word == "*" {
         return Ok(word.to_owned());
     }
     let text = word.to_ascii_lowercase();
     if text == "null" {
-        return Err("\"*\" if every page may connect: any page can send the origin null".to_owned());
+        return Err(OriginError::Null);
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(format!("the scheme as well, such as https://{text}"));
+        return Err(OriginError::NoScheme(text));
     };
     let well_formed_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     if !well_formed_scheme {
-        return Err(EXAMPLE.to_owned());
+        return Err(OriginError::Unknown);
     }
     if scheme == "ws" || scheme == "wss" {
         let page = if scheme == "ws" { "http" } else { "https" };
-        return Err(format!("the address of the page that connects, such as {page}://{rest}"));
+        return Err(OriginError::WebSocket(format!("{page}://{rest}")));
     }
     if let Some(end) = rest.find(['/', '?', '#']) {
-        return Err(format!("{scheme}://{} alone: an origin has no path", &rest[..end]));
+        return Err(OriginError::Path(format!("{scheme}://{}", &rest[..end])));
     }
     let (host, port) = spelled(rest)?;
     let by_default = DEFAULT_PORTS.iter().any(|known| known.0 == scheme && Some(known.1) == port);
@@ -80,9 +125,6 @@ pub(crate) fn origin(word: &str) -> Result<String, String> {
     })
 }
 
-const EXAMPLE: &str =
-    "scheme://host or scheme://host:port, such as https://example.org or http://localhost:8000";
-
 /// Whether a text is a host, or a host and a port, as browsers take them.
 pub(crate) fn is_authority(text: &str) -> bool {
     Authority::parse(text).is_some() && !text.ends_with(':')
@@ -90,15 +132,15 @@ pub(crate) fn is_authority(text: &str) -> bool {
 
 /// Host and port of an origin, the host as a browser spells it: a dot at its end makes another
 /// origin of it.
-fn spelled(text: &str) -> Result<(String, Option<u16>), String> {
+fn spelled(text: &str) -> Result<(String, Option<u16>), OriginError> {
     if text.contains('*') {
-        return Err("each host by its name, or \"*\" alone for every page".to_owned());
+        return Err(OriginError::Pattern);
     }
     if !text.is_ascii() {
-        return Err("the host's name in ASCII, as it begins with xn-- in a certificate".to_owned());
+        return Err(OriginError::NotAscii);
     }
     let Authority { host, port } =
-        Authority::parse(text).filter(|_| !text.ends_with(':')).ok_or(EXAMPLE)?;
+        Authority::parse(text).filter(|_| !text.ends_with(':')).ok_or(OriginError::Unknown)?;
     let named = text.rsplit_once(':').map_or(text, |(named, _)| named);
     let host = match host {
         Host::Name(name) if named.ends_with('.') => format!("{name}."),
@@ -154,7 +196,7 @@ mod tests {
             ("https://[::g]", "scheme://host"),
             ("https://300.0.0.1", "scheme://host"),
         ] {
-            let needs = origin(word).unwrap_err();
+            let needs = origin(word).unwrap_err().to_string();
             assert!(needs.contains(hint), "{word}: {needs}");
         }
     }

@@ -2,6 +2,7 @@
 //! (manual: protocol, 'Session' and 'Flash policy').
 
 use std::borrow::Cow;
+use std::fmt;
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -23,7 +24,26 @@ use crate::reason::CloseReason;
 use crate::session_id::ConnId;
 use crate::wire::write;
 
-const NICK_REFUSED: &str = "Nickname empty or already taken";
+/// Why a nick can't be had; its text is what the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NickRefused {
+    /// It has more bytes than this.
+    TooLong { max: usize },
+    /// Somebody has it or one that looks like it, or nobody can.
+    Taken,
+}
+
+impl fmt::Display for NickRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nickname empty or already taken")?;
+        match self {
+            Self::TooLong { max } => write!(f, " (limit {max} bytes)"),
+            Self::Taken => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for NickRefused {}
 
 /// What a login is told that nobody could decide on.
 const NOT_NOW: &str = "Login not possible right now, please try again";
@@ -58,7 +78,7 @@ impl Hub {
         let key = match self.free_nick_key(nick) {
             Ok(key) => key,
             Err(reason) => {
-                self.refuse_login(conn, nick, &reason, LoginRefusal::BadNick, out);
+                self.refuse_login(conn, nick, &reason.to_string(), LoginRefusal::BadNick, out);
                 return self.call_next(out);
             }
         };
@@ -244,7 +264,7 @@ impl Hub {
             Verdict::Allowed | Verdict::Root => match self.free_nick_key(nick) {
                 Ok(key) => return self.log_in(conn, key, nick, verdict == Verdict::Root, out),
                 // Another one was let in first.
-                Err(reason) => (Cow::Owned(reason), LoginRefusal::BadNick),
+                Err(reason) => (Cow::Owned(reason.to_string()), LoginRefusal::BadNick),
             },
             Verdict::Refused => (Cow::Borrowed("Authentication Error"), LoginRefusal::Unauthorised),
             Verdict::Undecided { .. } => (Cow::Borrowed(NOT_NOW), LoginRefusal::Undecided),
@@ -360,14 +380,14 @@ impl Hub {
     ///
     /// # Errors
     /// What the client is told.
-    fn free_nick_key(&self, nick: &str) -> Result<Box<str>, String> {
+    fn free_nick_key(&self, nick: &str) -> Result<Box<str>, NickRefused> {
         let max = self.settings.limits.nick_bytes_max;
         if nick.len() > max {
-            return Err(format!("{NICK_REFUSED} (limit {max} bytes)"));
+            return Err(NickRefused::TooLong { max });
         }
         comparison_key(nick)
             .filter(|key| !self.sessions.is_taken(key) && !self.is_imitation(nick))
-            .ok_or_else(|| NICK_REFUSED.to_owned())
+            .ok_or(NickRefused::Taken)
     }
 
     /// Whether a nick looks like that of somebody who is there, and may not.

@@ -3,7 +3,7 @@
 use super::Hub;
 use super::command::Request;
 use super::outlet::Outlet;
-use super::room::RoomKey;
+use super::room::{ParamsFull, RoomKey};
 use crate::reason::{RefusalReason, Refused};
 use crate::session_id::ConnId;
 use crate::wire::write;
@@ -58,7 +58,7 @@ impl Hub {
         self.check_param(name, value)?;
         if let Some(room) = self.rooms.room_mut(key) {
             let (limits, total) = (&self.settings.limits, &mut self.params_total_bytes);
-            room.params.set(name, value, limits, total).map_err(Refused::for_limit)?;
+            room.params.set(name, value, limits, total).map_err(for_limit)?;
         }
         self.tell_params(key, Some((name, value)), out);
         Ok(())
@@ -94,7 +94,7 @@ impl Hub {
             return Ok(());
         };
         let (limits, total) = (&self.settings.limits, &mut self.params_total_bytes);
-        session.params_mut().set(name, value, limits, total).map_err(Refused::for_limit)?;
+        session.params_mut().set(name, value, limits, total).map_err(for_limit)?;
         self.tell_client_param(conn, name, out);
         Ok(())
     }
@@ -188,4 +188,8 @@ impl Hub {
             self.send_child_rooms(parent, out);
         }
     }
+}
+
+fn for_limit(full: ParamsFull) -> Refused {
+    Refused::for_limit(full.to_string())
 }

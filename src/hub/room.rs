@@ -1,6 +1,7 @@
 //! Rooms: their members, params and child rooms.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use slab::Slab;
 
@@ -16,6 +17,31 @@ use crate::wire::write::{RoomHead, attribute_value_bytes};
 
 /// A room's place in the table.
 pub(super) type RoomKey = u32;
+
+/// Why a param can't be set; its text is what the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ParamsFull {
+    /// It is one too many of this owner.
+    Count { max: usize },
+    /// All of this owner are too long together.
+    Bytes { max: usize },
+    /// All of the server are.
+    ServerBytes { max: usize },
+}
+
+impl fmt::Display for ParamsFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { max } => write!(f, "Too many params (limit {max})"),
+            Self::Bytes { max } => write!(f, "Params too long together (limit {max} bytes)"),
+            Self::ServerBytes { max } => {
+                write!(f, "Too many params on this server (limit {max} bytes)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ParamsFull {}
 
 /// Named values of a room or a session, in the order in which they were first set.
 #[derive(Debug, Default)]
@@ -57,23 +83,21 @@ impl Params {
         value: &str,
         limits: &Limits,
         total: &mut usize,
-    ) -> Result<(), String> {
+    ) -> Result<(), ParamsFull> {
         let place = self.entries.iter().position(|param| &*param.0 == name);
         if place.is_none() && exceeds(self.entries.len() + 1, limits.params_max) {
-            return Err(format!("Too many params (limit {})", limits.params_max));
+            return Err(ParamsFull::Count { max: limits.params_max });
         }
         let before = place.map_or(0, |place| written_bytes(&self.entries[place]));
         let param = (name.into(), value.into());
         let bytes = self.bytes - before + written_bytes(&param);
         if bytes > limits.stanza_bytes_max {
-            let max = limits.stanza_bytes_max;
-            return Err(format!("Params too long together (limit {max} bytes)"));
+            return Err(ParamsFull::Bytes { max: limits.stanza_bytes_max });
         }
         let more = if place.is_none() { PARAM_BYTES_MORE } else { 0 };
         let total_bytes = *total - self.bytes + bytes + more;
         if total_bytes > *total && total_bytes > limits.params_total_bytes_max {
-            let max = limits.params_total_bytes_max;
-            return Err(format!("Too many params on this server (limit {max} bytes)"));
+            return Err(ParamsFull::ServerBytes { max: limits.params_total_bytes_max });
         }
         *total = total_bytes;
         self.bytes = bytes;

@@ -452,7 +452,7 @@ impl Transport {
             Ok(false) => {}
             Ok(true) => _ = self.over.get_or_insert(CloseReason::PeerClosed),
             Err(error) => {
-                reading.received.trouble = Some(error);
+                reading.received.trouble = Some(error.to_string());
                 self.finish(CloseReason::TlsBroken);
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, Error, OptsBuilder, Params, Statement, Value};
 
-use super::{Connection, Fate, Trouble};
+use super::{ConnectError, Connection, Fate, Trouble};
 use crate::accounts::Database;
 use crate::accounts::request::Place;
 use crate::limits::{DATABASE_CONNECT_TIME_S, DATABASE_REQUEST_TIME_S};
@@ -24,7 +24,7 @@ struct Open {
 }
 
 /// Connects and prepares the request.
-pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String> {
+pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
     let socket = database.host.starts_with('/');
     let request_time = Some(Duration::from_secs(DATABASE_REQUEST_TIME_S));
     let options = OptsBuilder::new()
@@ -38,9 +38,11 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String
         .tcp_connect_timeout(Some(Duration::from_secs(DATABASE_CONNECT_TIME_S)))
         .read_timeout(request_time)
         .write_timeout(request_time);
-    let mut connection = Conn::new(options).map_err(|error| error.to_string())?;
+    let told =
+        |error: Error| ConnectError::Server { text: error.to_string(), source: error.into() };
+    let mut connection = Conn::new(options).map_err(told)?;
     // Nothing of a client is in it yet, so whatever is wrong can be told.
-    let statement = connection.prep(&database.request.sql).map_err(|error| error.to_string())?;
+    let statement = connection.prep(&database.request.sql).map_err(told)?;
     Ok(Box::new(Open { connection, statement, places: database.request.places.clone() }))
 }
 

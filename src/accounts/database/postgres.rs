@@ -8,7 +8,7 @@ use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::ToSql;
 use postgres::{Client, Config, Error, NoTls, Statement};
 
-use super::{Connection, Fate, Trouble};
+use super::{ConnectError, Connection, Fate, Trouble};
 use crate::accounts::Database;
 use crate::limits::{DATABASE_CONNECT_TIME_S, DATABASE_REQUEST_TIME_S};
 
@@ -18,7 +18,7 @@ struct Open {
 }
 
 /// Connects and prepares the request.
-pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String> {
+pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
     let mut config = Config::new();
     config
         .host(&database.host)
@@ -35,9 +35,10 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String
     if let Some(port) = database.port {
         config.port(port);
     }
-    let mut client = config.connect(NoTls).map_err(|error| whole(&error))?;
+    let told = |error: Error| ConnectError::Server { text: whole(&error), source: error.into() };
+    let mut client = config.connect(NoTls).map_err(told)?;
     // Nothing of a client is in it yet, so whatever is wrong can be told.
-    let statement = client.prepare(&database.request.sql).map_err(|error| whole(&error))?;
+    let statement = client.prepare(&database.request.sql).map_err(told)?;
     Ok(Box::new(Open { client, statement }))
 }
 

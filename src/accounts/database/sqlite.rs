@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection as Sqlite, Error, ErrorCode, OpenFlags};
 
-use super::{Connection, Fate, Trouble};
+use super::{ConnectError, Connection, Fate, Trouble};
 use crate::accounts::Database;
 use crate::files;
 use crate::limits::DATABASE_REQUEST_TIME_S;
@@ -28,28 +28,31 @@ struct Open {
 }
 
 /// Opens the file and looks whether the request can be made.
-pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, String> {
+pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
     let path = PathBuf::from(&database.database);
-    let told = |error: Error| format!("{}: {error}", path.display());
+    let told = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::File {
+        path: path.clone(),
+        source,
+    };
+    let refused = |error: Error| told(error.into());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let file = file_at(&path);
     // SQLite would wait for somebody to write to a FIFO; what is not there it says itself.
     if let Ok(metadata) = fs::metadata(&path) {
-        let told = |error| format!("{}: {error}", path.display());
-        files::check(metadata.file_type()).map_err(told)?;
+        files::check(metadata.file_type()).map_err(|error| told(error.into()))?;
     }
-    let mut sqlite = Sqlite::open_with_flags(&path, flags).map_err(told)?;
+    let mut sqlite = Sqlite::open_with_flags(&path, flags).map_err(refused)?;
     // A login that wants to know whether a file can be asked waits as long as one that asks it.
-    sqlite.busy_timeout(Duration::from_secs(DATABASE_REQUEST_TIME_S)).map_err(told)?;
+    sqlite.busy_timeout(Duration::from_secs(DATABASE_REQUEST_TIME_S)).map_err(refused)?;
     let deadline = Arc::new(Mutex::new(None::<Instant>));
     let own = Arc::clone(&deadline);
     let is_late = move || {
         let deadline = *own.lock().unwrap_or_else(PoisonError::into_inner);
         deadline.is_some_and(|deadline| deadline <= Instant::now())
     };
-    sqlite.progress_handler(STEPS, Some(is_late)).map_err(told)?;
+    sqlite.progress_handler(STEPS, Some(is_late)).map_err(refused)?;
     let sql = database.request.sql.clone();
-    sqlite.prepare(&sql).map_err(told)?;
+    sqlite.prepare(&sql).map_err(refused)?;
     Ok(Box::new(Open { sqlite, sql, path, file, deadline }))
 }
 

@@ -1,12 +1,15 @@
 //! Whom the client trusts: the authorities of the system, those of a file, the server's own
 //! certificate when the file holds it, or anybody.
 
+use core::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, ClientConnection, WebPkiServerVerifier};
+use rustls::client::{ClientConfig, ClientConnection, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -29,7 +32,8 @@ pub(super) fn connection(arguments: &Client) -> Result<ClientConnection, Failure
         Failure::new(Exit::Usage, format_args!("found {name:?}, needs the name of a host"))
     })?;
     let provider = Arc::new(ring::default_provider());
-    let verifier = Trust::of(arguments, &provider).map_err(failed)?;
+    let verifier =
+        Trust::of(arguments, &provider).map_err(|error| Failure::new(Exit::Failed, error))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?
@@ -65,6 +69,48 @@ pub(super) fn advice(error: &Error) -> &'static str {
     }
 }
 
+/// Why there is nobody to trust.
+#[derive(Debug)]
+enum TrustError {
+    /// The file of `--ca` can't be read.
+    Unreadable { file: PathBuf, source: io::Error },
+    /// What is in it is broken.
+    Pem { file: PathBuf, source: pem::Error },
+    /// Nothing is in it.
+    NoCertificate { file: PathBuf },
+    /// Nothing that could be used is in it, or this system has none.
+    NoAuthority,
+    /// The library takes none of them.
+    Unusable(VerifierBuilderError),
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, source } => write!(f, "--ca {}: {source}", file.display()),
+            Self::Pem { file, source } => write!(f, "--ca {}: {source}", file.display()),
+            Self::NoCertificate { file } => {
+                write!(f, "--ca {}: there is no certificate in it", file.display())
+            }
+            Self::NoAuthority => {
+                f.write_str("this system has no certificates of authorities: --ca FILE names one")
+            }
+            Self::Unusable(source) => source.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TrustError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            Self::Pem { source, .. } => Some(source),
+            Self::NoCertificate { .. } | Self::NoAuthority => None,
+            Self::Unusable(source) => Some(source),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Trust {
     /// Certificates that are trusted as they are, whatever is in them.
@@ -75,20 +121,20 @@ struct Trust {
 }
 
 impl Trust {
-    fn of(arguments: &Client, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+    fn of(arguments: &Client, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
         let provider = Arc::clone(provider);
         if arguments.insecure {
             return Ok(Self { own: Vec::new(), authorities: None, provider });
         }
         let (own, certificates) = match &arguments.ca {
             Some(path) => {
-                let file = path.display();
-                let text = files::read_or_pipe(path, PEM_FILE_BYTES_MAX);
-                let text = text.map_err(|error| format!("--ca {file}: {error}"))?;
+                let file = || path.clone();
+                let text = files::read_or_pipe(path, PEM_FILE_BYTES_MAX)
+                    .map_err(|source| TrustError::Unreadable { file: file(), source })?;
                 let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-                let own = read.map_err(|error| format!("--ca {file}: {error}"))?;
+                let own = read.map_err(|source| TrustError::Pem { file: file(), source })?;
                 if own.is_empty() {
-                    return Err(format!("--ca {file}: there is no certificate in it"));
+                    return Err(TrustError::NoCertificate { file: file() });
                 }
                 (own.clone(), own)
             }
@@ -96,13 +142,11 @@ impl Trust {
         };
         let mut roots = RootCertStore::empty();
         if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(
-                "this system has no certificates of authorities: --ca FILE names one".into()
-            );
+            return Err(TrustError::NoAuthority);
         }
         let built =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let authorities = Some(built.build().map_err(|error| error.to_string())?);
+        let authorities = Some(built.build().map_err(TrustError::Unusable)?);
         Ok(Self { own, authorities, provider })
     }
 }

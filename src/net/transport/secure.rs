@@ -79,8 +79,32 @@ mod with_rustls {
         over: Option<Over>,
     }
 
-    /// What is said of records that are too many or too long, in the log.
-    const TOO_LONG: &str = "a message of the handshake that is too long";
+    /// What a peer did that TLS does not allow; its text is for the log.
+    #[derive(Debug)]
+    pub(in crate::net::transport) enum Breach {
+        /// What the library says.
+        Protocol(rustls::Error),
+        /// A message of the handshake has more bytes than are kept.
+        TooLong,
+    }
+
+    impl fmt::Display for Breach {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::Protocol(error) => error.fmt(f),
+                Self::TooLong => f.write_str("a message of the handshake that is too long"),
+            }
+        }
+    }
+
+    impl std::error::Error for Breach {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            match self {
+                Self::Protocol(error) => Some(error),
+                Self::TooLong => None,
+            }
+        }
+    }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Over {
@@ -125,13 +149,13 @@ mod with_rustls {
         /// ended its side. With `secret` what is kept of them is overwritten when it has been read.
         ///
         /// # Errors
-        /// What is wrong, in words. The alert for it is to be sent.
+        /// What is wrong. The alert for it is to be sent.
         pub(in crate::net::transport) fn receive(
             &mut self,
             records: &mut [u8],
             plain: &mut Vec<u8>,
             secret: bool,
-        ) -> Result<bool, String> {
+        ) -> Result<bool, Breach> {
             let session = &mut *self.0;
             if session.over.is_some() {
                 return Ok(false);
@@ -163,7 +187,7 @@ mod with_rustls {
                     if session.has_no_keys() {
                         session.out.extend_from_slice(&DECODE_ERROR);
                     }
-                    Err(TOO_LONG.to_owned())
+                    Err(Breach::TooLong)
                 }
                 result => result,
             };
@@ -212,7 +236,7 @@ mod with_rustls {
             records: &mut [u8],
             plain: &mut Vec<u8>,
             secret: bool,
-        ) -> (usize, Result<bool, String>) {
+        ) -> (usize, Result<bool, Breach>) {
             let (mut used, mut ended) = (0, false);
             let mut has_flight = false;
             loop {
@@ -251,7 +275,7 @@ mod with_rustls {
                             out.extend_from_slice(&DECODE_ERROR);
                         }
                         self.out = out;
-                        return (used, Err(error.to_string()));
+                        return (used, Err(Breach::Protocol(error)));
                     }
                 }
             }
@@ -396,7 +420,7 @@ mod without {
             _records: &mut [u8],
             _plain: &mut Vec<u8>,
             _secret: bool,
-        ) -> Result<bool, String> {
+        ) -> Result<bool, core::convert::Infallible> {
             match *self {}
         }
 

@@ -86,7 +86,9 @@ fn is_unreserved(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn read<'a>(method: &str, text: &'a str) -> Result<(String, String, &'a str, bool), String> {
+    type Parts<'a> = (String, String, &'a str, bool);
+
+    fn read<'a>(method: &str, text: &'a str) -> Result<Parts<'a>, &'static str> {
         let target = Target::read(method, text)?;
         let host = target.authority.as_ref().map_or_else(String::new, Authority::to_string);
         Ok((host, target.path.to_owned(), target.query, target.is_secure))
