@@ -13,7 +13,7 @@ use rustix::process::{
     setpriority_process, setrlimit, waitid,
 };
 
-use super::world::{Process, Socket};
+use super::world::{Process, ProcessEnd, Socket};
 use crate::config::Module;
 
 /// How far a plugin steps back behind the server (setpriority(2)): of a core that both want it gets
@@ -184,15 +184,15 @@ impl Process for Piped {
         self.errors.read(buffer)
     }
 
-    fn ended(&mut self) -> Option<String> {
+    fn ended(&mut self) -> Option<ProcessEnd> {
         // It is not waited for yet: as long as it is not, its id, which is its group's as well,
         // can't become another's.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), options).ok()??;
         Some(match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => format!("it ended with exit code {code}"),
-            (None, Some(signal)) => format!("signal {signal} ended it"),
-            (None, None) => "it ended".to_owned(),
+            (Some(code), _) => ProcessEnd::Exit(code),
+            (None, Some(signal)) => ProcessEnd::Signal(signal),
+            (None, None) => ProcessEnd::Unknown,
         })
     }
 

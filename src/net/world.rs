@@ -3,6 +3,7 @@
 //! The server itself is written against these traits. `super::os` has the real ones; a test
 //! has ones that tear, block, reset and jump in time.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,18 +40,39 @@ pub trait Socket {
 
 /// A process of our own: reading is its standard output, writing its standard input, which
 /// [`Socket::shutdown_write`] ends.
-pub trait Process: Socket + std::fmt::Debug {
+pub trait Process: Socket + fmt::Debug {
     /// Reads what it has said on its standard error.
     ///
     /// # Errors
     /// As [`Socket::read`].
     fn read_error(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// How it ended, in words, once it has; it is asked after [`Event::ProcessEnded`].
-    fn ended(&mut self) -> Option<String>;
+    /// How it ended, once it has; it is asked after [`Event::ProcessEnded`].
+    fn ended(&mut self) -> Option<ProcessEnd>;
 
     /// Asks it to end, or with `force` ends it.
     fn kill(&mut self, force: bool);
+}
+
+/// How a process ended; its text is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// It ended itself, with this exit code.
+    Exit(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// The system does not say.
+    Unknown,
+}
+
+impl fmt::Display for ProcessEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "it ended with exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal} ended it"),
+            Self::Unknown => f.write_str("it ended"),
+        }
+    }
 }
 
 /// Something that happened; it only sets flags.

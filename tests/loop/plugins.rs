@@ -6,6 +6,7 @@ use std::rc::Rc;
 use palabre::config::Module;
 use palabre::hub::Time;
 use palabre::limits::{Limits, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX};
+use palabre::net::world::ProcessEnd;
 
 use crate::house::{House, Peer, ROOM, logged};
 use crate::pipe::Received;
@@ -414,7 +415,7 @@ fn nobody_is_let_in_while_the_plugin_that_decides_is_away_or_not_ready() {
     // It dies with a question: that and what comes meanwhile wait for the next one.
     let mut waiting = house.try_login("Waiting");
     let first = asked(&plugin.borrow_mut().heard());
-    plugin.borrow_mut().end("signal 11 ended it");
+    plugin.borrow_mut().end(ProcessEnd::Signal(11));
     house.settle();
     let mut down = house.try_login("Down");
     assert_eq!(logged("plugin one: signal 11 ended it").len(), 1);
@@ -442,7 +443,7 @@ fn a_question_that_ends_two_processes_is_not_put_to_a_third() {
         let plugin = house.process(0);
         assert_eq!(a.frames(), Vec::<String>::new());
         house.told(&plugin, &["<register hooks='isAuthorized' />"]);
-        plugin.borrow_mut().end("signal 11 ended it");
+        plugin.borrow_mut().end(ProcessEnd::Signal(11));
         house.settle();
         let later = house.now().plus_secs(wait_s);
         house.run_until(later);
@@ -578,7 +579,7 @@ fn whatever_a_plugin_does_the_clients_go_on() {
     plugin.borrow_mut().say_bytes(b"\xff\xfe<<<\0<send");
     house.settle();
     assert_eq!(plugin.borrow_mut().heard(), ["<error>This is not a valid XML string</error>"]);
-    plugin.borrow_mut().end("it ended with exit code 3");
+    plugin.borrow_mut().end(ProcessEnd::Exit(3));
     house.settle();
     assert_eq!(logged("plugin one: it ended with exit code 3").len(), 1);
     b.send("<m r='R'>still here</m>");
@@ -629,7 +630,7 @@ fn standard_error_goes_to_the_log_line_by_line() {
     house.settle();
     plugin.borrow_mut().complain("ond\x1b[31m\nthird");
     house.settle();
-    plugin.borrow_mut().end("it ended with exit code 1");
+    plugin.borrow_mut().end(ProcessEnd::Exit(1));
     house.settle();
     let lines = logged("plugin one says: ");
     let texts: Vec<&str> = lines.iter().filter_map(|line| line.split("says: ").nth(1)).collect();

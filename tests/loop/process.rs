@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 
-use palabre::net::world::{Process, Socket};
+use palabre::net::world::{Process, ProcessEnd, Socket};
 
 use crate::pipe::Shared;
 
@@ -20,7 +20,7 @@ pub(crate) struct Pipes {
     output: Vec<u8>,
     output_ended: bool,
     errors: Vec<u8>,
-    ended: Option<&'static str>,
+    ended: Option<ProcessEnd>,
     pub(crate) killed: bool,
     /// It does not end when it is told to.
     pub(crate) stubborn: bool,
@@ -90,7 +90,7 @@ impl Pipes {
     }
 
     /// Ends, with nothing more to be read than what is there.
-    pub(crate) fn end(&mut self, how: &'static str) {
+    pub(crate) fn end(&mut self, how: ProcessEnd) {
         self.output_ended = true;
         self.ended = Some(how);
         self.woken = true;
@@ -153,7 +153,7 @@ impl Socket for FakeProcess {
         let mut pipes = self.0.borrow_mut();
         pipes.input_ended = true;
         if !pipes.stubborn && pipes.ended.is_none() {
-            pipes.end("it ended with exit code 0");
+            pipes.end(ProcessEnd::Exit(0));
         }
         Ok(())
     }
@@ -168,16 +168,16 @@ impl Process for FakeProcess {
         read(&mut pipes.errors, ended, buffer)
     }
 
-    fn ended(&mut self) -> Option<String> {
+    fn ended(&mut self) -> Option<ProcessEnd> {
         self.took(1);
-        self.0.borrow().ended.map(str::to_owned)
+        self.0.borrow().ended
     }
 
     fn kill(&mut self, force: bool) {
         let mut pipes = self.0.borrow_mut();
         pipes.killed |= force;
         if pipes.ended.is_none() && (force || !pipes.stubborn) {
-            pipes.end("signal 9 ended it");
+            pipes.end(ProcessEnd::Signal(9));
         }
     }
 }

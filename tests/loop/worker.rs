@@ -6,6 +6,7 @@ use palabre::hub::{RootPassword, Settings};
 use palabre::limits::{
     Limits, WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKER_STATE_BYTES_MAX, WORKERS_RETIRED_MAX,
 };
+use palabre::net::world::ProcessEnd;
 
 use crate::house::{House, Peer, logged};
 use crate::pipe::Faults;
@@ -178,7 +179,7 @@ fn a_worker_is_told_what_the_one_before_it_has_left() {
     let second = house.process(0);
     assert!(greeting(&second).contains("kept='b&quot;'"));
     house.told(&first, &["<keep state='c' />"]);
-    second.borrow_mut().end("signal 9 ended it");
+    second.borrow_mut().end(ProcessEnd::Signal(9));
     let later = house.now().plus_secs(2);
     house.run_until(later);
     let third = house.process(0);

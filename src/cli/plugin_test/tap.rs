@@ -10,7 +10,7 @@ use super::super::client::shown::Shown;
 use super::super::say;
 use crate::hub::is_reserved_name;
 use crate::limits::{Limits, READ_BYTES_PER_TURN};
-use crate::net::world::{Process, Socket};
+use crate::net::world::{Process, ProcessEnd, Socket};
 use crate::wire::framer::FRAME_END;
 use crate::wire::stanza::{Parser, Refusal, is_name};
 
@@ -36,7 +36,7 @@ pub(super) struct Talk {
     /// The server stops.
     pub(super) stopping: bool,
     /// How it ended, and whether it did so by itself after the server had begun to stop.
-    pub(super) ended: Option<(String, bool)>,
+    pub(super) ended: Option<(ProcessEnd, bool)>,
     /// It had to be ended.
     killed: bool,
     wrong: bool,
@@ -149,10 +149,10 @@ impl Talk {
             self.complain("this has no NUL behind it");
         }
         match self.ended.take() {
-            Some((how, false)) => self.complain(&format!("{how}, before the server stopped")),
+            Some((end, false)) => self.complain(&format!("{end}, before the server stopped")),
             _ if self.killed => self.complain("it did not end by itself when its input did"),
-            Some((how, true)) if !how.ends_with("exit code 0") => self.complain(&how),
-            Some((_, true)) | None => {}
+            Some((ProcessEnd::Exit(0), true)) | None => {}
+            Some((end, true)) => self.complain(&end.to_string()),
         }
         !self.wrong
     }
@@ -218,12 +218,12 @@ impl Process for Tapped {
         Ok(count)
     }
 
-    fn ended(&mut self) -> Option<String> {
-        let how = self.process.ended();
+    fn ended(&mut self) -> Option<ProcessEnd> {
+        let end = self.process.ended();
         let mut talk = self.talk.borrow_mut();
         let in_time = talk.stopping;
-        talk.ended = how.clone().map(|how| (how, in_time)).or_else(|| talk.ended.take());
-        how
+        talk.ended = end.map(|end| (end, in_time)).or_else(|| talk.ended.take());
+        end
     }
 
     fn kill(&mut self, force: bool) {

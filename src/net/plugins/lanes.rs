@@ -200,7 +200,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::world::Socket;
+    use crate::net::world::{ProcessEnd, Socket};
 
     /// A process that takes so many bytes each time.
     #[derive(Debug)]
@@ -233,7 +233,7 @@ mod tests {
             Ok(0)
         }
 
-        fn ended(&mut self) -> Option<String> {
+        fn ended(&mut self) -> Option<ProcessEnd> {
             None
         }
 

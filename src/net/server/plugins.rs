@@ -109,7 +109,7 @@ impl<W: World> Server<W> {
             if running.ended.is_none()
                 && let Some(process) = &mut running.process
             {
-                running.ended = process.ended();
+                running.ended = process.ended().map(|end| end.to_string());
             }
         }
     }
