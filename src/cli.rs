@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use argh::{FromArgs, TopLevelCommand};
+use argh::TopLevelCommand;
 use rustix::io::Errno;
 
 use crate::accounts::file;
-use crate::config::{self, Config, Place, in_path, is_executable};
-use crate::logging::Level;
+use crate::config::{self, Config, in_path, is_executable};
 #[cfg(feature = "tls")]
 use crate::net::tls;
 
+mod arguments;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
@@ -25,195 +25,24 @@ mod client;
 mod findings;
 mod help;
 mod mistakes;
+mod needs;
 mod passwd;
 mod pid_file;
 mod plugin_test;
 mod ports;
 mod ruffle;
 mod run;
+mod sought;
 mod start;
 mod status;
 mod stop;
 mod terminal;
 mod worker;
 
+use arguments::{Command, Options, Palabre, Unparsed, parse};
+
 /// What `--version` says.
 const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
-
-/// A small, single-threaded XML socket server for Flash, Ruffle and raw TCP clients. Without a
-/// command it serves in the foreground, as `run` does.
-#[derive(FromArgs)]
-#[argh(
-    help_triggers("-h", "--help", "help"),
-    note = "The configuration is the file that --config names, else ./palabre.conf, else
-/etc/palabre.conf, else built-in defaults: {command_name} listens on 127.0.0.1:2468.",
-    note = "The manual has these topics, for {command_name} help TOPIC:
-
-  protocol        what clients and the server say to each other
-  configuration   the file, all keys, certificate, accounts, database
-  plugins         programs that extend the server, and what they hear and say
-  operating       running, signals, exit codes, log, metrics, old movies, security
-  measuring       what a host carries, and the commands that measure it
-  developing      tests, fuzzing, benchmarks",
-    example = "Serve, and talk to it from another terminal:
-  $ {command_name}
-  $ {command_name} client --nick me",
-    example = "Serve in the background by a configuration, look whether it runs, stop it:
-  $ {command_name} start --config /etc/palabre.conf
-  $ {command_name} status
-  $ {command_name} stop",
-    error_code(1, "it failed; status: dead, and the pid file is still there"),
-    error_code(2, "wrong arguments"),
-    error_code(3, "status: not running"),
-    error_code(4, "not permitted; status: unknown; client: the login was refused"),
-    error_code(5, "client: a request was refused, or a line was not sent"),
-    error_code(6, "the configuration has errors")
-)]
-struct Palabre {
-    /// print the version
-    #[argh(switch, short = 'V')]
-    version: bool,
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
-    /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// debug, info, warning, error or critical, instead of the configured one
-    #[argh(option, arg_name = "level", from_str_fn(level))]
-    log_level: Option<Level>,
-    #[argh(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(FromArgs)]
-#[argh(subcommand)]
-enum Command {
-    Run(Run),
-    Start(Start),
-    Stop(Stop),
-    Restart(Restart),
-    Status(Status),
-    Check(Check),
-    Client(client::Client),
-    Ruffle(ruffle::Ruffle),
-    Passwd(passwd::Passwd),
-    PluginTest(plugin_test::PluginTest),
-    #[cfg(feature = "bench")]
-    Bench(bench::Bench),
-}
-
-/// serve in the foreground, until Ctrl-C
-#[derive(FromArgs)]
-#[argh(subcommand, name = "run", help_triggers("-h", "--help", "help"))]
-struct Run {
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
-    /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// debug, info, warning, error or critical, instead of the configured one
-    #[argh(option, arg_name = "level", from_str_fn(level))]
-    log_level: Option<Level>,
-    /// leave the terminal: what `start` starts
-    #[argh(switch, hidden_help)]
-    detached: bool,
-    /// what relative paths are relative to
-    #[argh(option, hidden_help)]
-    directory: Option<PathBuf>,
-}
-
-/// serve in the background; returns when it serves, or says why it doesn't
-#[derive(FromArgs)]
-#[argh(subcommand, name = "start", help_triggers("-h", "--help", "help"))]
-struct Start {
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
-    /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// debug, info, warning, error or critical, instead of the configured one
-    #[argh(option, arg_name = "level", from_str_fn(level))]
-    log_level: Option<Level>,
-}
-
-/// stop the server that the pid file names, and start it anew
-#[derive(FromArgs)]
-#[argh(subcommand, name = "restart", help_triggers("-h", "--help", "help"))]
-struct Restart {
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// an address to listen on instead of the configured ones, ADDR:PORT or :PORT; may be
-    /// repeated, port 0 takes a free one
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// debug, info, warning, error or critical, instead of the configured one
-    #[argh(option, arg_name = "level", from_str_fn(level))]
-    log_level: Option<Level>,
-}
-
-/// stop the server that the pid file names; returns when it is gone
-#[derive(FromArgs)]
-#[argh(subcommand, name = "stop", help_triggers("-h", "--help", "help"))]
-struct Stop {
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// the first address that it listens on, when it runs without a configuration
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// the pid file that it holds, when another user or another session started it
-    #[argh(option, arg_name = "file")]
-    pidfile: Option<PathBuf>,
-}
-
-/// say whether the server that the pid file names is running
-#[derive(FromArgs)]
-#[argh(subcommand, name = "status", help_triggers("-h", "--help", "help"))]
-struct Status {
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// the first address that it listens on, when it runs without a configuration
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// the pid file that it holds, when another user or another session started it
-    #[argh(option, arg_name = "file")]
-    pidfile: Option<PathBuf>,
-}
-
-/// read the configuration, say what is wrong with it, and print what would be in force
-#[derive(FromArgs)]
-#[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
-struct Check {
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    /// an address to listen on instead of the configured ones
-    #[argh(option, arg_name = "addr:port", from_str_fn(place))]
-    listen: Vec<Place>,
-    /// debug, info, warning, error or critical, instead of the configured one
-    #[argh(option, arg_name = "level", from_str_fn(level))]
-    log_level: Option<Level>,
-    /// print a table of all keys instead
-    #[argh(switch)]
-    keys: bool,
-}
-
-fn place(text: &str) -> Result<Place, String> {
-    Place::with_port(text).map_err(|misfit| misfit.to_string())
-}
-
-fn level(text: &str) -> Result<Level, String> {
-    let near = || config::nearest_told(text, Level::NAMES.iter().map(|(name, _)| *name));
-    text.parse().map_err(|error| format!("found {text:?}, needs {error}{}", near()))
-}
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,22 +169,16 @@ fn words() -> Result<Vec<String>, Exit> {
 }
 
 fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, Exit> {
-    Arguments::from_args(&["palabre"], words).map_err(|early| match early.status {
-        Ok(()) => {
-            say(early.output.trim_end());
+    parse(words).map_err(|unparsed| match unparsed {
+        Unparsed::Help(text) => {
+            say(text.trim_end());
             said().unwrap_or_else(|failure| {
                 complain(failure.text);
                 failure.exit
             })
         }
-        Err(()) => {
-            let help_of = |command: &[&str]| {
-                let words = [command, &["--help"]].concat();
-                Arguments::from_args(&["palabre"], &words)
-                    .err()
-                    .map_or_else(String::new, |early| early.output)
-            };
-            complain(mistakes::explain(words, early.output.trim(), help_of));
+        Unparsed::Wrong(text) => {
+            complain(text);
             Exit::Usage
         }
     })
@@ -385,50 +208,33 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
 }
 
 /// Options may stand before the command as well; those behind it count first.
-fn run_command(top: Palabre) -> Result<Exit, Failure> {
-    let arguments =
-        |config: Option<PathBuf>, listen: Vec<Place>, log_level: Option<Level>| config::Arguments {
-            file: config.or(top.config),
-            listen: if listen.is_empty() { top.listen } else { listen },
-            log_level: log_level.or(top.log_level),
-            directory: PathBuf::new(),
-        };
+fn run_command(mut top: Palabre) -> Result<Exit, Failure> {
+    let before = top.options();
+    let chosen = |own: Options| own.over(before);
     match top.command {
-        None => run::run(with_directory(arguments(None, Vec::new(), None), None)?, false),
-        Some(Command::Run(run)) => {
-            let arguments = arguments(run.config, run.listen, run.log_level);
-            run::run(with_directory(arguments, run.directory)?, run.detached)
+        None => run::run(chosen(Options::default()).arguments(None)?, false),
+        Some(Command::Run(mut run)) => {
+            run::run(chosen(run.options()).arguments(run.directory)?, run.detached)
         }
-        Some(Command::Start(start)) => start::start(&with_directory(
-            arguments(start.config, start.listen, start.log_level),
-            None,
-        )?),
-        Some(Command::Restart(restart)) => start::restart(&with_directory(
-            arguments(restart.config, restart.listen, restart.log_level),
-            None,
-        )?),
-        Some(Command::Stop(stop)) => {
-            let arguments = with_directory(arguments(stop.config, stop.listen, None), None)?;
-            stop::stop(&arguments, stop.pidfile)
+        Some(Command::Start(mut start)) => start::start(&chosen(start.options()).arguments(None)?),
+        Some(Command::Restart(mut restart)) => {
+            start::restart(&chosen(restart.options()).arguments(None)?)
         }
-        Some(Command::Status(status)) => {
-            let arguments = with_directory(arguments(status.config, status.listen, None), None)?;
-            status::status(&arguments, status.pidfile)
+        Some(Command::Stop(mut stop)) => {
+            stop::stop(&chosen(stop.options()).arguments(None)?, stop.pidfile)
         }
-        Some(Command::Check(check)) => {
-            let arguments =
-                with_directory(arguments(check.config, check.listen, check.log_level), None)?;
-            check::check(&arguments, check.keys)
+        Some(Command::Status(mut status)) => {
+            status::status(&chosen(status.options()).arguments(None)?, status.pidfile)
+        }
+        Some(Command::Check(mut check)) => {
+            check::check(&chosen(check.options()).arguments(None)?, check.keys)
         }
         Some(Command::Client(client)) => client::client(&client),
         Some(Command::Ruffle(mut ruffle)) => {
-            let file = ruffle.config.take();
-            let arguments = with_directory(arguments(file, Vec::new(), None), None)?;
-            ruffle::ruffle(&arguments, ruffle)
+            let options = chosen(Options::of_file(ruffle.config.take()));
+            ruffle::ruffle(&options.arguments(None)?, ruffle)
         }
-        Some(Command::Passwd(passwd)) => {
-            passwd::passwd(passwd, arguments(None, Vec::new(), None).file)
-        }
+        Some(Command::Passwd(passwd)) => passwd::passwd(passwd, chosen(Options::default()).config),
         Some(Command::PluginTest(arguments)) => plugin_test::plugin_test(&arguments),
         #[cfg(feature = "bench")]
         Some(Command::Bench(arguments)) => bench::bench(arguments),
@@ -446,33 +252,6 @@ fn with_directory(
         })?,
     };
     Ok(config::Arguments { directory, ..arguments })
-}
-
-/// Reads the accounts that a configuration names; gives what the operator should know of them.
-/// Without them a server does not start: nobody could log in.
-fn check_accounts(config: &Config) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
-    let settings = &config.accounts;
-    if let Some(path) = &settings.file {
-        let add = command_line_here(config, &["passwd", "add", "NICK"]);
-        let accounts = file::read(path).map_err(|error| {
-            let missing = matches!(&error, file::Error::System { source, .. }
-                if source.kind() == io::ErrorKind::NotFound);
-            let failure = Failure::from(error);
-            let text =
-                if missing { format!("{}; {add} makes it", failure.text) } else { failure.text };
-            Failure { exit: Exit::NotConfigured, text }
-        })?;
-        if accounts.is_empty() && !settings.guests && settings.database.is_none() {
-            let text = format!("there is no account, so nobody can log in: {add}");
-            warnings.push(format!("{}: {text}", path.display()));
-        }
-        if file::is_open_to_all(path) {
-            let text = "everybody on this host can read it: chmod o= keeps them from guessing";
-            warnings.push(format!("{}: {text}", path.display()));
-        }
-    }
-    Ok(warnings)
 }
 
 /// The pid file of a configuration: the configured one, or its own by default. `None` when that

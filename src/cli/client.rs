@@ -24,7 +24,8 @@ use argh::FromArgs;
 use mio::Waker;
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure, command_line, complain, is_end_of_output, passwd, unsaid};
+use super::terminal::password;
+use super::{Exit, Failure, command_line, complain, is_end_of_output, unsaid};
 use crate::secret;
 use crate::wire::write;
 use commands::{Action, Session};
@@ -153,7 +154,7 @@ fn login(arguments: &Client) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
     ];
     for (asked, prompt, attribute) in secrets {
         if asked {
-            let password = passwd::password(prompt)?;
+            let password = password(prompt)?;
             let mut escaped = Zeroizing::new(Vec::with_capacity("&quot;".len() * password.len()));
             write::attribute_value(&mut escaped, &password);
             secret::append(&mut stanza, attribute);

@@ -2,15 +2,14 @@
 //! serves: nothing is made, nothing is stopped and nobody's connection is taken.
 
 use std::io;
-use std::net::SocketAddr;
 #[cfg(feature = "tls")]
 use std::time::SystemTime;
 
 use rustix::process::Pid;
 
+use super::needs::{address_failure, check_accounts, faults, look_at_database};
 use super::pid_file::{self, State};
-use super::{Exit, Failure, check_accounts, ports, wanted_pid_file};
-use crate::accounts::database::{self, Refusal};
+use super::{Exit, Failure, ports, wanted_pid_file};
 use crate::config::Config;
 #[cfg(feature = "tls")]
 use crate::net::tls;
@@ -64,31 +63,6 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
         findings.warnings.extend(config.open_secrets());
     }
     findings
-}
-
-/// Why logins can't be checked in the database, if they can't now.
-///
-/// # Errors
-/// When it lets everybody in.
-pub(super) fn look_at_database(config: &Config) -> Result<Option<String>, Failure> {
-    // A request that is none is not tried.
-    let database = config.accounts.database.as_ref().filter(|_| config.request_fault().is_none());
-    let Some(database) = database else { return Ok(None) };
-    match database::look(database) {
-        Ok(()) => Ok(None),
-        Err(Refusal::Down(error)) => {
-            Ok(Some(format!("logins can't be checked in {database}: {error}")))
-        }
-        Err(Refusal::Open) => {
-            Err(Failure { exit: Exit::NotConfigured, text: config.open_request() })
-        }
-    }
-}
-
-/// The plugins that can't be run, and a request that is more than a question.
-pub(super) fn faults(config: &Config) -> Vec<Failure> {
-    let faults = config.module_faults().into_iter().chain(config.request_fault());
-    faults.map(|text| Failure { exit: Exit::NotConfigured, text }).collect()
 }
 
 impl Findings {
@@ -158,24 +132,4 @@ fn taken(config: &Config, running: Option<Pid>) -> Vec<Failure> {
 
 fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
-}
-
-/// Why a server can't listen there, and what mends it.
-pub(super) fn address_failure(address: SocketAddr, source: &io::Error) -> Failure {
-    let kind = source.kind();
-    let advice = if kind == io::ErrorKind::AddrInUse {
-        let free = SocketAddr::new(address.ip(), 0);
-        let status = super::command_line(["status"]);
-        format!(
-            "\n  another program listens there, perhaps another palabre: see `{status}`, or take \
-             a free port with --listen {free}"
-        )
-    } else if kind == io::ErrorKind::PermissionDenied && address.port() < 1024 {
-        "\n  ports below 1024 are for root and for programs with CAP_NET_BIND_SERVICE".to_owned()
-    } else if kind == io::ErrorKind::AddrNotAvailable {
-        "\n  this host has no such address; an empty [daemon] ip listens on all it has".to_owned()
-    } else {
-        String::new()
-    };
-    Failure::system(source, format_args!("can't listen on {address}: {source}{advice}"))
 }

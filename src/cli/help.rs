@@ -4,11 +4,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use argh::FromArgs as _;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::mistakes::{self, commands};
-use super::{Exit, Failure, Palabre, command_line, said, say};
+use super::arguments::{Palabre, Unparsed, help_of, parse};
+use super::mistakes::commands;
+use super::{Exit, Failure, command_line, said, say};
 use crate::config::nearest_told;
 use crate::manual::{ManualTopic, TOPICS};
 
@@ -18,12 +18,13 @@ const PAGER: &str = "less";
 /// How `less` behaves where `LESS` does not say otherwise: what fits on the screen is just printed.
 const LESS: &str = "FRX";
 
-/// Prints a topic of the manual, the help of a command, or what there is of both.
+/// Prints a topic of the manual, the help of a command, or what there is of both, which is also the
+/// help of this command.
 ///
 /// # Errors
 /// When neither a topic nor a command has this name, or the output could not be written.
 pub(super) fn help(words: &[&str]) -> Result<Exit, Failure> {
-    let overview = help_of(&[]);
+    let overview = help_of::<Palabre>(&[]);
     match words {
         [] => say(overview.trim_end()),
         [word, more @ ..] => match (topic(word), more) {
@@ -47,23 +48,12 @@ fn topic(name: &str) -> Option<&'static ManualTopic> {
 
 /// Prints the help of the command that the words lead to.
 fn command(words: &[&str]) -> Result<Exit, Failure> {
-    let asked = [words, &["--help"]].concat();
-    match Palabre::from_args(&["palabre"], &asked) {
-        Err(early) if early.status.is_ok() => say(early.output.trim_end()),
-        Err(early) => {
-            let text = mistakes::explain(words, early.output.trim(), help_of);
-            return Err(Failure { exit: Exit::Usage, text });
-        }
+    match parse::<Palabre>(&[words, &["--help"]].concat()) {
+        Err(Unparsed::Help(text)) => say(text.trim_end()),
+        Err(Unparsed::Wrong(text)) => return Err(Failure { exit: Exit::Usage, text }),
         Ok(_) => {}
     }
     said()
-}
-
-/// The help of a command, by its name and those of the commands above it.
-fn help_of(command: &[&str]) -> String {
-    let asked = [command, &["--help"]].concat();
-    let early = Palabre::from_args(&["palabre"], &asked).err();
-    early.map_or_else(String::new, |early| early.output)
 }
 
 fn unknown(word: &str, overview: &str) -> Failure {
@@ -131,7 +121,7 @@ mod tests {
 
     #[test]
     fn no_topic_has_the_name_of_a_command_and_all_are_in_the_overview() {
-        let overview = help_of(&[]);
+        let overview = help_of::<Palabre>(&[]);
         for ManualTopic { name, about, .. } in TOPICS {
             assert!(!commands(&overview).contains(name), "{name}");
             let line = format!("\n    {name:<14}  {about}\n");

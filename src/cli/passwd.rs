@@ -3,42 +3,52 @@
 //! A password is typed unseen, twice where it is a new one; where the standard input is no
 //! terminal, its first line is the password.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read};
-use std::os::fd::AsFd as _;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use argh::FromArgs;
-use zeroize::Zeroizing;
 
-use super::{Exit, Failure, complain, say, terminal, with_directory};
+use super::terminal::password;
+use super::{Exit, Failure, complain, say, with_directory};
 use crate::accounts::file::{self, Draft, NickError};
 use crate::accounts::hash::{Checked, PasswordHash};
 use crate::config::{self, Arguments};
-use crate::limits::{Limits, PASSWORD_BYTES_MAX};
+use crate::limits::Limits;
 
-/// change and read the file of accounts; a running server takes a change at once
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "passwd",
-    help_triggers("-h", "--help", "help"),
-    note = "The file is the one that --file names, else [accounts] file of the configuration.
+/// A command about accounts: the options that say where they are, and its own.
+macro_rules! with_accounts {
+    ($(#[$($about:tt)*])* $seen:vis struct $name:ident { $($fields:tt)* }) => {
+        #[derive(FromArgs)]
+        $(#[$($about)*])*
+        $seen struct $name {
+            /// the accounts file
+            #[argh(option, arg_name = "file")]
+            file: Option<PathBuf>,
+            /// the configuration file
+            #[argh(option, arg_name = "file")]
+            config: Option<PathBuf>,
+            $($fields)*
+        }
+    };
+}
+
+with_accounts! {
+    /// change and read the file of accounts; a running server takes a change at once
+    #[argh(
+        subcommand,
+        name = "passwd",
+        help_triggers("-h", "--help", "help"),
+        note = "The file is the one that --file names, else [accounts] file of the configuration.
 A password is asked for; where the standard input is no terminal, its first line is one.",
-    example = "Give Ann an account, or a new password:
+        example = "Give Ann an account, or a new password:
   $ palabre passwd add Ann --file accounts",
-    example = "The same in a script:
+        example = "The same in a script:
   $ printf '%s\\n' \"$password\" | palabre passwd add Ann --file accounts"
-)]
-pub(super) struct Passwd {
-    /// the accounts file
-    #[argh(option, arg_name = "file")]
-    file: Option<PathBuf>,
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
-    #[argh(subcommand)]
-    command: Command,
+    )]
+    pub(super) struct Passwd {
+        #[argh(subcommand)]
+        command: Command,
+    }
 }
 
 #[derive(FromArgs)]
@@ -59,61 +69,40 @@ impl Passwd {
     }
 }
 
-/// give a nick an account, or its account a new password
-#[derive(FromArgs)]
-#[argh(subcommand, name = "add", help_triggers("-h", "--help", "help"))]
-struct Add {
-    /// the nick
-    #[argh(positional)]
-    nick: String,
-    /// the accounts file
-    #[argh(option, arg_name = "file")]
-    file: Option<PathBuf>,
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
+with_accounts! {
+    /// give a nick an account, or its account a new password
+    #[argh(subcommand, name = "add", help_triggers("-h", "--help", "help"))]
+    struct Add {
+        /// the nick
+        #[argh(positional)]
+        nick: String,
+    }
 }
 
-/// take a nick's account away
-#[derive(FromArgs)]
-#[argh(subcommand, name = "remove", help_triggers("-h", "--help", "help"))]
-struct Remove {
-    /// the nick
-    #[argh(positional)]
-    nick: String,
-    /// the accounts file
-    #[argh(option, arg_name = "file")]
-    file: Option<PathBuf>,
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
+with_accounts! {
+    /// take a nick's account away
+    #[argh(subcommand, name = "remove", help_triggers("-h", "--help", "help"))]
+    struct Remove {
+        /// the nick
+        #[argh(positional)]
+        nick: String,
+    }
 }
 
-/// print the nicks that have an account, one a line
-#[derive(FromArgs)]
-#[argh(subcommand, name = "list", help_triggers("-h", "--help", "help"))]
-struct List {
-    /// the accounts file
-    #[argh(option, arg_name = "file")]
-    file: Option<PathBuf>,
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
+with_accounts! {
+    /// print the nicks that have an account, one a line
+    #[argh(subcommand, name = "list", help_triggers("-h", "--help", "help"))]
+    struct List {}
 }
 
-/// say whether a password is that of a nick's account; exit code 1 when it is not
-#[derive(FromArgs)]
-#[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
-struct Check {
-    /// the nick
-    #[argh(positional)]
-    nick: String,
-    /// the accounts file
-    #[argh(option, arg_name = "file")]
-    file: Option<PathBuf>,
-    /// the configuration file
-    #[argh(option, arg_name = "file")]
-    config: Option<PathBuf>,
+with_accounts! {
+    /// say whether a password is that of a nick's account; exit code 1 when it is not
+    #[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
+    struct Check {
+        /// the nick
+        #[argh(positional)]
+        nick: String,
+    }
 }
 
 /// print the hash of a password, for [admin] password
@@ -253,57 +242,4 @@ fn new_hash() -> Result<PasswordHash, Failure> {
         return Err(Failure::new(Exit::Failed, "the two passwords are not the same"));
     }
     PasswordHash::of(&new).map_err(|error| Failure::new(Exit::Failed, error))
-}
-
-/// Asks for a password at the terminal, unseen; without one, takes a line of the input.
-///
-/// # Errors
-/// When there is nothing to read, no UTF-8, more than a password can have, or what no stanza can
-/// hold.
-pub(super) fn password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    let unread = |error: io::Error| {
-        Failure::system(&error, format_args!("can't read the password: {error}"))
-    };
-    // One byte more than the longest, and the end of the line.
-    let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX + 3));
-    if io::stdin().is_terminal() {
-        terminal::ask_unseen(prompt, &mut line).map_err(unread)?;
-    } else {
-        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(unread)?;
-        read_line(&mut File::from(stdin), &mut line).map_err(unread)?;
-    }
-    let wrong = |what: &str| Failure::new(Exit::Failed, format_args!("the password {what}"));
-    if line.is_empty() {
-        return Err(wrong("is missing: the input has ended"));
-    }
-    line.pop_if(|last| *last == b'\n');
-    line.pop_if(|last| *last == b'\r');
-    if line.len() > PASSWORD_BYTES_MAX {
-        return Err(wrong(&format!("is too long (limit {PASSWORD_BYTES_MAX} bytes)")));
-    }
-    let line = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8"))?;
-    // A key that was meant for something else, or the wrong file: nobody types that twice.
-    if let Some(control) = line.chars().find(|character| character.is_control()) {
-        let code = u32::from(control);
-        return Err(wrong(&format!("holds a control character (U+{code:04X})")));
-    }
-    Ok(Zeroizing::new(line.to_owned()))
-}
-
-/// Reads a line into what room a buffer has, byte by byte: a reader of its own would keep it, and
-/// more than the line.
-pub(super) fn read_line(input: &mut impl Read, line: &mut Vec<u8>) -> io::Result<()> {
-    while line.len() < line.capacity() {
-        let mut byte = [0];
-        match input.read(&mut byte) {
-            Ok(0) => break,
-            Ok(_) => line.push(byte[0]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if byte == *b"\n" {
-            break;
-        }
-    }
-    Ok(())
 }

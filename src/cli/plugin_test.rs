@@ -7,13 +7,14 @@
 mod stage;
 mod tap;
 
+use core::str::FromStr;
 use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
 use self::stage::{Act, Stage, Step};
 use super::{Exit, Failure};
-use crate::config::Module;
+use crate::config::{Misfit, Module};
 use crate::hub::{Door, HashKey, RootPassword, Settings};
 use crate::limits::{Limits, PLUGIN_TEST_WAIT_MS_MAX};
 use crate::net::server::{Server, Turn};
@@ -49,11 +50,11 @@ pub(super) struct PluginTest {
     password: Option<String>,
     /// what the first client sends from the room tea, instead of an empty stanza of each name
     /// that the plugin has registered; may be repeated
-    #[argh(option, arg_name = "stanza", from_str_fn(stanza))]
-    stanza: Vec<String>,
+    #[argh(option, arg_name = "stanza")]
+    stanza: Vec<Element>,
     /// how many milliseconds of silence mean that nothing more comes (default: 200)
-    #[argh(option, arg_name = "ms", default = "200", from_str_fn(wait))]
-    wait: u64,
+    #[argh(option, arg_name = "ms", default = "Milliseconds(200)")]
+    wait: Milliseconds,
     /// the program, by its path or as the shell would find it, and its arguments
     #[argh(positional, greedy, arg_name = "program")]
     program: Vec<String>,
@@ -73,7 +74,7 @@ pub(super) fn plugin_test(arguments: &PluginTest) -> Result<Exit, Failure> {
     };
     let module = module(program, rest)?;
     let system = |error| Failure::system(&error, format_args!("can't set up the poll: {error}"));
-    let stage = Stage::new(arguments.wait, script(arguments)).map_err(system)?;
+    let stage = Stage::new(arguments.wait.0, script(arguments)).map_err(system)?;
     let mut server = Server::new(stage, &[Door::Main], settings(), HashKey::default(), 0);
     server.set_plugins(vec![module]);
     while server.turn().map_err(system)? != Turn::Stop {}
@@ -127,6 +128,7 @@ fn script(arguments: &PluginTest) -> Vec<Step> {
     const FIRST: usize = 0;
     const SECOND: usize = 1;
     let nick = &arguments.nick;
+    let own = arguments.stanza.iter().map(|stanza| stanza.0.clone()).collect();
     let other = if nick.eq_ignore_ascii_case("Bob") { "Ann" } else { "Bob" };
     let say = |stanza: &str| Act::Say(stanza.to_owned());
     let mut password: Vec<(&str, &str)> = Vec::new();
@@ -144,7 +146,7 @@ fn script(arguments: &PluginTest) -> Vec<Step> {
         (SECOND, login(other)),
         (SECOND, as_root(other)),
         (SECOND, say("<join room=\"tea\" />")),
-        (FIRST, Act::SendRegistered(arguments.stanza.clone())),
+        (FIRST, Act::SendRegistered(own)),
         (FIRST, say("<m toroom=\"tea\">Good morning</m>")),
         (SECOND, Act::Say(message(nick))),
         (FIRST, say("<leave room=\"tea\" />")),
@@ -172,16 +174,30 @@ fn message(to: &str) -> String {
     String::from_utf8(stanza).unwrap_or_default()
 }
 
-fn stanza(text: &str) -> Result<String, String> {
-    match Parser::new().parse(text.as_bytes(), &Limits::default()) {
-        Ok(stanza) => Ok(stanza.element().to_owned()),
-        Err(_) => Err(format!("found {text:?}, needs one XML element, such as '<hello />'")),
+/// `--stanza`: one XML element.
+struct Element(String);
+
+impl FromStr for Element {
+    type Err = Misfit;
+
+    fn from_str(text: &str) -> Result<Self, Misfit> {
+        match Parser::new().parse(text.as_bytes(), &Limits::default()) {
+            Ok(stanza) => Ok(Self(stanza.element().to_owned())),
+            Err(_) => Err(Misfit::quoted(text, "one XML element, such as '<hello />'")),
+        }
     }
 }
 
-fn wait(text: &str) -> Result<u64, String> {
-    let wait = text.parse().ok().filter(|ms| (1..=PLUGIN_TEST_WAIT_MS_MAX).contains(ms));
-    wait.ok_or_else(|| {
-        format!("found {text:?}, needs milliseconds from 1 to {PLUGIN_TEST_WAIT_MS_MAX}")
-    })
+/// `--wait`.
+struct Milliseconds(u64);
+
+impl FromStr for Milliseconds {
+    type Err = Misfit;
+
+    fn from_str(text: &str) -> Result<Self, Misfit> {
+        let wait = text.parse().ok().filter(|ms| (1..=PLUGIN_TEST_WAIT_MS_MAX).contains(ms));
+        wait.map(Self).ok_or_else(|| {
+            Misfit::quoted(text, format!("milliseconds from 1 to {PLUGIN_TEST_WAIT_MS_MAX}"))
+        })
+    }
 }

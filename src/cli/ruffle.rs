@@ -4,6 +4,7 @@
 //! movie may ask for, and this server takes WebSocket on the port it has.
 
 use core::net::{IpAddr, Ipv6Addr};
+use core::str::FromStr;
 use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::time::SystemTime;
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 use argh::FromArgs;
 
 use super::{Exit, Failure, complain, say};
-use crate::config::{self, Arguments, Authority, Config, KnownHost, is_authority, is_own};
+use crate::config::{self, Arguments, Authority, Config, KnownHost, Misfit, is_authority, is_own};
 #[cfg(feature = "tls")]
 use crate::net::tls;
 
@@ -32,14 +33,14 @@ pub(super) struct Ruffle {
     pub(super) config: Option<PathBuf>,
     /// the host that the movie asks for, as it spells it; may be repeated (default: 127.0.0.1
     /// and localhost)
-    #[argh(option, arg_name = "host", from_str_fn(host))]
-    host: Vec<String>,
+    #[argh(option, arg_name = "host")]
+    host: Vec<MovieHost>,
     /// the port that the movie asks for (default: the configured one)
-    #[argh(option, arg_name = "port", from_str_fn(port))]
-    port: Option<u16>,
+    #[argh(option, arg_name = "port")]
+    port: Option<MoviePort>,
     /// where a browser finds the server, ws://HOST:PORT/ or wss://HOST:PORT/
-    #[argh(option, arg_name = "url", from_str_fn(url))]
-    url: Option<String>,
+    #[argh(option, arg_name = "url")]
+    url: Option<SocketUrl>,
 }
 
 /// Stands before the entries.
@@ -69,20 +70,22 @@ const BEHIND: &str = r#"  ],
 /// When the configuration has errors, or its port is none that a movie can ask for.
 pub(super) fn ruffle(arguments: &Arguments, wanted: Ruffle) -> Result<Exit, Failure> {
     let config = config::load(arguments)?;
-    let Some(port) = wanted.port.or_else(|| configured_port(&config)) else {
+    let wanted_port = wanted.port.map(|port| port.0);
+    let Some(port) = wanted_port.or_else(|| configured_port(&config)) else {
         let text = "the configured port is 0, a free one: needs --port with the movie's own";
         return Err(Failure::new(Exit::Usage, text));
     };
     let hosts = if wanted.host.is_empty() {
         vec!["127.0.0.1".to_owned(), "localhost".to_owned()]
     } else {
-        wanted.host
+        wanted.host.into_iter().map(|host| host.0).collect()
     };
     let scheme = if config.web.tls.is_some() { "wss" } else { "ws" };
     let mut block = BEFORE.to_owned();
     let mut urls: Vec<String> = Vec::new();
     for host in hosts {
-        let url = wanted.url.clone().unwrap_or_else(|| match host.parse::<Ipv6Addr>() {
+        let url = wanted.url.as_ref().map(|url| url.0.clone());
+        let url = url.unwrap_or_else(|| match host.parse::<Ipv6Addr>() {
             Ok(address) => format!("{scheme}://[{address}]:{port}/"),
             Err(_) => format!("{scheme}://{host}:{port}/"),
         });
@@ -153,49 +156,73 @@ fn certificate_hosts(_: &Config) -> Option<Vec<KnownHost>> {
     Some(Vec::new())
 }
 
-fn host(text: &str) -> Result<String, String> {
-    let alone = text.parse::<Ipv6Addr>().is_ok() || is_authority(text) && !text.contains(':');
-    if alone {
-        return Ok(text.to_owned());
+/// `--host`: a host as the movie spells it.
+struct MovieHost(String);
+
+impl FromStr for MovieHost {
+    type Err = Misfit;
+
+    fn from_str(text: &str) -> Result<Self, Misfit> {
+        let alone = text.parse::<Ipv6Addr>().is_ok() || is_authority(text) && !text.contains(':');
+        if alone {
+            return Ok(Self(text.to_owned()));
+        }
+        let needs = match text.rsplit_once(':') {
+            Some((host, port)) if is_authority(text) => {
+                format!("the host alone: --host {host} --port {port}")
+            }
+            Some(_) | None => {
+                "a host as the movie spells it, such as 127.0.0.1 or chat.example.org".to_owned()
+            }
+        };
+        Err(Misfit::quoted(text, needs))
     }
-    let needs = match text.rsplit_once(':') {
-        Some((host, port)) if is_authority(text) => {
-            format!("the host alone: --host {host} --port {port}")
-        }
-        Some(_) | None => {
-            "a host as the movie spells it, such as 127.0.0.1 or chat.example.org".to_owned()
-        }
-    };
-    Err(format!("found {text:?}, needs {needs}"))
 }
 
-fn port(text: &str) -> Result<u16, String> {
-    let port = text.parse().ok().filter(|port| *port != 0);
-    port.ok_or_else(|| format!("found {text:?}, needs a port from 1 to 65535"))
+/// `--port`: a port that a movie can ask for.
+struct MoviePort(u16);
+
+impl FromStr for MoviePort {
+    type Err = Misfit;
+
+    fn from_str(text: &str) -> Result<Self, Misfit> {
+        let port = text.parse().ok().filter(|port| *port != 0);
+        port.map(Self).ok_or_else(|| Misfit::quoted(text, "a port from 1 to 65535"))
+    }
 }
 
-/// A WebSocket's address (RFC 6455 section 3), of characters that need no escaping in a script.
-fn url(text: &str) -> Result<String, String> {
-    let refuse = |needs: String| Err(format!("found {text:?}, needs {needs}"));
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return refuse(format!("ws:// or wss:// before it: wss://{text}"));
-    };
-    match scheme {
-        "ws" | "wss" => {}
-        "http" => return refuse(format!("ws://{rest}")),
-        "https" => return refuse(format!("wss://{rest}")),
-        _ => return refuse("ws:// or wss:// at its beginning".to_owned()),
+/// `--url`: a WebSocket's address (RFC 6455 section 3), of characters that need no escaping in a
+/// script.
+struct SocketUrl(String);
+
+impl FromStr for SocketUrl {
+    type Err = Misfit;
+
+    fn from_str(text: &str) -> Result<Self, Misfit> {
+        let refuse = |needs: String| Err(Misfit::quoted(text, needs));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return refuse(format!("ws:// or wss:// before it: wss://{text}"));
+        };
+        match scheme {
+            "ws" | "wss" => {}
+            "http" => return refuse(format!("ws://{rest}")),
+            "https" => return refuse(format!("wss://{rest}")),
+            _ => return refuse("ws:// or wss:// at its beginning".to_owned()),
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if !is_authority(authority) {
+            return refuse(format!(
+                "a host behind {scheme}://, such as {scheme}://127.0.0.1:2468/"
+            ));
+        }
+        if path.contains('#') {
+            return refuse("an address without a \"#\"".to_owned());
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]@!$&'()*+,;=%".contains(c);
+        if !path.chars().all(plain) {
+            let needs = "other characters written as %XX, as in a browser's address bar";
+            return refuse(needs.to_owned());
+        }
+        Ok(Self(text.to_owned()))
     }
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if !is_authority(authority) {
-        return refuse(format!("a host behind {scheme}://, such as {scheme}://127.0.0.1:2468/"));
-    }
-    if path.contains('#') {
-        return refuse("an address without a \"#\"".to_owned());
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]@!$&'()*+,;=%".contains(c);
-    if !path.chars().all(plain) {
-        return refuse("other characters written as %XX, as in a browser's address bar".to_owned());
-    }
-    Ok(text.to_owned())
 }

@@ -8,12 +8,10 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "tls")]
 use std::time::SystemTime;
 
+use super::needs::{self, check_accounts};
 use super::pid_file::{self, PidFile};
 use super::start::READY;
-use super::{
-    Exit, Failure, VERSION, check_accounts, command_line, command_line_for, findings,
-    wanted_pid_file,
-};
+use super::{Exit, Failure, VERSION, command_line, command_line_for, wanted_pid_file};
 use crate::config::{self, Arguments, Config, LOOKED_FOR, in_path};
 use crate::net::transport::Front;
 #[cfg(feature = "tls")]
@@ -139,7 +137,7 @@ fn tell_warnings(warnings: &[String]) {
 
 /// A plugin that can't be run is missed when it is too late.
 fn check_faults(config: &Config) -> Result<(), Failure> {
-    let failures = findings::faults(config);
+    let failures = needs::faults(config);
     let text: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
     if text.is_empty() {
         return Ok(());
@@ -166,7 +164,7 @@ fn check_that_the_worker_can_read(config: &Config) -> Result<(), Failure> {
 /// A database that is down may come back: until then nobody gets in by it. One that lets everybody
 /// in is no way to check logins.
 fn tell_of_database(config: &Config) -> Result<(), Failure> {
-    if let Some(down) = findings::look_at_database(config)? {
+    if let Some(down) = needs::look_at_database(config)? {
         tell_warnings(&[format!("{down}; nobody gets in by it until they can")]);
     }
     Ok(())
@@ -225,7 +223,7 @@ fn tell_of_log(config: &Config) {
 
 fn bind_failure(error: &net::Error) -> Failure {
     match error {
-        net::Error::Bind { address, source } => findings::address_failure(*address, source),
+        net::Error::Bind { address, source } => needs::address_failure(*address, source),
         net::Error::System { .. } => Failure::new(Exit::Failed, error),
     }
 }

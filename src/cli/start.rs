@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::findings::Purpose;
 use super::pid_file::{self, State};
-use super::{Exit, Failure, findings, program, say, stop, wanted_pid_file};
+use super::{Exit, Failure, findings, program, say, sought, stop, wanted_pid_file};
 use crate::config::{self, Arguments, Config};
 
 /// The line by which the server tells that it serves: ACK, which no other line is.
@@ -41,7 +41,7 @@ pub(super) fn start(arguments: &Arguments) -> Result<Exit, Failure> {
 /// `start`.
 pub(super) fn restart(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut config = config::load(arguments)?;
-    let sought = stop::sought_by(&config);
+    let sought = sought::sought_by(&config);
     let state =
         sought.as_ref().map_or(Ok(State::Absent), |sought| pid_file::state(&sought.path))?;
     // What it warns of is told by the new server.
@@ -55,7 +55,7 @@ pub(super) fn restart(arguments: &Arguments) -> Result<Exit, Failure> {
             text.push(format!("palabre: nothing was stopped, pid {pid} serves on"));
         } else if let Some(sought) = &sought
             && state == State::Absent
-            && let Some(doubt) = stop::doubt(sought, "stop")
+            && let Some(doubt) = sought::doubt(sought, "stop")
         {
             let file = sought.path.display();
             text.push(format!("palabre: there is no pid file {file}, but {doubt}"));

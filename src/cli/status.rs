@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::pid_file::{self, State};
-use super::stop::{doubt, seek};
+use super::sought::{doubt, seek};
 use super::{Exit, Failure, say};
 use crate::config::Arguments;
 

@@ -1,8 +1,8 @@
-//! The terminal that somebody types at. What is changed in it, by typing unseen or by an editor of
+//! The terminal that somebody types at, and the passwords that are typed there. What is changed in it, by typing unseen or by an editor of
 //! lines, is put back when a signal ends the process in between.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -15,7 +15,8 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
-use super::passwd::read_line;
+use super::{Exit, Failure};
+use crate::limits::PASSWORD_BYTES_MAX;
 use crate::net::is_ignored;
 
 /// Those that end a process that is not asked about them.
@@ -108,12 +109,47 @@ fn watch_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// Asks for a password at the terminal, unseen; without one, takes a line of the input.
+///
+/// # Errors
+/// When there is nothing to read, no UTF-8, more than a password can have, or what no stanza can
+/// hold.
+pub(super) fn password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    let unread = |error: io::Error| {
+        Failure::system(&error, format_args!("can't read the password: {error}"))
+    };
+    // One byte more than the longest, and the end of the line.
+    let mut line = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX + 3));
+    if io::stdin().is_terminal() {
+        ask_unseen(prompt, &mut line).map_err(unread)?;
+    } else {
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(unread)?;
+        read_line(&mut File::from(stdin), &mut line).map_err(unread)?;
+    }
+    let wrong = |what: &str| Failure::new(Exit::Failed, format_args!("the password {what}"));
+    if line.is_empty() {
+        return Err(wrong("is missing: the input has ended"));
+    }
+    line.pop_if(|last| *last == b'\n');
+    line.pop_if(|last| *last == b'\r');
+    if line.len() > PASSWORD_BYTES_MAX {
+        return Err(wrong(&format!("is too long (limit {PASSWORD_BYTES_MAX} bytes)")));
+    }
+    let line = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8"))?;
+    // A key that was meant for something else, or the wrong file: nobody types that twice.
+    if let Some(control) = line.chars().find(|character| character.is_control()) {
+        let code = u32::from(control);
+        return Err(wrong(&format!("holds a control character (U+{code:04X})")));
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
 /// Asks for a line at the terminal of the process and takes it unseen, into what room a buffer
 /// has.
 ///
 /// # Errors
 /// When there is no terminal, or none of its lines.
-pub(super) fn ask_unseen(prompt: &str, line: &mut Zeroizing<Vec<u8>>) -> io::Result<()> {
+fn ask_unseen(prompt: &str, line: &mut Zeroizing<Vec<u8>>) -> io::Result<()> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
     let keeping = Keeping::unseen(&terminal)?;
     terminal.write_all(prompt.as_bytes())?;
@@ -124,4 +160,22 @@ pub(super) fn ask_unseen(prompt: &str, line: &mut Zeroizing<Vec<u8>>) -> io::Res
     }
     drop(keeping);
     read
+}
+
+/// Reads a line into what room a buffer has, byte by byte: a reader of its own would keep it, and
+/// more than the line.
+fn read_line(input: &mut impl Read, line: &mut Vec<u8>) -> io::Result<()> {
+    while line.len() < line.capacity() {
+        let mut byte = [0];
+        match input.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => line.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if byte == *b"\n" {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -123,7 +123,7 @@ fn refusal(text: &str) -> Misfit {
          such as 127.0.0.1:2468 or [::1]:2468"
             .to_owned()
     };
-    Misfit::new(format!("{text:?}"), needs)
+    Misfit::quoted(text, needs)
 }
 
 /// The addresses that these places stand for, each once; all addresses when there are none. What all addresses of a kind have among

@@ -15,14 +15,18 @@ pub struct Misfit {
 
 impl Misfit {
     /// What was found, in words of its own.
-    pub(super) fn new(found: impl Into<String>, needs: impl Into<String>) -> Self {
+    pub(crate) fn new(found: impl Into<String>, needs: impl Into<String>) -> Self {
         Self { found: found.into(), needs: needs.into() }
     }
 
     /// A text that was found, quoted.
+    pub(crate) fn quoted(text: &str, needs: impl Into<String>) -> Self {
+        Self::new(format!("{text:?}"), needs)
+    }
+
+    /// The same of a value, which may be missing.
     pub(super) fn of(text: &str, needs: impl Into<String>) -> Self {
-        let found = if text.is_empty() { "nothing".to_owned() } else { format!("{text:?}") };
-        Self::new(found, needs)
+        if text.is_empty() { Self::new("nothing", needs) } else { Self::quoted(text, needs) }
     }
 }
 
