@@ -26,7 +26,7 @@ const LESS: &str = "FRX";
 pub(super) fn help(words: &[&str]) -> Result<Exit, Failure> {
     let overview = help_of::<Palabre>(&[]);
     match words {
-        [] => say(overview.trim_end()),
+        [] | ["help"] => say(overview.trim_end()),
         [word, more @ ..] => match (topic(word), more) {
             (Some(topic), []) => show(&readable(topic.text)),
             (Some(_), [more, ..]) => {

@@ -19,6 +19,13 @@ fn a_topic_is_printed_as_it_is_but_for_the_marks_of_tests() {
 }
 
 #[test]
+fn the_help_of_help_is_the_overview() {
+    let house = House::new();
+    let ran = house.run(&["help", "help"]);
+    assert_eq!((ran.code, ran.out, &*ran.err), (0, house.run(&["help"]).out, ""));
+}
+
+#[test]
 fn the_help_of_a_command_is_read_either_way() {
     let house = House::new();
     for command in [&["run"][..], &["passwd"], &["passwd", "add"], &[]] {
