@@ -164,10 +164,13 @@ impl Chain {
                 1 => "in 1 day".to_owned(),
                 days => format!("in {days} days"),
             };
-            let hosts: Vec<String> = self.hosts().iter().map(KnownHost::to_string).collect();
-            let names = match &hosts[..] {
-                [_, ..] if index == 0 => format!(", for {}", hosts.join(", ")),
-                _ => String::new(),
+            // What only its subject names, browsers don't take it for.
+            let hosts = if index == 0 { certificate.hosts() } else { None };
+            let hosts: Vec<String> = hosts.iter().flatten().map(KnownHost::to_string).collect();
+            let names = if hosts.is_empty() {
+                String::new()
+            } else {
+                format!(", for {}", hosts.join(", "))
             };
             let (name, day, time) = (self.name(index), day(&end), time_of_day(&end));
             format!("{name} expires on {day} at {time} UTC, {left}{names}")

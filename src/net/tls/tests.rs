@@ -489,7 +489,10 @@ fn a_certificate_that_names_no_host_or_not_the_servers_is_warned_of() {
         let files = Files::new(format!("{}{}", own.pem, root.pem), own.key());
         let hosts: Vec<KnownHost> =
             hosts.iter().map(|host| KnownHost::of_certificate(host).unwrap()).collect();
-        let warnings = check(&files.tls, &hosts, now()).unwrap().warnings;
+        let checked = check(&files.tls, &hosts, now()).unwrap();
+        let (warnings, described) = (checked.warnings, &checked.certificates[0]);
+        let is_named = !warnings.iter().any(|warning| warning.contains("no subjectAltName"));
+        assert_eq!(described.contains(", for "), is_named, "{described}");
         let loaded = load(&files.tls, &hosts, now()).unwrap();
         assert_eq!(loaded.warnings, warnings);
         let of_it: Vec<String> = loaded.hosts.iter().map(KnownHost::to_string).collect();
