@@ -45,7 +45,7 @@ within a stanza is \\n and a backslash \\\\, so that each stanza is one line; wh
 be seen is \\u{{…}}.",
     example = "Look who is there, in a script:
   $ printf '/join lobby\\n' | palabre client --nick me",
-    error_code(1, "there is no connection, or it broke"),
+    error_code(1, "there is no connection, or it broke; the input can't be read"),
     error_code(4, "the login was refused"),
     error_code(5, "a request was refused, or a line was not sent")
 )]
@@ -82,6 +82,8 @@ enum Order {
     Send(Vec<u8>),
     /// A line was not sent.
     Withhold,
+    /// The input can't be read any more.
+    Unreadable,
     /// Nothing more is sent; the server's end is no news.
     End,
 }
@@ -175,7 +177,10 @@ fn send_input(mut input: Input, orders: &Sender<Order>, waker: &Waker, session: 
             Ok(false) => return,
             Err(error) => {
                 complain(format_args!("palabre: can't read the input: {error}"));
-                let _ = orders.send(Order::Withhold);
+                // A line that is too long is a line that was not sent.
+                let is_line = error.kind() == io::ErrorKind::FileTooLarge;
+                let order = if is_line { Order::Withhold } else { Order::Unreadable };
+                let _ = orders.send(order);
                 return;
             }
         }
@@ -231,6 +236,7 @@ fn talk(
                     line.queue(&request);
                 }
                 Ok(Order::Withhold) => verdict.withheld(),
+                Ok(Order::Unreadable) => verdict.unreadable(),
                 Ok(Order::End) => {
                     verdict.leaves();
                     line.end();

@@ -141,6 +141,11 @@ pub(super) fn password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         let code = u32::from(control);
         return Err(wrong(&format!("holds a control character (U+{code:04X})")));
     }
+    // The only others that XML 1.0 forbids (section 2.2).
+    if let Some(forbidden) = line.chars().find(|c| matches!(c, '\u{fffe}' | '\u{ffff}')) {
+        let code = u32::from(forbidden);
+        return Err(wrong(&format!("holds a character that XML forbids (U+{code:04X})")));
+    }
     Ok(Zeroizing::new(line.to_owned()))
 }
 

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
@@ -68,19 +67,31 @@ fn a_line_that_was_not_sent_is_no_success() {
     // A second login is a request that is refused.
     let (code, err) = client(b"<connect nickname='Bob' />\n<ping />\n");
     assert_eq!((code, &*err), (Some(5), "palabre: 1 request refused\n"));
-    // An input that can't be read, and a line without an end.
-    for unreadable in [house.directory.path(), Path::new("/dev/zero")] {
-        let mut command = house.command(&["client", "--connect", &address]);
-        let ran = command.stdin(File::open(unreadable).unwrap()).output().unwrap();
-        let err = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.code() == Some(5) && err.contains("can't read the input"), "{ran:?}");
-    }
+    // A line without an end.
+    let mut command = house.command(&["client", "--connect", &address]);
+    let ran = command.stdin(File::open("/dev/zero").unwrap()).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(5) && err.contains("can't read the input"), "{ran:?}");
     // An output that takes nothing.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);
     let ran = command.stdout(full).output().unwrap();
     let err = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.code() == Some(1) && err.contains("can't write the output"), "{ran:?}");
+}
+
+#[test]
+fn an_input_that_can_not_be_read_is_a_failure() {
+    let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n");
+    let server = house.serve(&["run"]);
+    let address = addresses(&server.announced()).remove(0);
+    let directory = File::open("/").unwrap();
+    let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);
+    let ran = command.stdin(directory).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{err}");
+    assert!(err.starts_with("palabre: can't read the input: "), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }
 
 #[test]
@@ -91,6 +102,8 @@ fn a_password_that_no_stanza_can_hold_is_not_sent() {
         ("a\0b\n", "control character (U+0000)"),
         ("a\x1b[Ab\n", "control character (U+001B)"),
         ("a\u{85}b\n", "control character (U+0085)"),
+        ("a\u{fffe}b\n", "a character that XML forbids (U+FFFE)"),
+        ("a\u{ffff}\n", "a character that XML forbids (U+FFFF)"),
         (&*long, "too long (limit 1024 bytes)"),
         ("", "the input has ended"),
     ] {

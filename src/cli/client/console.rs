@@ -59,7 +59,8 @@ impl Input {
                 let max = CLIENT_LINE_BYTES_MAX as u64;
                 let length = io::stdin().lock().take(max).read_until(b'\n', line)?;
                 if length == CLIENT_LINE_BYTES_MAX && !line.ends_with(b"\n") {
-                    return Err(io::Error::other(format!("a line over {max} bytes")));
+                    let what = format!("a line over {max} bytes");
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
                 }
                 Ok(length > 0)
             }

@@ -20,6 +20,8 @@ pub(super) struct Verdict {
     refused: usize,
     /// Lines that were not sent.
     withheld: usize,
+    /// The input could not be read to its end, which has been told.
+    unreadable: bool,
     leaving: bool,
     broken: bool,
 }
@@ -36,6 +38,7 @@ impl Verdict {
             login_refused: false,
             refused: 0,
             withheld: 0,
+            unreadable: false,
             leaving: false,
             broken: false,
         }
@@ -52,6 +55,11 @@ impl Verdict {
     /// A line was not sent.
     pub(super) const fn withheld(&mut self) {
         self.withheld += 1;
+    }
+
+    /// What is still in the input can't be read.
+    pub(super) const fn unreadable(&mut self) {
+        self.unreadable = true;
     }
 
     /// Nothing more is sent.
@@ -98,10 +106,12 @@ impl Verdict {
                 counted(self.withheld, "line not sent", "lines not sent"),
             ];
             let undone: Vec<String> = undone.into_iter().flatten().collect();
-            if undone.is_empty() {
-                return Ok(Exit::Success);
+            match (self.unreadable, undone.is_empty()) {
+                (false, true) => Ok(Exit::Success),
+                (true, true) => Err(Failure { exit: Exit::Failed, text: String::new() }),
+                (false, false) => Err(Failure::new(Exit::Refused, undone.join(", "))),
+                (true, false) => Err(Failure::new(Exit::Failed, undone.join(", "))),
             }
-            Err(Failure::new(Exit::Refused, undone.join(", ")))
         }
     }
 }
