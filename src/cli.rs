@@ -53,7 +53,7 @@ enum Exit {
     Usage = 2,
     /// Only for `status`.
     NotRunning = 3,
-    /// Also, for `status`: unknown.
+    /// Also, for `status`: unknown; for `client`: the login was refused.
     NotPermitted = 4,
     /// Only for `client`: a request was refused, or a line was not sent.
     Refused = 5,

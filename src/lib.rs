@@ -1,7 +1,7 @@
 //! palabre: a small XML socket server for Flash movies, Ruffle, raw TCP programs and telnet.
 //!
-//! One process, one thread, one `mio::Poll`. Three rooms, each behind one door file; a stanza
-//! walks through them once and never turns back:
+//! One process, one thread, one `mio::Poll`. A stanza walks once through three layers, [`net`],
+//! [`wire`] and [`hub`], and never turns back; the other modules serve these three:
 //!
 //! ```text
 //! bytes ─ net ─► frame ─ wire ─► Stanza<'a> ─ hub ─► deliveries ─ net ─► outboxes ─► one write per peer and turn
@@ -30,7 +30,9 @@
 //!   [`hub::Outlet`]. [`hub::command`] has the table of all stanzas.
 //! - [`accounts`]: who may log in, by a file of hashed passwords or a database, and the worker
 //!   process that finds out, so that the loop never waits for either.
-//! - [`config`]: file and arguments become a [`config::Config`].
+//! - [`config`]: file and arguments become a [`config::Config`]. `src/config/keys.rs` is the table
+//!   of keys, `draft.rs` what a file says, `checks.rs` what must go together, `problem.rs` what is
+//!   told of it.
 //! - [`logging`]: where the log goes, and what is escaped in it.
 //! - [`metrics`]: plain counters, and how Prometheus reads them.
 //! - [`net`]: binds, owns the poll and the only clock. [`net::server`] has the turn of the loop,
@@ -38,7 +40,9 @@
 //!   [`net::transport`] what stands between bytes and stanzas: HTTP, WebSocket, TLS. Plugins are
 //!   processes of its own: [`manual::plugins`] has what they say to each other.
 //!   `src/web` has the page and the script that browsers load.
-//! - [`cli`]: the command line, one file a subcommand.
+//! - [`cli`]: the command line. `src/cli/arguments.rs` has its commands and options, a file or a
+//!   folder of the name each command (`restart` stands beside `start`); what several of them need is
+//!   in files of its own: pid files and ports, the terminal, what a server needs to start.
 //! - [`bench`](mod@bench): the load generator of `palabre bench` and the floor it compares with; a Cargo
 //!   feature that nothing else depends on.
 //!

@@ -168,7 +168,7 @@ with_options! {
         error_code(3, "status: not running"),
         error_code(4, "not permitted; status: unknown; client: the login was refused"),
         error_code(5, "client: a request was refused, or a line was not sent"),
-        error_code(6, "the configuration has errors")
+        error_code(6, "the configuration is wrong or missing")
     )]
     pub(super) struct Palabre before {
         /// print the version
