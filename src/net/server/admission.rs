@@ -8,7 +8,7 @@ use log::Level::{Info, Warn};
 use log::{error, info};
 
 use super::Server;
-use crate::hub::{Door, Input};
+use crate::hub::{CloseReason, Door, Input};
 use crate::limits::ACCEPTS_PER_TURN;
 use crate::net::plugins::Hook;
 use crate::net::world::World;
@@ -50,20 +50,21 @@ impl<W: World> Server<W> {
         }
         let address = address.ip().to_canonical();
         let id = self.desk.add(address, socket);
+        let line = format_args!("client {id} from {address} connected");
+        self.desk.log(Info, Some(address), line);
+        self.desk.tell_hook(Hook::ClientInit, id, "", &[]);
         let connection = self.desk.connections.get_mut(id.slot as usize);
         let registered = match connection.and_then(|connection| connection.socket.as_mut()) {
             Some(socket) => self.world.register(socket, id.slot as usize),
             None => Ok(()),
         };
         if let Err(error) = registered {
-            let line = format_args!("a connection from {address} can't be watched: {error}");
+            let line = format_args!("client {id} from {address} can't be watched: {error}");
             self.desk.log(Warn, Some(address), line);
+            self.desk.drain(id, CloseReason::Broken);
             self.desk.finish(id.slot as usize);
             return;
         }
-        let line = format_args!("client {id} from {address} connected");
-        self.desk.log(Info, Some(address), line);
-        self.desk.tell_hook(Hook::ClientInit, id, "", &[]);
         let door = self.listeners[listener].door;
         if let Some(connection) = self.desk.find(id) {
             // The policy port knows nothing else.
