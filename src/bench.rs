@@ -1,4 +1,4 @@
-//! `palabre bench`: a load generator for any server that speaks the protocol, with the floor to
+//! `palabre-bench`: a load generator for any server that speaks the protocol, with the floor to
 //! compare it with.
 //!
 //! `options` says what may be asked for. `swarm` has the generator's connections, `over` says what

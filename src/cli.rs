@@ -19,7 +19,7 @@ use crate::net::tls;
 
 mod arguments;
 #[cfg(feature = "bench")]
-mod bench;
+pub mod bench;
 mod check;
 mod client;
 mod findings;
@@ -40,6 +40,9 @@ mod terminal;
 mod worker;
 
 use arguments::{Command, Options, Palabre, Unparsed, parse};
+
+/// What the server calls itself.
+const PROGRAM: &str = "palabre";
 
 /// What `--version` says.
 const VERSION: &str = concat!("palabre ", env!("CARGO_PKG_VERSION"));
@@ -76,12 +79,24 @@ struct Failure {
 
 impl Failure {
     fn new(exit: Exit, text: impl fmt::Display) -> Self {
-        Self { exit, text: format!("palabre: {text}") }
+        Self::of(PROGRAM, exit, text)
+    }
+
+    /// A failure of the program of this name.
+    fn of(program: &str, exit: Exit, text: impl fmt::Display) -> Self {
+        Self { exit, text: format!("{program}: {text}") }
     }
 
     /// Something that the system refused, with the exit code for its kind.
     fn system(error: &io::Error, text: impl fmt::Display) -> Self {
         Self::new(Exit::of(error.kind()), text)
+    }
+}
+
+/// What there is to tell has been told.
+impl From<Exit> for Failure {
+    fn from(exit: Exit) -> Self {
+        Self { exit, text: String::new() }
     }
 }
 
@@ -126,18 +141,20 @@ impl From<tls::Error> for Failure {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let exit = words().and_then(|words| {
+    run_program(PROGRAM, |words| match words.split_first() {
+        // The server starts it; in no help is it of use to anybody.
+        Some((&"worker", words)) => worker::worker(parse_words(PROGRAM, words)?),
+        // The parser of arguments has no such command.
+        Some((&"help", words)) => help::help(words),
+        Some(_) | None => dispatch(parse_words(PROGRAM, words)?),
+    })
+}
+
+/// Runs what the words of the command line ask for, and tells of its failure.
+fn run_program(program: &str, run: impl FnOnce(&[&str]) -> Result<Exit, Failure>) -> ExitCode {
+    let exit = words(program).and_then(|words| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let done = match words.split_first() {
-            // The server starts it; in no help is it of use to anybody.
-            Some((&"worker", words)) => worker::worker(parse_words(words)?),
-            // The parser of arguments has no such command.
-            Some((&"help", words)) => help::help(words),
-            #[cfg(feature = "bench")]
-            Some((&"leashed", words)) => bench::leashed(words),
-            Some(_) | None => dispatch(parse_words(&words)?),
-        };
-        done.map_err(|failure| {
+        run(&words).map_err(|failure| {
             if !failure.text.is_empty() {
                 complain(&failure.text);
             }
@@ -147,13 +164,13 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.unwrap_or_else(|exit| exit) as u8)
 }
 
-fn words() -> Result<Vec<String>, Exit> {
+fn words(program: &str) -> Result<Vec<String>, Exit> {
     let mut words = Vec::new();
     // What stands behind it is for somebody else.
     let mut options = true;
     for word in std::env::args_os().skip(1) {
         let Ok(word) = word.into_string() else {
-            complain("palabre: an argument is not UTF-8");
+            complain(format_args!("{program}: an argument is not UTF-8"));
             return Err(Exit::Usage);
         };
         options &= word != "--";
@@ -168,11 +185,14 @@ fn words() -> Result<Vec<String>, Exit> {
     Ok(words)
 }
 
-fn parse_words<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, Exit> {
-    parse(words).map_err(|unparsed| match unparsed {
+fn parse_words<Arguments: TopLevelCommand>(
+    program: &str,
+    words: &[&str],
+) -> Result<Arguments, Exit> {
+    parse(program, words).map_err(|unparsed| match unparsed {
         Unparsed::Help(text) => {
             say(text.trim_end());
-            said().unwrap_or_else(|failure| {
+            said_by(program).unwrap_or_else(|failure| {
                 complain(failure.text);
                 failure.exit
             })
@@ -236,8 +256,6 @@ fn run_command(mut top: Palabre) -> Result<Exit, Failure> {
         }
         Some(Command::Passwd(passwd)) => passwd::passwd(passwd, chosen(Options::default()).config),
         Some(Command::PluginTest(arguments)) => plugin_test::plugin_test(&arguments),
-        #[cfg(feature = "bench")]
-        Some(Command::Bench(arguments)) => bench::bench(arguments),
     }
 }
 
@@ -325,11 +343,16 @@ fn note_unsaid(written: io::Result<()>) {
 /// # Errors
 /// When the output could not be written.
 fn said() -> Result<Exit, Failure> {
-    UNSAID.get().map_or(Ok(Exit::Success), |error| Err(unsaid(error)))
+    said_by(PROGRAM)
 }
 
-fn unsaid(error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format_args!("can't write the output: {error}"))
+/// The same for the program of this name.
+fn said_by(program: &str) -> Result<Exit, Failure> {
+    UNSAID.get().map_or(Ok(Exit::Success), |error| Err(unsaid(program, error)))
+}
+
+fn unsaid(program: &str, error: &io::Error) -> Failure {
+    Failure::of(program, Exit::Failed, format_args!("can't write the output: {error}"))
 }
 
 /// Whether nobody reads the output any more, or nobody ever did.

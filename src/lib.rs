@@ -43,8 +43,8 @@
 //! - [`cli`]: the command line. `src/cli/arguments.rs` has its commands and options, a file or a
 //!   folder of the name each command (`restart` stands beside `start`); what several of them need is
 //!   in files of its own: pid files and ports, the terminal, what a server needs to start.
-//! - [`bench`](mod@bench): the load generator of `palabre bench` and the floor it compares with; a Cargo
-//!   feature that nothing else depends on.
+//! - `bench`: the load generator, `palabre-bench`, and the floor it compares with. It is behind a
+//!   Cargo feature, and nothing else depends on it.
 //!
 //! # Where a change goes
 //!

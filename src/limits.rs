@@ -498,7 +498,7 @@ pub const GREETER_WAITS_NS_MAX: u64 = 1_000_000_000;
 pub const OUTBOX_SLICES_MAX: usize = 64;
 
 /// Several pieces of so many bytes together are copied into one slice: the system needs longer
-/// to take each by itself (6 % in `palabre bench fanout --rooms 50` with one log for all rooms).
+/// to take each by itself (6 % in `palabre-bench fanout --rooms 50` with one log for all rooms).
 pub const OUTBOX_JOINED_BYTES_MAX: usize = 16_384;
 
 /// So much of a connection's first word is held before it is known whether a request of HTTP begins

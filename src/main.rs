@@ -1,4 +1,4 @@
-//! The `palabre` binary; everything stands in the library.
+//! The `palabre` binary, the server; everything stands in the library.
 
 use std::process::ExitCode;
 

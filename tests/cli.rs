@@ -101,21 +101,25 @@ fn wrong_arguments_are_explained() {
     }
 }
 
-#[cfg(feature = "bench")]
 #[test]
-fn the_bench_refuses_before_it_measures() {
+fn the_command_bench_tells_in_one_line_where_it_is() {
     let house = House::new();
-    for (arguments, hint) in [
-        (&["fanuot"][..], "; the nearest is fanout\n"),
-        (&["rude", "--attack", "long-nmaes"], "; the nearest is long-names\n"),
-        (&["ping", "--over", "websokcet:2"], "; the nearest is websocket\n"),
-        (&["ping", "--json", "none/x"], "--json none/x: No such file"),
-        (&["ping", "--json", "."], "--json .: Is a directory"),
+    for arguments in [
+        &["bench"][..],
+        &["bench", "--help"],
+        &["bench", "fanout", "--floor", "--rounds=5"],
+        &["bench", "rude", "--list"],
+        &["--config", "palabre.conf", "bench", "ping"],
+        &["help", "bench"],
     ] {
-        let ran = house.run(&[&["bench"], arguments].concat());
-        assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}");
-        assert!(ran.err.contains(hint), "{}", ran.err);
+        let ran = house.run(arguments);
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+        assert!(ran.err.contains("palabre-bench"), "{}", ran.err);
+        assert!(ran.err.contains("cargo build --release --features bench"), "{}", ran.err);
     }
+    // It is no command any more.
+    assert!(!house.run(&["--help"]).out.contains("\n  bench "));
 }
 
 #[test]
@@ -131,8 +135,6 @@ fn what_was_asked_for_and_could_not_be_written_is_no_success() {
         (&["check", "--keys"], 1),
         (&["ruffle"], 1),
         (&["passwd", "hash"], 1),
-        #[cfg(feature = "bench")]
-        (&["bench", "rude", "--list"], 1),
         // It is done.
         (&["passwd", "add", "Ann", "--file", "accounts"], 0),
         // The answer is the exit code.

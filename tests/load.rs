@@ -1,7 +1,5 @@
-//! `palabre bench`: the load generator as it is built, small. What it measures is no matter
+//! `palabre-bench`: the load generator as it is built, small. What it measures is no matter
 //! here; that it measures, counts right and fails when it should is.
-
-#![cfg(feature = "bench")]
 
 #[path = "support/manual.rs"]
 mod manual;
@@ -19,14 +17,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::Value;
 
-fn palabre() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
+const SERVER: &str = env!("CARGO_BIN_EXE_palabre");
+
+const GENERATOR: &str = env!("CARGO_BIN_EXE_palabre-bench");
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
 }
 
 fn bench(arguments: &[&str]) -> Output {
-    palabre().arg("bench").args(arguments).output().expect("the built binary runs")
+    command(GENERATOR).args(arguments).output().expect("the built binary runs")
 }
 
 /// What a run found, by its `--json` file and what it printed.
@@ -54,7 +56,7 @@ impl Server {
         let pid_file = file.path().with_extension("pid");
         let text = format!("{configuration}\n[daemon]\npidfile = {}\n", pid_file.display());
         std::fs::write(file.path(), text).expect("a configuration");
-        let mut child = palabre()
+        let mut child = command(SERVER)
             .args(["run", "--listen", "127.0.0.1:0", "--config"])
             .arg(file.path())
             .stdout(Stdio::piped())
@@ -357,6 +359,14 @@ fn wrong_arguments_are_explained() {
         (&["join", "--at-once", "x"], 2, "needs a number from 1 to 10000000"),
         (&["fanout", "--seconds", "nan"], 2, "up to 3600"),
         (&["fanout", "--against", "/no/such/program"], 2, "needs a program"),
+        (&["fanout", "--server", "/no/such/program"], 2, "--server /no/such/program: needs a"),
+        (&["ping", "--server", SERVER, "--connect", "127.0.0.1:1"], 2, "needs one of them"),
+        (&["fanuot"], 2, "; the nearest is fanout\n"),
+        (&["rude", "--attack", "long-nmaes"], 2, "; the nearest is long-names\n"),
+        (&["ping", "--over", "websokcet:2"], 2, "; the nearest is websocket\n"),
+        (&["ping", "--json", "none/x"], 2, "--json none/x: No such file"),
+        (&["ping", "--json", "."], 2, "--json .: Is a directory"),
+        (&["--fanout"], 2, "unknown option --fanout"),
         (&["ping", "--connect", "127.0.0.1:1", "--pid", "2147483647"], 2, "no such process"),
         (&["ping", "--connect", "nowhere"], 1, "needs HOST:PORT"),
         (&["ping", "--connect", "127.0.0.1:1"], 1, "can't connect"),
@@ -365,8 +375,51 @@ fn wrong_arguments_are_explained() {
         let output = bench(arguments);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.starts_with("palabre-bench: "), "{arguments:?}: {told}");
         assert!(told.contains(text), "{arguments:?}: {told}");
     }
+}
+
+#[test]
+fn help_and_version_are_the_load_generators() {
+    for (option, text) in [
+        ("--help", "Usage: palabre-bench "),
+        ("-V", concat!("palabre-bench ", env!("CARGO_PKG_VERSION"), "\n")),
+    ] {
+        let output = bench(&[option]);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{printed}");
+        assert!(printed.starts_with(text), "{printed}");
+    }
+}
+
+#[test]
+fn a_list_that_can_not_be_written_is_no_success() {
+    let full = File::options().write(true).open("/dev/full").expect("a full disk");
+    let ran = command(GENERATOR).args(["rude", "--list"]).stdout(full).output();
+    let ran = ran.expect("the built binary runs");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(told.starts_with("palabre-bench: can't write the output: No space"), "{told}");
+}
+
+#[test]
+fn the_server_is_the_one_beside_the_generator_or_the_one_that_is_named() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let alone = folder.path().join("palabre-bench");
+    std::fs::copy(GENERATOR, &alone).expect("a copy");
+    let run = |arguments: &[&str]| {
+        let mut command = command(alone.to_str().expect("a path of UTF-8"));
+        command.args(["ping", "--connections", "1", "--seconds", "0.05"]).args(arguments);
+        command.output().expect("the copy runs")
+    };
+    let output = run(&[]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    let wanted = folder.path().join("palabre");
+    assert!(told.contains(&format!("needs {}, or --server", wanted.display())), "{told}");
+    let output = run(&["--server", SERVER]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// How long something may take that a test waits for, on a busy machine.
@@ -377,8 +430,8 @@ struct Running(Child);
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = palabre();
-        command.arg("bench").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = command(GENERATOR);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().expect("the built binary runs"))
     }
 
@@ -411,8 +464,7 @@ fn the_server_of_a_run_ends_with_it_however_that_ends() {
     let (pipe, script) = (path("pipe"), path("server"));
     let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
     assert!(made.success());
-    let program = env!("CARGO_BIN_EXE_palabre");
-    let text = format!("#!/bin/sh\nexec 9>'{pipe}'\necho up >&9\nexec '{program}' \"$@\"\n");
+    let text = format!("#!/bin/sh\nexec 9>'{pipe}'\necho up >&9\nexec '{SERVER}' \"$@\"\n");
     std::fs::write(&script, text).expect("a file");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a program");
     // As one that says nothing, too: its address is waited for.

@@ -233,9 +233,12 @@ fn every_module_is_named_in_the_crate_documentation() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     for module in lib.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
         let name = module.trim_end_matches(';');
+        // One that is behind a Cargo feature can't be linked to from a page that is always there.
+        let link = format!("[`{name}`]");
+        let entry = format!("//! - `{name}`: ");
+        let named = |line: &str| line.contains(&link) || line.starts_with(&entry);
         assert!(
-            lib.lines()
-                .any(|line| line.starts_with("//!") && line.contains(&format!("[`{name}`]"))),
+            lib.lines().any(|line| line.starts_with("//!") && named(line)),
             "the map in src/lib.rs does not name {name}"
         );
     }

@@ -17,22 +17,23 @@ use super::over::Mix;
 use super::report::FLOOR;
 use super::transport::{Client, Identity, Way};
 use crate::accounts::hash::PasswordHash;
+use crate::config::is_executable;
 
 /// Which server is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// This program's own server, with the limits of rate lifted, or as it comes.
+    /// The server of this package, with the limits of rate lifted, or as it comes.
     Server {
         /// Whether one client may send as much as it can.
         unlimited: bool,
     },
     /// Another build of it, likewise with the limits of rate lifted.
     Build(PathBuf),
-    /// This program's own server with these nicks and passwords in a SQLite database.
+    /// The same with these nicks and passwords in a SQLite database.
     Accounts(Vec<(String, String)>),
-    /// This program's own server with plugins: name and script for `sh`.
+    /// The same with plugins: name and script for `sh`.
     Plugins(&'static [(&'static str, &'static str)]),
-    /// This program's own server as it comes, for those who attack it.
+    /// The same as it comes, for those who attack it.
     Attacked(House),
     /// The relay, for the floor.
     Floor,
@@ -72,22 +73,28 @@ pub(super) struct Host {
 
 impl Host {
     /// Starts a server on a free port of loopback, with a certificate where `mix` needs one.
+    /// `server` is the program of the server, unless it is the one beside this program.
     ///
     /// # Errors
     /// When it does not start.
-    pub(super) fn start(kind: Kind, mix: &Mix) -> Result<Self, Fault> {
+    pub(super) fn start(kind: Kind, mix: &Mix, server: Option<&Path>) -> Result<Self, Fault> {
         if !matches!(kind, Kind::Build(_)) {
-            return Self::launch(&kind, mix, UNLIMITED);
+            return Self::launch(&kind, mix, server, UNLIMITED);
         }
-        match Self::launch(&kind, mix, UNLIMITED) {
+        match Self::launch(&kind, mix, server, UNLIMITED) {
             // It may be one that does not know all of these limits; what it says then is told.
-            Err(Fault::NotStarted { .. }) => Self::launch(&kind, mix, ONCE_UNLIMITED),
+            Err(Fault::NotStarted { .. }) => Self::launch(&kind, mix, server, ONCE_UNLIMITED),
             started => started,
         }
     }
 
     /// Starts a server whose limits are lifted by `unlimited`, where they are.
-    fn launch(kind: &Kind, mix: &Mix, unlimited: &str) -> Result<Self, Fault> {
+    fn launch(
+        kind: &Kind,
+        mix: &Mix,
+        server: Option<&Path>,
+        unlimited: &str,
+    ) -> Result<Self, Fault> {
         let fault = |source| Fault::system("start the server", source);
         let own = std::env::current_exe().map_err(fault)?;
         let house = if let Kind::Attacked(house) = kind { house } else { &House::default() };
@@ -95,7 +102,7 @@ impl Host {
             matches!(kind, Kind::Accounts(_) | Kind::Plugins(_)) || !house.accounts.is_empty();
         let (name, program) = match kind {
             Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) | Kind::Attacked(_) => {
-                ("palabre", own.clone())
+                ("palabre", server.map_or_else(|| server_beside(&own), |named| Ok(named.into()))?)
             }
             Kind::Build(program) => ("against", program.clone()),
             Kind::Floor => (FLOOR, own.clone()),
@@ -106,7 +113,8 @@ impl Host {
             let limited = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
             command.args(["/bin/sh", "-c", &limited]);
         }
-        command.arg(program);
+        // A name alone would be looked for elsewhere.
+        command.arg(std::path::absolute(program).map_err(fault)?);
         let mut directory = None;
         let identity = match house.certificate {
             true => Identity::rsa().map(Some),
@@ -121,7 +129,7 @@ impl Host {
             command.args(["run", "--listen", "127.0.0.1:0", "--config"]).arg(file);
             directory = Some(folder);
         } else {
-            command.args(["bench", "--serve-floor"]);
+            command.arg("--serve-floor");
         }
         let is_first_try = matches!(kind, Kind::Build(_)) && unlimited == UNLIMITED;
         // What it starts itself is to be on its core as well, so it is there from its beginning.
@@ -296,6 +304,20 @@ impl Drop for Host {
             end(child, self.has_children);
         }
     }
+}
+
+/// The program of the server that stands beside this one.
+///
+/// # Errors
+/// When there is none.
+fn server_beside(own: &Path) -> Result<PathBuf, Fault> {
+    let program = own.with_file_name("palabre");
+    if is_executable(&program) {
+        return Ok(program);
+    }
+    let text =
+        format!("there is no server to start: needs {}, or --server PROGRAM", program.display());
+    Err(Fault::Usage { text })
 }
 
 /// What a server of ours is told stands in this file.

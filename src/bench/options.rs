@@ -101,6 +101,7 @@ impl FromStr for Workload {
 pub(crate) enum Setting {
     Connect,
     Pid,
+    Server,
     Against,
     Floor,
     BesideStanzas,
@@ -122,9 +123,10 @@ pub(crate) enum Setting {
 
 impl Setting {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Connect,
         Self::Pid,
+        Self::Server,
         Self::Against,
         Self::Floor,
         Self::BesideStanzas,
@@ -153,6 +155,7 @@ impl Setting {
         match self {
             // Those have a server of their own, with accounts, plugins or what is attacked.
             Self::Connect | Self::Pid => !matches!(workload, Logins | Plugins | Rude),
+            Self::Server => true,
             Self::Against | Self::Floor | Self::BesideStanzas => {
                 matches!(workload, Suite | Fanout | Rate | Private | Ping | Idle | Join | Churn)
             }
@@ -180,6 +183,7 @@ impl fmt::Display for Setting {
         f.write_str(match self {
             Self::Connect => "--connect",
             Self::Pid => "--pid",
+            Self::Server => "--server",
             Self::Against => "--against",
             Self::Floor => "--floor",
             Self::BesideStanzas => "--beside-stanzas",
@@ -210,6 +214,8 @@ pub struct Options {
     pub connect: Option<String>,
     /// Its process.
     pub pid: Option<u32>,
+    /// The program of the server that is started; none: the one beside the generator's own.
+    pub server: Option<PathBuf>,
     /// Another build of the server that is measured alternately.
     pub against: Option<PathBuf>,
     /// Whether the floor is measured alternately.
@@ -285,8 +291,18 @@ impl Options {
                 "{name} does not take {others}; leave out {others}. It takes --over, --json, {own}"
             ));
         }
-        if let Some(program) = self.against.as_ref().filter(|program| !program.is_file()) {
-            return wrong(format!("--against {}: needs a program", program.display()));
+        for (setting, program) in
+            [(Setting::Server, &self.server), (Setting::Against, &self.against)]
+        {
+            if let Some(program) = program.as_ref().filter(|program| !program.is_file()) {
+                return wrong(format!("{setting} {}: needs a program", program.display()));
+            }
+        }
+        if self.server.is_some() && self.connect.is_some() {
+            return wrong(
+                "--server and --connect both say which server is measured: needs one of them"
+                    .into(),
+            );
         }
         if self.pid.is_some() && self.connect.is_none() {
             return wrong("--pid needs --connect as well: it names that server's process".into());
@@ -322,6 +338,7 @@ impl Options {
         match setting {
             Setting::Connect => self.connect.is_some(),
             Setting::Pid => self.pid.is_some(),
+            Setting::Server => self.server.is_some(),
             Setting::Against => self.against.is_some(),
             Setting::Floor => self.floor,
             Setting::BesideStanzas => self.beside_stanzas,

@@ -289,14 +289,16 @@ impl Plan<'_> {
         let at_once = connections * servers(options);
         let needed = if at_once > CONNECTIONS_AT_ONCE { connections } else { at_once };
         need_descriptors(needed)?;
+        let program = options.server.as_deref();
         let server = |mix: &Mix| match &options.connect {
             Some(place) => Host::running(place, options.pid),
-            None => Host::start(Kind::Server { unlimited: true }, mix),
+            None => Host::start(Kind::Server { unlimited: true }, mix, program),
         };
         let (over, plain) = (&options.over, Mix::default());
         let mut places = vec![Place::new(server(over)?, over)?];
         if let Some(path) = &options.against {
-            places.push(Place::new(Host::start(Kind::Build(path.clone()), over)?, over)?);
+            let build = Kind::Build(path.clone());
+            places.push(Place::new(Host::start(build, over, program)?, over)?);
         }
         if options.beside_stanzas {
             let mut host = server(&plain)?;
@@ -304,7 +306,7 @@ impl Plan<'_> {
             places.push(Place::new(host, &plain)?);
         }
         if options.floor {
-            places.push(Place::new(Host::start(Kind::Floor, &plain)?, &plain)?);
+            places.push(Place::new(Host::start(Kind::Floor, &plain, program)?, &plain)?);
         }
         Ok(places)
     }
@@ -519,7 +521,10 @@ impl Plan<'_> {
         need_descriptors(connections)?;
         let host = match &options.connect {
             Some(place) => Host::running(place, options.pid)?,
-            None => Host::start(Kind::Server { unlimited: false }, &options.over)?,
+            None => {
+                let server = Kind::Server { unlimited: false };
+                Host::start(server, &options.over, options.server.as_deref())?
+            }
         };
         Place::new(host, &options.over)
     }

@@ -1,4 +1,4 @@
-//! `palabre bench rude`: 100 polite clients who talk, first alone and then beside an attack, one
+//! `palabre-bench rude`: 100 polite clients who talk, first alone and then beside an attack, one
 //! attack after the other, each on a server of its own that has the limits it comes with.
 //!
 //! The polite say 500 messages a second in rooms of ten, and what is measured is how long a message
@@ -133,7 +133,8 @@ fn described(options: &Options) -> String {
 
 /// One attack, in all its rounds.
 fn meet(attack: &Attack, options: &Options) -> Result<Findings, Fault> {
-    let host = Host::start(Kind::Attacked(attack.house.clone()), &options.over)?;
+    let attacked = Kind::Attacked(attack.house.clone());
+    let host = Host::start(attacked, &options.over, options.server.as_deref())?;
     let mut swarm = Swarm::new(host.way(&options.over)?, options.over.clone())?;
     let mut talk = Rooms::enter(&mut swarm, POLITE, Pacing::Beat(BEAT_NS))?;
     let before = host.resident_bytes();

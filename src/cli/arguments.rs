@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use argh::{FromArgs, TopLevelCommand};
 
-#[cfg(feature = "bench")]
-use super::bench;
 use super::{Failure, client, mistakes, passwd, plugin_test, ruffle, with_directory};
 use crate::config::{self, Misfit, Place, nearest_told};
 use crate::logging::Level;
@@ -193,8 +191,6 @@ pub(super) enum Command {
     Ruffle(ruffle::Ruffle),
     Passwd(passwd::Passwd),
     PluginTest(plugin_test::PluginTest),
-    #[cfg(feature = "bench")]
-    Bench(bench::Bench),
 }
 
 with_options! {
@@ -256,19 +252,23 @@ pub(super) enum Unparsed {
 ///
 /// # Errors
 /// What is to be told instead.
-pub(super) fn parse<Arguments: TopLevelCommand>(words: &[&str]) -> Result<Arguments, Unparsed> {
-    Arguments::from_args(&["palabre"], words).map_err(|early| match early.status {
+pub(super) fn parse<Arguments: TopLevelCommand>(
+    program: &str,
+    words: &[&str],
+) -> Result<Arguments, Unparsed> {
+    Arguments::from_args(&[program], words).map_err(|early| match early.status {
         Ok(()) => Unparsed::Help(early.output),
         Err(()) => {
             let complaint = early.output.trim();
-            Unparsed::Wrong(mistakes::explain(words, complaint, help_of::<Arguments>))
+            let help = |command: &[&str]| help_of::<Arguments>(program, command);
+            Unparsed::Wrong(mistakes::explain(program, words, complaint, help))
         }
     })
 }
 
 /// The help of a command, by its name and those of the commands above it.
-pub(super) fn help_of<Arguments: TopLevelCommand>(command: &[&str]) -> String {
+pub(super) fn help_of<Arguments: TopLevelCommand>(program: &str, command: &[&str]) -> String {
     let words = [command, &["--help"]].concat();
-    let early = Arguments::from_args(&["palabre"], &words).err();
+    let early = Arguments::from_args(&[program], &words).err();
     early.map_or_else(String::new, |early| early.output)
 }

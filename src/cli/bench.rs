@@ -1,20 +1,26 @@
-//! `palabre bench`: what a host carries.
+//! The command line of `palabre-bench`, the load generator: what a host carries.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use argh::FromArgs;
 
-use super::{Exit, Failure, note_unsaid, say};
+use super::{Exit, Failure, note_unsaid, parse_words, run_program, said_by, say};
 use crate::bench::{self, Fault, Mix, Options, Workload};
 
-/// make work for a server and measure it: throughput, processor time, latency, memory
+/// What the load generator calls itself.
+const PROGRAM: &str = "palabre-bench";
+
+/// What `--version` says.
+const VERSION: &str = concat!("palabre-bench ", env!("CARGO_PKG_VERSION"));
+
+/// Make work for a server and measure it: throughput, processor time, latency, memory.
 #[derive(FromArgs)]
 #[argh(
-    subcommand,
-    name = "bench",
     help_triggers("-h", "--help", "help"),
     note = "The workloads:
   suite    all of the comparisons with the floor, one after the other
@@ -32,14 +38,20 @@ use crate::bench::{self, Fault, Mix, Options, Workload};
   rude     polite clients beside one attack after the other; fails when felt
 
 Without --connect it starts a server of its own on a free port, with a certificate of its
-own where --over asks for TLS. With --connect any certificate is taken: it measures, and
-does not judge. Every workload fails when a delivery is missing, doubled or out of order.
+own where --over asks for TLS: the palabre beside this program, or the one that --server
+names. With --connect any certificate is taken: it measures, and does not judge. Every
+workload fails when a delivery is missing, doubled or out of order.
 An option that a workload has no use for is refused; each says which take it. Ctrl-C ends
 it early and prints what there is.",
     example = "What a room of 100 costs beside the least that the system charges for it:
-  $ palabre bench fanout --members 100 --floor --rounds 5"
+  $ {command_name} fanout --members 100 --floor --rounds 5",
+    error_code(1, "it failed: a delivery was wrong or missing, an attack was felt"),
+    error_code(2, "wrong arguments")
 )]
-pub(super) struct Bench {
+struct Bench {
+    /// print the version
+    #[argh(switch, short = 'V')]
+    version: bool,
     /// what to measure (default: fanout)
     #[argh(positional, default = "Workload::Fanout")]
     workload: Workload,
@@ -50,6 +62,10 @@ pub(super) struct Bench {
     /// that server's process, when it can't be found by its port (with --connect)
     #[argh(option, arg_name = "pid", from_str_fn(pid))]
     pid: Option<u32>,
+    /// the program of the server that is started, instead of the palabre beside this program
+    /// (without --connect)
+    #[argh(option, arg_name = "program")]
+    server: Option<PathBuf>,
     /// measure another build of the server alternately (suite, fanout, rate, private, ping,
     /// idle, join, churn)
     #[argh(option, arg_name = "program")]
@@ -170,11 +186,25 @@ fn pid(text: &str) -> Result<u32, String> {
     number(text, 1, i32::MAX as u64)
 }
 
+/// Measures what the process was started to measure.
+#[must_use]
+pub fn main() -> ExitCode {
+    run_program(PROGRAM, |words| match words.split_first() {
+        // The parser of arguments has no such command: the generator gives it to itself.
+        Some((&"leashed", words)) => leashed(words),
+        Some(_) | None => bench(parse_words(PROGRAM, words)?),
+    })
+}
+
 /// Measures.
 ///
 /// # Errors
 /// When something can't be measured, or a delivery went wrong.
-pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
+fn bench(arguments: Bench) -> Result<Exit, Failure> {
+    if arguments.version {
+        say(VERSION);
+        return said_by(PROGRAM);
+    }
     if arguments.serve_floor {
         return serve_floor();
     }
@@ -182,6 +212,7 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
         workload: arguments.workload,
         connect: arguments.connect,
         pid: arguments.pid,
+        server: arguments.server,
         against: arguments.against,
         floor: arguments.floor,
         rounds: arguments.rounds,
@@ -205,9 +236,9 @@ pub(super) fn bench(arguments: Bench) -> Result<Exit, Failure> {
     bench::run(&options, &mut Output).map_err(|fault| {
         let wrong_arguments = matches!(fault, Fault::Usage { .. });
         let exit = if wrong_arguments { Exit::Usage } else { Exit::Failed };
-        Failure::new(exit, format_args!("bench: {fault}"))
+        Failure::of(PROGRAM, exit, fault)
     })?;
-    Ok(Exit::Success)
+    said_by(PROGRAM)
 }
 
 /// What is measured is printed as it comes; that it could not be is told at the end.
@@ -226,7 +257,7 @@ impl Write for Output {
 }
 
 fn serve_floor() -> Result<Exit, Failure> {
-    let failed = |error: io::Error| Failure::system(&error, format_args!("the relay: {error}"));
+    let failed = |error: io::Error| failure(&error, format_args!("the relay: {error}"));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     crate::net::raise_descriptor_limit();
     let listener = crate::net::listen(any).map_err(failed)?;
@@ -236,25 +267,31 @@ fn serve_floor() -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// Something that the system refused, with the exit code for its kind.
+fn failure(error: &io::Error, text: impl fmt::Display) -> Failure {
+    Failure::of(PROGRAM, Exit::of(error.kind()), text)
+}
+
 /// What a server is started by that is to be measured: it becomes the program behind `PID --`,
 /// which is ended when the process PID ends that started it, however that comes about. Nobody else
 /// ends it then.
 ///
 /// # Errors
 /// When there is no such program.
-pub(super) fn leashed(words: &[&str]) -> Result<Exit, Failure> {
+fn leashed(words: &[&str]) -> Result<Exit, Failure> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
     let [parent, "--", program, arguments @ ..] = words else {
-        return Err(Failure::new(Exit::Usage, "leashed: needs PID -- PROGRAM ARGUMENTS"));
+        return Err(Failure::of(PROGRAM, Exit::Usage, "leashed: needs PID -- PROGRAM ARGUMENTS"));
     };
     // Where that can't be had, the server is ended by what its parent does at its own end.
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let is_own = |pid: rustix::process::Pid| pid.as_raw_nonzero().to_string() == *parent;
     if !getppid().is_some_and(is_own) {
-        return Err(Failure::new(Exit::Failed, "leashed: whoever started this is gone"));
+        let text = "leashed: the process that started this one has ended";
+        return Err(Failure::of(PROGRAM, Exit::Failed, text));
     }
     let error = std::process::Command::new(program).args(arguments).exec();
-    Err(Failure::system(&error, format_args!("can't run {program}: {error}")))
+    Err(failure(&error, format_args!("can't run {program}: {error}")))
 }
 
 #[cfg(test)]
@@ -278,12 +315,13 @@ mod tests {
 
     #[test]
     fn the_help_says_which_workload_takes_which_option() {
-        let help = match Bench::from_args(&["bench"], &["--help"]) {
+        let help = match Bench::from_args(&[PROGRAM], &["--help"]) {
             Ok(_) => panic!("no help"),
             Err(early) => early.output,
         };
-        // The process is the server's of --connect, and the help says so.
-        for setting in Setting::ALL.into_iter().filter(|setting| *setting != Setting::Pid) {
+        // These depend on --connect instead, and the help says so.
+        let by_connect = |setting: &Setting| matches!(setting, Setting::Pid | Setting::Server);
+        for setting in Setting::ALL.into_iter().filter(|setting| !by_connect(setting)) {
             let taking = Workload::ALL.iter().filter(|(_, own, _)| setting.is_taken_by(*own));
             let taking: Vec<&str> = taking.map(|(name, _, _)| *name).collect();
             assert_eq!(named(&help, &setting.to_string()), taking, "{setting}");

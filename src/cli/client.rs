@@ -25,7 +25,7 @@ use mio::Waker;
 use zeroize::Zeroizing;
 
 use super::terminal::password;
-use super::{Exit, Failure, command_line, complain, is_end_of_output, unsaid};
+use super::{Exit, Failure, PROGRAM, command_line, complain, is_end_of_output, unsaid};
 use crate::secret;
 use crate::wire::write;
 use commands::{Action, Session};
@@ -121,7 +121,7 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
     match talked {
         Ok(()) => verdict.exit(server),
         Err(Lost::Console(error)) if is_end_of_output(&error) => Ok(Exit::Success),
-        Err(Lost::Console(error)) => Err(unsaid(&error)),
+        Err(Lost::Console(error)) => Err(unsaid(PROGRAM, &error)),
         Err(Lost::Server(error)) => Err(lost(error)),
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::arguments::{Palabre, Unparsed, help_of, parse};
-use super::mistakes::commands;
-use super::{Exit, Failure, command_line, said, say};
+use super::mistakes::{self, commands};
+use super::{Exit, Failure, PROGRAM, command_line, said, say};
 use crate::config::nearest_told;
 use crate::manual::{ManualTopic, TOPICS};
 
@@ -24,7 +24,7 @@ const LESS: &str = "FRX";
 /// # Errors
 /// When neither a topic nor a command has this name, or the output could not be written.
 pub(super) fn help(words: &[&str]) -> Result<Exit, Failure> {
-    let overview = help_of::<Palabre>(&[]);
+    let overview = help_of::<Palabre>(PROGRAM, &[]);
     match words {
         [] | ["help"] => say(overview.trim_end()),
         [word, more @ ..] => match (topic(word), more) {
@@ -48,7 +48,7 @@ fn topic(name: &str) -> Option<&'static ManualTopic> {
 
 /// Prints the help of the command that the words lead to.
 fn command(words: &[&str]) -> Result<Exit, Failure> {
-    match parse::<Palabre>(&[words, &["--help"]].concat()) {
+    match parse::<Palabre>(PROGRAM, &[words, &["--help"]].concat()) {
         Err(Unparsed::Help(text)) => say(text.trim_end()),
         Err(Unparsed::Wrong(text)) => return Err(Failure { exit: Exit::Usage, text }),
         Ok(_) => {}
@@ -57,6 +57,9 @@ fn command(words: &[&str]) -> Result<Exit, Failure> {
 }
 
 fn unknown(word: &str, overview: &str) -> Failure {
+    if word == "bench" {
+        return Failure::new(Exit::Usage, mistakes::BENCH_IS_ELSEWHERE);
+    }
     let topics = TOPICS.iter().map(|topic| topic.name);
     let near = nearest_told(word, topics.chain(commands(overview)));
     wrong(&format!("no topic of the manual and no command is called {word:?}{near}"))
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn no_topic_has_the_name_of_a_command_and_all_are_in_the_overview() {
-        let overview = help_of::<Palabre>(&[]);
+        let overview = help_of::<Palabre>(PROGRAM, &[]);
         for ManualTopic { name, about, .. } in TOPICS {
             assert!(!commands(&overview).contains(name), "{name}");
             let line = format!("\n    {name:<14}  {about}\n");

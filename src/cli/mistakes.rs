@@ -2,12 +2,17 @@
 //!
 //! What commands and options there are is read from the help itself, so that there is one list.
 
-use super::command_line;
+use super::{PROGRAM, command_line};
 use crate::config::nearest_told;
 
-/// What is told of wrong arguments. `complaint` is what the parser says of `words`, and `help_of`
-/// gives the help of a command, by its name and those of the commands above it.
+/// Where the command `bench` of earlier versions is.
+pub(super) const BENCH_IS_ELSEWHERE: &str = "bench is a program of its own, palabre-bench, which this makes: \
+                                  cargo build --release --features bench";
+
+/// What is told of wrong arguments of a program. `complaint` is what the parser says of `words`, and
+/// `help_of` gives the help of a command, by its name and those of the commands above it.
 pub(super) fn explain(
+    program: &str,
     words: &[&str],
     complaint: &str,
     help_of: impl Fn(&[&str]) -> String,
@@ -16,8 +21,11 @@ pub(super) fn explain(
     let more = command_line(command.iter().copied().chain(["--help"]));
     let more = format!("Run {more} for more information.");
     let Some(unknown) = complaint.strip_prefix("Unrecognized argument: ") else {
-        return format!("palabre: {complaint}\n{more}");
+        return format!("{program}: {complaint}\n{more}");
     };
+    if (program, unknown, command.is_empty()) == (PROGRAM, "bench", true) {
+        return format!("{PROGRAM}: {BENCH_IS_ELSEWHERE}");
+    }
     let is_option = unknown.starts_with('-');
     let known = if is_option { options(&help) } else { commands(&help) };
     let what = match (is_option, known.is_empty()) {
@@ -28,13 +36,13 @@ pub(super) fn explain(
     let of = if command.is_empty() {
         String::new()
     } else {
-        format!(" (palabre {})", command.join(" "))
+        format!(" ({program} {})", command.join(" "))
     };
     let near = nearest_told(unknown, known.into_iter());
     // Its usage, options and commands; examples and the like come with --help.
     let end = ["\n\nExamples:", "\n\nNotes:", "\n\nError codes:"];
     let end = end.iter().filter_map(|mark| help.find(mark)).min().unwrap_or(help.len());
-    format!("palabre: {what}{of}{near}\n\n{}\n\n{more}", help[..end].trim())
+    format!("{program}: {what}{of}{near}\n\n{}\n\n{more}", help[..end].trim())
 }
 
 /// The command that the words lead to, and its help.
@@ -105,17 +113,19 @@ mod tests {
 
     #[test]
     fn an_unknown_name_gets_the_nearest_one_and_the_help_of_its_command() {
-        let told = explain(&["run", "--fsat"], "Unrecognized argument: --fsat", help_of);
+        let explain =
+            |words: &[&'static str], complaint| explain("palabre", words, complaint, help_of);
+        let told = explain(&["run", "--fsat"], "Unrecognized argument: --fsat");
         let start =
             "palabre: unknown option --fsat (palabre run); the nearest is --fast\n\nUsage: x run";
         assert!(told.starts_with(start), "{told}");
         assert!(told.ends_with("run --help for more information."), "{told}");
-        let told = explain(&["rum"], "Unrecognized argument: rum", help_of);
+        let told = explain(&["rum"], "Unrecognized argument: rum");
         assert!(told.contains("unknown command \"rum\"; the nearest is run\n"), "{told}");
         assert!(told.contains("Commands:\n") && !told.contains("Examples:"), "{told}");
-        let told = explain(&["run", "zzz"], "Unrecognized argument: zzz", help_of);
+        let told = explain(&["run", "zzz"], "Unrecognized argument: zzz");
         assert!(told.contains("an argument too many, \"zzz\" (palabre run)\n"), "{told}");
-        let told = explain(&["run", "--fast"], "something else", help_of);
+        let told = explain(&["run", "--fast"], "something else");
         assert!(told.starts_with("palabre: something else\nRun "), "{told}");
     }
 }

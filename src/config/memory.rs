@@ -15,7 +15,7 @@ use crate::limits::{
     TURN_PIECES_MAX,
 };
 
-/// The program with nobody in it: 5.0 MB resident, 6.5 with a certificate (`palabre bench idle`),
+/// The program with nobody in it: 5.0 MB resident, 6.5 with a certificate (`palabre-bench idle`),
 /// and what it keeps of the largest turn.
 const PROGRAM_BYTES: usize = 12 * MIB;
 
@@ -28,13 +28,13 @@ const MIB: usize = 1_048_576;
 const GROWTH: usize = 2;
 
 /// A connection, its session, its places in tables and timers, without names: 454 bytes resident
-/// with a short nick (`palabre bench idle`), and what a session has that is held up.
+/// with a short nick (`palabre-bench idle`), and what a session has that is held up.
 const SESSION_BYTES: usize = 1_536;
 
 /// The nick as it is shown, and twice as it is compared, where it can be longer.
 const NICKS: usize = 4;
 
-/// What TLS keeps for an idle connection (`palabre bench idle --over tls`: 4.2 KB), and the
+/// What TLS keeps for an idle connection (`palabre-bench idle --over tls`: 4.2 KB), and the
 /// handshake or the record that has not come as a whole: 64 KiB of one, and what was read last.
 const TLS_BYTES: usize = 5_120 + GROWTH * (65_536 + READ_BYTES_PER_TURN);
 

@@ -61,7 +61,8 @@ impl Plan<'_> {
             let password = password(&nick);
             (nick, password)
         });
-        let host = Host::start(Kind::Accounts(accounts.collect()), &options.over)?;
+        let accounts = Kind::Accounts(accounts.collect());
+        let host = Host::start(accounts, &options.over, options.server.as_deref())?;
         let mut place = Place::new(host, &options.over)?;
         let Place { host, swarm } = &mut place;
         swarm.say_passwords();
@@ -103,7 +104,8 @@ impl Plan<'_> {
         let shape = shape(options, 10, 10, 100);
         let rate = options.rate.unwrap_or(500).max(1);
         need_descriptors(2 * shape.rooms * shape.members)?;
-        let start = |kind| Place::new(Host::start(kind, &options.over)?, &options.over);
+        let (over, server) = (&options.over, options.server.as_deref());
+        let start = |kind| Place::new(Host::start(kind, over, server)?, over);
         let mut places =
             [start(Kind::Server { unlimited: false })?, start(Kind::Plugins(&PLUGINS))?];
         let mut sides = [named("alone"), named("beside")];

@@ -20,7 +20,7 @@ const RATIO_MAX: f64 = 2.0;
 /// A wait below this is none, however short it is alone: what comes to a server that is busy at all
 /// comes in the middle of a turn, and is answered at the end of the next. Two turns in which as many
 /// as attack are told something take so long: each of 250 receivers takes a call of the system, 10
-/// to 25 µs on small and shared hosts (`palabre bench rude --attack departures`), and the generator
+/// to 25 µs on small and shared hosts (`palabre-bench rude --attack departures`), and the generator
 /// shares its core with the attackers.
 const TWO_TURNS_NS: f64 = 12e6;
 

@@ -24,7 +24,7 @@ const STEADY_S: u64 = 60;
 /// stanzas or 64 KiB a millisecond are more than any has to say, and a few hundredths of a core.
 /// A server that one plugin keeps at work without a pause has to share its core with another one
 /// that computes, and everybody waits for the scheduler: with one that floods and one that spins
-/// `palabre bench plugins` had a p90 of 2 ms instead of 0.1 ms.
+/// `palabre-bench plugins` had a p90 of 2 ms instead of 0.1 ms.
 const CALM: Duration = Duration::from_millis(1);
 
 /// A process that another one of its plugin has taken the place of.
