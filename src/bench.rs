@@ -1,42 +1,51 @@
 //! `palabre-bench`: a load generator for any server that speaks the protocol, with the floor to
 //! compare it with.
 //!
-//! `options` says what may be asked for. `swarm` has the generator's connections, `over` says what
-//! they speak, `transport` is how, and `host` is the server that is measured; `entrance` lets connections in, `ledger` sees that nothing is missing, doubled or out of order, and
-//! `workload` has what they do. `measure` runs one workload for a while, `plan` puts the
-//! measurements of a run in order, `report` prints them. `rude` is the workload that attacks. `relay` is the floor: a server that
-//! does nothing but find NULs and write once per receiver and turn. `syscalls` counts what the
-//! server asks of the system.
+//! `options` says what may be asked for, `plan` runs it, and `suite` is the list of comparisons that
+//! the manual has. `workload` has what clients do, one file each, and `rude` the clients that attack.
+//! `comparison` measures several servers by turns, `measure` runs one workload for a while, `report`
+//! and `notes` print what was found.
 //!
-//! Nothing of the server itself depends on this room; it is a Cargo feature.
+//! `host` is the server that is measured, `swarm` has the generator's connections, `over` says what
+//! they speak and `transport` is how. `entrance` lets them in, by the `names` of the run, and `ledger`
+//! sees that nothing is missing, doubled or out of order. `syscalls` counts what the server asks of
+//! the system, `interrupt` ends a run early, and `error` has what it fails by.
+//!
+//! `relay` is the floor: a server that does nothing but find NULs and write once per receiver and
+//! turn.
+//!
+//! Nothing of the server itself depends on this module; it is a Cargo feature.
 
+mod comparison;
 mod entrance;
+mod error;
 mod host;
+mod interrupt;
 mod ledger;
 mod measure;
+mod names;
+mod notes;
 mod options;
 mod over;
 mod plan;
 mod relay;
 mod report;
 mod rude;
+mod suite;
 mod swarm;
 mod syscalls;
 mod transport;
 mod workload;
 
-use std::fmt;
 use std::io;
 
-use crate::config::nearest_told;
+pub use error::Fault;
 #[cfg(test)]
 pub(crate) use options::Setting;
 pub use options::{Options, Workload};
 pub use over::Mix;
-use over::Over;
 pub use plan::run;
 pub(crate) use rude::attack;
-pub use rude::attacks::Attack;
 
 /// Serves as the floor on a listener, until the process is ended.
 ///
@@ -44,205 +53,4 @@ pub use rude::attacks::Attack;
 /// When the system refuses what a relay can't do without.
 pub fn serve_floor(listener: std::net::TcpListener) -> io::Result<()> {
     relay::serve(listener)
-}
-
-/// What is told of a name that is none of those that can stand there.
-fn needs_one_of(found: &str, names: &[&str]) -> String {
-    format!("found {found:?}, needs one of {}{}", names.join(", "), near(found, names))
-}
-
-/// The name that may be meant, as it is told behind the others.
-fn near(found: &str, names: &[&str]) -> String {
-    if names.contains(&found) {
-        return String::new();
-    }
-    nearest_told(found, names.iter().copied())
-}
-
-/// Why a run failed.
-#[derive(Debug)]
-pub enum Fault {
-    /// The system refused something.
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The server did not tell where it listens.
-    NotStarted {
-        /// Which one.
-        name: &'static str,
-    },
-    /// `--connect` names no address.
-    NoAddress {
-        /// What it says.
-        place: String,
-    },
-    /// More connections than this process may have.
-    TooManyConnections {
-        /// So many are wanted.
-        connections: usize,
-        /// So many descriptors there are.
-        possible: usize,
-    },
-    /// The server answered with an `<error>`.
-    Refused {
-        /// The whole stanza.
-        text: String,
-    },
-    /// The server closed a connection.
-    Closed {
-        /// Its number.
-        who: usize,
-    },
-    /// What stands between a connection and its stanzas failed.
-    Transport {
-        /// Which connection, and what is wrong.
-        what: String,
-    },
-    /// No certificate for the server that is to be measured.
-    NoCertificate {
-        /// What is wrong.
-        what: String,
-    },
-    /// Options that a workload does not take, or that don't go together.
-    Usage {
-        /// What is wrong, and what would be right.
-        text: String,
-    },
-    /// The server said nothing for too long.
-    Silent {
-        /// What its answers were to begin with.
-        wanted: &'static str,
-        /// So many came.
-        seen: usize,
-        /// So many were wanted.
-        count: usize,
-    },
-    /// Deliveries never came.
-    Missing {
-        /// How many.
-        count: u64,
-    },
-    /// A delivery came before one that it should follow.
-    Skipped {
-        /// Whose message.
-        stream: usize,
-        /// The number that was to come.
-        expected: u32,
-        /// The number that came.
-        number: u32,
-    },
-    /// A delivery came twice, or was never sent.
-    Doubled {
-        /// Whose message.
-        stream: usize,
-        /// Its number.
-        number: u32,
-    },
-    /// A delivery came to somebody who should not have it.
-    Stray {
-        /// Who got it.
-        who: usize,
-        /// Whose message.
-        stream: usize,
-    },
-    /// A delivery is not what was sent.
-    Garbled {
-        /// What came.
-        frame: String,
-    },
-    /// A frame has no end.
-    FrameTooLarge {
-        /// After so many bytes.
-        bytes: usize,
-    },
-    /// Not everybody heard of everybody who came.
-    Presence {
-        /// So many heard.
-        heard: u64,
-        /// So many should have.
-        wanted: u64,
-    },
-    /// A reader that never reads was not cut off.
-    NotCutOff {
-        /// After so many seconds.
-        seconds: u64,
-    },
-    /// Something that the workload promises does not hold.
-    Broken {
-        /// What.
-        what: String,
-    },
-    /// Ctrl-C or another signal, before there was anything to print.
-    Interrupted,
-}
-
-impl Fault {
-    /// A transport's, of the connection of this number.
-    fn transport(who: usize, over: Over, what: &str) -> Self {
-        Self::Transport { what: format!("connection {who} over {}: {what}", over.name()) }
-    }
-
-    fn system(what: &'static str, source: io::Error) -> Self {
-        Self::System { what, source }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System { what, source } => write!(f, "can't {what}: {source}"),
-            Self::NotStarted { name } => write!(f, "{name} did not start"),
-            Self::NoAddress { place } => {
-                write!(f, "--connect {place}: no such address, needs HOST:PORT")
-            }
-            Self::TooManyConnections { connections, possible } => write!(
-                f,
-                "{connections} connections are too many: {possible} files may be open (`ulimit -n`)"
-            ),
-            Self::Refused { text } => write!(
-                f,
-                "the server answered {text}; is one of its limits in the way ([limits] of its \
-                 configuration: stanzarate = 0, byterate = 0, listrate = 0, sessions, \
-                 sessionsperaddress)?"
-            ),
-            Self::Closed { who } => write!(f, "the server closed connection {who}"),
-            Self::Transport { what } => f.write_str(what),
-            Self::NoCertificate { what } => write!(f, "no TLS: {what}"),
-            Self::Usage { text } => f.write_str(text),
-            Self::Silent { wanted, seen, count } => {
-                write!(f, "the server went silent: {seen} of {count} answers {wanted}… came")
-            }
-            Self::Missing { count } => write!(f, "{count} deliveries are missing"),
-            Self::Skipped { stream, expected, number } => write!(
-                f,
-                "out of order or missing: message {number} of sender {stream} came where \
-                 {expected} was due"
-            ),
-            Self::Doubled { stream, number } => {
-                write!(f, "message {number} of sender {stream} came twice or was never sent")
-            }
-            Self::Stray { who, stream } => {
-                write!(f, "connection {who} got a message of sender {stream} that is not for it")
-            }
-            Self::Garbled { frame } => write!(f, "not what was sent: {frame}"),
-            Self::FrameTooLarge { bytes } => write!(f, "a frame of more than {bytes} bytes"),
-            Self::Presence { heard, wanted } => {
-                write!(f, "joins were heard of {heard} times, should be {wanted}")
-            }
-            Self::NotCutOff { seconds } => {
-                write!(f, "the one that never reads was not cut off in {seconds} s")
-            }
-            Self::Broken { what } => f.write_str(what),
-            Self::Interrupted => f.write_str("interrupted"),
-        }
-    }
-}
-
-impl std::error::Error for Fault {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Self::System { source, .. } = self { Some(source) } else { None }
-    }
 }

@@ -3,66 +3,16 @@
 
 use std::time::Duration;
 
-use super::Fault;
-use super::measure::{is_interrupted, nanoseconds};
-use super::swarm::{Crowd, Sends, Swarm};
+use super::error::Fault;
+use super::interrupt::is_interrupted;
+use super::names::join;
+use super::swarm::{Crowd, Sends, Swarm, nanoseconds};
 
 /// Logins and joins that are under way at once.
 const AT_ONCE: usize = 64;
 
 /// How long the server may say nothing before the entrance is given up.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// Names that no other run on the same server has, nor an earlier round of this one.
-#[derive(Clone, Debug)]
-pub(super) struct Tag {
-    text: String,
-    /// Whoever logs in says a password.
-    passwords: bool,
-}
-
-impl Tag {
-    /// The tag of a round of this process; with `passwords` where the server has accounts.
-    pub(super) fn new(round: usize, passwords: bool) -> Self {
-        Self { text: format!("{:x}.{round}", std::process::id()), passwords }
-    }
-
-    /// The nick of a connection.
-    pub(super) fn nick(&self, who: usize) -> String {
-        format!("b{}.{who}", self.text)
-    }
-
-    /// The name of a room.
-    pub(super) fn room(&self, number: usize) -> String {
-        format!("r{}.{number}", self.text)
-    }
-
-    /// The frame that logs a connection in.
-    fn login(&self, who: usize) -> String {
-        let nick = self.nick(who);
-        if self.passwords { login_with(&nick, &password(&nick)) } else { login(&nick) }
-    }
-}
-
-/// The frame that logs a connection in.
-pub(super) fn login(nick: &str) -> String {
-    format!("<connect nickname=\"{nick}\" />")
-}
-
-/// The frame that logs an account in.
-pub(super) fn login_with(nick: &str, password: &str) -> String {
-    format!("<connect nickname=\"{nick}\" password=\"{password}\" />")
-}
-
-/// The password of an account, where the bench has made the accounts.
-pub(super) fn password(nick: &str) -> String {
-    format!("secret of {nick}")
-}
-
-/// The frame that enters a room.
-pub(super) fn join(room: &str) -> String {
-    format!("<join room=\"{room}\" />")
-}
 
 /// Opens `count` connections that are logged in under [`Tag::nick`]; gives the number of the first.
 /// `room_of` tells the room each is to join.

@@ -11,13 +11,15 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::Fault;
-use super::measure::is_interrupted;
+use super::error::Fault;
+use super::interrupt::is_interrupted;
 use super::over::Mix;
-use super::report::FLOOR;
 use super::transport::{Client, Identity, Way};
 use crate::accounts::hash::PasswordHash;
 use crate::config::is_executable;
+
+/// What the relay is called.
+pub(super) const FLOOR: &str = "floor";
 
 /// Which server is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use memchr::memchr;
 
-use super::Fault;
+use super::error::Fault;
 
 /// A message as it is read at its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

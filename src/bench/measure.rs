@@ -2,16 +2,15 @@
 //! deliveries and their latencies are taken between two points of it. Nothing may be missing
 //! at the end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::Fault;
+use super::error::Fault;
 use super::host::Host;
+use super::interrupt::is_interrupted;
 use super::over::Over;
-use super::swarm::{Crowd, Sends, Swarm};
+use super::swarm::{Crowd, Sends, Swarm, nanoseconds};
 
 /// How long a workload runs before it counts: caches, buffers and the window settle.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -27,24 +26,6 @@ const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
 /// Digits of a latency: 1 % is finer than any machine repeats.
 const LATENCY_DIGITS: u8 = 2;
-
-/// Set by Ctrl-C and its like: what is there is printed.
-pub(super) static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
-
-/// Whether the measurement is to end early.
-pub(super) fn is_interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
-}
-
-/// Sleeps so long, or until the measurement is to end early; how long it was.
-pub(super) fn sleep(span: Duration) -> Duration {
-    const LOOK: Duration = Duration::from_millis(50);
-    let begin = Instant::now();
-    while !is_interrupted() && begin.elapsed() < span {
-        std::thread::sleep(LOOK.min(span.saturating_sub(begin.elapsed())));
-    }
-    begin.elapsed()
-}
 
 /// What has arrived.
 #[derive(Clone, Debug)]
@@ -93,7 +74,7 @@ pub(super) fn histogram() -> Histogram<u64> {
 }
 
 /// Something that makes work for a server and counts what comes of it.
-pub(super) trait Workload: Crowd {
+pub(super) trait Load: Crowd {
     /// Sends what starts it; it goes on by what arrives until it is stopped.
     fn begin(&mut self, now: u64, sends: &mut Sends);
 
@@ -160,7 +141,7 @@ impl Sample {
 pub(super) fn measure(
     host: &Host,
     swarm: &mut Swarm,
-    workload: &mut impl Workload,
+    workload: &mut impl Load,
     span: Duration,
 ) -> Result<Sample, Fault> {
     let now = swarm.now();
@@ -189,7 +170,7 @@ pub(super) fn measure(
 ///
 /// # Errors
 /// [`Fault::Missing`] when something does not arrive.
-pub(super) fn finish(swarm: &mut Swarm, workload: &mut impl Workload) -> Result<(), Fault> {
+pub(super) fn finish(swarm: &mut Swarm, workload: &mut impl Load) -> Result<(), Fault> {
     workload.stop();
     let mut left = workload.on_the_way();
     let mut deadline = swarm.now() + nanoseconds(DRAIN_TIMEOUT);
@@ -212,7 +193,7 @@ pub(super) fn finish(swarm: &mut Swarm, workload: &mut impl Workload) -> Result<
 /// What the workload found wrong.
 pub(super) fn run_until(
     swarm: &mut Swarm,
-    workload: &mut impl Workload,
+    workload: &mut impl Load,
     end: u64,
 ) -> Result<(), Fault> {
     loop {
@@ -230,9 +211,4 @@ pub(super) fn run_until(
         };
         swarm.turn(Some(timeout), workload)?;
     }
-}
-
-/// A duration as the swarm's clock counts it.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,9 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::error::{Fault, needs_one_of};
 use super::over::Mix;
-use super::rude::attacks::Attack;
-use super::{Fault, needs_one_of};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ impl Workload {
     ];
 
     /// As it is called on the command line.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, workload, _)| *workload == self);
         found.map_or("", |(name, _, _)| name)
     }
@@ -251,7 +250,7 @@ pub struct Options {
     /// Whether the latencies are plotted where no terminal is, too.
     pub plot: bool,
     /// The attacks that are run; none: all of them.
-    pub attacks: Vec<&'static Attack>,
+    pub attacks: Vec<&'static str>,
     /// Whether the attacks are told instead.
     pub list: bool,
 }
@@ -270,6 +269,17 @@ impl Options {
     /// Logins a second.
     pub(super) fn logins(&self) -> u64 {
         self.logins.unwrap_or(200)
+    }
+
+    /// The connections that `--over` counts, by so many, if it counts any.
+    pub(super) fn dealt(&self, by: usize) -> Option<usize> {
+        self.over.connections().map(|count| count.div_ceil(by))
+    }
+
+    /// How many servers are measured.
+    pub(super) fn servers(&self) -> usize {
+        let others = [self.against.is_some(), self.beside_stanzas, self.floor];
+        1 + others.into_iter().filter(|&other| other).count()
     }
 
     /// Refuses what a workload would pass over, and what does not go together.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::near;
+use super::error::near;
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 use textplots::{Chart, Plot as _, Shape};
 
 use super::measure::{Sample, histogram};
+use super::options::Options;
 use super::over::Over;
 
 /// The percentiles that are told, in percent.
 const PERCENTILES: [(&str, f64); 4] =
     [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
-
-/// What the relay is called.
-pub(super) const FLOOR: &str = "floor";
 
 /// One workload's figures.
 #[derive(Clone, Debug)]
@@ -34,6 +32,22 @@ pub(super) struct Figures {
     pub(super) more: Vec<(&'static str, Value)>,
 }
 
+/// What is counted, and how much of it is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Heading {
+    /// What is counted.
+    pub(super) unit: &'static str,
+    /// Rooms, members, sizes.
+    pub(super) shape: String,
+}
+
+impl Heading {
+    /// Of a workload that counts deliveries.
+    pub(super) const fn deliveries(shape: String) -> Self {
+        Self { unit: "deliveries", shape }
+    }
+}
+
 /// What one server did.
 #[derive(Clone, Debug)]
 pub(super) struct Side {
@@ -45,6 +59,11 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// One that has done nothing yet.
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), samples: Vec::new(), resident_bytes: None }
+    }
+
     /// The median of what `value` gives for each round.
     pub(super) fn median(&self, value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let mut values: Vec<f64> = self.samples.iter().filter_map(value).collect();
@@ -82,6 +101,14 @@ impl Side {
 }
 
 impl Figures {
+    /// Those of a comparison, with nothing under the table.
+    pub(super) fn of(options: &Options, heading: Heading, sides: Vec<Side>) -> Self {
+        let Heading { unit, shape } = heading;
+        let (notes, more) = (Vec::new(), Vec::new());
+        let workload = options.workload.name();
+        Self { workload, shape, unit, sides, compares: true, notes, more }
+    }
+
     /// Deliveries a second of processor time, as a multiple of each other server's.
     fn ratios(&self) -> impl Iterator<Item = Ratio<'_>> {
         let (server, others) = match &self.sides[..] {
@@ -290,7 +317,7 @@ mod tests {
     }
 
     fn side(name: &str, samples: Vec<Sample>) -> Side {
-        Side { name: name.to_owned(), samples, resident_bytes: None }
+        Side { samples, ..Side::named(name) }
     }
 
     #[test]
@@ -313,7 +340,7 @@ mod tests {
             unit: "deliveries",
             sides: vec![
                 side("palabre", vec![sample(10, 100), sample(10, 200), sample(10, 1_000)]),
-                side(FLOOR, vec![sample(10, 100), sample(10, 100), sample(10, 100)]),
+                side("floor", vec![sample(10, 100), sample(10, 100), sample(10, 100)]),
             ],
             compares: true,
             notes: Vec::new(),

@@ -13,7 +13,7 @@
 //! `attacks` has what the attackers do, `mob` their connections, `stage` what they are given, and
 //! `verdict` what the figures mean.
 
-pub(super) mod attacks;
+mod attacks;
 mod mob;
 mod stage;
 mod verdict;
@@ -28,13 +28,14 @@ use self::attacks::{ATTACKS, Attack};
 use self::mob::Mob;
 use self::stage::{Outcome, Stage};
 use self::verdict::{Findings, JUDGED_ROUNDS_MIN, Round};
+use super::error::{Fault, needs_one_of};
 use super::host::{Host, Kind, need_descriptors, own_waiting_time, pin_aside};
-use super::measure::{Sample, finish, is_interrupted, measure, nanoseconds, run_until};
+use super::interrupt::is_interrupted;
+use super::measure::{Sample, finish, measure, run_until};
 use super::options::Options;
 use super::over::{Mix, Over};
-use super::swarm::Swarm;
+use super::swarm::{Swarm, nanoseconds};
 use super::workload::rooms::{Pacing, Rooms, Shape};
-use super::{Fault, needs_one_of};
 use crate::config::{self, Arguments};
 
 /// The polite: so many.
@@ -49,12 +50,12 @@ const ATTACKERS_MAX: usize = 600;
 /// Looks whether an attack is laid out.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// An attack by its name.
+/// The name of an attack, if there is one of that name.
 ///
 /// # Errors
 /// The names that there are.
-pub(crate) fn attack(name: &str) -> Result<&'static Attack, String> {
-    possible().find(|attack| attack.name == name).ok_or_else(|| {
+pub(crate) fn attack(name: &str) -> Result<&'static str, String> {
+    possible().map(|attack| attack.name).find(|known| *known == name).ok_or_else(|| {
         let names: Vec<&str> = possible().map(|attack| attack.name).collect();
         needs_one_of(name, &names)
     })
@@ -85,9 +86,8 @@ pub(super) fn run(
         return Ok(());
     }
     need_descriptors(POLITE.rooms * POLITE.members + ATTACKERS_MAX)?;
-    let chosen = |attack: &&Attack| {
-        options.attacks.is_empty() || options.attacks.iter().any(|own| own.name == attack.name)
-    };
+    let chosen =
+        |attack: &&Attack| options.attacks.is_empty() || options.attacks.contains(&attack.name);
     tell(&format!("rude: {}", described(options)));
     tell(&Findings::head());
     let mut all = Vec::new();
@@ -255,7 +255,7 @@ impl Waited {
 
 /// Has the polite talk until the attack is laid out.
 fn wait(swarm: &mut Swarm, talk: &mut Rooms, stage: &Stage<'_>) -> Result<(), Fault> {
-    use super::measure::Workload as _;
+    use super::measure::Load as _;
     let now = swarm.now();
     talk.begin(now, swarm.sends());
     while !stage.ready.load(Ordering::Relaxed) && !is_interrupted() {
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn attacks_are_known_by_their_names_which_differ() {
         for own in possible() {
-            assert_eq!(attack(own.name).map(|found| found.meaning), Ok(own.meaning));
+            assert_eq!(attack(own.name), Ok(own.name));
             assert!(list().contains(own.meaning));
         }
         let error = attack("nonsense").unwrap_err();

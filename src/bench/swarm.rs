@@ -12,8 +12,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Fault;
-use super::entrance::Tag;
+use super::error::Fault;
+use super::names::Tag;
 use super::over::{Dealer, Mix, Over};
 use super::transport::{Transport, Way, proxy_header};
 use crate::wire::framer::{FRAME_END, Framer};
@@ -206,8 +206,8 @@ impl Swarm {
             .register(&mut stream, Token(who), Interest::READABLE | Interest::WRITABLE)
             .map_err(|source| Fault::system("watch a connection", source))?;
         let over = self.dealer.deal();
-        let transport =
-            Transport::new(over, &self.way).map_err(|what| Fault::transport(who, over, &what))?;
+        let transport = Transport::new(over, &self.way)
+            .map_err(|what| Fault::transport(who, over.name(), &what))?;
         let speaks_first = transport.is_some();
         let framer = Framer::new();
         entry.insert(Line { stream, framer, over, transport, deaf: false, closed: false });
@@ -338,7 +338,7 @@ impl Swarm {
                 let was_open = transport.is_open();
                 let stanzas = transport
                     .receive(&mut self.scratch[..count], &mut self.plain)
-                    .map_err(|what| Fault::transport(who, line.over, &what))?;
+                    .map_err(|what| Fault::transport(who, line.over.name(), &what))?;
                 if transport.wants_to_send() || was_open != transport.is_open() {
                     self.sends.touch(who);
                 }
@@ -409,6 +409,11 @@ impl Swarm {
         let last = u8::try_from(block + 1).unwrap_or(1);
         Some(SocketAddr::new(Ipv4Addr::new(127, 0, 0, last).into(), 0))
     }
+}
+
+/// A duration as the swarm's clock counts it.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes as much as the system takes, and takes it from the front.

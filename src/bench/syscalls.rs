@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use super::Fault;
+use super::error::Fault;
 
 /// strace at work on a process.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ mod rooms;
 
 use super::mob::Mob;
 use super::stage::{Outcome, Stage};
-use crate::bench::Fault;
+use crate::bench::error::Fault;
 use crate::bench::host::House;
 
 /// Connections of most attacks: what one address may have, less one to try it.
@@ -18,7 +18,7 @@ const SESSIONS: usize = 250;
 
 /// An attack.
 #[derive(Clone, Debug)]
-pub struct Attack {
+pub(super) struct Attack {
     /// As it is called on the command line.
     pub(super) name: &'static str,
     /// What the attackers do.

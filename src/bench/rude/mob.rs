@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::bench::Fault;
+use crate::bench::error::Fault;
 use crate::bench::transport::proxy_header;
 
 /// The one address that most attackers have: TEST-NET-1 of RFC 5737.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::mob::{Mob, Reading};
-use crate::bench::Fault;
-use crate::bench::measure::is_interrupted;
+use crate::bench::error::Fault;
+use crate::bench::interrupt::is_interrupted;
 
 /// How long it may take until everybody of an attack is in and all is laid out for it.
 const PREPARATION: Duration = Duration::from_secs(30);
@@ -126,5 +126,5 @@ impl Stage<'_> {
 
 /// The stanza that logs in.
 pub(super) fn login(nick: &str) -> String {
-    crate::bench::entrance::login(nick)
+    crate::bench::names::login(nick)
 }

@@ -1,10 +1,31 @@
 //! Sessions that come and go: connect, log in, join, leave, quit, and again when the server has
 //! closed. What is counted is whole sessions.
 
-use crate::bench::Fault;
-use crate::bench::entrance::{Tag, join, login, refused};
-use crate::bench::measure::{Tally, Workload};
+use crate::bench::comparison::Comparison;
+use crate::bench::entrance::refused;
+use crate::bench::error::Fault;
+use crate::bench::measure::{Load, Tally};
+use crate::bench::names::{Tag, join, login};
+use crate::bench::report::{Figures, Heading};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// Measures them.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn churn(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let sessions = options.connections.or(options.dealt(1)).unwrap_or(32);
+    let shape = format!("connect, log in, join, leave, quit; {sessions} sessions at once");
+    let heading = Heading { unit: "sessions", shape };
+    let mut figures =
+        comparison.compare(heading, sessions, |swarm| Ok(Churn::new(swarm, sessions)))?;
+    // Nobody stays whose memory could be told.
+    for side in &mut figures.sides {
+        side.resident_bytes = None;
+    }
+    Ok(figures)
+}
 
 /// So many sessions at a time.
 #[derive(Debug)]
@@ -53,7 +74,7 @@ impl Crowd for Churn {
     }
 }
 
-impl Workload for Churn {
+impl Load for Churn {
     fn begin(&mut self, _: u64, _: &mut Sends) {
         self.running = true;
     }

@@ -2,32 +2,78 @@
 
 use std::time::Duration;
 
-use crate::bench::Fault;
+use serde_json::json;
+
+use crate::bench::comparison::Comparison;
 use crate::bench::entrance::enter;
+use crate::bench::error::Fault;
 use crate::bench::host::Host;
-use crate::bench::measure::sleep;
+use crate::bench::interrupt::sleep;
 use crate::bench::over::{Mix, Over};
+use crate::bench::report::{Figures, Heading, Side, span, whole};
 use crate::bench::swarm::Swarm;
+
+/// Measures them: each server by itself, for there is nothing to take turns with.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn idle(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let sessions = options.connections.or(options.dealt(1)).unwrap_or(1_000);
+    let members = options.members.unwrap_or(10);
+    let mut subjects = comparison.subjects(sessions)?;
+    let mut sides = Vec::new();
+    let mut notes = Vec::new();
+    let mut more = Vec::new();
+    for subject in &mut subjects {
+        let span = Duration::from_secs_f64(options.seconds());
+        let idle = match rest(&subject.host, &mut subject.swarm, sessions, members, span) {
+            // What there is is printed.
+            Err(Fault::Interrupted) if !sides.is_empty() => break,
+            result => result?,
+        };
+        subject.swarm.close_all();
+        subject.host.wait_until_calm();
+        let after = subject.host.resident_bytes();
+        sides.push(Side { resident_bytes: idle.bytes_per_session(), ..subject.side() });
+        let name = subject.host.name;
+        notes.extend(idle_notes(&idle, after).map(|note| format!("{name}: {note}")));
+        more.push((
+            "resident_bytes",
+            json!({
+                "empty_and_full": idle.resident_bytes,
+                "after": after,
+                "added": idle.shares.iter().map(|&(over, sessions, bytes)| json!({
+                    "over": over.name(), "sessions": sessions, "bytes": bytes,
+                })).collect::<Vec<_>>(),
+            }),
+        ));
+        comparison.bar.inc(1);
+    }
+    let shape = format!("{sessions} sessions in rooms of {members}");
+    let figures = Figures::of(options, Heading { unit: "messages", shape }, sides);
+    Ok(Figures { notes, more, ..figures })
+}
 
 /// What idle sessions cost.
 #[derive(Clone, Debug)]
-pub(in crate::bench) struct Idle {
-    pub(in crate::bench) sessions: usize,
+struct Idle {
+    sessions: usize,
     /// Resident bytes of the server without sessions and with them.
-    pub(in crate::bench) resident_bytes: Option<(u64, u64)>,
+    resident_bytes: Option<(u64, u64)>,
     /// What sessions speak, how many do, and the resident bytes that they have added.
-    pub(in crate::bench) shares: Vec<(Over, usize, u64)>,
+    shares: Vec<(Over, usize, u64)>,
     /// Processor time while nothing happened.
-    pub(in crate::bench) processor: Option<Duration>,
+    processor: Option<Duration>,
     /// How long that was.
-    pub(in crate::bench) span: Duration,
+    span: Duration,
     /// How long the entrance took.
-    pub(in crate::bench) entrance: Duration,
+    entrance: Duration,
 }
 
 impl Idle {
     /// Resident bytes of a session, beyond the empty server.
-    pub(in crate::bench) fn bytes_per_session(&self) -> Option<u64> {
+    fn bytes_per_session(&self) -> Option<u64> {
         let (empty, full) = self.resident_bytes?;
         Some(full.saturating_sub(empty) / (self.sessions as u64).max(1))
     }
@@ -38,7 +84,7 @@ impl Idle {
 ///
 /// # Errors
 /// What the system or the server refuses.
-pub(in crate::bench) fn rest(
+fn rest(
     host: &Host,
     swarm: &mut Swarm,
     sessions: usize,
@@ -78,4 +124,33 @@ pub(in crate::bench) fn rest(
         span: rested,
         entrance,
     })
+}
+
+/// What stands under the table.
+fn idle_notes(idle: &Idle, after: Option<u64>) -> impl Iterator<Item = String> + use<> {
+    let mib = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let memory = idle.resident_bytes.zip(idle.bytes_per_session()).zip(after).map(
+        |(((empty, full), each), after)| {
+            format!(
+                "{each} resident bytes a session; {} empty, {} full, {} when they had gone",
+                mib(empty),
+                mib(full),
+                mib(after)
+            )
+        },
+    );
+    let processor = idle
+        .processor
+        .map(|time| format!("{} of processor time in {} of rest", span(time), span(idle.span)));
+    let entrance = Some(format!("they came in within {}", span(idle.entrance)));
+    // One alone has its figure above.
+    let shares = if idle.shares.len() > 1 { &idle.shares[..] } else { &[] };
+    let shares: Vec<String> = shares
+        .iter()
+        .map(|&(over, sessions, bytes)| {
+            let each = whole(bytes as f64 / (sessions as f64).max(1.0));
+            format!("{each} resident bytes a session of {sessions} over {}", over.name())
+        })
+        .collect();
+    [memory, processor, entrance].into_iter().flatten().chain(shares)
 }

@@ -2,11 +2,20 @@
 //! both, so that neither waits for the other's turn. Now and then a password is wrong.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::rooms::Rooms;
-use crate::bench::Fault;
-use crate::bench::entrance::{login_with, password, refused};
-use crate::bench::measure::{Tally, Workload};
+use serde_json::json;
+
+use super::rooms::{Pacing, Rooms, Shape};
+use crate::bench::comparison::{Comparison, Subject};
+use crate::bench::entrance::refused;
+use crate::bench::error::Fault;
+use crate::bench::host::{Host, Kind, need_descriptors};
+use crate::bench::interrupt::is_interrupted;
+use crate::bench::measure::{Load, Tally, histogram, measure};
+use crate::bench::names::{Tag, login_with, password};
+use crate::bench::notes::{compared, cores_note, lag};
+use crate::bench::report::{Figures, Heading, Side, span, whole};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 
 /// One login in so many has a wrong password.
@@ -27,8 +36,134 @@ fn nick(number: usize) -> String {
 }
 
 /// The nicks of those that log in so often a second.
-pub(in crate::bench) fn nicks(rate: u64) -> impl Iterator<Item = String> {
+fn nicks(rate: u64) -> impl Iterator<Item = String> {
     (0..accounts_for(rate)).map(nick)
+}
+
+/// Measures the rooms, alone and beside the logins.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn logins(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let members = options.members.unwrap_or(10).max(2);
+    let sessions = options.connections.or(options.dealt(1)).unwrap_or(1_000);
+    let rooms = options.rooms.unwrap_or(sessions.div_ceil(members)).max(1);
+    let shape = Shape { rooms, members, body_bytes: options.body.unwrap_or(100) };
+    let rate = options.rate.unwrap_or(500).max(1);
+    let sessions = rooms * members;
+    // Besides, those that are logging in.
+    need_descriptors(sessions + usize::try_from(options.logins()).unwrap_or(usize::MAX))?;
+    let tag = Tag::new(0, true);
+    let accounts = (0..sessions).map(|who| tag.nick(who)).chain(nicks(options.logins()));
+    let accounts = accounts.map(|nick| {
+        let password = password(&nick);
+        (nick, password)
+    });
+    let accounts = Kind::Accounts(accounts.collect());
+    let host = Host::start(accounts, &options.over, options.server.as_deref())?;
+    let mut subject = Subject::new(host, &options.over)?;
+    let Subject { host, swarm } = &mut subject;
+    swarm.say_passwords();
+    let mut talk = Rooms::enter(swarm, shape, Pacing::a_second(rate))?;
+    let on_one_core = host.is_on_one_core();
+    let span = Duration::from_secs_f64(options.seconds());
+    let mut sides = [Side::named("alone"), Side::named("beside")];
+    let mut logged = Logged::default();
+    for _ in 0..options.rounds() {
+        sides[0].samples.push(measure(host, swarm, &mut talk, span)?);
+        let before = host.children_time();
+        let mut logins = Logins::beside(&mut talk, options.logins());
+        sides[1].samples.push(measure(host, swarm, &mut logins, span)?);
+        logged.outcomes.push(logins.outcome());
+        logged.worker += host.children_time().saturating_sub(before);
+        comparison.bar.inc(1);
+        if is_interrupted() {
+            break;
+        }
+    }
+    let mut notes = compared(&sides);
+    notes.extend(logged.notes());
+    notes.push(cores_note(on_one_core, "the process that checks passwords"));
+    notes.extend(lag(&sides));
+    let logins = logged.json();
+    // A server that stops waits for those who don't go.
+    swarm.close_all();
+    let shape = format!(
+        "{}, {rate} messages a second in all, {} logins a second beside",
+        shape,
+        whole(options.logins() as f64)
+    );
+    let more = vec![("logins", logins), ("one_core", on_one_core.into())];
+    let figures = Figures::of(options, Heading::deliveries(shape), sides.to_vec());
+    Ok(Figures { notes, more, compares: false, ..figures })
+}
+
+/// What has come of the logins of all rounds.
+#[derive(Debug, Default)]
+struct Logged {
+    outcomes: Vec<Outcome>,
+    /// Processor time of the process that checks them.
+    worker: Duration,
+}
+
+impl Logged {
+    fn latency(&self) -> hdrhistogram::Histogram<u64> {
+        let mut all = histogram();
+        for outcome in &self.outcomes {
+            // The bounds are the same.
+            let _ = all.add(&outcome.tally.latency);
+        }
+        all
+    }
+
+    fn allowed(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.tally.count).sum()
+    }
+
+    fn refused(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.refused).sum()
+    }
+
+    fn per_second(&self) -> f64 {
+        let span_ns: u64 = self.outcomes.iter().map(|outcome| outcome.span_ns).sum();
+        (self.allowed() + self.refused()) as f64 / (span_ns as f64 / 1e9).max(1e-9)
+    }
+
+    fn notes(&self) -> [String; 2] {
+        let latency = self.latency();
+        let at = |percent| span(Duration::from_nanos(latency.value_at_percentile(percent)));
+        let logins = self.allowed() + self.refused();
+        let each = self.worker.checked_div(u32::try_from(logins).unwrap_or(u32::MAX));
+        [
+            format!(
+                "{:.1} logins a second: {} were let in, p50 {}, p99 {}, p99.9 {}; {} with a wrong \
+                 password were refused",
+                self.per_second(),
+                whole(self.allowed() as f64),
+                at(50.0),
+                at(99.0),
+                at(99.9),
+                whole(self.refused() as f64)
+            ),
+            format!(
+                "the process that checks passwords computed {} for each of them",
+                span(each.unwrap_or_default())
+            ),
+        ]
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let latency = self.latency();
+        let us = |percent| latency.value_at_percentile(percent) as f64 / 1e3;
+        json!({
+            "per_second": self.per_second(),
+            "allowed": self.allowed(),
+            "refused": self.refused(),
+            "latency_us": { "p50": us(50.0), "p99": us(99.0), "p99.9": us(99.9) },
+            "worker_processor_seconds": self.worker.as_secs_f64(),
+        })
+    }
 }
 
 /// One that has not gone yet.
@@ -42,18 +177,18 @@ struct Login {
 
 /// What has come of the logins.
 #[derive(Clone, Debug)]
-pub(in crate::bench) struct Outcome {
+struct Outcome {
     /// Those that were let in, with the time from when each was meant to begin.
-    pub(in crate::bench) tally: Tally,
+    tally: Tally,
     /// Wrong passwords, all of them refused.
-    pub(in crate::bench) refused: u64,
+    refused: u64,
     /// Nanoseconds in which they began.
-    pub(in crate::bench) span_ns: u64,
+    span_ns: u64,
 }
 
 /// Members of rooms who talk, and logins beside them.
 #[derive(Debug)]
-pub(in crate::bench) struct Logins<'a> {
+struct Logins<'a> {
     rooms: &'a mut Rooms,
     /// Between two of them.
     interval: u64,
@@ -70,7 +205,7 @@ pub(in crate::bench) struct Logins<'a> {
 
 impl<'a> Logins<'a> {
     /// So many a second beside these rooms.
-    pub(in crate::bench) fn beside(rooms: &'a mut Rooms, rate: u64) -> Self {
+    fn beside(rooms: &'a mut Rooms, rate: u64) -> Self {
         Self {
             rooms,
             interval: 1_000_000_000 / rate.max(1),
@@ -87,7 +222,7 @@ impl<'a> Logins<'a> {
     }
 
     /// What has come of them.
-    pub(in crate::bench) fn outcome(self) -> Outcome {
+    fn outcome(self) -> Outcome {
         Outcome { tally: self.tally, refused: self.refused, span_ns: self.span_ns }
     }
 }
@@ -131,7 +266,7 @@ impl Crowd for Logins<'_> {
     }
 }
 
-impl Workload for Logins<'_> {
+impl Load for Logins<'_> {
     fn begin(&mut self, now: u64, sends: &mut Sends) {
         self.running = true;
         self.due_at = now;

@@ -1,9 +1,23 @@
 //! Connections that send a ping each, and the next one when the pong is there.
 
-use crate::bench::Fault;
+use crate::bench::comparison::Comparison;
 use crate::bench::entrance::{enter, refused};
-use crate::bench::measure::{Tally, Workload};
+use crate::bench::error::Fault;
+use crate::bench::measure::{Load, Tally};
+use crate::bench::report::{Figures, Heading};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// Measures them.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn ping(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let connections = options.connections.or(options.dealt(1)).unwrap_or(100);
+    let shape = format!("{connections} connections, 1 in flight on each");
+    let heading = Heading { unit: "pongs", shape };
+    comparison.compare(heading, connections, |swarm| Ping::enter(swarm, connections))
+}
 
 /// Connections with a ping in flight each.
 #[derive(Debug)]
@@ -59,7 +73,7 @@ impl Crowd for Ping {
     }
 }
 
-impl Workload for Ping {
+impl Load for Ping {
     fn begin(&mut self, now: u64, sends: &mut Sends) {
         self.running = true;
         for index in 0..self.sent_at.len() {

@@ -1,10 +1,26 @@
 //! Pairs: one of each sends the other a private message, and the next one when it has arrived.
 
-use crate::bench::Fault;
-use crate::bench::entrance::{Tag, enter, refused};
+use crate::bench::comparison::Comparison;
+use crate::bench::entrance::{enter, refused};
+use crate::bench::error::Fault;
 use crate::bench::ledger::{Ledger, read_message, write_message};
-use crate::bench::measure::{Tally, Workload};
+use crate::bench::measure::{Load, Tally};
+use crate::bench::names::Tag;
+use crate::bench::report::{Figures, Heading};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
+
+/// Measures them.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn private(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let pairs = options.connections.or(options.dealt(2)).unwrap_or(100);
+    let body = options.body.unwrap_or(100);
+    let shape = format!("{pairs} pairs, bodies of {body} bytes, 1 in flight in each");
+    let make = |swarm: &mut Swarm| Private::enter(swarm, pairs, body);
+    comparison.compare(Heading::deliveries(shape), pairs * 2, make)
+}
 
 /// Pairs of connections.
 #[derive(Debug)]
@@ -76,7 +92,7 @@ impl Crowd for Private {
     }
 }
 
-impl Workload for Private {
+impl Load for Private {
     fn begin(&mut self, now: u64, sends: &mut Sends) {
         self.running = true;
         for pair in 0..self.expected.len() {

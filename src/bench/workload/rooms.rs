@@ -1,11 +1,17 @@
 //! Members of rooms talk: so many messages in flight all the time, or so many a second by the
 //! clock, whether or not the server keeps up.
 
-use crate::bench::Fault;
+use std::fmt;
+
+use crate::bench::comparison::Comparison;
 use crate::bench::entrance::{enter, is_departure, refused};
+use crate::bench::error::Fault;
 use crate::bench::ledger::{Ledger, read_message, write_message};
-use crate::bench::measure::{Tally, Workload};
+use crate::bench::measure::{Load, Tally};
+use crate::bench::notes::lag;
+use crate::bench::options::Options;
 use crate::bench::over::Over;
+use crate::bench::report::{Figures, Heading, whole};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 
 /// Who is there and what they say.
@@ -15,6 +21,57 @@ pub(in crate::bench) struct Shape {
     /// Of each room.
     pub(in crate::bench) members: usize,
     pub(in crate::bench) body_bytes: usize,
+}
+
+impl Shape {
+    /// What the options ask for, and else these defaults.
+    pub(in crate::bench) fn asked(options: &Options, default: Self) -> Self {
+        let rooms = options.rooms.unwrap_or(default.rooms).max(1);
+        let members = options.members.or(options.dealt(rooms)).unwrap_or(default.members);
+        let body_bytes = options.body.unwrap_or(default.body_bytes);
+        Self { rooms, members: members.max(2), body_bytes }
+    }
+
+    /// Members of all rooms together.
+    pub(in crate::bench) const fn sessions(self) -> usize {
+        self.rooms * self.members
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rooms, members, body_bytes } = self;
+        write!(f, "{rooms} × {members} members, bodies of {body_bytes} bytes")
+    }
+}
+
+/// A room of a hundred.
+const HUNDRED: Shape = Shape { rooms: 1, members: 100, body_bytes: 100 };
+
+/// Measures rooms in which so many messages are in flight.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn fanout(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let shape = Shape::asked(comparison.options, HUNDRED);
+    let window = comparison.options.window.unwrap_or(64);
+    let heading = Heading::deliveries(format!("{shape}, {window} in flight in each"));
+    let make = |swarm: &mut Swarm| Rooms::enter(swarm, shape, Pacing::Window(window));
+    comparison.compare(heading, shape.sessions(), make)
+}
+
+/// Measures rooms in which messages come by the clock.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn rate(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let shape = Shape::asked(comparison.options, HUNDRED);
+    let rate = comparison.options.rate.unwrap_or(1_000).max(1);
+    let heading = Heading::deliveries(format!("{shape}, {} messages a second", whole(rate as f64)));
+    let make = |swarm: &mut Swarm| Rooms::enter(swarm, shape, Pacing::a_second(rate));
+    let mut figures = comparison.compare(heading, shape.sessions(), make)?;
+    figures.notes.extend(lag(&figures.sides));
+    Ok(figures)
 }
 
 /// When messages are sent.
@@ -27,6 +84,13 @@ pub(in crate::bench) enum Pacing {
     /// The same as nearly as a process comes to it that leaves its core to others meanwhile, and
     /// counted from when it was sent: that the generator was late is not the server's doing.
     Beat(u64),
+}
+
+impl Pacing {
+    /// So many a second by the clock.
+    pub(in crate::bench) const fn a_second(rate: u64) -> Self {
+        Self::Interval(1_000_000_000 / rate)
+    }
 }
 
 /// Rooms full of members.
@@ -165,7 +229,7 @@ impl Crowd for Rooms {
     }
 }
 
-impl Workload for Rooms {
+impl Load for Rooms {
     fn begin(&mut self, now: u64, sends: &mut Sends) {
         self.running = true;
         self.due_at = now;

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::SESSIONS;
-use crate::bench::Fault;
-use crate::bench::entrance::login_with;
+use crate::bench::error::Fault;
+use crate::bench::names::login_with;
 use crate::bench::rude::mob::{Mob, Reading};
 use crate::bench::rude::stage::{Outcome, Stage, login};
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::SESSIONS;
-use crate::bench::Fault;
-use crate::bench::entrance::join;
+use crate::bench::error::Fault;
+use crate::bench::names::join;
 use crate::bench::rude::mob::{ATTACKER, Mob, Reading, batch};
 use crate::bench::rude::stage::{Outcome, Stage, login};
 use crate::limits::{LOG_LINES, LOG_WARNINGS};

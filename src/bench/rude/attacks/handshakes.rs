@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::SESSIONS;
-use crate::bench::Fault;
+use crate::bench::error::Fault;
 use crate::bench::rude::mob::{Mob, batch};
 use crate::bench::rude::stage::{Outcome, Stage};
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bench::Fault;
-use crate::bench::entrance::join;
+use crate::bench::error::Fault;
+use crate::bench::names::join;
 use crate::bench::rude::mob::{Mob, Reading, batch};
 use crate::bench::rude::stage::{Outcome, Stage};
 

@@ -1,7 +1,7 @@
 //! Long names wherever one is looked up, and elements that cost much to be checked.
 
 use super::SESSIONS;
-use crate::bench::Fault;
+use crate::bench::error::Fault;
 use crate::bench::rude::mob::{Mob, batch};
 use crate::bench::rude::stage::{Outcome, Stage};
 

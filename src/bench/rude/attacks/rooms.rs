@@ -1,8 +1,8 @@
 //! Many in common rooms: what they say, when they go, what they keep.
 
 use super::SESSIONS;
-use crate::bench::Fault;
-use crate::bench::entrance::join;
+use crate::bench::error::Fault;
+use crate::bench::names::join;
 use crate::bench::rude::mob::{Mob, batch};
 use crate::bench::rude::stage::{Outcome, Stage};
 

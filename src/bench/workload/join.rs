@@ -3,14 +3,49 @@
 
 use std::time::Duration;
 
-use crate::bench::Fault;
-use crate::bench::entrance::{enter, join, refused, settle};
+use crate::bench::comparison::{Comparison, Subject, round};
+use crate::bench::entrance::{enter, refused, settle};
+use crate::bench::error::Fault;
 use crate::bench::host::Host;
-use crate::bench::measure::{Sample, Tally, is_interrupted};
+use crate::bench::interrupt::is_interrupted;
+use crate::bench::measure::{Sample, Tally};
+use crate::bench::names;
+use crate::bench::report::{Figures, Heading, Side, whole};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 
 /// How long a join may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Measures it.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn join(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let members = options.members.or(options.dealt(1)).unwrap_or(100);
+    let at_once = options.at_once.unwrap_or(1);
+    let mut subjects = comparison.subjects(members)?;
+    let mut sides: Vec<Side> = subjects.iter().map(Subject::side).collect();
+    for _ in 0..options.rounds() {
+        let more = round(&mut sides, subjects.iter_mut(), |subject, side| {
+            side.samples.push(fill(&subject.host, &mut subject.swarm, members, at_once)?);
+            subject.swarm.close_all();
+            subject.host.wait_until_calm();
+            comparison.bar.inc(1);
+            Ok(())
+        })?;
+        if !more {
+            break;
+        }
+    }
+    let shape = format!("a room fills with {members}, {at_once} at once");
+    let mut figures = Figures::of(options, Heading { unit: "joins", shape }, sides);
+    let bytes = figures.sides[0].median(|sample| Some(sample.bytes_in as f64));
+    if let Some(bytes) = bytes {
+        figures.notes.push(format!("{} bytes of presence", whole(bytes)));
+    }
+    Ok(figures)
+}
 
 struct Filling {
     first: usize,
@@ -52,12 +87,7 @@ impl Crowd for Filling {
 /// # Errors
 /// What the server refuses, and [`Fault::Presence`] when not everybody heard of everybody who
 /// came later.
-pub(in crate::bench) fn fill(
-    host: &Host,
-    swarm: &mut Swarm,
-    members: usize,
-    at_once: usize,
-) -> Result<Sample, Fault> {
+fn fill(host: &Host, swarm: &mut Swarm, members: usize, at_once: usize) -> Result<Sample, Fault> {
     let first = enter(swarm, members, |_| None)?;
     let mut filling = Filling {
         first,
@@ -67,7 +97,7 @@ pub(in crate::bench) fn fill(
         tally: Tally::new(),
     };
     let (begin, processor, bytes_in) = (swarm.now(), host.processor_time(), swarm.bytes_in());
-    let frame = join(&swarm.tag().room(0));
+    let frame = names::join(&swarm.tag().room(0));
     let everybody: Vec<usize> = (first..first + members).collect();
     for batch in everybody.chunks(at_once.max(1)) {
         for &who in batch {

@@ -5,10 +5,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::bench::Fault;
-use crate::bench::entrance::{Tag, is_departure, join, login};
-use crate::bench::measure::is_interrupted;
+use super::rooms::{Pacing, Rooms, Shape};
+use crate::bench::comparison::{Comparison, Subject};
+use crate::bench::entrance::is_departure;
+use crate::bench::error::Fault;
+use crate::bench::interrupt::is_interrupted;
+use crate::bench::measure::measure;
+use crate::bench::names::{Tag, join, login};
+use crate::bench::notes::{lag, quotients};
 use crate::bench::over::Mix;
+use crate::bench::report::{Figures, Heading, Side};
 use crate::bench::swarm::{Crowd, Sends, Swarm};
 use crate::bench::transport::Way;
 
@@ -17,6 +23,45 @@ const FLOOD_BYTES: usize = 65_536;
 
 /// Between two bytes of the one that trickles.
 const TRICKLE: Duration = Duration::from_millis(5);
+
+/// Measures the others, alone and among them.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub(in crate::bench) fn noisy(comparison: &Comparison<'_>) -> Result<Figures, Fault> {
+    let options = comparison.options;
+    let shape = Shape::asked(options, Shape { rooms: 10, members: 10, body_bytes: 100 });
+    let rate = options.rate.unwrap_or(500).max(1);
+    let Subject { host, mut swarm } = comparison.guarded(shape.sessions())?;
+    let mut rooms = Rooms::enter(&mut swarm, shape, Pacing::a_second(rate))?;
+    let span = Duration::from_secs_f64(options.seconds());
+    let (way, tag) = (swarm.way(), swarm.tag());
+    let mut sides = [Side::named("alone"), Side::named("among")];
+    let mut cut_off = 0;
+    for _ in 0..options.rounds() {
+        sides[0].samples.push(measure(&host, &mut swarm, &mut rooms, span)?);
+        let stop = AtomicBool::new(false);
+        let (among, rude) = std::thread::scope(|scope| {
+            let (way, mix) = (way.clone(), options.over.clone());
+            let rude = scope.spawn(|| misbehave(way, mix, &tag, &stop));
+            let among = measure(&host, &mut swarm, &mut rooms, span);
+            stop.store(true, Ordering::Relaxed);
+            (among, rude.join())
+        });
+        sides[1].samples.push(among?);
+        cut_off += rude.unwrap_or(Ok(0))?;
+        comparison.bar.inc(1);
+        if is_interrupted() {
+            break;
+        }
+    }
+    let mut notes = Vec::from_iter(quotients(&sides[0], &sides[1]));
+    notes.push(format!("{cut_off} times one of the rude was cut off and came again"));
+    notes.extend(lag(&sides));
+    let heading = Heading::deliveries(format!("{shape}, {rate} messages a second in all"));
+    let figures = Figures::of(options, heading, sides.to_vec());
+    Ok(Figures { notes, compares: false, ..figures })
+}
 
 /// What a rude client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +93,7 @@ struct Rude {
 ///
 /// # Errors
 /// When no connection can be opened.
-pub(in crate::bench) fn misbehave(
-    way: Way,
-    mix: Mix,
-    polite: &Tag,
-    stop: &AtomicBool,
-) -> Result<u64, Fault> {
+fn misbehave(way: Way, mix: Mix, polite: &Tag, stop: &AtomicBool) -> Result<u64, Fault> {
     // The polite generator is to have its core when it needs it; without the right to step
     // back nothing is lost but calm.
     let _ = rustix::process::nice(19);
