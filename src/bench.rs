@@ -6,7 +6,8 @@
 //! `comparison` measures several servers by turns, `measure` runs one workload for a while, `report`
 //! and `notes` print what was found.
 //!
-//! `host` is the server that is measured, `swarm` has the generator's connections, `over` says what
+//! `host` is the server that is measured, `processes` what the system tells of it, and `cores` has the
+//! generator leave it a core. `swarm` has the generator's connections, `over` says what
 //! they speak and `transport` is how. `entrance` lets them in, by the `names` of the run, and `ledger`
 //! sees that nothing is missing, doubled or out of order. `syscalls` counts what the server asks of
 //! the system, `interrupt` ends a run early, and `error` has what it fails by.
@@ -17,6 +18,7 @@
 //! Nothing of the server itself depends on this module; it is a Cargo feature.
 
 mod comparison;
+mod cores;
 mod entrance;
 mod error;
 mod host;
@@ -28,6 +30,7 @@ mod notes;
 mod options;
 mod over;
 mod plan;
+mod processes;
 mod relay;
 mod report;
 mod rude;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::cores::need_descriptors;
 use super::error::Fault;
-use super::host::{Host, Kind, need_descriptors};
+use super::host::{Host, Kind};
 use super::interrupt::is_interrupted;
 use super::measure::{Load, finish, measure, run_until};
 use super::options::Options;

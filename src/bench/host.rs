@@ -1,59 +1,31 @@
 //! The server that is measured, seen from outside: a process that the bench starts itself, or
-//! one that runs already; its processor time and its memory as `/proc` tells them.
+//! one that runs already; its processor time and its memory.
+//!
+//! `configuration` has what a server is told that the bench starts.
 
-use std::fs::{self, File};
+mod configuration;
+
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use self::configuration::{CONFIGURATION, ONCE_UNLIMITED, UNLIMITED, configuration};
+pub(super) use self::configuration::{House, Kind};
+use super::cores::pin;
 use super::error::Fault;
 use super::interrupt::is_interrupted;
 use super::over::Mix;
+use super::processes::{children, listener_pid, processor_time, status, waiting_time};
 use super::transport::{Client, Identity, Way};
-use crate::accounts::hash::PasswordHash;
 use crate::config::is_executable;
 
 /// What the relay is called.
 pub(super) const FLOOR: &str = "floor";
-
-/// Which server is measured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The server of this package, with the limits of rate lifted, or as it comes.
-    Server {
-        /// Whether one client may send as much as it can.
-        unlimited: bool,
-    },
-    /// Another build of it, likewise with the limits of rate lifted.
-    Build(PathBuf),
-    /// The same with these nicks and passwords in a SQLite database.
-    Accounts(Vec<(String, String)>),
-    /// The same with plugins: name and script for `sh`.
-    Plugins(&'static [(&'static str, &'static str)]),
-    /// The same as it comes, for those who attack it.
-    Attacked(House),
-    /// The relay, for the floor.
-    Floor,
-}
-
-/// What a server that is attacked has besides its defaults. It takes this host for a proxy, so that
-/// its limits of an address count for those who say that they come from one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct House {
-    /// Accounts, a file of them, with their passwords; others are guests.
-    pub(super) accounts: &'static [(&'static str, &'static str)],
-    /// It has a certificate, of an RSA key.
-    pub(super) certificate: bool,
-    /// Its log goes to a pipe that nobody reads.
-    pub(super) deaf_console: bool,
-    /// It may open so many files.
-    pub(super) descriptors: Option<usize>,
-}
 
 /// A server.
 #[derive(Debug)]
@@ -176,7 +148,7 @@ impl Host {
             .ok()
             .and_then(|mut addresses| addresses.next())
             .ok_or_else(|| Fault::NoAddress { place: place.to_owned() })?;
-        if let Some(pid) = pid.filter(|pid| status(*pid, "Pid:").is_none()) {
+        if let Some(pid) = pid.filter(|pid| status(*pid).is_none()) {
             let text = format!("--pid {pid}: there is no such process");
             return Err(Fault::Usage { text });
         }
@@ -210,7 +182,7 @@ impl Host {
 
     /// How long it has wanted its core so far and not had it.
     pub(super) fn waiting_time(&self) -> Option<Duration> {
-        schedule(self.pid?, 1)
+        waiting_time(self.pid?)
     }
 
     /// The same of the processes that it has started and that still run.
@@ -220,35 +192,29 @@ impl Host {
 
     /// Whether the server and all that it has started have one core, the same.
     pub(super) fn is_on_one_core(&self) -> bool {
-        let cores: Vec<Option<String>> =
-            self.pid.into_iter().chain(self.children()).map(cores).collect();
-        let one = |cores: &Option<String>| {
-            cores.as_ref().is_some_and(|cores| cores.bytes().all(|byte| byte.is_ascii_digit()))
+        let pids = self.pid.into_iter().chain(self.children());
+        let cores: Vec<_> = pids.map(|pid| status(pid)?.cpus_allowed_list).collect();
+        let is_one = |cores: &Option<Vec<(u32, u32)>>| {
+            cores
+                .as_ref()
+                .is_some_and(|cores| matches!(cores[..], [(first, last)] if first == last))
         };
-        cores.iter().all(one) && cores.windows(2).all(|pair| pair[0] == pair[1])
+        cores.iter().all(is_one) && cores.windows(2).all(|pair| pair[0] == pair[1])
     }
 
-    /// The processes whose parent it is (proc(5), `/proc/PID/stat`).
+    /// The processes whose parent it is.
     fn children(&self) -> Vec<u32> {
-        let Some(pid) = self.pid else { return Vec::new() };
-        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-        let numbers = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
-        let parent = |child: &u32| -> Option<u32> {
-            let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
-            // The name before it may have blanks and parentheses.
-            stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-        };
-        numbers.filter(|child| parent(child) == Some(pid)).collect()
+        self.pid.map_or_else(Vec::new, children)
     }
 
     /// Resident memory in bytes.
     pub(super) fn resident_bytes(&self) -> Option<u64> {
-        self.memory("VmRSS:")
+        kilobytes(status(self.pid?)?.vmrss)
     }
 
     /// The most that was ever resident, in bytes.
     pub(super) fn peak_bytes(&self) -> Option<u64> {
-        self.memory("VmHWM:")
+        kilobytes(status(self.pid?)?.vmhwm)
     }
 
     /// Waits until the server has nothing left to do, as far as its processor time tells, and not
@@ -285,18 +251,13 @@ impl Host {
 
     /// Whether the process still runs, as far as anybody knows.
     pub(super) fn is_running(&self) -> bool {
-        let state = self.pid.map(|pid| status(pid, "State:"));
-        state.is_none_or(|state| state.is_some_and(|state| state != "Z"))
+        let state = self.pid.map(|pid| status(pid).map(|status| status.state));
+        state.is_none_or(|state| state.is_some_and(|state| !state.starts_with('Z')))
     }
 
     /// The log of a server of ours.
     pub(super) fn log(&self) -> Option<String> {
         fs::read_to_string(self.log_file()?).ok()
-    }
-
-    fn memory(&self, name: &str) -> Option<u64> {
-        let kib: u64 = status(self.pid?, name)?.parse().ok()?;
-        Some(kib * 1_024)
     }
 }
 
@@ -306,6 +267,11 @@ impl Drop for Host {
             end(child, self.has_children);
         }
     }
+}
+
+/// What the system counts in units of 1,024 bytes, in bytes.
+fn kilobytes(count: Option<u64>) -> Option<u64> {
+    count.map(|count| count * 1_024)
 }
 
 /// The program of the server that stands beside this one.
@@ -321,17 +287,6 @@ fn server_beside(own: &Path) -> Result<PathBuf, Fault> {
         format!("there is no server to start: needs {}, or --server PROGRAM", program.display());
     Err(Fault::Usage { text })
 }
-
-/// What a server of ours is told stands in this file.
-const CONFIGURATION: &str = "palabre.conf";
-
-/// What lifts the limits that a load would meet: it sends as fast as it can, and joins rooms of
-/// thousands, whose lists are long.
-const UNLIMITED: &str = "stanzarate = 0\nbyterate = 0\nlistrate = 0\nbacklog = 4194304\n\
-                         listbytes = 1048576\n";
-
-/// What lifted them before there were the others.
-const ONCE_UNLIMITED: &str = "stanzarate = 0\nbacklog = 4194304\n";
 
 /// Ends a server of ours. One with processes of its own is asked, so that it ends those.
 fn end(child: &mut Child, has_children: bool) {
@@ -376,220 +331,3 @@ const START_TIME: Duration = Duration::from_secs(60);
 
 /// Meanwhile it is seen to signals so often.
 const START_LOOK: Duration = Duration::from_millis(50);
-
-/// The text of the configuration, which stands in this folder; the files that it names are
-/// written.
-///
-/// # Errors
-/// When one can't be written.
-fn configuration(
-    folder: &Path,
-    (kind, unlimited): (&Kind, &str),
-    identity: Option<&Identity>,
-) -> Result<String, Fault> {
-    let fault = |source| Fault::system("write what the server is to read", source);
-    let limits = match kind {
-        Kind::Server { unlimited: true } | Kind::Build(_) => unlimited,
-        // A wrong password now and then is part of the load.
-        Kind::Accounts(_) => "failedlogins = 0\n",
-        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Attacked(_) | Kind::Floor => {
-            ""
-        }
-    };
-    let path = |name: &str| folder.join(name).display().to_string();
-    let has_file = !matches!(kind, Kind::Attacked(House { deaf_console: true, .. }));
-    let log = if has_file { path("palabre.log") } else { String::new() };
-    let mut text = format!(
-        "[logging]\nlogfile = {log}\n[limits]\n{limits}[daemon]\npidfile = {}\n",
-        path("palabre.pid"),
-    );
-    if let Kind::Attacked(_) = kind {
-        text += "trustedproxies = 127.0.0.1\n";
-    }
-    if let Some(identity) = identity {
-        fs::write(folder.join("certificate"), &identity.certificate_pem).map_err(fault)?;
-        fs::write(folder.join("key"), &identity.key_pem).map_err(fault)?;
-        text += &format!("[tls]\ncertificate = {}\nkey = {}\n", path("certificate"), path("key"));
-    }
-    match kind {
-        Kind::Accounts(accounts) => {
-            write_accounts(&folder.join("users.db"), accounts)?;
-            text += &format!(
-                "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = {}\n\
-                 dbRequest = SELECT 1 FROM users WHERE login = [LOGIN] AND password = [PASSWORD]\n",
-                path("users.db")
-            );
-        }
-        Kind::Plugins(plugins) => {
-            let modules = folder.join("modules");
-            fs::create_dir(&modules).map_err(fault)?;
-            for (name, script) in *plugins {
-                let file = modules.join(name);
-                fs::write(&file, format!("#!/bin/sh\n{script}\n")).map_err(fault)?;
-                fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).map_err(fault)?;
-            }
-            let names: Vec<&str> = plugins.iter().map(|(name, _)| *name).collect();
-            text += &format!("[modules]\npath = {}\nlist = {}\n", path("modules"), names.join(","));
-        }
-        Kind::Attacked(house) => {
-            if !house.accounts.is_empty() {
-                let file = folder.join("accounts");
-                write_account_file(&file, house.accounts)?;
-                text += &format!("[accounts]\nfile = {}\nguests = yes\n", path("accounts"));
-            }
-        }
-        Kind::Server { .. } | Kind::Build(_) | Kind::Floor => {}
-    }
-    Ok(text)
-}
-
-/// Writes an accounts file with these nicks and passwords.
-///
-/// # Errors
-/// When it can't be written, or a password not be hashed.
-fn write_account_file(file: &Path, accounts: &[(&str, &str)]) -> Result<(), Fault> {
-    let mut text = String::new();
-    for (nick, password) in accounts {
-        let hash = PasswordHash::of(password)
-            .map_err(|error| Fault::Broken { what: error.to_string() })?;
-        text += &format!("{nick}:{}\n", hash.as_str());
-    }
-    fs::write(file, text).map_err(|source| Fault::system("write the accounts", source))?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o600))
-        .map_err(|source| Fault::system("write the accounts", source))
-}
-
-/// Writes a SQLite database with these nicks and passwords.
-///
-/// # Errors
-/// When it can't be written, or SQLite is not built in.
-#[cfg(feature = "sqlite")]
-fn write_accounts(file: &Path, accounts: &[(String, String)]) -> Result<(), Fault> {
-    let write = || {
-        let mut database = rusqlite::Connection::open(file)?;
-        database.execute_batch("CREATE TABLE users (login TEXT PRIMARY KEY, password TEXT)")?;
-        let transaction = database.transaction()?;
-        for account in accounts {
-            transaction.execute("INSERT INTO users VALUES (?1, ?2)", (&account.0, &account.1))?;
-        }
-        transaction.commit()
-    };
-    let what = |error: rusqlite::Error| format!("can't write the accounts: {error}");
-    write().map_err(|error| Fault::Broken { what: what(error) })
-}
-
-/// See above.
-#[cfg(not(feature = "sqlite"))]
-fn write_accounts(_: &Path, _: &[(String, String)]) -> Result<(), Fault> {
-    let what = "no SQLite: this palabre was built without the Cargo feature sqlite".to_owned();
-    Err(Fault::Broken { what })
-}
-
-/// Processor time used so far by all threads of a process.
-fn processor_time(pid: u32) -> Option<Duration> {
-    schedule(pid, 0)
-}
-
-/// One of the times that the scheduler counts for all threads of a process: that on a core, that in
-/// which they wait for one.
-fn schedule(pid: u32, field: usize) -> Option<Duration> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let nanoseconds = tasks
-        .filter_map(Result::ok)
-        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
-        .filter_map(|text| text.split_whitespace().nth(field)?.parse::<u64>().ok())
-        .sum();
-    Some(Duration::from_nanos(nanoseconds))
-}
-
-/// How long this thread has wanted a core so far and not had it.
-pub(super) fn own_waiting_time() -> Option<Duration> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(Duration::from_nanos(text.split_whitespace().nth(1)?.parse().ok()?))
-}
-
-/// The cores that a process may be on, as `/proc` lists them.
-fn cores(pid: u32) -> Option<String> {
-    status(pid, "Cpus_allowed_list:")
-}
-
-/// The first word behind a name in the status of a process.
-fn status(pid: u32, name: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with(name))?;
-    line.split_whitespace().nth(1).map(str::to_owned)
-}
-
-/// Takes the generator and the server off each other's core, when there are two: the server
-/// gets the last one, the generator the first. It holds for this thread and for what it starts
-/// from now on.
-pub(super) fn pin(core: usize) {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let Ok(allowed) = sched_getaffinity(None) else { return };
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
-    let wanted = ALLOWED_CORES.get_or_init(|| cores);
-    if wanted.len() < 2 {
-        return;
-    }
-    let mut set = CpuSet::new();
-    set.set(wanted[core.min(wanted.len() - 1)]);
-    // Without the right to do so the figures are as noisy as before.
-    let _ = sched_setaffinity(None, &set);
-}
-
-/// Takes this thread to a core that neither the generator nor the server has, when there is one;
-/// otherwise to the generator's.
-pub(super) fn pin_aside() {
-    let cores = ALLOWED_CORES.get().map_or(0, Vec::len);
-    pin(usize::from(cores > 2));
-}
-
-/// The cores that the process had before it pinned itself.
-static ALLOWED_CORES: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
-
-/// The process that listens on this port of this host, if we may see it.
-fn listener_pid(address: SocketAddr) -> Option<u32> {
-    if !address.ip().is_loopback() {
-        return None;
-    }
-    let inode = listening_inode(address.port())?;
-    let wanted = format!("socket:[{inode}]");
-    let processes = fs::read_dir("/proc").ok()?;
-    processes.filter_map(Result::ok).find_map(|process| {
-        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-        let mut descriptors = fs::read_dir(process.path().join("fd")).ok()?.filter_map(Result::ok);
-        let found = descriptors.any(|descriptor| {
-            fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())
-        });
-        found.then_some(pid)
-    })
-}
-
-/// The inode of the socket that listens on a port (proc(5), `/proc/net/tcp`).
-fn listening_inode(port: u16) -> Option<u64> {
-    const LISTEN: &str = "0A";
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        let lines = BufReader::new(File::open(table).ok()?).lines();
-        lines.map_while(Result::ok).find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let local = fields.get(1)?.rsplit(':').next()?;
-            let matches =
-                u16::from_str_radix(local, 16) == Ok(port) && fields.get(3) == Some(&LISTEN);
-            if matches { fields.get(9)?.parse().ok() } else { None }
-        })
-    })
-}
-
-/// Raises this process's limit of open files as far as it may.
-///
-/// # Errors
-/// When `connections` and some more don't fit.
-pub(super) fn need_descriptors(connections: usize) -> Result<(), Fault> {
-    /// What the process needs besides: poll, pipes, files of `/proc`.
-    const OTHERS: usize = 32;
-    let possible = crate::net::raise_descriptor_limit();
-    if connections.saturating_add(OTHERS) > possible {
-        return Err(Fault::TooManyConnections { connections, possible });
-    }
-    Ok(())
-}

@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::comparison::Comparison;
+use super::cores::pin;
 use super::error::Fault;
-use super::host::pin;
 use super::interrupt::{is_interrupted, take_signals};
 use super::options::{Options, Workload};
 use super::report::Figures;

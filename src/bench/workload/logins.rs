@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::rooms::{Pacing, Rooms, Shape};
 use crate::bench::comparison::{Comparison, Subject};
+use crate::bench::cores::need_descriptors;
 use crate::bench::entrance::refused;
 use crate::bench::error::Fault;
-use crate::bench::host::{Host, Kind, need_descriptors};
+use crate::bench::host::{Host, Kind};
 use crate::bench::interrupt::is_interrupted;
 use crate::bench::measure::{Load, Tally, histogram, measure};
 use crate::bench::names::{Tag, login_with, password};
