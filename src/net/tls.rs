@@ -2,10 +2,12 @@
 //! with.
 //!
 //! `chain` knows what stands in certificates, `problem` says what is wrong with the files. All
-//! of it is read at the start, at SIGHUP and by `palabre check`; no connection is here.
+//! of it is read at the start, at SIGHUP and by `palabre check`; no connection is here. `trust` is the
+//! other side: which certificates a client takes.
 
 mod chain;
 mod problem;
+pub(crate) mod trust;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -18,13 +18,11 @@ mod with_rustls {
     use std::io::{Read as _, Write as _};
     use std::sync::Arc;
 
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::client::{ClientConfig, ClientConnection, Resumption};
-    use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+    use rustls::pki_types::{CertificateDer, ServerName};
 
     use crate::bench::transport::Way;
+    use crate::net::tls::trust::{Trust, client_config};
 
     /// A certificate that nobody else has, and its key.
     #[derive(Clone, Debug)]
@@ -85,67 +83,16 @@ mod with_rustls {
         /// # Errors
         /// What is wrong, in words.
         pub(in crate::bench) fn new(accepted: Option<&Identity>) -> Result<Self, String> {
-            let provider = Arc::new(ring::default_provider());
-            let certificate = accepted.map(|identity| identity.certificate.clone());
-            let verifier = Verifier { certificate, provider: Arc::clone(&provider) };
-            let mut stanzas = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(|error| error.to_string())?
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth();
+            let trust = match accepted {
+                Some(identity) => Trust::Only(identity.certificate.clone()),
+                None => Trust::Any,
+            };
+            let mut stanzas = client_config(trust).map_err(|error| error.to_string())?;
             // Each connection stands for a client that was never there before.
             stanzas.resumption = Resumption::disabled();
             let mut web_socket = stanzas.clone();
             web_socket.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(Self { stanzas: Arc::new(stanzas), web_socket: Arc::new(web_socket) })
-        }
-    }
-
-    #[derive(Debug)]
-    struct Verifier {
-        /// `None`: any.
-        certificate: Option<CertificateDer<'static>>,
-        provider: Arc<CryptoProvider>,
-    }
-
-    impl ServerCertVerifier for Verifier {
-        fn verify_server_cert(
-            &self,
-            end_entity: &CertificateDer<'_>,
-            _intermediates: &[CertificateDer<'_>],
-            _server_name: &ServerName<'_>,
-            _ocsp_response: &[u8],
-            _now: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            match &self.certificate {
-                Some(own) if own != end_entity => Err(CertificateError::UnknownIssuer.into()),
-                Some(_) | None => Ok(ServerCertVerified::assertion()),
-            }
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.provider.signature_verification_algorithms;
-            verify_tls12_signature(message, certificate, signature, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.provider.signature_verification_algorithms;
-            verify_tls13_signature(message, certificate, signature, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.provider.signature_verification_algorithms.supported_schemes()
         }
     }
 
