@@ -1,14 +1,14 @@
 //! `palabre-bench`: a load generator for any server that speaks the protocol, with the floor to
 //! compare it with.
 //!
-//! `options` says what may be asked for, `plan` runs it, and `suite` is the list of comparisons that
-//! the manual has. `workload` has what clients do, one file each, and `rude` the clients that attack.
-//! `comparison` measures several servers by turns, `measure` runs one workload for a while, `report`
-//! and `notes` print what was found.
+//! `options` says what may be asked for, `plan` runs it, and `suite` is the list of comparisons
+//! that the manual has. `workload` has what clients do, one file each, and `rude` the clients that
+//! attack. `comparison` measures several servers by turns, `measure` runs one workload for a while,
+//! `report` and `notes` print what was found.
 //!
-//! `host` is the server that is measured, `processes` what the system tells of it, and `cores` has the
-//! generator leave it a core. `swarm` has the generator's connections, `over` says what
-//! they speak and `transport` is how. `entrance` lets them in, by the `names` of the run, and `ledger`
+//! `host` is the server that is measured, `processes` what the system tells of it, and `cores` has
+//! the generator leave it a core. `swarm` has the generator's connections, `over` says what they
+//! speak and `transport` is how. `entrance` lets them in, by the `names` of the run, and `ledger`
 //! sees that nothing is missing, doubled or out of order. `syscalls` counts what the server asks of
 //! the system, `interrupt` ends a run early, and `error` has what it fails by.
 //!

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::cores::need_descriptors;
 use super::error::Fault;
-use super::host::{Host, Kind};
+use super::host::{MeasuredHost, ServerKind};
 use super::interrupt::is_interrupted;
 use super::measure::{Load, finish, measure, run_until};
 use super::options::Options;
@@ -22,7 +22,7 @@ const CONNECTIONS_AT_ONCE: usize = 16_000;
 
 /// One server with the connections to it.
 pub(super) struct Subject {
-    pub(super) host: Host,
+    pub(super) host: MeasuredHost,
     pub(super) swarm: Swarm,
 }
 
@@ -36,7 +36,7 @@ impl Subject {
     ///
     /// # Errors
     /// When the system has no poll for us, or there is no TLS for those that want it.
-    pub(super) fn new(host: Host, mix: &Mix) -> Result<Self, Fault> {
+    pub(super) fn new(host: MeasuredHost, mix: &Mix) -> Result<Self, Fault> {
         let swarm = Swarm::new(host.way(mix)?, mix.clone())?;
         Ok(Self { host, swarm })
     }
@@ -61,14 +61,14 @@ impl Comparison<'_> {
         need_descriptors(needed)?;
         let program = options.server.as_deref();
         let server = |mix: &Mix| match &options.connect {
-            Some(place) => Host::running(place, options.pid),
-            None => Host::start(Kind::Server { unlimited: true }, mix, program),
+            Some(place) => MeasuredHost::running(place, options.pid),
+            None => MeasuredHost::start(ServerKind::Server { unlimited: true }, mix, program),
         };
         let (over, plain) = (&options.over, Mix::default());
         let mut subjects = vec![Subject::new(server(over)?, over)?];
         if let Some(path) = &options.against {
-            let build = Kind::Build(path.clone());
-            subjects.push(Subject::new(Host::start(build, over, program)?, over)?);
+            let build = ServerKind::Build(path.clone());
+            subjects.push(Subject::new(MeasuredHost::start(build, over, program)?, over)?);
         }
         if options.beside_stanzas {
             let mut host = server(&plain)?;
@@ -76,7 +76,10 @@ impl Comparison<'_> {
             subjects.push(Subject::new(host, &plain)?);
         }
         if options.floor {
-            subjects.push(Subject::new(Host::start(Kind::Floor, &plain, program)?, &plain)?);
+            subjects.push(Subject::new(
+                MeasuredHost::start(ServerKind::Floor, &plain, program)?,
+                &plain,
+            )?);
         }
         Ok(subjects)
     }
@@ -147,10 +150,10 @@ impl Comparison<'_> {
         let options = self.options;
         need_descriptors(connections)?;
         let host = match &options.connect {
-            Some(place) => Host::running(place, options.pid)?,
+            Some(place) => MeasuredHost::running(place, options.pid)?,
             None => {
-                let server = Kind::Server { unlimited: false };
-                Host::start(server, &options.over, options.server.as_deref())?
+                let server = ServerKind::Server { unlimited: false };
+                MeasuredHost::start(server, &options.over, options.server.as_deref())?
             }
         };
         Subject::new(host, &options.over)

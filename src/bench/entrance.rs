@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::Fault;
 use super::interrupt::is_interrupted;
 use super::names::join;
-use super::swarm::{Crowd, Sends, Swarm, nanoseconds};
+use super::swarm::{FrameSink, Sends, Swarm, nanoseconds};
 
 /// Logins and joins that are under way at once.
 const AT_ONCE: usize = 64;
@@ -14,8 +14,8 @@ const AT_ONCE: usize = 64;
 /// How long the server may say nothing before the entrance is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Opens `count` connections that are logged in under [`Tag::nick`]; gives the number of the first.
-/// `room_of` tells the room each is to join.
+/// Opens `count` connections that are logged in under [`RunNames::nick`]; gives the number of the
+/// first. `room_of` tells the room each is to join.
 ///
 /// # Errors
 /// What the system or the server refuses.
@@ -96,7 +96,7 @@ struct Answers {
     heard: u64,
 }
 
-impl Crowd for Answers {
+impl FrameSink for Answers {
     fn frame(&mut self, _: usize, frame: &[u8], now: u64, _: &mut Sends) -> Result<(), Fault> {
         self.heard = now;
         if frame.starts_with(self.begins.as_bytes()) {

@@ -15,13 +15,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use self::configuration::{CONFIGURATION, ONCE_UNLIMITED, UNLIMITED, configuration};
-pub(super) use self::configuration::{House, Kind};
+pub(super) use self::configuration::{Extras, ServerKind};
 use super::cores::pin;
 use super::error::Fault;
 use super::interrupt::is_interrupted;
 use super::over::Mix;
 use super::processes::{children, listener_pid, processor_time, status, waiting_time};
-use super::transport::{Client, Identity, Way};
+use super::transport::{Approach, OwnCertificate, TlsClient};
 use crate::config::is_executable;
 
 /// What the relay is called.
@@ -29,7 +29,7 @@ pub(super) const FLOOR: &str = "floor";
 
 /// A server.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct MeasuredHost {
     /// What it is called in the tables.
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
@@ -38,21 +38,21 @@ pub(super) struct Host {
     /// Where the log of a server of ours is, and its configuration.
     directory: Option<tempfile::TempDir>,
     /// The certificate of a server of ours.
-    identity: Option<Identity>,
+    identity: Option<OwnCertificate>,
     /// It has processes of its own, which it ends when it is asked to end.
     has_children: bool,
     /// It takes this host for a proxy.
     proxied: bool,
 }
 
-impl Host {
+impl MeasuredHost {
     /// Starts a server on a free port of loopback, with a certificate where `mix` needs one.
     /// `server` is the program of the server, unless it is the one beside this program.
     ///
     /// # Errors
     /// When it does not start.
-    pub(super) fn start(kind: Kind, mix: &Mix, server: Option<&Path>) -> Result<Self, Fault> {
-        if !matches!(kind, Kind::Build(_)) {
+    pub(super) fn start(kind: ServerKind, mix: &Mix, server: Option<&Path>) -> Result<Self, Fault> {
+        if !matches!(kind, ServerKind::Build(_)) {
             return Self::launch(&kind, mix, server, UNLIMITED);
         }
         match Self::launch(&kind, mix, server, UNLIMITED) {
@@ -64,22 +64,25 @@ impl Host {
 
     /// Starts a server whose limits are lifted by `unlimited`, where they are.
     fn launch(
-        kind: &Kind,
+        kind: &ServerKind,
         mix: &Mix,
         server: Option<&Path>,
         unlimited: &str,
     ) -> Result<Self, Fault> {
         let fault = |source| Fault::system("start the server", source);
         let own = std::env::current_exe().map_err(fault)?;
-        let house = if let Kind::Attacked(house) = kind { house } else { &House::default() };
-        let has_children =
-            matches!(kind, Kind::Accounts(_) | Kind::Plugins(_)) || !house.accounts.is_empty();
+        let house = if let ServerKind::Attacked(house) = kind { house } else { &Extras::default() };
+        let has_children = matches!(kind, ServerKind::Accounts(_) | ServerKind::Plugins(_))
+            || !house.accounts.is_empty();
         let (name, program) = match kind {
-            Kind::Server { .. } | Kind::Accounts(_) | Kind::Plugins(_) | Kind::Attacked(_) => {
+            ServerKind::Server { .. }
+            | ServerKind::Accounts(_)
+            | ServerKind::Plugins(_)
+            | ServerKind::Attacked(_) => {
                 ("palabre", server.map_or_else(|| server_beside(&own), |named| Ok(named.into()))?)
             }
-            Kind::Build(program) => ("against", program.clone()),
-            Kind::Floor => (FLOOR, own.clone()),
+            ServerKind::Build(program) => ("against", program.clone()),
+            ServerKind::Floor => (FLOOR, own.clone()),
         };
         let mut command = Command::new(own);
         command.args(["leashed", &std::process::id().to_string(), "--"]);
@@ -91,11 +94,11 @@ impl Host {
         command.arg(std::path::absolute(program).map_err(fault)?);
         let mut directory = None;
         let identity = match house.certificate {
-            true => Identity::rsa().map(Some),
-            false => mix.is_secure().then(Identity::new).transpose(),
+            true => OwnCertificate::rsa().map(Some),
+            false => mix.is_secure().then(OwnCertificate::new).transpose(),
         };
         let identity = identity.map_err(|what| Fault::NoCertificate { what })?;
-        if *kind != Kind::Floor {
+        if *kind != ServerKind::Floor {
             let folder = tempfile::tempdir().map_err(fault)?;
             let file = folder.path().join(CONFIGURATION);
             let text = configuration(folder.path(), (kind, unlimited), identity.as_ref())?;
@@ -105,7 +108,7 @@ impl Host {
         } else {
             command.arg("--serve-floor");
         }
-        let is_first_try = matches!(kind, Kind::Build(_)) && unlimited == UNLIMITED;
+        let is_first_try = matches!(kind, ServerKind::Build(_)) && unlimited == UNLIMITED;
         // What it starts itself is to be on its core as well, so it is there from its beginning.
         pin(usize::MAX);
         let child = command
@@ -134,7 +137,7 @@ impl Host {
                 return Err(Fault::NotStarted { name });
             }
         };
-        let (child, proxied) = (Some(child), matches!(kind, Kind::Attacked(_)));
+        let (child, proxied) = (Some(child), matches!(kind, ServerKind::Attacked(_)));
         Ok(Self { name, address, pid, child, directory, identity, has_children, proxied })
     }
 
@@ -163,11 +166,11 @@ impl Host {
     ///
     /// # Errors
     /// When there is no TLS for those that want it.
-    pub(super) fn way(&self, mix: &Mix) -> Result<Way, Fault> {
+    pub(super) fn way(&self, mix: &Mix) -> Result<Approach, Fault> {
         let is_secure = mix.is_secure() || (self.proxied && self.identity.is_some());
-        let client = is_secure.then(|| Client::new(self.identity.as_ref())).transpose();
+        let client = is_secure.then(|| TlsClient::new(self.identity.as_ref())).transpose();
         let client = client.map_err(|what| Fault::NoCertificate { what })?;
-        Ok(Way { target: self.address, client, proxied: self.proxied })
+        Ok(Approach { target: self.address, client, proxied: self.proxied })
     }
 
     /// The process, if it is known.
@@ -261,7 +264,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for MeasuredHost {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             end(child, self.has_children);

@@ -75,7 +75,7 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 /// One sender's messages that have not arrived everywhere.
 #[derive(Clone, Debug, Default)]
-struct Stream {
+struct SenderStream {
     /// The number of the first in flight.
     first: u32,
     in_flight: VecDeque<Flight>,
@@ -90,13 +90,13 @@ struct Flight {
 /// All senders' messages in flight.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    streams: Vec<Stream>,
+    streams: Vec<SenderStream>,
     on_the_way: u64,
 }
 
 /// What an arrival means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub(super) struct Delivered {
     /// Nanoseconds since it was sent.
     pub(super) latency_ns: u64,
     /// Whether everybody has it now.
@@ -106,7 +106,7 @@ pub(super) struct Arrival {
 impl Ledger {
     /// A ledger of so many senders.
     pub(super) fn new(streams: usize) -> Self {
-        Self { streams: vec![Stream::default(); streams], on_the_way: 0 }
+        Self { streams: vec![SenderStream::default(); streams], on_the_way: 0 }
     }
 
     /// Deliveries that have not arrived yet.
@@ -132,7 +132,7 @@ impl Ledger {
         message: Message,
         expected: &mut u32,
         now: u64,
-    ) -> Result<Arrival, Fault> {
+    ) -> Result<Delivered, Fault> {
         let Message { stream, number, .. } = message;
         if number > *expected {
             return Err(Fault::Skipped { stream, expected: *expected, number });
@@ -151,7 +151,7 @@ impl Ledger {
         *expected += 1;
         flight.receivers_left -= 1;
         self.on_the_way -= 1;
-        let arrival = Arrival {
+        let arrival = Delivered {
             latency_ns: now.saturating_sub(flight.sent_at),
             complete: flight.receivers_left == 0,
         };
@@ -193,10 +193,10 @@ mod tests {
         assert_eq!(ledger.sent(1, 2, 200), 1);
         let (mut ann, mut bob) = (0, 0);
         let arrival = ledger.arrived(message(1, 0), &mut ann, 110).unwrap();
-        assert_eq!(arrival, Arrival { latency_ns: 10, complete: false });
+        assert_eq!(arrival, Delivered { latency_ns: 10, complete: false });
         ledger.arrived(message(1, 1), &mut ann, 300).unwrap();
         let arrival = ledger.arrived(message(1, 0), &mut bob, 400).unwrap();
-        assert_eq!(arrival, Arrival { latency_ns: 300, complete: true });
+        assert_eq!(arrival, Delivered { latency_ns: 300, complete: true });
         assert_eq!(ledger.on_the_way(), 1);
         assert!(ledger.arrived(message(1, 1), &mut bob, 400).unwrap().complete);
         assert_eq!((ledger.on_the_way(), ledger.sent(1, 1, 0)), (0, 2));

@@ -7,10 +7,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::error::Fault;
-use super::host::Host;
+use super::host::MeasuredHost;
 use super::interrupt::is_interrupted;
-use super::over::Over;
-use super::swarm::{Crowd, Sends, Swarm, nanoseconds};
+use super::over::Spoken;
+use super::swarm::{FrameSink, Sends, Swarm, nanoseconds};
 
 /// How long a workload runs before it counts: caches, buffers and the window settle.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -29,18 +29,18 @@ const LATENCY_DIGITS: u8 = 2;
 
 /// What has arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
+pub(super) struct Arrivals {
     /// Deliveries, or whatever the workload counts.
     pub(super) count: u64,
     /// Nanoseconds from the time at which each was sent or meant to be sent.
     pub(super) latency: Histogram<u64>,
     /// The same by what the receiver speaks, where receivers speak several things.
-    pub(super) by_over: Vec<(Over, Histogram<u64>)>,
+    pub(super) by_over: Vec<(Spoken, Histogram<u64>)>,
     /// How late the generator itself was at most, in nanoseconds, where it sends by the clock.
     pub(super) lag_ns: u64,
 }
 
-impl Tally {
+impl Arrivals {
     pub(super) fn new() -> Self {
         Self { count: 0, latency: histogram(), by_over: Vec::new(), lag_ns: 0 }
     }
@@ -52,7 +52,7 @@ impl Tally {
 
     /// The same delivery, to one who speaks this, among others who speak something else.
     #[inline(never)] // Where all speak the same the loop stays as small as it is without.
-    pub(super) fn delivered_over(&mut self, over: Over, latency_ns: u64) {
+    pub(super) fn delivered_over(&mut self, over: Spoken, latency_ns: u64) {
         let found = self.by_over.iter().position(|(other, _)| *other == over);
         let index = found.unwrap_or_else(|| {
             self.by_over.push((over, histogram()));
@@ -74,7 +74,7 @@ pub(super) fn histogram() -> Histogram<u64> {
 }
 
 /// Something that makes work for a server and counts what comes of it.
-pub(super) trait Load: Crowd {
+pub(super) trait Load: FrameSink {
     /// Sends what starts it; it goes on by what arrives until it is stopped.
     fn begin(&mut self, now: u64, sends: &mut Sends);
 
@@ -97,7 +97,7 @@ pub(super) trait Load: Crowd {
     fn on_the_way(&self) -> u64;
 
     /// The counts so far.
-    fn tally(&mut self) -> &mut Tally;
+    fn tally(&mut self) -> &mut Arrivals;
 
     /// Does what needs connections of its own, between two turns.
     ///
@@ -112,7 +112,7 @@ pub(super) trait Load: Crowd {
 /// What one measurement found.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    pub(super) tally: Tally,
+    pub(super) tally: Arrivals,
     /// How long it took.
     pub(super) span: Duration,
     /// What of it the server computed, if its process is known.
@@ -139,7 +139,7 @@ impl Sample {
 /// # Errors
 /// What the workload found wrong, and [`Fault::Missing`] when something does not arrive.
 pub(super) fn measure(
-    host: &Host,
+    host: &MeasuredHost,
     swarm: &mut Swarm,
     workload: &mut impl Load,
     span: Duration,

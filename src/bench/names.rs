@@ -2,13 +2,13 @@
 
 /// Names that no other run on the same server has, nor an earlier round of this one.
 #[derive(Clone, Debug)]
-pub(super) struct Tag {
+pub(super) struct RunNames {
     text: String,
     /// Whoever logs in says a password.
     passwords: bool,
 }
 
-impl Tag {
+impl RunNames {
     /// The tag of a round of this process; with `passwords` where the server has accounts.
     pub(super) fn new(round: usize, passwords: bool) -> Self {
         Self { text: format!("{:x}.{round}", std::process::id()), passwords }

@@ -7,7 +7,7 @@ use super::error::near;
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum Spoken {
     /// Stanzas as they are.
     Stanzas,
     /// Each stanza in a binary frame of a WebSocket.
@@ -18,7 +18,7 @@ pub(super) enum Over {
     Wss,
 }
 
-impl Over {
+impl Spoken {
     const ALL: [(&str, Self); 4] = [
         ("stanzas", Self::Stanzas),
         ("websocket", Self::WebSocket),
@@ -46,14 +46,14 @@ impl Over {
 /// number each, `websocket:5000,tls:1000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix {
-    shares: Vec<(Over, usize)>,
+    shares: Vec<(Spoken, usize)>,
     /// Whether the numbers were given, and are connections.
     counted: bool,
 }
 
 impl Mix {
     /// All speak this.
-    pub(super) fn of(over: Over) -> Self {
+    pub(super) fn of(over: Spoken) -> Self {
         Self { shares: vec![(over, 1)], counted: false }
     }
 
@@ -64,18 +64,18 @@ impl Mix {
 
     /// Whether nothing stands between any connection and its stanzas.
     pub(super) fn is_plain(&self) -> bool {
-        self.has(|over| over == Over::Stanzas) && self.shares.len() == 1
+        self.has(|over| over == Spoken::Stanzas) && self.shares.len() == 1
     }
 
     /// Whether a certificate is needed.
     pub(super) fn is_secure(&self) -> bool {
-        self.has(Over::is_secure)
+        self.has(Spoken::is_secure)
     }
 
     /// What so many connections speak together: what, and how many of them.
-    pub(super) fn dealt(&self, connections: usize) -> Vec<(Over, usize)> {
+    pub(super) fn dealt(&self, connections: usize) -> Vec<(Spoken, usize)> {
         let mut dealer = Dealer::new(self.clone());
-        let mut dealt: Vec<(Over, usize)> =
+        let mut dealt: Vec<(Spoken, usize)> =
             self.shares.iter().map(|&(over, _)| (over, 0)).collect();
         for _ in 0..connections {
             let over = dealer.deal();
@@ -86,7 +86,7 @@ impl Mix {
         dealt
     }
 
-    fn has(&self, is: impl Fn(Over) -> bool) -> bool {
+    fn has(&self, is: impl Fn(Spoken) -> bool) -> bool {
         self.shares.iter().any(|&(over, _)| is(over))
     }
 
@@ -97,7 +97,7 @@ impl Mix {
 
 impl Default for Mix {
     fn default() -> Self {
-        Self::of(Over::Stanzas)
+        Self::of(Spoken::Stanzas)
     }
 }
 
@@ -121,7 +121,7 @@ impl FromStr for Mix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names: Vec<&str> = Over::ALL.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = Spoken::ALL.iter().map(|(name, _)| *name).collect();
         let needs = |name: &str| {
             let near = near(name, &names);
             format!(
@@ -132,10 +132,10 @@ impl FromStr for Mix {
         };
         let parts: Vec<&str> = text.split(',').collect();
         let counted = text.contains(':');
-        let mut shares: Vec<(Over, usize)> = Vec::new();
+        let mut shares: Vec<(Spoken, usize)> = Vec::new();
         for part in &parts {
             let (name, number) = part.split_once(':').unwrap_or((part, ""));
-            let over = Over::ALL.iter().find(|(other, _)| *other == name).map(|&(_, over)| over);
+            let over = Spoken::ALL.iter().find(|(other, _)| *other == name).map(|&(_, over)| over);
             let share = if number.is_empty() && !counted && parts.len() == 1 {
                 Some(1)
             } else {
@@ -174,7 +174,7 @@ impl Dealer {
     }
 
     /// What the next connection speaks.
-    pub(super) fn deal(&mut self) -> Over {
+    pub(super) fn deal(&mut self) -> Spoken {
         let mut next = 0;
         for (index, (_, share)) in self.mix.shares.iter().enumerate() {
             self.gained[index] += *share as i64;
@@ -203,7 +203,7 @@ mod tests {
         assert!(mix.is_secure() && !mix.is_plain());
         assert_eq!(
             mix.dealt(16),
-            [(Over::WebSocket, 10), (Over::Tls, 4), (Over::Stanzas, 2)],
+            [(Spoken::WebSocket, 10), (Spoken::Tls, 4), (Spoken::Stanzas, 2)],
             "all of them twice"
         );
         let mut dealer = Dealer::new(mix);
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn one_alone_needs_no_number() {
         let mix: Mix = "wss".parse().unwrap();
-        assert_eq!((mix.connections(), mix.dealt(3)), (None, vec![(Over::Wss, 3)]));
+        assert_eq!((mix.connections(), mix.dealt(3)), (None, vec![(Spoken::Wss, 3)]));
         assert_eq!("stanzas".parse::<Mix>().unwrap(), Mix::default());
         assert!(Mix::default().is_plain() && !Mix::default().is_secure());
         assert_eq!("tls:7".parse::<Mix>().unwrap().connections(), Some(7));

@@ -6,12 +6,12 @@
 //! logging. It speaks as much of version 1 as a load generator needs and trusts it: a stanza is
 //! known by its second byte, nothing is checked, and a message is passed on as it came.
 //!
-//! The turn is here. `rooms` has what the stanzas do, `desk` the turn's logs and the flush,
-//! `connection` the writes. It refuses to know of XML, rates, backlog limits, signals and the clock.
+//! The turn is here. `rooms` has what the stanzas do, `state` the turn's logs and the flush,
+//! `peer` the writes. It refuses to know of XML, rates, backlog limits, signals and the clock.
 
-mod connection;
-mod desk;
+mod peer;
 mod rooms;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +22,8 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
-use self::connection::Connection;
-use self::desk::Desk;
+use self::peer::RelayPeer;
+use self::state::RelayState;
 use crate::limits::{ACCEPTS_PER_TURN, READ_BYTES_PER_TURN};
 
 /// Events taken from the system at once, as many as the server takes.
@@ -57,7 +57,7 @@ struct Relay {
     listener: TcpListener,
     acceptable: bool,
     scratch: Box<[u8]>,
-    desk: Desk,
+    state: RelayState,
 }
 
 impl Relay {
@@ -72,13 +72,13 @@ impl Relay {
             listener,
             acceptable: true,
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
-            desk: Desk::new(),
+            state: RelayState::new(),
         })
     }
 
     /// Poll, read and handle, flush, close, accept.
     fn turn(&mut self) -> io::Result<()> {
-        let work = self.acceptable || !self.desk.ready.is_empty();
+        let work = self.acceptable || !self.state.ready.is_empty();
         match self.poll.poll(&mut self.events, work.then_some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
@@ -87,27 +87,27 @@ impl Relay {
             if event.token() == LISTENER {
                 self.acceptable = true;
             } else {
-                mark_ready(&mut self.desk, event);
+                mark_ready(&mut self.state, event);
             }
         }
         self.serve_ready();
-        self.desk.finish_lists();
-        self.desk.flush();
-        self.desk.close_sockets();
+        self.state.finish_lists();
+        self.state.flush();
+        self.state.close_sockets();
         self.accept()
     }
 
     /// Each of those with something to read has its go, until the turn has logged enough.
     fn serve_ready(&mut self) {
-        for _ in 0..self.desk.ready.len() {
-            if self.desk.has_enough() {
+        for _ in 0..self.state.ready.len() {
+            if self.state.has_enough() {
                 break;
             }
-            let Some(slot) = self.desk.ready.pop_front() else {
+            let Some(slot) = self.state.ready.pop_front() else {
                 break;
             };
             // The slot may have been given to another since it was queued.
-            if let Some(connection) = self.desk.connections.get_mut(slot)
+            if let Some(connection) = self.state.connections.get_mut(slot)
                 && std::mem::take(&mut connection.in_ready)
             {
                 self.serve_one(slot);
@@ -116,18 +116,18 @@ impl Relay {
     }
 
     fn serve_one(&mut self, slot: usize) {
-        let connection = &mut self.desk.connections[slot];
+        let connection = &mut self.state.connections[slot];
         let count = read_once(connection, &mut self.scratch);
         let (open, over) = (connection.open, connection.is_over());
         if open && count > 0 {
-            self.desk.take_in(slot, &self.scratch[..count]);
+            self.state.take_in(slot, &self.scratch[..count]);
         }
         if over {
             // Closing goes on behind what is still to be written.
-            self.desk.end(slot);
-            self.desk.mark_dirty(slot);
-        } else if self.desk.connections[slot].readable {
-            self.desk.make_ready(slot);
+            self.state.end(slot);
+            self.state.mark_dirty(slot);
+        } else if self.state.connections[slot].readable {
+            self.state.make_ready(slot);
         }
     }
 
@@ -138,7 +138,7 @@ impl Relay {
             }
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    let (slot, socket) = self.desk.add(stream);
+                    let (slot, socket) = self.state.add(stream);
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     self.poll.registry().register(socket, Token(slot + FIRST_TOKEN), interest)?;
                 }
@@ -153,9 +153,9 @@ impl Relay {
 }
 
 /// Events set flags, nothing else.
-fn mark_ready(desk: &mut Desk, event: &Event) {
+fn mark_ready(state: &mut RelayState, event: &Event) {
     let slot = event.token().0 - FIRST_TOKEN;
-    let Some(connection) = desk.connections.get_mut(slot) else {
+    let Some(connection) = state.connections.get_mut(slot) else {
         return;
     };
     let read_closed = event.is_read_closed() || event.is_error();
@@ -165,15 +165,15 @@ fn mark_ready(desk: &mut Desk, event: &Event) {
     let readable = connection.readable;
     if writable && !connection.writable {
         connection.writable = true;
-        desk.mark_dirty(slot);
+        state.mark_dirty(slot);
     }
     if readable {
-        desk.make_ready(slot);
+        state.make_ready(slot);
     }
 }
 
 /// Reads once; 0 when nothing came, for now or, with `ended` or `broken` set, for ever.
-fn read_once(connection: &mut Connection, scratch: &mut [u8]) -> usize {
+fn read_once(connection: &mut RelayPeer, scratch: &mut [u8]) -> usize {
     match connection.socket.read(scratch) {
         Ok(0) => {
             connection.readable = false;

@@ -9,7 +9,7 @@ use textplots::{Chart, Plot as _, Shape};
 
 use super::measure::{Sample, histogram};
 use super::options::Options;
-use super::over::Over;
+use super::over::Spoken;
 
 /// The percentiles that are told, in percent.
 const PERCENTILES: [(&str, f64); 4] =
@@ -87,8 +87,8 @@ impl Side {
     }
 
     /// All rounds' latencies by what their receivers speak, where they speak several things.
-    pub(super) fn latency_by_over(&self) -> Vec<(Over, Histogram<u64>)> {
-        let mut all: Vec<(Over, Histogram<u64>)> = Vec::new();
+    pub(super) fn latency_by_over(&self) -> Vec<(Spoken, Histogram<u64>)> {
+        let mut all: Vec<(Spoken, Histogram<u64>)> = Vec::new();
         for (over, latency) in self.samples.iter().flat_map(|sample| &sample.tally.by_over) {
             match all.iter_mut().find(|(other, _)| other == over) {
                 // The bounds are the same.
@@ -169,7 +169,8 @@ impl Figures {
         drawn.axis();
         drawn.figures();
         Some(format!(
-            "latency: up, the power of ten of microseconds; to the right, nines (1: p90, 2: p99, 3: p99.9)\n{drawn}"
+            "latency: up, the power of ten of microseconds; to the right, nines (1: p90, 2: p99, \
+             3: p99.9)\n{drawn}"
         ))
     }
 
@@ -305,10 +306,10 @@ pub(super) fn span(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::measure::Tally;
+    use crate::bench::measure::Arrivals;
 
     fn sample(count: u64, processor_ms: u64) -> Sample {
-        let mut tally = Tally::new();
+        let mut tally = Arrivals::new();
         for _ in 0..count {
             tally.delivered(1_000);
         }

@@ -26,18 +26,18 @@ use serde_json::{Value, json};
 
 use self::attacks::{ATTACKS, Attack};
 use self::mob::Mob;
-use self::stage::{Outcome, Stage};
-use self::verdict::{Findings, JUDGED_ROUNDS_MIN, Round};
+use self::stage::{AttackOutcome, AttackStage};
+use self::verdict::{AttackFindings, JUDGED_ROUNDS_MIN, Round};
 use super::cores::{need_descriptors, pin_aside};
 use super::error::{Fault, needs_one_of};
-use super::host::{Host, Kind};
+use super::host::{MeasuredHost, ServerKind};
 use super::interrupt::is_interrupted;
 use super::measure::{Sample, finish, measure, run_until};
 use super::options::Options;
-use super::over::{Mix, Over};
+use super::over::{Mix, Spoken};
 use super::processes::own_waiting_time;
 use super::swarm::{Swarm, nanoseconds};
-use super::workload::rooms::{Pacing, Rooms, Shape};
+use super::workload::rooms::{Pacing, Shape, TalkingRooms};
 use crate::config::{self, Arguments};
 
 /// The polite: so many.
@@ -91,7 +91,7 @@ pub(super) fn run(
     let chosen =
         |attack: &&Attack| options.attacks.is_empty() || options.attacks.contains(&attack.name);
     tell(&format!("rude: {}", described(options)));
-    tell(&Findings::head());
+    tell(&AttackFindings::head());
     let mut all = Vec::new();
     for attack in possible().filter(chosen) {
         match meet(attack, options) {
@@ -109,7 +109,7 @@ pub(super) fn run(
         "workload": "rude",
         "shape": described(options),
         "judged": options.rounds() >= JUDGED_ROUNDS_MIN,
-        "attacks": all.iter().map(Findings::json).collect::<Vec<_>>(),
+        "attacks": all.iter().map(AttackFindings::json).collect::<Vec<_>>(),
     }));
     if options.rounds() < JUDGED_ROUNDS_MIN {
         tell(&format!("latencies are judged from --rounds {JUDGED_ROUNDS_MIN} on"));
@@ -134,16 +134,16 @@ fn described(options: &Options) -> String {
 }
 
 /// One attack, in all its rounds.
-fn meet(attack: &Attack, options: &Options) -> Result<Findings, Fault> {
-    let attacked = Kind::Attacked(attack.house.clone());
-    let host = Host::start(attacked, &options.over, options.server.as_deref())?;
+fn meet(attack: &Attack, options: &Options) -> Result<AttackFindings, Fault> {
+    let attacked = ServerKind::Attacked(attack.house.clone());
+    let host = MeasuredHost::start(attacked, &options.over, options.server.as_deref())?;
     let mut swarm = Swarm::new(host.way(&options.over)?, options.over.clone())?;
-    let mut talk = Rooms::enter(&mut swarm, POLITE, Pacing::Beat(BEAT_NS))?;
+    let mut talk = TalkingRooms::enter(&mut swarm, POLITE, Pacing::Beat(BEAT_NS))?;
     let before = host.resident_bytes();
-    let mut findings = Findings {
+    let mut findings = AttackFindings {
         name: attack.name,
         memory_bytes_max: memory_bytes_max(&host)?,
-        ..Findings::default()
+        ..AttackFindings::default()
     };
     let span = Duration::from_secs_f64(options.seconds());
     let rounds = options.rounds();
@@ -190,26 +190,26 @@ fn meet(attack: &Attack, options: &Options) -> Result<Findings, Fault> {
 
 fn stage<'a>(
     attack: &Attack,
-    host: &Host,
+    host: &MeasuredHost,
     number: usize,
     (stop, ready): &'a (AtomicBool, AtomicBool),
-) -> Result<Stage<'a>, Fault> {
+) -> Result<AttackStage<'a>, Fault> {
     let hello = match attack.house.certificate {
-        true => host.way(&Mix::of(Over::Tls))?.client_hello(),
+        true => host.way(&Mix::of(Spoken::Tls))?.client_hello(),
         false => Ok(Vec::new()),
     };
     let hello = hello.map_err(|what| Fault::NoCertificate { what })?;
     let log = host.log_file().filter(|_| !attack.house.deaf_console);
-    Ok(Stage { target: host.address, stop, ready, tag: number.to_string(), hello, log })
+    Ok(AttackStage { target: host.address, stop, ready, tag: number.to_string(), hello, log })
 }
 
 /// One round beside an attack.
 fn beside(
-    (host, swarm, talk): (&Host, &mut Swarm, &mut Rooms),
+    (host, swarm, talk): (&MeasuredHost, &mut Swarm, &mut TalkingRooms),
     attack: &Attack,
-    stage: &Stage<'_>,
+    stage: &AttackStage<'_>,
     span: Duration,
-) -> (Result<(Sample, f64), Fault>, Result<Outcome, Fault>) {
+) -> (Result<(Sample, f64), Fault>, Result<AttackOutcome, Fault>) {
     std::thread::scope(|scope| {
         let rude = scope.spawn(|| {
             pin_aside();
@@ -239,13 +239,13 @@ struct Waited {
 }
 
 impl Waited {
-    fn now(host: &Host) -> Self {
+    fn now(host: &MeasuredHost) -> Self {
         Self { since: Instant::now(), server: host.waiting_time(), own: own_waiting_time() }
     }
 
     /// The part of the time since then for which the server waited, or the generator where it is
     /// looked at and waited longer.
-    fn part(&self, host: &Host, with_own: bool) -> f64 {
+    fn part(&self, host: &MeasuredHost, with_own: bool) -> f64 {
         let more = |after: Option<Duration>, before: Option<Duration>| {
             let span = after.unwrap_or_default().saturating_sub(before.unwrap_or_default());
             span.as_secs_f64() / self.since.elapsed().as_secs_f64().max(1e-9)
@@ -256,7 +256,7 @@ impl Waited {
 }
 
 /// Has the polite talk until the attack is laid out.
-fn wait(swarm: &mut Swarm, talk: &mut Rooms, stage: &Stage<'_>) -> Result<(), Fault> {
+fn wait(swarm: &mut Swarm, talk: &mut TalkingRooms, stage: &AttackStage<'_>) -> Result<(), Fault> {
     use super::measure::Load as _;
     let now = swarm.now();
     talk.begin(now, swarm.sends());
@@ -267,8 +267,8 @@ fn wait(swarm: &mut Swarm, talk: &mut Rooms, stage: &Stage<'_>) -> Result<(), Fa
     finish(swarm, talk)
 }
 
-impl Findings {
-    fn add(&mut self, outcome: Result<Outcome, Fault>) {
+impl AttackFindings {
+    fn add(&mut self, outcome: Result<AttackOutcome, Fault>) {
         match outcome {
             Ok(outcome) => {
                 self.outcome.harmed.extend(outcome.harmed);
@@ -290,7 +290,7 @@ fn p99(sample: &Sample) -> u64 {
 
 /// What `palabre check` says that a server by this configuration has at most, with no more sessions
 /// than there are in an attack.
-fn memory_bytes_max(host: &Host) -> Result<u64, Fault> {
+fn memory_bytes_max(host: &MeasuredHost) -> Result<u64, Fault> {
     let file = host.configuration();
     let directory = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
     let arguments = Arguments { file, directory, ..Arguments::default() };

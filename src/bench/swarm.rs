@@ -13,9 +13,9 @@ use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::Fault;
-use super::names::Tag;
-use super::over::{Dealer, Mix, Over};
-use super::transport::{Transport, Way, proxy_header};
+use super::names::RunNames;
+use super::over::{Dealer, Mix, Spoken};
+use super::transport::{Approach, ClientTransport, proxy_header};
 use crate::wire::framer::{FRAME_END, Framer};
 
 /// Connections from one source address: of the 28,232 ephemeral ports that Linux has by default
@@ -40,7 +40,7 @@ const WAIT: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a workload does with what arrives.
-pub(super) trait Crowd {
+pub(super) trait FrameSink {
     /// A frame arrived, without its NUL, `now` nanoseconds after the swarm's start.
     fn frame(&mut self, who: usize, frame: &[u8], now: u64, sends: &mut Sends)
     -> Result<(), Fault>;
@@ -110,12 +110,12 @@ impl Sends {
 
 /// A connection of the generator.
 #[derive(Debug)]
-struct Line {
+struct SwarmLine {
     stream: TcpStream,
     framer: Framer,
-    over: Over,
+    over: Spoken,
     /// What is between the stream and the frames, where there is anything.
-    transport: Option<Box<Transport>>,
+    transport: Option<Box<ClientTransport>>,
     /// It never reads.
     deaf: bool,
     /// The server has ended its side: what a read leaves over is not told again.
@@ -125,11 +125,11 @@ struct Line {
 /// All connections of a run to one server.
 #[derive(Debug)]
 pub(super) struct Swarm {
-    way: Way,
+    way: Approach,
     dealer: Dealer,
     poll: Poll,
     events: Events,
-    lines: Slab<Line>,
+    lines: Slab<SwarmLine>,
     sends: Sends,
     scratch: Box<[u8]>,
     /// What was in TLS in it.
@@ -150,7 +150,7 @@ impl Swarm {
     ///
     /// # Errors
     /// When the system has no poll for us.
-    pub(super) fn new(way: Way, mix: Mix) -> Result<Self, Fault> {
+    pub(super) fn new(way: Approach, mix: Mix) -> Result<Self, Fault> {
         let poll = Poll::new().map_err(|source| Fault::system("set up the poll", source))?;
         Ok(Self {
             way,
@@ -206,11 +206,11 @@ impl Swarm {
             .register(&mut stream, Token(who), Interest::READABLE | Interest::WRITABLE)
             .map_err(|source| Fault::system("watch a connection", source))?;
         let over = self.dealer.deal();
-        let transport = Transport::new(over, &self.way)
+        let transport = ClientTransport::new(over, &self.way)
             .map_err(|what| Fault::transport(who, over.name(), &what))?;
         let speaks_first = transport.is_some();
         let framer = Framer::new();
-        entry.insert(Line { stream, framer, over, transport, deaf: false, closed: false });
+        entry.insert(SwarmLine { stream, framer, over, transport, deaf: false, closed: false });
         if let Some(queue) = self.sends.queues.get_mut(who) {
             queue.bytes.clear();
             queue.blocked = false;
@@ -222,7 +222,7 @@ impl Swarm {
     }
 
     /// What a connection speaks.
-    pub(super) fn over(&self, who: usize) -> Option<Over> {
+    pub(super) fn over(&self, who: usize) -> Option<Spoken> {
         self.lines.get(who).map(|line| line.over)
     }
 
@@ -237,7 +237,7 @@ impl Swarm {
     }
 
     /// How more connections to the same server begin.
-    pub(super) fn way(&self) -> Way {
+    pub(super) fn way(&self) -> Approach {
         self.way.clone()
     }
 
@@ -263,8 +263,8 @@ impl Swarm {
     }
 
     /// The names of this round.
-    pub(super) fn tag(&self) -> Tag {
-        Tag::new(self.round, self.passwords)
+    pub(super) fn tag(&self) -> RunNames {
+        RunNames::new(self.round, self.passwords)
     }
 
     /// One turn: waits, reads each of those that have something once, and writes what was
@@ -275,7 +275,7 @@ impl Swarm {
     pub(super) fn turn(
         &mut self,
         timeout: Option<Duration>,
-        crowd: &mut impl Crowd,
+        crowd: &mut impl FrameSink,
     ) -> Result<(), Fault> {
         self.flush();
         let timeout = Some(timeout.map_or(WAIT, |timeout| timeout.min(WAIT)));
@@ -316,7 +316,7 @@ impl Swarm {
         Ok(())
     }
 
-    fn read(&mut self, who: usize, now: u64, crowd: &mut impl Crowd) -> Result<(), Fault> {
+    fn read(&mut self, who: usize, now: u64, crowd: &mut impl FrameSink) -> Result<(), Fault> {
         let Some(line) = self.lines.get_mut(who).filter(|line| !line.deaf) else {
             return Ok(());
         };

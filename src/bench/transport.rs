@@ -9,30 +9,30 @@ mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use self::secure::Secure;
-pub(super) use self::secure::{Client, Identity};
-use self::websocket::WebSocket;
-use super::over::Over;
+use self::secure::ClientRecords;
+pub(super) use self::secure::{OwnCertificate, TlsClient};
+use self::websocket::ClientWebSocket;
+use super::over::Spoken;
 
 /// How transports of one server begin.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
+pub(super) struct Approach {
     /// Where to.
     pub(super) target: SocketAddr,
     /// What connections in TLS accept; `None` where there is none to be.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<TlsClient>,
     /// The server takes this host for a proxy: it is told that each connection is from an address
     /// of its own, so that the limits of an address count.
     pub(super) proxied: bool,
 }
 
-impl Way {
+impl Approach {
     /// What a client in TLS says first.
     ///
     /// # Errors
     /// What TLS finds wrong, in words.
     pub(super) fn client_hello(&self) -> Result<Vec<u8>, String> {
-        let transport = Transport::new(Over::Tls, self)?;
+        let transport = ClientTransport::new(Spoken::Tls, self)?;
         Ok(transport.map_or_else(Vec::new, |mut transport| std::mem::take(transport.out())))
     }
 }
@@ -44,24 +44,24 @@ pub(super) fn proxy_header(address: Ipv4Addr) -> String {
 
 /// The transport of one connection.
 #[derive(Debug)]
-pub(super) struct Transport {
-    secure: Option<Secure>,
-    socket: Option<WebSocket>,
+pub(super) struct ClientTransport {
+    secure: Option<ClientRecords>,
+    socket: Option<ClientWebSocket>,
     /// Bytes that can be written as they are.
     out: Vec<u8>,
 }
 
-impl Transport {
+impl ClientTransport {
     /// One that has not begun; `None` where stanzas are spoken as they are.
     ///
     /// # Errors
     /// What TLS finds wrong, in words.
-    pub(super) fn new(over: Over, way: &Way) -> Result<Option<Box<Self>>, String> {
-        if over == Over::Stanzas {
+    pub(super) fn new(over: Spoken, way: &Approach) -> Result<Option<Box<Self>>, String> {
+        if over == Spoken::Stanzas {
             return Ok(None);
         }
-        let secure = over.is_secure().then(|| Secure::new(way, over.is_web_socket()));
-        let socket = over.is_web_socket().then(|| WebSocket::new(way.target));
+        let secure = over.is_secure().then(|| ClientRecords::new(way, over.is_web_socket()));
+        let socket = over.is_web_socket().then(|| ClientWebSocket::new(way.target));
         let mut transport = Self { secure: secure.transpose()?, socket, out: Vec::new() };
         transport.send(&mut Vec::new());
         Ok(Some(Box::new(transport)))
@@ -125,13 +125,13 @@ impl Transport {
     /// them.
     pub(super) fn wants_to_send(&self) -> bool {
         !self.out.is_empty()
-            || self.socket.as_ref().is_some_and(WebSocket::wants_to_send)
-            || self.secure.as_ref().is_some_and(Secure::wants_to_send)
+            || self.socket.as_ref().is_some_and(ClientWebSocket::wants_to_send)
+            || self.secure.as_ref().is_some_and(ClientRecords::wants_to_send)
     }
 
     /// Whether stanzas can be sent.
     pub(super) fn is_open(&self) -> bool {
-        self.secure.as_ref().is_none_or(Secure::is_open)
-            && self.socket.as_ref().is_none_or(WebSocket::is_open)
+        self.secure.as_ref().is_none_or(ClientRecords::is_open)
+            && self.socket.as_ref().is_none_or(ClientWebSocket::is_open)
     }
 }

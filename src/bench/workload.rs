@@ -1,5 +1,5 @@
-//! The workloads, one file each, with what it measures and prints; `rooms` is behind all of those in
-//! which members talk. The workload that attacks is `rude`, beside this.
+//! The workloads, one file each, with what it measures and prints; `rooms` is behind all of those
+//! in which members talk. The workload that attacks is `rude`, beside this.
 
 pub(super) mod churn;
 pub(super) mod idle;

@@ -241,7 +241,7 @@ fn bench(arguments: Bench) -> Result<Exit, Failure> {
         attacks: arguments.attack,
         list: arguments.list,
     };
-    bench::run(&options, &mut Output).map_err(|fault| {
+    bench::run(&options, &mut Console).map_err(|fault| {
         let wrong_arguments = matches!(fault, Fault::Usage { .. });
         let exit = if wrong_arguments { Exit::Usage } else { Exit::Failed };
         Failure::of(PROGRAM, exit, fault)
@@ -250,9 +250,9 @@ fn bench(arguments: Bench) -> Result<Exit, Failure> {
 }
 
 /// What is measured is printed as it comes; that it could not be is told at the end.
-struct Output;
+struct Console;
 
-impl Write for Output {
+impl Write for Console {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         note_unsaid(io::stdout().write_all(bytes));
         Ok(bytes.len())

@@ -6,11 +6,11 @@ use super::{PROGRAM, command_line};
 use crate::config::nearest_told;
 
 /// Where the command `bench` of earlier versions is.
-pub(super) const BENCH_IS_ELSEWHERE: &str = "bench is a program of its own, palabre-bench, which this makes: \
-                                  cargo build --release --features bench";
+pub(super) const BENCH_IS_ELSEWHERE: &str = "bench is a program of its own, palabre-bench, which \
+                                             this makes: cargo build --release --features bench";
 
-/// What is told of wrong arguments of a program. `complaint` is what the parser says of `words`, and
-/// `help_of` gives the help of a command, by its name and those of the commands above it.
+/// What is told of wrong arguments of a program. `complaint` is what the parser says of `words`,
+/// and `help_of` gives the help of a command, by its name and those of the commands above it.
 pub(super) fn explain(
     program: &str,
     words: &[&str],

@@ -31,7 +31,8 @@ const RUNS_KEPT: usize = 16_384;
 const CROWD_KEPT: usize = 16_384;
 
 /// What it takes to queue a stanza for a receiver, and to begin a piece and to write it, in
-/// nanoseconds: `cargo bench --bench micro hub-message` and `palabre-bench rude --attack deliveries`.
+/// nanoseconds: `cargo bench --bench micro hub-message` and
+/// `palabre-bench rude --attack deliveries`.
 const DELIVERY_WORK_NS: usize = 8;
 const PIECE_WORK_NS: usize = 24;
 

@@ -2,8 +2,8 @@
 //! with.
 //!
 //! `chain` knows what stands in certificates, `problem` says what is wrong with the files. All
-//! of it is read at the start, at SIGHUP and by `palabre check`; no connection is here. `trust` is the
-//! other side: which certificates a client takes.
+//! of it is read at the start, at SIGHUP and by `palabre check`; no connection is here. `trust` is
+//! the other side: which certificates a client takes.
 
 mod chain;
 mod problem;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::accounts::hash::PasswordHash;
 use crate::bench::error::Fault;
-use crate::bench::transport::Identity;
+use crate::bench::transport::OwnCertificate;
 
 /// Which server is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::bench) enum Kind {
+pub(in crate::bench) enum ServerKind {
     /// The server of this package, with the limits of rate lifted, or as it comes.
     Server {
         /// Whether one client may send as much as it can.
@@ -24,7 +24,7 @@ pub(in crate::bench) enum Kind {
     /// The same with plugins: name and script for `sh`.
     Plugins(&'static [(&'static str, &'static str)]),
     /// The same as it comes, for those who attack it.
-    Attacked(House),
+    Attacked(Extras),
     /// The relay, for the floor.
     Floor,
 }
@@ -32,7 +32,7 @@ pub(in crate::bench) enum Kind {
 /// What a server that is attacked has besides its defaults. It takes this host for a proxy, so that
 /// its limits of an address count for those who say that they come from one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::bench) struct House {
+pub(in crate::bench) struct Extras {
     /// Accounts, a file of them, with their passwords; others are guests.
     pub(in crate::bench) accounts: &'static [(&'static str, &'static str)],
     /// It has a certificate, of an RSA key.
@@ -61,26 +61,27 @@ pub(super) const ONCE_UNLIMITED: &str = "stanzarate = 0\nbacklog = 4194304\n";
 /// When one can't be written.
 pub(super) fn configuration(
     folder: &Path,
-    (kind, unlimited): (&Kind, &str),
-    identity: Option<&Identity>,
+    (kind, unlimited): (&ServerKind, &str),
+    identity: Option<&OwnCertificate>,
 ) -> Result<String, Fault> {
     let fault = |source| Fault::system("write what the server is to read", source);
     let limits = match kind {
-        Kind::Server { unlimited: true } | Kind::Build(_) => unlimited,
+        ServerKind::Server { unlimited: true } | ServerKind::Build(_) => unlimited,
         // A wrong password now and then is part of the load.
-        Kind::Accounts(_) => "failedlogins = 0\n",
-        Kind::Server { unlimited: false } | Kind::Plugins(_) | Kind::Attacked(_) | Kind::Floor => {
-            ""
-        }
+        ServerKind::Accounts(_) => "failedlogins = 0\n",
+        ServerKind::Server { unlimited: false }
+        | ServerKind::Plugins(_)
+        | ServerKind::Attacked(_)
+        | ServerKind::Floor => "",
     };
     let path = |name: &str| folder.join(name).display().to_string();
-    let has_file = !matches!(kind, Kind::Attacked(House { deaf_console: true, .. }));
+    let has_file = !matches!(kind, ServerKind::Attacked(Extras { deaf_console: true, .. }));
     let log = if has_file { path("palabre.log") } else { String::new() };
     let mut text = format!(
         "[logging]\nlogfile = {log}\n[limits]\n{limits}[daemon]\npidfile = {}\n",
         path("palabre.pid"),
     );
-    if let Kind::Attacked(_) = kind {
+    if let ServerKind::Attacked(_) = kind {
         text += "trustedproxies = 127.0.0.1\n";
     }
     if let Some(identity) = identity {
@@ -89,7 +90,7 @@ pub(super) fn configuration(
         text += &format!("[tls]\ncertificate = {}\nkey = {}\n", path("certificate"), path("key"));
     }
     match kind {
-        Kind::Accounts(accounts) => {
+        ServerKind::Accounts(accounts) => {
             write_accounts(&folder.join("users.db"), accounts)?;
             text += &format!(
                 "[database]\nusedatabase = true\ndbType = sqlite\ndbDatabase = {}\n\
@@ -97,7 +98,7 @@ pub(super) fn configuration(
                 path("users.db")
             );
         }
-        Kind::Plugins(plugins) => {
+        ServerKind::Plugins(plugins) => {
             let modules = folder.join("modules");
             fs::create_dir(&modules).map_err(fault)?;
             for (name, script) in *plugins {
@@ -108,14 +109,14 @@ pub(super) fn configuration(
             let names: Vec<&str> = plugins.iter().map(|(name, _)| *name).collect();
             text += &format!("[modules]\npath = {}\nlist = {}\n", path("modules"), names.join(","));
         }
-        Kind::Attacked(house) => {
+        ServerKind::Attacked(house) => {
             if !house.accounts.is_empty() {
                 let file = folder.join("accounts");
                 write_account_file(&file, house.accounts)?;
                 text += &format!("[accounts]\nfile = {}\nguests = yes\n", path("accounts"));
             }
         }
-        Kind::Server { .. } | Kind::Build(_) | Kind::Floor => {}
+        ServerKind::Server { .. } | ServerKind::Build(_) | ServerKind::Floor => {}
     }
     Ok(text)
 }

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use memchr::{memchr, memmem};
 
-use super::connection::Route;
-use super::desk::{Desk, Room};
+use super::peer::Route;
+use super::state::{RelayRoom, RelayState};
 use crate::limits::{FULL_ROSTER_MEMBERS, READ_BYTES_PER_TURN};
 use crate::wire::framer::FRAME_END;
 use crate::wire::write;
@@ -17,7 +17,7 @@ use crate::wire::write;
 /// The params of a room that nobody has changed.
 const DEFAULT_PARAMS: [(&str, &str); 2] = [("title", ""), ("openParams", "0")];
 
-impl Desk {
+impl RelayState {
     /// Takes in what was read from a connection. Messages that lie side by side are one range.
     pub(super) fn take_in(&mut self, slot: usize, chunk: &[u8]) {
         let mut rest = self.complete_tail(slot, chunk);
@@ -166,7 +166,7 @@ impl Desk {
             Some(&key) => key,
             None => {
                 let shared: Rc<str> = name.into();
-                let key = self.rooms.insert(Room::new(Rc::clone(&shared)));
+                let key = self.rooms.insert(RelayRoom::new(Rc::clone(&shared)));
                 self.names.insert(shared, key);
                 key
             }

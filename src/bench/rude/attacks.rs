@@ -1,5 +1,5 @@
-//! The attacks, each with its name, what it does and what the server has for it. Those of a kind are
-//! in one file.
+//! The attacks, each with its name, what it does and what the server has for it. Those of a kind
+//! are in one file.
 
 mod doors;
 mod floods;
@@ -9,9 +9,9 @@ mod names;
 mod rooms;
 
 use super::mob::Mob;
-use super::stage::{Outcome, Stage};
+use super::stage::{AttackOutcome, AttackStage};
 use crate::bench::error::Fault;
-use crate::bench::host::House;
+use crate::bench::host::Extras;
 
 /// Connections of most attacks: what one address may have, less one to try it.
 const SESSIONS: usize = 250;
@@ -23,18 +23,18 @@ pub(super) struct Attack {
     pub(super) name: &'static str,
     /// What the attackers do.
     pub(super) meaning: &'static str,
-    pub(super) house: House,
-    pub(super) run: Run,
+    pub(super) house: Extras,
+    pub(super) run: AttackRun,
 }
 
 /// What the attackers do until the stage says that it is over.
-type Run = fn(&mut Mob, &Stage<'_>) -> Result<Outcome, Fault>;
+type AttackRun = fn(&mut Mob, &AttackStage<'_>) -> Result<AttackOutcome, Fault>;
 
 /// A server as it comes.
-const PLAIN: House =
-    House { accounts: &[], certificate: false, deaf_console: false, descriptors: None };
+const PLAIN: Extras =
+    Extras { accounts: &[], certificate: false, deaf_console: false, descriptors: None };
 
-const RSA: House = House { certificate: true, ..PLAIN };
+const RSA: Extras = Extras { certificate: true, ..PLAIN };
 
 /// All of them, in the order in which they are run.
 #[rustfmt::skip]
@@ -67,13 +67,13 @@ pub(super) static ATTACKS: [Attack; 19] = [
         meaning: "250 ClientHellos at once, RSA of 2,048 bits" },
     Attack { name: "tls-records", house: RSA, run: handshakes::records,
         meaning: "250 ClientHellos in records of one byte" },
-    Attack { name: "last-seconds", house: House { descriptors: Some(600), ..PLAIN },
+    Attack { name: "last-seconds", house: Extras { descriptors: Some(600), ..PLAIN },
         run: doors::last_seconds,
         meaning: "who has quit keeps its connection, 600 descriptors" },
-    Attack { name: "guesses", house: House { accounts: &doors::OWNERS, ..PLAIN },
+    Attack { name: "guesses", house: Extras { accounts: &doors::OWNERS, ..PLAIN },
         run: doors::guesses,
         meaning: "250 guess at a password while its owner logs in" },
-    Attack { name: "deaf-console", house: House { deaf_console: true, ..PLAIN },
+    Attack { name: "deaf-console", house: Extras { deaf_console: true, ..PLAIN },
         run: floods::log_lines,
         meaning: "log lines into a pipe that nobody reads" },
     Attack { name: "log-lines", house: PLAIN, run: floods::log_lines,

@@ -36,7 +36,7 @@ const TAIL_BYTES: usize = 7;
 
 /// How a connection reads.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reading {
+pub(super) enum MobReading {
     /// Everything, at once.
     All,
     /// So many bytes a second.
@@ -45,7 +45,7 @@ pub(super) enum Reading {
 
 /// What the server has said on a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct MobHeard {
     /// Logins that it allowed.
     pub(super) welcomes: u64,
     /// Logins that it refused.
@@ -57,18 +57,18 @@ pub(super) struct Heard {
 }
 
 #[derive(Debug)]
-struct Line {
+struct MobLine {
     stream: TcpStream,
     /// What waits to be written; of the first so many bytes are gone.
     out: VecDeque<Arc<[u8]>>,
     written: usize,
     waiting: usize,
-    reading: Reading,
+    reading: MobReading,
     since: Instant,
     readable: bool,
     writable: bool,
     tail: Vec<u8>,
-    heard: Heard,
+    heard: MobHeard,
 }
 
 /// All connections of an attack.
@@ -77,7 +77,7 @@ pub(super) struct Mob {
     target: SocketAddr,
     poll: Poll,
     events: Events,
-    lines: Slab<Line>,
+    lines: Slab<MobLine>,
     scratch: Vec<u8>,
 }
 
@@ -97,14 +97,18 @@ impl Mob {
     /// # Errors
     /// When it can't be opened.
     pub(super) fn open(&mut self) -> Result<usize, Fault> {
-        self.open_as(ATTACKER, Reading::All)
+        self.open_as(ATTACKER, MobReading::All)
     }
 
     /// One more, of this address.
     ///
     /// # Errors
     /// When it can't be opened.
-    pub(super) fn open_as(&mut self, address: Ipv4Addr, reading: Reading) -> Result<usize, Fault> {
+    pub(super) fn open_as(
+        &mut self,
+        address: Ipv4Addr,
+        reading: MobReading,
+    ) -> Result<usize, Fault> {
         let connected = self.connect(address, reading);
         let mut stream = connected.map_err(|source| Fault::system("connect", source))?;
         let entry = self.lines.vacant_entry();
@@ -112,7 +116,7 @@ impl Mob {
         let both = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut stream, Token(who), both);
         registered.map_err(|source| Fault::system("watch a connection", source))?;
-        entry.insert(Line {
+        entry.insert(MobLine {
             stream,
             out: VecDeque::new(),
             written: 0,
@@ -122,17 +126,17 @@ impl Mob {
             readable: true,
             writable: true,
             tail: Vec::new(),
-            heard: Heard::default(),
+            heard: MobHeard::default(),
         });
         Ok(who)
     }
 
-    fn connect(&self, address: Ipv4Addr, reading: Reading) -> io::Result<TcpStream> {
+    fn connect(&self, address: Ipv4Addr, reading: MobReading) -> io::Result<TcpStream> {
         let domain = Domain::for_address(self.target);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         // Who comes and goes thousands of times must not run out of ports.
         socket.set_linger(Some(Duration::ZERO))?;
-        if let Reading::Slow(_) = reading {
+        if let MobReading::Slow(_) = reading {
             // A far reader has not the megabytes that the system keeps for one on loopback.
             socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
         }
@@ -167,8 +171,8 @@ impl Mob {
     }
 
     /// What a connection has heard; one that is closed has heard its end.
-    pub(super) fn heard(&self, who: usize) -> Heard {
-        let gone = Heard { ended: true, ..Heard::default() };
+    pub(super) fn heard(&self, who: usize) -> MobHeard {
+        let gone = MobHeard { ended: true, ..MobHeard::default() };
         self.lines.get(who).map_or(gone, |line| line.heard)
     }
 
@@ -209,7 +213,7 @@ pub(super) fn batch(stanzas: &[String]) -> Arc<[u8]> {
     bytes.into()
 }
 
-impl Line {
+impl MobLine {
     fn write(&mut self) {
         while self.writable
             && !self.heard.ended
@@ -262,8 +266,8 @@ impl Line {
     /// Bytes that it may read now.
     fn allowance(&self) -> usize {
         match self.reading {
-            Reading::All => READ_BYTES,
-            Reading::Slow(per_s) => {
+            MobReading::All => READ_BYTES,
+            MobReading::Slow(per_s) => {
                 let due = (self.since.elapsed().as_secs_f64() * per_s) as u64;
                 let left = due.saturating_sub(self.heard.bytes);
                 // In pieces as a network brings them.

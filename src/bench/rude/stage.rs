@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::mob::{Mob, Reading};
+use super::mob::{Mob, MobReading};
 use crate::bench::error::Fault;
 use crate::bench::interrupt::is_interrupted;
 
@@ -14,7 +14,7 @@ const PREPARATION: Duration = Duration::from_secs(30);
 
 /// What an attack is given.
 #[derive(Debug)]
-pub(super) struct Stage<'a> {
+pub(super) struct AttackStage<'a> {
     pub(super) target: SocketAddr,
     /// The attack is to end.
     pub(super) stop: &'a AtomicBool,
@@ -30,14 +30,14 @@ pub(super) struct Stage<'a> {
 
 /// What has come of an attack.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct AttackOutcome {
     /// Polite ones that it met and that had to suffer, in words.
     pub(super) harmed: Vec<String>,
     /// What else the server had promised, in words.
     pub(super) broken: Vec<String>,
 }
 
-impl Stage<'_> {
+impl AttackStage<'_> {
     /// Everything is laid out.
     pub(super) fn begin(&self) {
         self.ready.store(true, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl Stage<'_> {
         &self,
         mob: &mut Mob,
         number: usize,
-        reading: Reading,
+        reading: MobReading,
     ) -> Result<usize, Fault> {
         // TEST-NET-3 of RFC 5737.
         let last = u8::try_from(number % 250).unwrap_or(0);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::Outcome;
+use super::stage::AttackOutcome;
 use crate::bench::report::{span, whole};
 
 /// The polite may wait so many times as long as alone.
@@ -52,7 +52,7 @@ impl Round {
 
 /// What an attack has come to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct AttackFindings {
     pub(super) name: &'static str,
     pub(super) rounds: Vec<Round>,
     /// Resident memory of the server at its peak, beyond what it had when the polite were in.
@@ -61,10 +61,10 @@ pub(super) struct Findings {
     pub(super) memory_bytes_max: u64,
     pub(super) peak_bytes: Option<u64>,
     /// What befell the polite, and what else does not hold.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: AttackOutcome,
 }
 
-impl Findings {
+impl AttackFindings {
     /// What the server has to answer for; nothing, as it should be.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = [&self.outcome.harmed[..], &self.outcome.broken].concat();
@@ -176,17 +176,17 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn found(rounds: &[(u64, u64)]) -> Findings {
+    fn found(rounds: &[(u64, u64)]) -> AttackFindings {
         let waited_part = 0.0;
         let round = |&(alone_ns, beside_ns)| Round { alone_ns, beside_ns, waited_part };
         let rounds = rounds.iter().map(round);
-        Findings {
+        AttackFindings {
             name: "test",
             rounds: rounds.collect(),
             grown_bytes: Some(10_000_000),
             peak_bytes: Some(20_000_000),
             memory_bytes_max: 30_000_000,
-            outcome: Outcome::default(),
+            outcome: AttackOutcome::default(),
         }
     }
 
@@ -238,23 +238,23 @@ mod tests {
     #[test]
     fn memory_and_the_polite_are_judged_in_one_round_as_well() {
         let calm = [(MS, MS)];
-        let more = |peak: u64| Findings { peak_bytes: Some(peak), ..found(&calm) };
+        let more = |peak: u64| AttackFindings { peak_bytes: Some(peak), ..found(&calm) };
         assert!(more(30_000_000).faults().is_empty());
         assert_eq!(more(30_000_001).faults(), ["memory: 30,000,001 bytes, may have 30,000,000"]);
         // Where the process can't be seen nothing is said of it.
-        assert!(Findings { peak_bytes: None, ..found(&calm) }.faults().is_empty());
-        let outcome = Outcome {
+        assert!(AttackFindings { peak_bytes: None, ..found(&calm) }.faults().is_empty());
+        let outcome = AttackOutcome {
             harmed: vec!["2 of 10 members cut off".to_owned()],
             broken: vec!["the log grew".to_owned()],
         };
-        let harmed = Findings { outcome, ..found(&calm) };
+        let harmed = AttackFindings { outcome, ..found(&calm) };
         assert_eq!(harmed.faults(), ["2 of 10 members cut off", "the log grew"]);
         assert_eq!(harmed.json()["faults"][0], "2 of 10 members cut off");
     }
 
     #[test]
     fn the_columns_of_the_table_stand_below_each_other() {
-        let (head, row) = (Findings::head(), found(&[(MS, 3 * MS)]).row());
+        let (head, row) = (AttackFindings::head(), found(&[(MS, 3 * MS)]).row());
         let ends = |word: &str, text: &str| text.find(word).map(|at| at + word.len());
         for (title, value) in [("p99 alone", "1.0ms"), ("beside", "3.0ms"), ("times", "3.0 ")] {
             let value_end = ends(value, &row).map(|end| end - value.ends_with(' ') as usize);

@@ -5,13 +5,13 @@
 //! can have.
 
 #[cfg(feature = "tls")]
-pub(super) use with_rustls::Secure;
+pub(super) use with_rustls::ClientRecords;
 #[cfg(feature = "tls")]
-pub(in crate::bench) use with_rustls::{Client, Identity};
+pub(in crate::bench) use with_rustls::{OwnCertificate, TlsClient};
 #[cfg(not(feature = "tls"))]
-pub(super) use without::Secure;
+pub(super) use without::ClientRecords;
 #[cfg(not(feature = "tls"))]
-pub(in crate::bench) use without::{Client, Identity};
+pub(in crate::bench) use without::{OwnCertificate, TlsClient};
 
 #[cfg(feature = "tls")]
 mod with_rustls {
@@ -21,12 +21,12 @@ mod with_rustls {
     use rustls::client::{ClientConfig, ClientConnection, Resumption};
     use rustls::pki_types::{CertificateDer, ServerName};
 
-    use crate::bench::transport::Way;
+    use crate::bench::transport::Approach;
     use crate::net::tls::trust::{Trust, client_config};
 
     /// A certificate that nobody else has, and its key.
     #[derive(Clone, Debug)]
-    pub(in crate::bench) struct Identity {
+    pub(in crate::bench) struct OwnCertificate {
         /// The certificate as a PEM file has it.
         pub(in crate::bench) certificate_pem: String,
         /// The key as a PEM file has it.
@@ -34,7 +34,7 @@ mod with_rustls {
         certificate: CertificateDer<'static>,
     }
 
-    impl Identity {
+    impl OwnCertificate {
         /// A new one, signed by itself: ECDSA on P-256, as most servers have.
         ///
         /// # Errors
@@ -72,17 +72,17 @@ mod with_rustls {
 
     /// What all connections to one server have in common.
     #[derive(Clone, Debug)]
-    pub(in crate::bench) struct Client {
+    pub(in crate::bench) struct TlsClient {
         stanzas: Arc<ClientConfig>,
         web_socket: Arc<ClientConfig>,
     }
 
-    impl Client {
+    impl TlsClient {
         /// One that accepts this certificate only, or any.
         ///
         /// # Errors
         /// What is wrong, in words.
-        pub(in crate::bench) fn new(accepted: Option<&Identity>) -> Result<Self, String> {
+        pub(in crate::bench) fn new(accepted: Option<&OwnCertificate>) -> Result<Self, String> {
             let trust = match accepted {
                 Some(identity) => Trust::Only(identity.certificate.clone()),
                 None => Trust::Any,
@@ -98,15 +98,15 @@ mod with_rustls {
 
     /// One connection's.
     #[derive(Debug)]
-    pub(in crate::bench::transport) struct Secure(Box<ClientConnection>);
+    pub(in crate::bench::transport) struct ClientRecords(Box<ClientConnection>);
 
-    impl Secure {
+    impl ClientRecords {
         /// Begins; a browser that opens a WebSocket says that it speaks HTTP.
         ///
         /// # Errors
         /// What is wrong, in words.
         pub(in crate::bench::transport) fn new(
-            way: &Way,
+            way: &Approach,
             web_socket: bool,
         ) -> Result<Self, String> {
             let Some(client) = &way.client else {
@@ -169,18 +169,18 @@ mod with_rustls {
 #[cfg(not(feature = "tls"))]
 #[expect(clippy::needless_pass_by_ref_mut, reason = "it stands in for one that changes")]
 mod without {
-    use crate::bench::transport::Way;
+    use crate::bench::transport::Approach;
 
     const NO_TLS: &str = "this palabre is built without the Cargo feature tls";
 
     /// None can be made.
     #[derive(Clone, Debug)]
-    pub(in crate::bench) struct Identity {
+    pub(in crate::bench) struct OwnCertificate {
         pub(in crate::bench) certificate_pem: String,
         pub(in crate::bench) key_pem: String,
     }
 
-    impl Identity {
+    impl OwnCertificate {
         pub(in crate::bench) fn new() -> Result<Self, String> {
             Err(NO_TLS.to_owned())
         }
@@ -192,20 +192,20 @@ mod without {
 
     /// None can be made.
     #[derive(Clone, Copy, Debug)]
-    pub(in crate::bench) enum Client {}
+    pub(in crate::bench) enum TlsClient {}
 
-    impl Client {
-        pub(in crate::bench) fn new(_: Option<&Identity>) -> Result<Self, String> {
+    impl TlsClient {
+        pub(in crate::bench) fn new(_: Option<&OwnCertificate>) -> Result<Self, String> {
             Err(NO_TLS.to_owned())
         }
     }
 
     /// No connection has it.
     #[derive(Debug)]
-    pub(in crate::bench::transport) enum Secure {}
+    pub(in crate::bench::transport) enum ClientRecords {}
 
-    impl Secure {
-        pub(in crate::bench::transport) fn new(way: &Way, _: bool) -> Result<Self, String> {
+    impl ClientRecords {
+        pub(in crate::bench::transport) fn new(way: &Approach, _: bool) -> Result<Self, String> {
             match way.client {
                 Some(client) => match client {},
                 None => Err(NO_TLS.to_owned()),

@@ -26,8 +26,8 @@ const HEAD_BYTES_MAX: usize = 16_384;
 
 /// One connection's.
 #[derive(Debug)]
-pub(super) struct WebSocket {
-    stage: Stage,
+pub(super) struct ClientWebSocket {
+    stage: HandshakeStage,
     /// Makes masks: RFC 6455 section 5.3 wants them hard to guess, which concerns proxies that
     /// none of this goes through; the server's work is the same.
     masks: u32,
@@ -36,34 +36,34 @@ pub(super) struct WebSocket {
 }
 
 #[derive(Debug)]
-enum Stage {
+enum HandshakeStage {
     /// The answer to the request, as far as it has come, and the key that it has to prove that
     /// it has read.
     Opening {
         key: String,
         answer: Vec<u8>,
     },
-    Open(Reader),
+    Open(FrameReader),
 }
 
 /// How far the frames are read.
 #[derive(Debug, Default)]
-struct Reader {
+struct FrameReader {
     header: Vec<u8>,
-    frame: Option<Frame>,
+    frame: Option<FrameRest>,
     /// The payload of a control frame that came in parts.
     control: Vec<u8>,
     closed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+struct FrameRest {
     /// `None`: data.
     control: Option<Control>,
     left_bytes: usize,
 }
 
-impl WebSocket {
+impl ClientWebSocket {
     pub(super) fn new(target: SocketAddr) -> Self {
         // A hasher's keys are the randomness that the standard library lends.
         let random = RandomState::new();
@@ -76,13 +76,13 @@ impl WebSocket {
             "GET / HTTP/1.1\r\nHost: {target}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         );
-        let stage = Stage::Opening { key, answer: Vec::new() };
+        let stage = HandshakeStage::Opening { key, answer: Vec::new() };
         let masks = (random.hash_one(2) as u32) | 1;
         Self { stage, masks, out: request.into_bytes() }
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open(_))
+        matches!(self.stage, HandshakeStage::Open(_))
     }
 
     pub(super) const fn wants_to_send(&self) -> bool {
@@ -95,16 +95,16 @@ impl WebSocket {
     /// What the server did that none may do, in words.
     pub(super) fn receive(&mut self, bytes: &mut [u8]) -> Result<Range<usize>, String> {
         let mut start = 0;
-        if let Stage::Opening { key, answer } = &mut self.stage {
+        if let HandshakeStage::Opening { key, answer } = &mut self.stage {
             let before = answer.len();
             answer.extend_from_slice(bytes);
             let Some(head_bytes) = opened(answer, key)? else {
                 return Ok(0..0);
             };
             start = head_bytes.saturating_sub(before).min(bytes.len());
-            self.stage = Stage::Open(Reader::default());
+            self.stage = HandshakeStage::Open(FrameReader::default());
         }
-        let Stage::Open(reader) = &mut self.stage else {
+        let HandshakeStage::Open(reader) = &mut self.stage else {
             return Ok(0..0);
         };
         let count = reader.unframe(&mut bytes[start..], &mut |control, payload| {
@@ -166,7 +166,7 @@ fn answer_control(out: &mut Vec<u8>, masks: &mut u32, control: Control, payload:
     }
 }
 
-impl Reader {
+impl FrameReader {
     /// Moves the payload of messages to the front and tells how long it is; `tell` takes control
     /// frames.
     fn unframe(
@@ -232,7 +232,7 @@ impl Reader {
 }
 
 /// A frame's header that a server may send, and its length.
-fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, String> {
+fn parse(bytes: &[u8]) -> Result<Option<(FrameRest, usize)>, String> {
     let wrong = |what: &str| Err(format!("a frame that no server may send: {what}"));
     let mut cursor = Cursor::new(bytes);
     let Ok(parsed) = FrameHeader::parse(&mut cursor) else {
@@ -256,7 +256,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, String> {
     let Ok(left_bytes) = usize::try_from(length) else {
         return wrong("longer than there can be");
     };
-    Ok(Some((Frame { control, left_bytes }, cursor.position() as usize)))
+    Ok(Some((FrameRest { control, left_bytes }, cursor.position() as usize)))
 }
 
 fn write_frame(out: &mut Vec<u8>, masks: &mut u32, opcode: OpCode, payload: &[u8]) {
@@ -282,8 +282,8 @@ mod tests {
     use super::*;
     use crate::net::transport::websocket as server;
 
-    fn socket() -> (WebSocket, Vec<u8>) {
-        let mut socket = WebSocket::new(SocketAddr::from(([127, 0, 0, 1], 80)));
+    fn socket() -> (ClientWebSocket, Vec<u8>) {
+        let mut socket = ClientWebSocket::new(SocketAddr::from(([127, 0, 0, 1], 80)));
         let mut request = Vec::new();
         socket.send(&mut b"<a/>\0".to_vec(), &mut request);
         let request = String::from_utf8(request).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     /// What comes out of a stream in these chunks.
-    fn heard(socket: &mut WebSocket, chunks: &[&[u8]]) -> Result<Vec<u8>, String> {
+    fn heard(socket: &mut ClientWebSocket, chunks: &[&[u8]]) -> Result<Vec<u8>, String> {
         let mut heard = Vec::new();
         for chunk in chunks {
             let mut bytes = chunk.to_vec();

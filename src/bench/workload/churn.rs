@@ -4,10 +4,10 @@
 use crate::bench::comparison::Comparison;
 use crate::bench::entrance::refused;
 use crate::bench::error::Fault;
-use crate::bench::measure::{Load, Tally};
-use crate::bench::names::{Tag, join, login};
+use crate::bench::measure::{Arrivals, Load};
+use crate::bench::names::{RunNames, join, login};
 use crate::bench::report::{Figures, Heading};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
 
 /// Measures them.
 ///
@@ -30,12 +30,12 @@ pub(in crate::bench) fn churn(comparison: &Comparison<'_>) -> Result<Figures, Fa
 /// So many sessions at a time.
 #[derive(Debug)]
 pub(in crate::bench) struct Churn {
-    tag: Tag,
+    tag: RunNames,
     sessions: usize,
     /// When each session began, by connection; `None` where there is none.
     begun_at: Vec<Option<u64>>,
     open: usize,
-    tally: Tally,
+    tally: Arrivals,
     running: bool,
 }
 
@@ -46,13 +46,13 @@ impl Churn {
             sessions,
             begun_at: Vec::new(),
             open: 0,
-            tally: Tally::new(),
+            tally: Arrivals::new(),
             running: false,
         }
     }
 }
 
-impl Crowd for Churn {
+impl FrameSink for Churn {
     fn frame(&mut self, who: usize, frame: &[u8], _: u64, sends: &mut Sends) -> Result<(), Fault> {
         if frame.starts_with(b"<connect isok='1'") {
             sends.text(who, &join(&self.tag.room(who)));
@@ -87,7 +87,7 @@ impl Load for Churn {
         self.open as u64
     }
 
-    fn tally(&mut self) -> &mut Tally {
+    fn tally(&mut self) -> &mut Arrivals {
         &mut self.tally
     }
 

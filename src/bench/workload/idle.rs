@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::bench::comparison::Comparison;
 use crate::bench::entrance::enter;
 use crate::bench::error::Fault;
-use crate::bench::host::Host;
+use crate::bench::host::MeasuredHost;
 use crate::bench::interrupt::sleep;
-use crate::bench::over::{Mix, Over};
+use crate::bench::over::{Mix, Spoken};
 use crate::bench::report::{Figures, Heading, Side, span, whole};
 use crate::bench::swarm::Swarm;
 
@@ -62,7 +62,7 @@ struct Idle {
     /// Resident bytes of the server without sessions and with them.
     resident_bytes: Option<(u64, u64)>,
     /// What sessions speak, how many do, and the resident bytes that they have added.
-    shares: Vec<(Over, usize, u64)>,
+    shares: Vec<(Spoken, usize, u64)>,
     /// Processor time while nothing happened.
     processor: Option<Duration>,
     /// How long that was.
@@ -85,7 +85,7 @@ impl Idle {
 /// # Errors
 /// What the system or the server refuses.
 fn rest(
-    host: &Host,
+    host: &MeasuredHost,
     swarm: &mut Swarm,
     sessions: usize,
     members: usize,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::bench::comparison::{Comparison, Subject, round};
 use crate::bench::entrance::{enter, refused, settle};
 use crate::bench::error::Fault;
-use crate::bench::host::Host;
+use crate::bench::host::MeasuredHost;
 use crate::bench::interrupt::is_interrupted;
-use crate::bench::measure::{Sample, Tally};
+use crate::bench::measure::{Arrivals, Sample};
 use crate::bench::names;
 use crate::bench::report::{Figures, Heading, Side, whole};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
 
 /// How long a join may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ struct Filling {
     waiting: usize,
     /// `<client … joined>` seen, by all together.
     heard: u64,
-    tally: Tally,
+    tally: Arrivals,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +65,7 @@ struct Join {
     listed: bool,
 }
 
-impl Crowd for Filling {
+impl FrameSink for Filling {
     fn frame(&mut self, who: usize, frame: &[u8], now: u64, _: &mut Sends) -> Result<(), Fault> {
         let join = &mut self.joins[who - self.first];
         if frame.starts_with(b"<client ") {
@@ -87,14 +87,19 @@ impl Crowd for Filling {
 /// # Errors
 /// What the server refuses, and [`Fault::Presence`] when not everybody heard of everybody who
 /// came later.
-fn fill(host: &Host, swarm: &mut Swarm, members: usize, at_once: usize) -> Result<Sample, Fault> {
+fn fill(
+    host: &MeasuredHost,
+    swarm: &mut Swarm,
+    members: usize,
+    at_once: usize,
+) -> Result<Sample, Fault> {
     let first = enter(swarm, members, |_| None)?;
     let mut filling = Filling {
         first,
         joins: vec![Join::default(); members],
         waiting: 0,
         heard: 0,
-        tally: Tally::new(),
+        tally: Arrivals::new(),
     };
     let (begin, processor, bytes_in) = (swarm.now(), host.processor_time(), swarm.bytes_in());
     let frame = names::join(&swarm.tag().room(0));

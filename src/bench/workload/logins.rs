@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::rooms::{Pacing, Rooms, Shape};
+use super::rooms::{Pacing, Shape, TalkingRooms};
 use crate::bench::comparison::{Comparison, Subject};
 use crate::bench::cores::need_descriptors;
 use crate::bench::entrance::refused;
 use crate::bench::error::Fault;
-use crate::bench::host::{Host, Kind};
+use crate::bench::host::{MeasuredHost, ServerKind};
 use crate::bench::interrupt::is_interrupted;
-use crate::bench::measure::{Load, Tally, histogram, measure};
-use crate::bench::names::{Tag, login_with, password};
+use crate::bench::measure::{Arrivals, Load, histogram, measure};
+use crate::bench::names::{RunNames, login_with, password};
 use crate::bench::notes::{compared, cores_note, lag};
 use crate::bench::report::{Figures, Heading, Side, span, whole};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
 
 /// One login in so many has a wrong password.
 const WRONG_EVERY: usize = 50;
@@ -55,22 +55,22 @@ pub(in crate::bench) fn logins(comparison: &Comparison<'_>) -> Result<Figures, F
     let sessions = rooms * members;
     // Besides, those that are logging in.
     need_descriptors(sessions + usize::try_from(options.logins()).unwrap_or(usize::MAX))?;
-    let tag = Tag::new(0, true);
+    let tag = RunNames::new(0, true);
     let accounts = (0..sessions).map(|who| tag.nick(who)).chain(nicks(options.logins()));
     let accounts = accounts.map(|nick| {
         let password = password(&nick);
         (nick, password)
     });
-    let accounts = Kind::Accounts(accounts.collect());
-    let host = Host::start(accounts, &options.over, options.server.as_deref())?;
+    let accounts = ServerKind::Accounts(accounts.collect());
+    let host = MeasuredHost::start(accounts, &options.over, options.server.as_deref())?;
     let mut subject = Subject::new(host, &options.over)?;
     let Subject { host, swarm } = &mut subject;
     swarm.say_passwords();
-    let mut talk = Rooms::enter(swarm, shape, Pacing::a_second(rate))?;
+    let mut talk = TalkingRooms::enter(swarm, shape, Pacing::a_second(rate))?;
     let on_one_core = host.is_on_one_core();
     let span = Duration::from_secs_f64(options.seconds());
     let mut sides = [Side::named("alone"), Side::named("beside")];
-    let mut logged = Logged::default();
+    let mut logged = LoginRounds::default();
     for _ in 0..options.rounds() {
         sides[0].samples.push(measure(host, swarm, &mut talk, span)?);
         let before = host.children_time();
@@ -102,13 +102,13 @@ pub(in crate::bench) fn logins(comparison: &Comparison<'_>) -> Result<Figures, F
 
 /// What has come of the logins of all rounds.
 #[derive(Debug, Default)]
-struct Logged {
-    outcomes: Vec<Outcome>,
+struct LoginRounds {
+    outcomes: Vec<LoginOutcomes>,
     /// Processor time of the process that checks them.
     worker: Duration,
 }
 
-impl Logged {
+impl LoginRounds {
     fn latency(&self) -> hdrhistogram::Histogram<u64> {
         let mut all = histogram();
         for outcome in &self.outcomes {
@@ -169,7 +169,7 @@ impl Logged {
 
 /// One that has not gone yet.
 #[derive(Clone, Copy, Debug)]
-struct Login {
+struct OpenLogin {
     /// When it was meant to begin.
     due_at: u64,
     is_wrong: bool,
@@ -178,9 +178,9 @@ struct Login {
 
 /// What has come of the logins.
 #[derive(Clone, Debug)]
-struct Outcome {
+struct LoginOutcomes {
     /// Those that were let in, with the time from when each was meant to begin.
-    tally: Tally,
+    tally: Arrivals,
     /// Wrong passwords, all of them refused.
     refused: u64,
     /// Nanoseconds in which they began.
@@ -190,15 +190,15 @@ struct Outcome {
 /// Members of rooms who talk, and logins beside them.
 #[derive(Debug)]
 struct Logins<'a> {
-    rooms: &'a mut Rooms,
+    rooms: &'a mut TalkingRooms,
     /// Between two of them.
     interval: u64,
     accounts: usize,
     begun: usize,
     due_at: u64,
     began_at: u64,
-    under_way: BTreeMap<usize, Login>,
-    tally: Tally,
+    under_way: BTreeMap<usize, OpenLogin>,
+    tally: Arrivals,
     refused: u64,
     span_ns: u64,
     running: bool,
@@ -206,7 +206,7 @@ struct Logins<'a> {
 
 impl<'a> Logins<'a> {
     /// So many a second beside these rooms.
-    fn beside(rooms: &'a mut Rooms, rate: u64) -> Self {
+    fn beside(rooms: &'a mut TalkingRooms, rate: u64) -> Self {
         Self {
             rooms,
             interval: 1_000_000_000 / rate.max(1),
@@ -215,7 +215,7 @@ impl<'a> Logins<'a> {
             due_at: 0,
             began_at: 0,
             under_way: BTreeMap::new(),
-            tally: Tally::new(),
+            tally: Arrivals::new(),
             refused: 0,
             span_ns: 0,
             running: false,
@@ -223,12 +223,12 @@ impl<'a> Logins<'a> {
     }
 
     /// What has come of them.
-    fn outcome(self) -> Outcome {
-        Outcome { tally: self.tally, refused: self.refused, span_ns: self.span_ns }
+    fn outcome(self) -> LoginOutcomes {
+        LoginOutcomes { tally: self.tally, refused: self.refused, span_ns: self.span_ns }
     }
 }
 
-impl Crowd for Logins<'_> {
+impl FrameSink for Logins<'_> {
     fn frame(
         &mut self,
         who: usize,
@@ -290,7 +290,7 @@ impl Load for Logins<'_> {
         self.rooms.on_the_way() + self.under_way.len() as u64
     }
 
-    fn tally(&mut self) -> &mut Tally {
+    fn tally(&mut self) -> &mut Arrivals {
         self.rooms.tally()
     }
 
@@ -303,7 +303,7 @@ impl Load for Logins<'_> {
         let is_wrong = self.begun % WRONG_EVERY == WRONG_EVERY - 1;
         let password = if is_wrong { "a guess".to_owned() } else { password(&nick) };
         let who = swarm.open()?;
-        self.under_way.insert(who, Login { due_at: self.due_at, is_wrong, answered: false });
+        self.under_way.insert(who, OpenLogin { due_at: self.due_at, is_wrong, answered: false });
         swarm.sends().text(who, &login_with(&nick, &password));
         self.begun += 1;
         self.due_at += self.interval;

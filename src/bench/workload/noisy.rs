@@ -5,18 +5,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::rooms::{Pacing, Rooms, Shape};
+use super::rooms::{Pacing, Shape, TalkingRooms};
 use crate::bench::comparison::{Comparison, Subject};
 use crate::bench::entrance::is_departure;
 use crate::bench::error::Fault;
 use crate::bench::interrupt::is_interrupted;
 use crate::bench::measure::measure;
-use crate::bench::names::{Tag, join, login};
+use crate::bench::names::{RunNames, join, login};
 use crate::bench::notes::{lag, quotients};
 use crate::bench::over::Mix;
 use crate::bench::report::{Figures, Heading, Side};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
-use crate::bench::transport::Way;
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
+use crate::bench::transport::Approach;
 
 /// Bytes that the fastest keeps waiting to be written.
 const FLOOD_BYTES: usize = 65_536;
@@ -33,7 +33,7 @@ pub(in crate::bench) fn noisy(comparison: &Comparison<'_>) -> Result<Figures, Fa
     let shape = Shape::asked(options, Shape { rooms: 10, members: 10, body_bytes: 100 });
     let rate = options.rate.unwrap_or(500).max(1);
     let Subject { host, mut swarm } = comparison.guarded(shape.sessions())?;
-    let mut rooms = Rooms::enter(&mut swarm, shape, Pacing::a_second(rate))?;
+    let mut rooms = TalkingRooms::enter(&mut swarm, shape, Pacing::a_second(rate))?;
     let span = Duration::from_secs_f64(options.seconds());
     let (way, tag) = (swarm.way(), swarm.tag());
     let mut sides = [Side::named("alone"), Side::named("among")];
@@ -93,7 +93,7 @@ struct Rude {
 ///
 /// # Errors
 /// When no connection can be opened.
-fn misbehave(way: Way, mix: Mix, polite: &Tag, stop: &AtomicBool) -> Result<u64, Fault> {
+fn misbehave(way: Approach, mix: Mix, polite: &RunNames, stop: &AtomicBool) -> Result<u64, Fault> {
     // The polite generator is to have its core when it needs it; without the right to step
     // back nothing is lost but calm.
     let _ = rustix::process::nice(19);
@@ -174,7 +174,7 @@ impl Rude {
     }
 }
 
-impl Crowd for Rude {
+impl FrameSink for Rude {
     fn frame(&mut self, who: usize, frame: &[u8], _: u64, sends: &mut Sends) -> Result<(), Fault> {
         let Some(index) = self.lines.iter().position(|&line| line == Some(who)) else {
             return Ok(());

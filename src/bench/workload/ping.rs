@@ -3,9 +3,9 @@
 use crate::bench::comparison::Comparison;
 use crate::bench::entrance::{enter, refused};
 use crate::bench::error::Fault;
-use crate::bench::measure::{Load, Tally};
+use crate::bench::measure::{Arrivals, Load};
 use crate::bench::report::{Figures, Heading};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
 
 /// Measures them.
 ///
@@ -26,7 +26,7 @@ pub(in crate::bench) struct Ping {
     /// When the ping in flight was sent.
     sent_at: Vec<Option<u64>>,
     on_the_way: u64,
-    tally: Tally,
+    tally: Arrivals,
     running: bool,
 }
 
@@ -38,7 +38,7 @@ impl Ping {
     pub(in crate::bench) fn enter(swarm: &mut Swarm, connections: usize) -> Result<Self, Fault> {
         let first = enter(swarm, connections, |_| None)?;
         let sent_at = vec![None; connections];
-        Ok(Self { first, sent_at, on_the_way: 0, tally: Tally::new(), running: false })
+        Ok(Self { first, sent_at, on_the_way: 0, tally: Arrivals::new(), running: false })
     }
 
     fn send(&mut self, index: usize, now: u64, sends: &mut Sends) {
@@ -48,7 +48,7 @@ impl Ping {
     }
 }
 
-impl Crowd for Ping {
+impl FrameSink for Ping {
     fn frame(
         &mut self,
         who: usize,
@@ -89,7 +89,7 @@ impl Load for Ping {
         self.on_the_way
     }
 
-    fn tally(&mut self) -> &mut Tally {
+    fn tally(&mut self) -> &mut Arrivals {
         &mut self.tally
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::rooms::{Pacing, Rooms, Shape};
+use super::rooms::{Pacing, Shape, TalkingRooms};
 use super::slow::BACKLOG_GROWTH;
 use crate::bench::comparison::{Comparison, Subject};
 use crate::bench::cores::need_descriptors;
 use crate::bench::error::Fault;
-use crate::bench::host::{Host, Kind};
+use crate::bench::host::{MeasuredHost, ServerKind};
 use crate::bench::interrupt::is_interrupted;
 use crate::bench::measure::measure;
 use crate::bench::notes::{compared, cores_note, lag};
@@ -48,13 +48,14 @@ pub(in crate::bench) fn plugins(comparison: &Comparison<'_>) -> Result<Figures, 
     let rate = options.rate.unwrap_or(500).max(1);
     need_descriptors(2 * shape.rooms * shape.members)?;
     let (over, server) = (&options.over, options.server.as_deref());
-    let start = |kind| Subject::new(Host::start(kind, over, server)?, over);
-    let mut subjects = [start(Kind::Server { unlimited: false })?, start(Kind::Plugins(&PLUGINS))?];
+    let start = |kind| Subject::new(MeasuredHost::start(kind, over, server)?, over);
+    let mut subjects =
+        [start(ServerKind::Server { unlimited: false })?, start(ServerKind::Plugins(&PLUGINS))?];
     let mut sides = [Side::named("alone"), Side::named("beside")];
     let mut talks = Vec::new();
     let mut before = Vec::new();
     for Subject { host, swarm } in &mut subjects {
-        talks.push(Rooms::enter(swarm, shape, Pacing::a_second(rate))?);
+        talks.push(TalkingRooms::enter(swarm, shape, Pacing::a_second(rate))?);
         before.push(host.resident_bytes());
     }
     let on_one_core = subjects[1].host.is_on_one_core();

@@ -4,10 +4,10 @@ use crate::bench::comparison::Comparison;
 use crate::bench::entrance::{enter, refused};
 use crate::bench::error::Fault;
 use crate::bench::ledger::{Ledger, read_message, write_message};
-use crate::bench::measure::{Load, Tally};
-use crate::bench::names::Tag;
+use crate::bench::measure::{Arrivals, Load};
+use crate::bench::names::RunNames;
 use crate::bench::report::{Figures, Heading};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
 
 /// Measures them.
 ///
@@ -25,13 +25,13 @@ pub(in crate::bench) fn private(comparison: &Comparison<'_>) -> Result<Figures, 
 /// Pairs of connections.
 #[derive(Debug)]
 pub(in crate::bench) struct Private {
-    tag: Tag,
+    tag: RunNames,
     first: usize,
     body_bytes: usize,
     /// The number that each second of a pair wants next.
     expected: Vec<u32>,
     ledger: Ledger,
-    tally: Tally,
+    tally: Arrivals,
     running: bool,
 }
 
@@ -52,7 +52,7 @@ impl Private {
             body_bytes,
             expected: vec![0; pairs],
             ledger: Ledger::new(pairs),
-            tally: Tally::new(),
+            tally: Arrivals::new(),
             running: false,
         })
     }
@@ -68,7 +68,7 @@ impl Private {
     }
 }
 
-impl Crowd for Private {
+impl FrameSink for Private {
     fn frame(
         &mut self,
         who: usize,
@@ -108,7 +108,7 @@ impl Load for Private {
         self.ledger.on_the_way()
     }
 
-    fn tally(&mut self) -> &mut Tally {
+    fn tally(&mut self) -> &mut Arrivals {
         &mut self.tally
     }
 }

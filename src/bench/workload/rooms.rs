@@ -7,12 +7,12 @@ use crate::bench::comparison::Comparison;
 use crate::bench::entrance::{enter, is_departure, refused};
 use crate::bench::error::Fault;
 use crate::bench::ledger::{Ledger, read_message, write_message};
-use crate::bench::measure::{Load, Tally};
+use crate::bench::measure::{Arrivals, Load};
 use crate::bench::notes::lag;
 use crate::bench::options::Options;
-use crate::bench::over::Over;
+use crate::bench::over::Spoken;
 use crate::bench::report::{Figures, Heading, whole};
-use crate::bench::swarm::{Crowd, Sends, Swarm};
+use crate::bench::swarm::{FrameSink, Sends, Swarm};
 
 /// Who is there and what they say.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub(in crate::bench) fn fanout(comparison: &Comparison<'_>) -> Result<Figures, F
     let shape = Shape::asked(comparison.options, HUNDRED);
     let window = comparison.options.window.unwrap_or(64);
     let heading = Heading::deliveries(format!("{shape}, {window} in flight in each"));
-    let make = |swarm: &mut Swarm| Rooms::enter(swarm, shape, Pacing::Window(window));
+    let make = |swarm: &mut Swarm| TalkingRooms::enter(swarm, shape, Pacing::Window(window));
     comparison.compare(heading, shape.sessions(), make)
 }
 
@@ -68,7 +68,7 @@ pub(in crate::bench) fn rate(comparison: &Comparison<'_>) -> Result<Figures, Fau
     let shape = Shape::asked(comparison.options, HUNDRED);
     let rate = comparison.options.rate.unwrap_or(1_000).max(1);
     let heading = Heading::deliveries(format!("{shape}, {} messages a second", whole(rate as f64)));
-    let make = |swarm: &mut Swarm| Rooms::enter(swarm, shape, Pacing::a_second(rate));
+    let make = |swarm: &mut Swarm| TalkingRooms::enter(swarm, shape, Pacing::a_second(rate));
     let mut figures = comparison.compare(heading, shape.sessions(), make)?;
     figures.notes.extend(lag(&figures.sides));
     Ok(figures)
@@ -95,7 +95,7 @@ impl Pacing {
 
 /// Rooms full of members.
 #[derive(Debug)]
-pub(in crate::bench) struct Rooms {
+pub(in crate::bench) struct TalkingRooms {
     shape: Shape,
     pacing: Pacing,
     first: usize,
@@ -105,9 +105,9 @@ pub(in crate::bench) struct Rooms {
     /// For each receiver, the number that it wants next from each sender of its room.
     expected: Vec<u32>,
     /// What each receiver speaks, where they differ.
-    overs: Vec<Over>,
+    overs: Vec<Spoken>,
     ledger: Ledger,
-    tally: Tally,
+    tally: Arrivals,
     running: bool,
     /// A member that never reads; it is nobody's receiver.
     deaf: Option<usize>,
@@ -117,7 +117,7 @@ pub(in crate::bench) struct Rooms {
     due_stream: usize,
 }
 
-impl Rooms {
+impl TalkingRooms {
     /// Fills the rooms.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Rooms {
             Pacing::Window(window) => window.clamp(1, members),
             Pacing::Interval(_) | Pacing::Beat(_) => members,
         };
-        let mut overs: Vec<Over> =
+        let mut overs: Vec<Spoken> =
             (first..first + rooms * members).filter_map(|who| swarm.over(who)).collect();
         if overs.windows(2).all(|pair| pair[0] == pair[1]) {
             overs.clear();
@@ -148,7 +148,7 @@ impl Rooms {
             expected: vec![0; rooms * members * senders],
             overs,
             ledger: Ledger::new(rooms * senders),
-            tally: Tally::new(),
+            tally: Arrivals::new(),
             running: false,
             deaf: None,
             departures: 0,
@@ -193,7 +193,7 @@ impl Rooms {
     }
 }
 
-impl Crowd for Rooms {
+impl FrameSink for TalkingRooms {
     fn frame(
         &mut self,
         who: usize,
@@ -229,7 +229,7 @@ impl Crowd for Rooms {
     }
 }
 
-impl Load for Rooms {
+impl Load for TalkingRooms {
     fn begin(&mut self, now: u64, sends: &mut Sends) {
         self.running = true;
         self.due_at = now;
@@ -274,7 +274,7 @@ impl Load for Rooms {
         self.ledger.on_the_way()
     }
 
-    fn tally(&mut self) -> &mut Tally {
+    fn tally(&mut self) -> &mut Arrivals {
         &mut self.tally
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::rooms::{Pacing, Rooms, Shape};
+use super::rooms::{Pacing, Shape, TalkingRooms};
 use crate::bench::comparison::{Comparison, Subject};
 use crate::bench::error::Fault;
-use crate::bench::host::Host;
+use crate::bench::host::MeasuredHost;
 use crate::bench::interrupt::is_interrupted;
 use crate::bench::measure::{Load as _, finish, measure, run_until};
 use crate::bench::notes::quotients;
@@ -27,7 +27,7 @@ pub(in crate::bench) fn slow(comparison: &Comparison<'_>) -> Result<Figures, Fau
     let shape = Shape { rooms: 1, ..Shape::asked(options, default) };
     let rate = options.rate.unwrap_or(200).max(1);
     let Subject { host, mut swarm } = comparison.guarded(shape.members)?;
-    let mut rooms = Rooms::enter(&mut swarm, shape, Pacing::a_second(rate))?;
+    let mut rooms = TalkingRooms::enter(&mut swarm, shape, Pacing::a_second(rate))?;
     let span = Duration::from_secs_f64(options.seconds());
     let mut sides = [Side::named("alone"), Side::named("among")];
     sides[0].samples.push(measure(&host, &mut swarm, &mut rooms, span)?);
@@ -56,7 +56,7 @@ pub(in crate::bench) fn slow(comparison: &Comparison<'_>) -> Result<Figures, Fau
 ///
 /// # Errors
 /// When the log does not name it.
-fn cut_off_notes(host: &Host, cut_off: bool, nick: &str) -> Result<Vec<String>, Fault> {
+fn cut_off_notes(host: &MeasuredHost, cut_off: bool, nick: &str) -> Result<Vec<String>, Fault> {
     let told = if cut_off { "it was cut off" } else { "it was not cut off by then" };
     let mut notes = vec![told.to_owned()];
     if let Some(log) = host.log().filter(|_| cut_off) {
@@ -71,7 +71,7 @@ fn cut_off_notes(host: &Host, cut_off: bool, nick: &str) -> Result<Vec<String>, 
 
 /// Lets the members talk until they hear that one has left. The one that never reads does not
 /// hear of its own end: that stands behind what it does not read.
-fn wait_until_cut_off(swarm: &mut Swarm, work: &mut Rooms) -> Result<(), Fault> {
+fn wait_until_cut_off(swarm: &mut Swarm, work: &mut TalkingRooms) -> Result<(), Fault> {
     let seconds = BACKLOG_SOFT_TIME_S + 5;
     let end = swarm.now() + nanoseconds(Duration::from_secs(seconds));
     let now = swarm.now();

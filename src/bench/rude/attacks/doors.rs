@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::SESSIONS;
 use crate::bench::error::Fault;
 use crate::bench::names::login_with;
-use crate::bench::rude::mob::{Mob, Reading};
-use crate::bench::rude::stage::{Outcome, Stage, login};
+use crate::bench::rude::mob::{Mob, MobReading};
+use crate::bench::rude::stage::{AttackOutcome, AttackStage, login};
 
 /// Whose passwords are guessed at, with the right ones. They come in turn, so that each has gone
 /// before it comes again.
@@ -30,7 +30,7 @@ struct Visitor {
     who: Option<usize>,
     since: Option<Instant>,
     number: usize,
-    outcome: Outcome,
+    outcome: AttackOutcome,
 }
 
 impl Visitor {
@@ -39,7 +39,7 @@ impl Visitor {
         let Some((who, since)) = self.who.zip(self.since) else {
             let address = Ipv4Addr::new(203, 0, 113, u8::try_from(self.number % 250).unwrap_or(0));
             self.number += 1;
-            match mob.open_as(address, Reading::All) {
+            match mob.open_as(address, MobReading::All) {
                 Ok(who) => {
                     mob.say(who, &[says(self.number)]);
                     (self.who, self.since) = (Some(who), Some(Instant::now()));
@@ -62,7 +62,7 @@ impl Visitor {
     }
 
     /// What became of the visits; the last one may have no answer yet.
-    fn end(self) -> Outcome {
+    fn end(self) -> AttackOutcome {
         let mut outcome = self.outcome;
         outcome.harmed.dedup();
         outcome
@@ -70,7 +70,7 @@ impl Visitor {
 }
 
 /// Connections that have quit and don't go, and one that wants in.
-pub(super) fn last_seconds(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn last_seconds(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let mut lines: Vec<usize> = Vec::new();
     let mut visitor = Visitor::default();
     let mut number = 0;
@@ -96,7 +96,7 @@ pub(super) fn last_seconds(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, 
 }
 
 /// Guesses from several addresses at the passwords of the owner and of nobody.
-pub(super) fn guesses(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn guesses(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let mut lines: Vec<Option<(usize, u64)>> = vec![None; SESSIONS];
     let mut owner = Visitor::default();
     let mut number = 0;
@@ -120,7 +120,7 @@ pub(super) fn guesses(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault
                 gone => {
                     gone.into_iter().for_each(|(who, _)| mob.close(who));
                     let last = u8::try_from(1 + index % GUESSING_ADDRESSES).unwrap_or(1);
-                    mob.open_as(Ipv4Addr::new(192, 0, 2, last), Reading::All)?
+                    mob.open_as(Ipv4Addr::new(192, 0, 2, last), MobReading::All)?
                 }
             };
             mob.say(who, &[login_with(&nick, &format!("guess {number}"))]);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::SESSIONS;
 use crate::bench::error::Fault;
 use crate::bench::names::join;
-use crate::bench::rude::mob::{ATTACKER, Mob, Reading, batch};
-use crate::bench::rude::stage::{Outcome, Stage, login};
+use crate::bench::rude::mob::{ATTACKER, Mob, MobReading, batch};
+use crate::bench::rude::stage::{AttackOutcome, AttackStage, login};
 use crate::limits::{LOG_LINES, LOG_WARNINGS};
 
 /// 10 Mbit/s.
@@ -19,11 +19,14 @@ const LINE_BYTES: u64 = 400;
 const OTHER_LINES: u64 = 1_000;
 
 /// One floods a room whose members have a line of a usual size.
-pub(super) fn large_messages(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn large_messages(
+    mob: &mut Mob,
+    stage: &AttackStage<'_>,
+) -> Result<AttackOutcome, Fault> {
     let room = stage.name("tea", 0);
     let mut members = Vec::new();
     for number in 0..10 {
-        let who = stage.enter_polite(mob, number, Reading::Slow(MEMBER_BYTES_PER_S))?;
+        let who = stage.enter_polite(mob, number, MobReading::Slow(MEMBER_BYTES_PER_S))?;
         mob.say(who, &[join(&room)]);
         members.push(who);
     }
@@ -44,19 +47,19 @@ pub(super) fn large_messages(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome
     }
     let cut_off = members.iter().filter(|who| mob.heard(**who).ended).count();
     let harmed = (cut_off > 0).then(|| format!("{cut_off} of 10 members at 10 Mbit/s cut off"));
-    Ok(Outcome { harmed: harmed.into_iter().collect(), broken: Vec::new() })
+    Ok(AttackOutcome { harmed: harmed.into_iter().collect(), broken: Vec::new() })
 }
 
 /// Connections that come, log in, are refused and go, as fast as they can: each is worth some lines
 /// of the log.
-pub(super) fn log_lines(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn log_lines(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let (begin, before) = (Instant::now(), stage.log_bytes());
     let mut number = 0;
     let mut lines: Vec<usize> = Vec::new();
     stage.begin();
     while !stage.is_over() {
         while lines.len() < SESSIONS / 4 {
-            let who = mob.open_as(ATTACKER, Reading::All)?;
+            let who = mob.open_as(ATTACKER, MobReading::All)?;
             let nick = stage.name("log", number);
             number += 1;
             let long = format!("<join room=\"{}\"/>", "r".repeat(1_000));
@@ -73,11 +76,11 @@ pub(super) fn log_lines(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fau
             !ended
         });
     }
-    Ok(Outcome { harmed: Vec::new(), broken: grown(stage, before, begin.elapsed()) })
+    Ok(AttackOutcome { harmed: Vec::new(), broken: grown(stage, before, begin.elapsed()) })
 }
 
 /// Whether the log has grown by more than one address may have it grow.
-fn grown(stage: &Stage<'_>, before: u64, span: Duration) -> Vec<String> {
+fn grown(stage: &AttackStage<'_>, before: u64, span: Duration) -> Vec<String> {
     let seconds = span.as_secs() + 1;
     let rate = |rate: crate::limits::LineRate| rate.burst + rate.per_s * seconds;
     let max = (rate(LOG_LINES) + rate(LOG_WARNINGS) + OTHER_LINES) * LINE_BYTES;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::SESSIONS;
 use crate::bench::error::Fault;
 use crate::bench::rude::mob::{Mob, batch};
-use crate::bench::rude::stage::{Outcome, Stage};
+use crate::bench::rude::stage::{AttackOutcome, AttackStage};
 
 /// All say their first word at once, take the answer and come again.
-pub(super) fn handshakes(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn handshakes(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let hello: Arc<[u8]> = stage.hello.as_slice().into();
     while !stage.is_over() {
         let mut lines: Vec<usize> = (0..SESSIONS).map(|_| mob.open()).collect::<Result<_, _>>()?;
@@ -29,11 +29,11 @@ pub(super) fn handshakes(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fa
         }
         lines.into_iter().for_each(|who| mob.close(who));
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// A first word cut into as many records as it has bytes, all but the last of them.
-pub(super) fn records(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn records(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     // Behind the header of its one record stands the message.
     let message = stage.hello.get(5..).unwrap_or_default();
     let cut = message.len().saturating_sub(1);
@@ -54,11 +54,11 @@ pub(super) fn records(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault
             }
         }
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// Frames that say nothing: pings, empty ones, and a text in frames of one byte that never ends.
-pub(super) fn frames(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn frames(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     const FRAMES: usize = 2_500;
     // A mask of zeros changes nothing.
     let pings: Arc<[u8]> = [0x89, 0x80, 0, 0, 0, 0].repeat(FRAMES).into();
@@ -101,7 +101,7 @@ pub(super) fn frames(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault>
             stage.begin();
         }
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// A binary frame, masked with zeros, of less than 126 bytes.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::bench::error::Fault;
 use crate::bench::names::join;
-use crate::bench::rude::mob::{Mob, Reading, batch};
-use crate::bench::rude::stage::{Outcome, Stage};
+use crate::bench::rude::mob::{Mob, MobReading, batch};
+use crate::bench::rude::stage::{AttackOutcome, AttackStage};
 
 /// Params of one room or client, as many as a list takes: 60 KB.
 const PARAMS: usize = 15;
@@ -46,7 +46,7 @@ fn fill_client(mob: &mut Mob, who: usize) {
 /// Says the same over and over, as fast as it is taken.
 fn repeat(
     mob: &mut Mob,
-    stage: &Stage<'_>,
+    stage: &AttackStage<'_>,
     members: &[usize],
     stanzas: &Arc<[u8]>,
 ) -> Result<(), Fault> {
@@ -62,17 +62,17 @@ fn repeat(
 }
 
 /// What became of the polite among the attackers.
-fn harmed(mob: &Mob, members: &[usize], what: &str) -> Outcome {
+fn harmed(mob: &Mob, members: &[usize], what: &str) -> AttackOutcome {
     let cut_off = members.iter().filter(|who| mob.heard(**who).ended).count();
     let harmed = (cut_off > 0).then(|| format!("{cut_off} of {} {what} cut off", members.len()));
-    Outcome { harmed: harmed.into_iter().collect(), broken: Vec::new() }
+    AttackOutcome { harmed: harmed.into_iter().collect(), broken: Vec::new() }
 }
 
 /// The rooms of some polite ones who read as over a network.
-fn slow_members(mob: &mut Mob, stage: &Stage<'_>, room: &str) -> Result<Vec<usize>, Fault> {
+fn slow_members(mob: &mut Mob, stage: &AttackStage<'_>, room: &str) -> Result<Vec<usize>, Fault> {
     let mut members = Vec::new();
     for number in 0..10 {
-        let who = stage.enter_polite(mob, number, Reading::Slow(MEMBER_BYTES_PER_S))?;
+        let who = stage.enter_polite(mob, number, MobReading::Slow(MEMBER_BYTES_PER_S))?;
         mob.say(who, &[join(room)]);
         members.push(who);
     }
@@ -83,7 +83,7 @@ fn slow_members(mob: &mut Mob, stage: &Stage<'_>, room: &str) -> Result<Vec<usiz
 /// Child rooms whose params make the list of their parent as long as can be.
 fn costly_children(
     mob: &mut Mob,
-    stage: &Stage<'_>,
+    stage: &AttackStage<'_>,
     owners: &[usize],
     parent: &str,
 ) -> Result<(), Fault> {
@@ -96,7 +96,7 @@ fn costly_children(
     stage.settle(mob, owners)
 }
 
-pub(super) fn child_lists(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn child_lists(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let lobby = stage.name("lobby", 0);
     let owners = stage.enter(mob, "owner", 2)?;
     for &who in &owners {
@@ -112,7 +112,7 @@ pub(super) fn child_lists(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, F
     Ok(harmed(mob, &members, "members who read 2 MB/s"))
 }
 
-pub(super) fn client_lists(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn client_lists(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let room = stage.name("lobby", 0);
     let others = stage.enter(mob, "member", 125)?;
     let costly = stage.enter(mob, "costly", 15)?;
@@ -133,7 +133,7 @@ pub(super) fn client_lists(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, 
 }
 
 /// A room stands in the lists of as many others as it may, beside rooms that make these lists long.
-pub(super) fn many_parents(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn many_parents(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let child = |parent: &str, room: &str| {
         [format!("<addchild parentroom=\"{parent}\" childroom=\"{room}\"/>"), leave(room)]
     };
@@ -163,11 +163,11 @@ pub(super) fn many_parents(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, 
     stage.begin();
     let both = [join(&listed), leave(&listed)];
     repeat(mob, stage, &restless, &batch(&vec![both; 10].concat()))?;
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// Each param of theirs is told to all members of all their rooms.
-pub(super) fn own_params(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn own_params(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let members = stage.enter(mob, "member", 40)?;
     for number in 0..64 {
         let room = stage.name("room", number);
@@ -181,11 +181,11 @@ pub(super) fn own_params(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fa
     let set = format!("<clientparam name=\"p\" value=\"{}\"/>", "'".repeat(4_090));
     stage.begin();
     repeat(mob, stage, &members[..4], &batch(&vec![set; 5]))?;
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// A list that is too long for anybody is asked for by many.
-pub(super) fn getrooms(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn getrooms(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let keepers = stage.enter(mob, "keeper", 26)?;
     let quotes = "&quot;".repeat(100);
     for (index, &who) in keepers.iter().enumerate() {
@@ -199,11 +199,11 @@ pub(super) fn getrooms(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Faul
     let askers = stage.enter(mob, "asker", 100)?;
     stage.begin();
     repeat(mob, stage, &askers, &batch(&vec!["<getrooms />".to_owned(); 20]))?;
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// Nobody attacks here any more; it is the room itself that must not cut off who enters it.
-pub(super) fn costly_joins(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn costly_joins(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let lobby = stage.name("lobby", 0);
     let owners = stage.enter(mob, "owner", 4)?;
     for &who in &owners {
@@ -214,10 +214,14 @@ pub(super) fn costly_joins(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, 
     costly_children(mob, stage, &owners[1..], &lobby)?;
     let mut members = Vec::new();
     for number in 0..10 {
-        members.push(stage.enter_polite(mob, number, Reading::Slow(20.0 * MEMBER_BYTES_PER_S))?);
+        members.push(stage.enter_polite(
+            mob,
+            number,
+            MobReading::Slow(20.0 * MEMBER_BYTES_PER_S),
+        )?);
     }
     stage.begin();
-    let mut outcome = Outcome::default();
+    let mut outcome = AttackOutcome::default();
     while !stage.is_over() && outcome.harmed.is_empty() {
         let begin = Instant::now();
         for &who in &members {

@@ -3,7 +3,7 @@
 use super::SESSIONS;
 use crate::bench::error::Fault;
 use crate::bench::rude::mob::{Mob, batch};
-use crate::bench::rude::stage::{Outcome, Stage};
+use crate::bench::rude::stage::{AttackOutcome, AttackStage};
 
 /// A character that is eighteen others when it is normalised: what fits a stanza with what is
 /// around it.
@@ -12,7 +12,7 @@ fn long_name() -> String {
 }
 
 /// Everything that looks a name up is said with a long one.
-pub(super) fn long_names(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn long_names(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let name = long_name();
     let stanzas = [
         format!("<m c='{name}'>x</m>"),
@@ -47,12 +47,12 @@ pub(super) fn long_names(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fa
         }
         mob.turn()?;
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// Elements with a prefix, nothing else, from those that have not logged in. Who is cut off comes
 /// again.
-pub(super) fn namespaces(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn namespaces(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let stanza = format!("<a xmlns:p=\"u\">{}</a>", "<p:x/>".repeat(10_900));
     let stanza = batch(&[stanza]);
     let mut outside: Vec<usize> = (0..SESSIONS).map(|_| mob.open()).collect::<Result<_, _>>()?;
@@ -69,5 +69,5 @@ pub(super) fn namespaces(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fa
         }
         mob.turn()?;
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }

@@ -4,14 +4,14 @@ use super::SESSIONS;
 use crate::bench::error::Fault;
 use crate::bench::names::join;
 use crate::bench::rude::mob::{Mob, batch};
-use crate::bench::rude::stage::{Outcome, Stage};
+use crate::bench::rude::stage::{AttackOutcome, AttackStage};
 
 /// Rooms that all of those are in who go at once.
 const COMMON_ROOMS: usize = 16;
 
 /// Small messages, as many as one may say at once, by turns in two rooms: their deliveries lie
 /// together nowhere.
-pub(super) fn deliveries(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn deliveries(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let rooms = [stage.name("even", 0), stage.name("odd", 0)];
     let members = stage.enter(mob, "member", SESSIONS)?;
     for &who in &members {
@@ -30,11 +30,11 @@ pub(super) fn deliveries(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fa
         }
         mob.turn()?;
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// All of them go in the same moment, and come again.
-pub(super) fn departures(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn departures(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let rooms: Vec<String> = (0..COMMON_ROOMS).map(|number| stage.name("room", number)).collect();
     let joins: Vec<String> = rooms.iter().map(|room| join(room)).collect();
     let mut times = 0;
@@ -50,11 +50,11 @@ pub(super) fn departures(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fa
         }
         times += 1;
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }
 
 /// Params of clients and of rooms, until no more are taken.
-pub(super) fn params(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault> {
+pub(super) fn params(mob: &mut Mob, stage: &AttackStage<'_>) -> Result<AttackOutcome, Fault> {
     let members = stage.enter(mob, "member", SESSIONS)?;
     for (number, &who) in members.iter().enumerate() {
         mob.say(who, &[join(&stage.name("own", number))]);
@@ -81,5 +81,5 @@ pub(super) fn params(mob: &mut Mob, stage: &Stage<'_>) -> Result<Outcome, Fault>
         next += 1;
         mob.turn()?;
     }
-    Ok(Outcome::default())
+    Ok(AttackOutcome::default())
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use mio::net::TcpStream;
 use slab::Slab;
 
-use super::connection::{Connection, NONE, Piece, Place, Route, append};
+use super::peer::{Membership, NONE, Piece, RelayPeer, Route, append};
 use crate::limits::{READ_BYTES_PER_TURN, TURN_BYTES_MAX};
 
 /// The log of answers and private messages.
@@ -26,7 +26,7 @@ const LOG_KEPT_BYTES: usize = 1_048_576;
 const SPARE_MAX: usize = 64;
 
 /// A room; one that is silent in a turn holds no log.
-pub(super) struct Room {
+pub(super) struct RelayRoom {
     pub(super) name: Rc<str>,
     pub(super) members: Vec<Member>,
     /// The members' entries as the client list has them.
@@ -39,7 +39,7 @@ pub(super) struct Room {
     log: usize,
 }
 
-impl Room {
+impl RelayRoom {
     pub(super) const fn new(name: Rc<str>) -> Self {
         Self { name, members: Vec::new(), roster: Vec::new(), due: false, list: 0..0, log: NONE }
     }
@@ -52,9 +52,9 @@ pub(super) struct Member {
 }
 
 /// Everything that frames touch.
-pub(super) struct Desk {
-    pub(super) connections: Slab<Connection>,
-    pub(super) rooms: Slab<Room>,
+pub(super) struct RelayState {
+    pub(super) connections: Slab<RelayPeer>,
+    pub(super) rooms: Slab<RelayRoom>,
     /// Nick to slot, and room name to room.
     pub(super) nicks: HashMap<Rc<str>, usize>,
     pub(super) names: HashMap<Rc<str>, usize>,
@@ -81,7 +81,7 @@ pub(super) struct Desk {
     generation: u32,
 }
 
-impl Desk {
+impl RelayState {
     pub(super) fn new() -> Self {
         Self {
             connections: Slab::new(),
@@ -109,7 +109,7 @@ impl Desk {
     /// Takes in a new connection; its slot, and its socket to be registered.
     pub(super) fn add(&mut self, socket: TcpStream) -> (usize, &mut TcpStream) {
         self.generation = self.generation.wrapping_add(1);
-        let slot = self.connections.insert(Connection::new(socket, self.generation));
+        let slot = self.connections.insert(RelayPeer::new(socket, self.generation));
         (slot, &mut self.connections[slot].socket)
     }
 
@@ -169,7 +169,7 @@ impl Desk {
         self.logs.get(self.rooms[key].log).map_or(0, Vec::len)
     }
 
-    /// Appends whole frames to the log of answers; [`Desk::push`] says whose they are.
+    /// Appends whole frames to the log of answers; [`RelayState::push`] says whose they are.
     pub(super) fn lay_down(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
         let log = &mut self.logs[ANSWERS];
         let start = log.len();
@@ -214,7 +214,7 @@ impl Desk {
         let from = self.log_bytes(key);
         let members = &mut self.rooms[key].members;
         let connection = &mut self.connections[slot];
-        connection.rooms.push(Place { room: key, index: members.len() });
+        connection.rooms.push(Membership { room: key, index: members.len() });
         connection.one_room = connection.rooms.len() == 1;
         members.push(Member { slot, from });
     }

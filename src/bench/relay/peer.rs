@@ -17,7 +17,7 @@ pub(super) const NONE: usize = usize::MAX;
 const SLICES_MAX: usize = 64;
 
 /// A connection. One that has sent nothing holds nothing but this.
-pub(super) struct Connection {
+pub(super) struct RelayPeer {
     pub(super) socket: TcpStream,
     /// Counts the uses of slots, so that a route is not taken for its successor.
     pub(super) generation: u32,
@@ -25,13 +25,13 @@ pub(super) struct Connection {
     /// A frame of which only the beginning has arrived.
     pub(super) tail: Vec<u8>,
     /// The rooms it is in, in the order in which it joined them.
-    pub(super) rooms: Vec<Place>,
+    pub(super) rooms: Vec<Membership>,
     pub(super) route: Route,
     /// What it has said in this turn, in the log of its route's room: it is read once a turn,
     /// so it is one range.
     pub(super) own: Range<usize>,
     /// What it gets in this turn; everything but what its rooms have said since.
-    pub(super) chain: Chain,
+    pub(super) chain: PieceChain,
     /// What earlier turns could not write, the first `sent` bytes written since.
     backlog: Vec<u8>,
     sent: usize,
@@ -57,7 +57,7 @@ pub(super) struct Connection {
 
 /// Where a connection is in a room's table of members.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Membership {
     pub(super) room: usize,
     pub(super) index: usize,
 }
@@ -72,12 +72,12 @@ pub(super) enum Route {
 
 /// Pieces of logs, linked.
 #[derive(Clone, Copy)]
-pub(super) struct Chain {
+pub(super) struct PieceChain {
     pub(super) first: usize,
     last: usize,
 }
 
-impl Chain {
+impl PieceChain {
     const EMPTY: Self = Self { first: NONE, last: NONE };
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Piece {
     next: usize,
 }
 
-impl Connection {
+impl RelayPeer {
     pub(super) const fn new(socket: TcpStream, generation: u32) -> Self {
         Self {
             socket,
@@ -98,7 +98,7 @@ impl Connection {
             rooms: Vec::new(),
             route: Route::Unknown,
             own: 0..0,
-            chain: Chain::EMPTY,
+            chain: PieceChain::EMPTY,
             backlog: Vec::new(),
             sent: 0,
             readable: false,
@@ -142,7 +142,7 @@ impl Connection {
         pieces: &[Piece],
         gathered: &mut Vec<u8>,
     ) {
-        let chain = std::mem::replace(&mut self.chain, Chain::EMPTY);
+        let chain = std::mem::replace(&mut self.chain, PieceChain::EMPTY);
         let mut result = Ok(0);
         let mut total = 0;
         if self.writable && !self.broken {
@@ -238,7 +238,12 @@ impl Connection {
 }
 
 /// Puts a piece behind a chain, as one with the last where they touch.
-pub(super) fn append(pieces: &mut Vec<Piece>, chain: &mut Chain, log: usize, range: Range<usize>) {
+pub(super) fn append(
+    pieces: &mut Vec<Piece>,
+    chain: &mut PieceChain,
+    log: usize,
+    range: Range<usize>,
+) {
     let Range { start, end } = range;
     if start == end {
         return;
@@ -260,7 +265,7 @@ pub(super) fn append(pieces: &mut Vec<Piece>, chain: &mut Chain, log: usize, ran
 fn walk<'a>(
     logs: &'a [Vec<u8>],
     pieces: &'a [Piece],
-    chain: Chain,
+    chain: PieceChain,
 ) -> impl Iterator<Item = &'a [u8]> {
     std::iter::successors(pieces.get(chain.first), |piece| pieces.get(piece.next))
         .map(|piece| &logs[piece.log][piece.start..piece.end])
