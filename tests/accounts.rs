@@ -3,31 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/built.rs"]
+mod built;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
+use std::process::{Child, Command};
 
+use built::{Built, PATIENCE};
 use palabre::accounts::hash::PasswordHash;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const YES: &str = "<connect isok='1' msg='Your nickname is now : ";
 const NO: &str = "<connect isok='0' msg='Authentication Error'/>";
 
 struct Server {
-    directory: TempDir,
-    child: Child,
+    built: Built,
     address: String,
-    log: Receiver<String>,
     heard: Vec<String>,
+    directory: TempDir,
 }
 
 impl Server {
@@ -44,24 +41,14 @@ impl Server {
         let config = format!("{config}\n[daemon]\npidfile = p.pid\n");
         fs::write(directory.path().join(name), config).unwrap();
         // A terminal that the tests are run in is not its, so that a hangup is not its end.
-        let mut child = Command::new("setsid")
-            .arg(program)
-            .args(["--config", name, "--listen", "127.0.0.1:0", "--log-level", "debug"])
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let console = lines_of(child.stdout.take().unwrap());
-        let log = lines_of(child.stderr.take().unwrap());
-        let address = loop {
-            let line = console.recv_timeout(PATIENCE).expect("it says where it listens");
-            if let Some(address) = line.strip_prefix("listening on ") {
-                break address.to_owned();
-            }
-        };
-        Self { directory, child, address, log, heard: Vec::new() }
+        let built = Built::start(
+            Command::new("setsid")
+                .arg(program)
+                .args(["--config", name, "--listen", "127.0.0.1:0", "--log-level", "debug"])
+                .current_dir(directory.path()),
+        );
+        let address = built.address();
+        Self { built, address, heard: Vec::new(), directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -79,42 +66,13 @@ impl Server {
         answer
     }
 
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
     /// Reads the log until a line holds this.
     fn hear(&mut self, wanted: &str) {
-        loop {
-            let line = self.log.recv_timeout(PATIENCE);
-            let Ok(line) = line else { panic!("no {wanted:?} in {:#?}", self.heard) };
-            let found = line.contains(wanted);
-            self.heard.push(line);
-            if found {
-                return;
-            }
-        }
+        let read = built::read_until(&self.built.log, wanted);
+        let found = read.is_ok();
+        self.heard.extend(read.unwrap_or_else(|lines| lines));
+        assert!(found, "no {wanted:?} in {:#?}", self.heard);
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The worker ends with it: its input does.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 struct Talk(BufReader<TcpStream>);
@@ -166,7 +124,7 @@ fn a_nick_with_an_account_wants_its_password() {
     assert_eq!(talk.next(), "<error>Authentication Error</error>");
     assert_eq!(talk.next(), "<error>You must login first</error>");
 
-    server.signal(Signal::TERM);
+    server.built.signal(Signal::TERM);
     server.hear("stopped: ");
     let log = server.heard.join("\n");
     assert!(!log.contains("hunter"), "{log}");
@@ -213,7 +171,7 @@ fn root_has_a_hash_for_a_password_and_another_after_a_hangup() {
     assert!(server.login("nickname='Bob'").starts_with(YES), "nobody else is asked");
 
     fs::write(server.path("palabre.conf"), config("sesame2")).unwrap();
-    server.signal(Signal::HUP);
+    server.built.signal(Signal::HUP);
     server.hear("configuration read again");
     server.hear("plugin accounts started");
     assert!(is_root(&server, "sesame2"));
@@ -227,7 +185,7 @@ fn a_worker_that_was_killed_comes_back_and_logins_wait_for_it() {
     let config = "[accounts]\nfile = accounts\n[limits]\nfailedlogins = 0\n";
     let mut server = Server::new(config, &accounts);
     assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
-    let worker = children_of(&server.child).pop().expect("a worker");
+    let worker = children_of(&server.built.child).pop().expect("a worker");
     kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
     server.hear("plugin accounts is started again");
     assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));
@@ -256,7 +214,7 @@ fn the_worker_comes_back_when_an_upgrade_has_removed_the_program() {
     let mut server = Server::of(&program, "palabre.conf", config, &accounts);
     server.hear("plugin accounts: accounts read: 1");
     fs::remove_file(&program).unwrap();
-    let worker = children_of(&server.child).pop().expect("a worker");
+    let worker = children_of(&server.built.child).pop().expect("a worker");
     kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
     server.hear("plugin accounts: accounts read: 1");
     assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES));

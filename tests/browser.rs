@@ -1,6 +1,8 @@
 //! The page and its library in a real Chromium, with the built server behind them. Needs Chromium
 //! and its driver, so it runs only when it is named: `cargo test --test browser`.
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "support/manual.rs"]
 mod manual;
 #[path = "browser/movie.rs"]

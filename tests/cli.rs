@@ -18,6 +18,8 @@ use std::sync::mpsc::channel;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "cli/checked_first.rs"]
 mod checked_first;
 #[path = "cli/client.rs"]
@@ -36,8 +38,9 @@ mod signals;
 mod waits_for_nobody;
 
 #[cfg(feature = "tls")]
-use house::PATIENCE;
-use house::{House, Talk, addresses, read_until, until};
+use built::PATIENCE;
+use built::{ended, until};
+use house::{House, Talk, addresses, announced, read_until};
 
 #[test]
 fn help_and_version_are_printed() {
@@ -344,11 +347,11 @@ fn a_closed_output_is_no_panic() {
         let mut child = house.command(arguments).spawn().unwrap();
         drop(child.stdout.take());
         drop(child.stderr.take());
-        let status = until("it ends", || child.try_wait().unwrap());
+        let status = ended(&mut child);
         assert!(matches!(status.code(), Some(0 | 2)), "{arguments:?}: {status}");
     }
     let mut server = house.serve(&["--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     // Nobody reads its log any more: the reading thread ends at the next line.
     server.log = channel().1;
     assert!(Talk::to(&address).ask("<connect nickname=\"a\" />").contains("isok='1'"));
@@ -361,7 +364,7 @@ fn the_foreground_server_tells_where_it_listens_and_how_to_try_it() {
     let house = House::new();
     house.write("my.conf", "");
     let mut server = house.serve(&["run", "--config", "my.conf", "--listen", "127.0.0.1:0"]);
-    let said = server.announced();
+    let said = announced(&server);
     assert_eq!(said[0], concat!("palabre ", env!("CARGO_PKG_VERSION")));
     assert_eq!(said[1], format!("configuration: {}", house.path("my.conf").display()));
     let address = &addresses(&said)[0];
@@ -587,7 +590,7 @@ fn a_broken_configuration_stops_no_server_by_itself() {
 fn a_hangup_reads_the_configuration_again() {
     let house = House::with("[daemon]\nport = 0\nip = 127.0.0.1\n[admin]\npassword = old\n");
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let logins = Cell::new(0);
     let root = |password: &str| {
         let mut talk = Talk::to(&address);
@@ -623,7 +626,7 @@ fn a_configuration_that_is_cut_short_opens_no_server() {
     let house = House::with(&format!("{open}[accounts]\nfile = people\n"));
     house.write("people", &format!("Ann:{HASH}\n"));
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let gets_in = || Talk::to(&address).ask("<connect nickname=\"Zed\" />").contains("isok='1'");
     assert!(!gets_in());
     for cut in [open, ""] {
@@ -679,7 +682,7 @@ fn a_configuration_that_is_cut_short_demands_tls_as_before() {
     house.write("c.pem", &made.cert.pem());
     house.write("k.pem", &made.signing_key.serialize_pem());
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let is_closed = || {
         let plain = Talk::to(&address).ask("<help />");
         let secure = SecureTalk::to(&address, &made.cert).ask("<help />");
@@ -720,7 +723,7 @@ fn a_hangup_reads_the_certificate_again_and_ends_no_session() {
     };
     let first = renew();
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let mut old = SecureTalk::to(&address, &first);
     assert!(old.ask("<connect nickname=\"old\" />").contains("isok='1'"));
 
@@ -742,7 +745,7 @@ fn a_hangup_reads_the_certificate_again_and_ends_no_session() {
 fn a_hangup_reopens_the_log_and_changes_its_level() {
     let house = House::with(DETACHED);
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     // Each round trip is a turn of the server.
     let mut talk = Talk::to(&address);
     let mut turn = || drop(talk.ask("<ping />"));
@@ -767,7 +770,7 @@ fn a_hangup_reopens_the_log_and_changes_its_level() {
 fn passwords_are_not_logged() {
     let house = House::with("[daemon]\nport = 0\nip = 127.0.0.1\n[admin]\npassword = hunter2\n");
     let mut server = house.serve(&["run", "--log-level", "debug"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     for (nick, secret) in [("a", "hunter2"), ("b", "hunter3")] {
         let mut talk = Talk::to(&address);
         talk.ask(&format!(
@@ -786,7 +789,7 @@ fn passwords_are_not_logged() {
 fn who_goes_over_a_limit_is_named_in_the_log() {
     let house = House::with(&format!("{DETACHED}[limits]\nroombytes = 8\n"));
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     // The first one does nothing wrong.
     let mut talks = ["Ann", "Bob"].map(|nick| {
         let mut talk = Talk::to(&address);
@@ -816,7 +819,7 @@ fn who_goes_over_a_limit_is_named_in_the_log() {
 fn nicks_are_escaped_in_the_log() {
     let house = House::with(DETACHED);
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let mut talk = Talk::to(&address);
     // RFC 8266 refuses what turns the direction of the text, and the refusal is logged.
     let refusal = talk.ask("<connect nickname='A&quot;\u{202e}nn' />");
@@ -836,7 +839,7 @@ fn nicks_are_escaped_in_the_log() {
 fn a_long_bad_nick_does_not_fill_the_log() {
     let house = House::with(DETACHED);
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     // Escaped, the second one is three times as long.
     for nick in ["n".repeat(5_000), "\u{ad}".repeat(2_500)] {
         assert_eq!(nick.len(), 5_000);

@@ -7,18 +7,18 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/built.rs"]
+mod built;
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use built::{Built, PATIENCE};
 use palabre::accounts::hash::PasswordHash;
 use tempfile::TempDir;
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every password here begins with. It is put together where it is used, so that no program
 /// has it in it as a constant.
@@ -27,9 +27,9 @@ fn mark() -> String {
 }
 
 struct Server {
-    directory: TempDir,
-    child: Child,
+    built: Built,
     address: String,
+    directory: TempDir,
 }
 
 impl Server {
@@ -41,19 +41,13 @@ impl Server {
 
     fn started(directory: TempDir, config: &str) -> Self {
         fs::write(directory.path().join("palabre.conf"), config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_palabre"))
-            .args(["--config", "palabre.conf", "--listen", "127.0.0.1:0"])
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
-            .expect("it says where it listens");
-        Self { directory, child, address }
+        let built = Built::start(
+            Command::new(env!("CARGO_BIN_EXE_palabre"))
+                .args(["--config", "palabre.conf", "--listen", "127.0.0.1:0"])
+                .current_dir(directory.path()),
+        );
+        let address = built.address();
+        Self { built, address, directory }
     }
 
     fn connect(&self) -> TcpStream {
@@ -64,7 +58,7 @@ impl Server {
     }
 
     fn worker(&self) -> u32 {
-        let pid = self.child.id();
+        let pid = self.built.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         children.trim().parse().expect("one worker")
     }
@@ -72,7 +66,7 @@ impl Server {
     /// That no password is in the memory of the server and of its worker.
     fn check(&self, what: &str) {
         let control = format!("{}/palabre.conf", self.directory.path().display());
-        for (name, pid) in [("server", self.child.id()), ("worker", self.worker())] {
+        for (name, pid) in [("server", self.built.child.id()), ("worker", self.worker())] {
             assert!(find(pid, control.as_bytes()).is_some(), "{name}: what is there is not found");
             check(pid, &format!("{what}: in the memory of the {name}"));
         }
@@ -81,18 +75,12 @@ impl Server {
 
 /// That no password is in a process, as soon as it has had the time to go on.
 fn check(pid: u32, what: &str) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while let Some(found) = find(pid, mark().as_bytes()) {
-        assert!(Instant::now() < deadline, "{what}: {found}");
-        std::thread::yield_now();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let mut found = None;
+    let gone = built::soon(|| {
+        found = find(pid, mark().as_bytes());
+        found.is_none().then_some(())
+    });
+    assert!(gone.is_some(), "{what}: {found:?}");
 }
 
 /// Looks through what a process may write to; gives what stands around what was found.
@@ -389,7 +377,7 @@ fn passwords_that_wait_for_plugins() {
             assert!(heard.contains("not possible right now"), "{heard}");
         }
     }
-    check(server.child.id(), "in the memory of the server");
+    check(server.built.child.id(), "in the memory of the server");
 }
 
 #[test]

@@ -3,23 +3,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
 
+#[path = "support/built.rs"]
+mod built;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
+use built::{Built, PATIENCE};
 use tempfile::TempDir;
-
-/// Longer than anything here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server with the plugins of a test, by name and script.
 struct House {
-    directory: TempDir,
-    child: Child,
+    built: Built,
     address: String,
+    directory: TempDir,
 }
 
 impl House {
@@ -51,19 +51,11 @@ impl House {
             names.join(",")
         );
         fs::write(path.join("palabre.conf"), configuration).unwrap();
-        let mut child = command
-            .arg("run")
-            .current_dir(path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
-            .expect("it says where it listens");
-        Self { directory, child, address }
+        let mut built = Built::start(command.arg("run").current_dir(path));
+        // It ends its plugins, which a killed one could not.
+        built.ends_by_itself = true;
+        let address = built.address();
+        Self { built, address, directory }
     }
 
     fn log(&self) -> String {
@@ -80,18 +72,9 @@ impl House {
     }
 
     fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.built.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        // It ends its plugins, which a killed one could not.
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
     }
 }
 
@@ -222,7 +205,7 @@ fn a_plugin_has_the_limit_of_open_files_that_the_server_was_started_with() {
     let house = House::with_limit(&[("opens", &script)], SOFT);
     let mut talk = Talk::log_in(&house, "one");
     house.wait_for_log(&mut talk, &format!("plugin opens: may open {SOFT}"));
-    let own = fs::read_to_string(format!("/proc/{}/limits", house.child.id())).unwrap();
+    let own = fs::read_to_string(format!("/proc/{}/limits", house.built.child.id())).unwrap();
     let own = own.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let hard =
         getrlimit(Resource::Nofile).maximum.map_or("unlimited".to_owned(), |n| n.to_string());
@@ -233,7 +216,7 @@ fn a_plugin_has_the_limit_of_open_files_that_the_server_was_started_with() {
         (0..2 * SOFT).map(|_| TcpStream::connect(&house.address).unwrap()).collect();
     talk.ask("<ping />");
     let plugin =
-        fs::read_to_string(format!("/proc/{0}/task/{0}/children", house.child.id())).unwrap();
+        fs::read_to_string(format!("/proc/{0}/task/{0}/children", house.built.child.id())).unwrap();
     let plugin = rustix::process::Pid::from_raw(plugin.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(plugin, rustix::process::Signal::KILL).unwrap();
     house.wait_for_log(&mut talk, "plugin opens is started again");
@@ -256,11 +239,11 @@ fn what_a_plugin_has_started_ends_with_it() {
     house.wait_for_log(&mut talk, "plugin leaves: it ended with exit code 3");
     house.wait_for_log(&mut talk, "plugin leaves is started again in 1 s");
     drop(talk);
-    let pid = rustix::process::Pid::from_child(&house.child);
+    let pid = rustix::process::Pid::from_child(&house.built.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let (ended, end) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let child = &mut house.child;
+        let child = &mut house.built.child;
         scope.spawn(move || ended.send(child.wait().is_ok()));
         let in_time = end.recv_timeout(PATIENCE);
         if in_time.is_err() {

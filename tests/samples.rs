@@ -4,6 +4,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+#[path = "support/built.rs"]
+mod built;
 #[expect(dead_code, reason = "a part of it is for the bare hub")]
 #[path = "support/checker.rs"]
 mod checker;

@@ -2,11 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
+
+use crate::built::Built;
 
 /// A guard: whoever waits this long waits for something that will not come.
 const GUARD: Duration = Duration::from_secs(30);
@@ -18,13 +20,7 @@ pub(crate) const ROOT_PASSWORD: &str = "\"root\" & more";
 pub(crate) struct Server {
     directory: TempDir,
     port: u16,
-    running: Option<Running>,
-}
-
-struct Running {
-    process: Child,
-    /// Kept open, so that the server can go on writing.
-    _console: BufReader<ChildStdout>,
+    running: Option<Built>,
 }
 
 impl Server {
@@ -42,40 +38,28 @@ impl Server {
     /// Starts it where it listened before.
     pub(crate) fn start_again(&mut self) {
         let listen = format!("127.0.0.1:{}", self.port);
-        let mut process = Command::new(env!("CARGO_BIN_EXE_palabre"))
-            .args(["--config", "palabre.conf", "--listen", &listen])
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let mut console = BufReader::new(process.stdout.take().expect("a piped output"));
-        self.port = loop {
-            let mut line = String::new();
-            let length = console.read_line(&mut line).expect("the console is text");
-            assert!(length > 0, "the server ended without saying where it listens");
-            if let Some((_, address)) = line.trim_end().split_once("listening on ") {
-                let (_, port) = address.rsplit_once(':').expect("an address with a port");
-                break port.parse().expect("a port");
-            }
-        };
-        self.running = Some(Running { process, _console: console });
+        let running = Built::start(
+            Command::new(env!("CARGO_BIN_EXE_palabre"))
+                .args(["--config", "palabre.conf", "--listen", &listen])
+                .current_dir(self.directory.path()),
+        );
+        let address = running.address();
+        let (_, port) = address.rsplit_once(':').expect("an address with a port");
+        self.port = port.parse().expect("a port");
+        self.running = Some(running);
     }
 
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(&mut self) {
         self.signal(Signal::TERM);
         let mut running = self.running.take().expect("it runs");
-        let status = running.process.wait().expect("its end is told");
+        let status = running.ended();
         assert!(status.success(), "{status}");
     }
 
     /// Ends it without a word to anybody.
     pub(crate) fn kill(&mut self) {
-        let mut running = self.running.take().expect("it runs");
-        running.process.kill().expect("it is there");
-        running.process.wait().expect("its end is told");
+        drop(self.running.take().expect("it runs"));
     }
 
     /// Has it do nothing, not even end: so is a line that is dead.
@@ -89,9 +73,7 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) {
-        let running = self.running.as_ref().expect("it runs");
-        let pid = i32::try_from(running.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a pid"), signal).expect("it is there");
+        self.running.as_ref().expect("it runs").signal(signal);
     }
 
     /// The address of a page.
@@ -115,15 +97,6 @@ impl Server {
         raw.send(&format!("<join room=\"{room}\" />"));
         raw.hears("<clients ");
         raw
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(running) = &mut self.running {
-            let _ = running.process.kill();
-            let _ = running.process.wait();
-        }
     }
 }
 

@@ -9,13 +9,14 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::house::{House, Talk, Terminal, addresses, read_until, until};
+use crate::built::{ended, until};
+use crate::house::{House, Talk, Terminal, addresses, announced, read_until};
 
 #[test]
 fn the_client_works_in_a_pipe() {
     let house = House::new();
     let server = house.serve(&["--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let input = "/join tea\n<m r=\"tea\" b=\"1\">1 &lt; 2</m>\n/msg Ann it's \"me\" & <you>\n<ping />\nlast";
     let ran = house.run_with(&["client", "--connect", &address, "--nick", "Ann"], input);
     assert_eq!((ran.code, &*ran.err), (0, ""), "{ran:?}");
@@ -44,7 +45,7 @@ fn the_client_works_in_a_pipe() {
 fn a_line_that_was_not_sent_is_no_success() {
     let house = House::new();
     let server = house.serve(&["--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let client = |input: &[u8]| {
         let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -84,7 +85,7 @@ fn a_line_that_was_not_sent_is_no_success() {
 fn an_input_that_can_not_be_read_is_a_failure() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n");
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let directory = File::open("/").unwrap();
     let mut command = house.command(&["client", "--connect", &address, "--nick", "Ann"]);
     let ran = command.stdin(directory).output().unwrap();
@@ -120,7 +121,7 @@ fn a_password_that_no_stanza_can_hold_is_not_sent() {
 /// Ends what runs at a terminal, and waits until it is gone; gives the signal that it ended by.
 fn end(terminal: &mut Terminal, signal: Signal) -> Option<i32> {
     terminal.signal(signal);
-    until("it ends", || terminal.child.try_wait().unwrap()).signal()
+    ended(&mut terminal.child).signal()
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn a_signal_at_a_password_leaves_a_terminal_that_echoes() {
 fn a_signal_while_a_line_is_typed_leaves_a_terminal_that_echoes() {
     let house = House::new();
     let server = house.serve(&["--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
         let mut terminal = Terminal::new(&house, &[], &["client", "--connect", &address]);
         until("it is edited", || (!terminal.echoes()).then_some(()));
@@ -211,7 +212,7 @@ fn the_client_ends_with_the_server() {
     stream.write_all(b"</a>\0<b/>\0<unfinished").unwrap();
     drop(stream);
     // Its input is still open.
-    let status = until("the client ends", || client.try_wait().unwrap());
+    let status = ended(&mut client);
     assert_eq!(status.code(), Some(1));
     let mut out = String::new();
     client.stdout.take().unwrap().read_to_string(&mut out).unwrap();
@@ -225,7 +226,7 @@ fn the_client_ends_with_the_server() {
 fn the_client_says_by_its_exit_code_what_was_refused() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[limits]\nroombytes = 8\n");
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let mut holder = Talk::to(&address);
     assert!(holder.ask("<connect nickname='Ann' />").contains("isok='1'"));
     let exit = |nick: &str, input: &str| {
@@ -247,7 +248,7 @@ fn the_client_says_by_its_exit_code_what_was_refused() {
 fn what_is_being_typed_is_not_torn_by_what_arrives() {
     let house = House::new();
     let server = house.serve(&["--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let mut other = Talk::to(&address);
     assert!(other.ask("<connect nickname='Bob' />").contains("isok='1'"));
     let arguments = ["client", "--connect", &address, "--nick", "Ann Lee"];
@@ -262,7 +263,7 @@ fn what_is_being_typed_is_not_torn_by_what_arrives() {
     assert_eq!(other.next(), "<m f=\"Ann Lee\">half a line</m>");
     // Ctrl-D ends it.
     terminal.keyboard.write_all(b"\x04").unwrap();
-    let status = until("the client ends", || terminal.child.try_wait().unwrap());
+    let status = ended(&mut terminal.child);
     assert_eq!(status.code(), Some(0));
 }
 
@@ -270,7 +271,7 @@ fn what_is_being_typed_is_not_torn_by_what_arrives() {
 fn a_password_is_typed_unseen() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[admin]\npassword = hunter2\n");
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let arguments = ["client", "--connect", &address, "--nick", "Ann", "--rootpass"];
     let mut terminal = Terminal::new(&house, &[], &arguments);
     until("it asks", || terminal.has_said("Root's password: ").then_some(()));
@@ -282,7 +283,7 @@ fn a_password_is_typed_unseen() {
     shown.extend(read_until(&terminal.screen, "No room by that name"));
     assert!(!shown.join("\n").contains("hunter"), "{shown:#?}");
     terminal.keyboard.write_all(b"\x04").unwrap();
-    let status = until("the client ends", || terminal.child.try_wait().unwrap());
+    let status = ended(&mut terminal.child);
     assert_eq!(status.code(), Some(5));
 }
 
@@ -305,7 +306,7 @@ fn the_client_speaks_tls_with_whom_it_trusts() {
     let other = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
     house.write("other.pem", &other.cert.pem());
     let mut server = house.serve(&["run"]);
-    let said = server.announced();
+    let said = announced(&server);
     let address = addresses(&said).remove(0);
     // What is said on the console works, and nothing is said that does not.
     let hint = said.iter().find_map(|line| line.strip_prefix("try it:  ")).unwrap();
@@ -355,7 +356,7 @@ fn a_certificate_of_an_authority_has_to_be_for_the_name() {
     house.write("k.pem", &key.serialize_pem());
     house.write("ca.pem", &authority.pem());
     let server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let arguments = ["client", "--connect", &address, "--tls", "--ca", "ca.pem"];
     let ran = house.run_with(&arguments, "<help/>\n");
     assert_eq!(ran.code, 1, "{ran:?}");

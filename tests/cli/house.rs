@@ -5,19 +5,17 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::built::{Built, PATIENCE, lines_of};
 
 /// A directory of its own, with the commands that are run in it.
 pub(crate) struct House {
@@ -96,9 +94,9 @@ impl House {
     }
 
     /// A server in a session of its own: a terminal that the tests are run in is not its.
-    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Built {
         let words = [&[env!("CARGO_BIN_EXE_palabre")], arguments].concat();
-        Server::new(self.program("setsid", &words).spawn().unwrap())
+        gentle(Built::start(&mut self.program("setsid", &words)))
     }
 }
 
@@ -112,86 +110,21 @@ impl Drop for House {
     }
 }
 
-pub(crate) fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
+/// A server that removes its pid file, which may lie outside the house.
+pub(crate) fn gentle(mut built: Built) -> Built {
+    built.ends_by_itself = true;
+    built
+}
+
+/// Waits until a server has announced itself; gives what it said.
+pub(crate) fn announced(server: &Built) -> Vec<String> {
+    read_until(&server.console, "stop it with")
 }
 
 /// Reads lines until one holds `wanted`; gives them all.
 pub(crate) fn read_until(lines: &Receiver<String>, wanted: &str) -> Vec<String> {
-    let mut read = Vec::new();
-    loop {
-        let line = lines.recv_timeout(PATIENCE);
-        let Ok(line) = line else { panic!("no line with {wanted:?} in {read:#?}") };
-        read.push(line);
-        if read.last().is_some_and(|line| line.contains(wanted)) {
-            return read;
-        }
-    }
-}
-
-/// A server in the foreground.
-pub(crate) struct Server {
-    pub(crate) child: Child,
-    pub(crate) console: Receiver<String>,
-    pub(crate) log: Receiver<String>,
-}
-
-impl Server {
-    pub(crate) fn new(mut child: Child) -> Self {
-        let console = lines_of(child.stdout.take().unwrap());
-        let log = lines_of(child.stderr.take().unwrap());
-        Self { child, console, log }
-    }
-
-    /// Waits until it has announced itself; gives what it said.
-    pub(crate) fn announced(&self) -> Vec<String> {
-        read_until(&self.console, "stop it with")
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        until("the server ends", || self.child.try_wait().unwrap())
-    }
-}
-
-/// It removes its pid file, which may lie outside the house.
-impl Drop for Server {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            self.signal(Signal::TERM);
-            let deadline = Instant::now() + PATIENCE;
-            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-                if Instant::now() >= deadline {
-                    let _ = self.child.kill();
-                }
-                thread::yield_now();
-            }
-        }
-    }
-}
-
-/// Asks again and again, bounded.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        thread::yield_now();
-    }
+    let read = crate::built::read_until(lines, wanted);
+    read.unwrap_or_else(|read| panic!("no line with {wanted:?} in {read:#?}"))
 }
 
 /// The addresses in what a server said about itself.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::house::{House, Talk, addresses};
+use crate::house::{House, Talk, addresses, announced};
 
 fn greets(address: &str) {
     assert!(Talk::to(address).ask("<connect nickname=\"a\" />").contains("isok='1'"));
@@ -61,13 +61,13 @@ fn two_servers_without_a_pid_file_are_two_servers() {
 fn a_server_in_the_foreground_is_known_and_can_be_stopped() {
     let house = two();
     let mut server = house.serve(&["run", "--config", "one/my.conf"]);
-    greets(&addresses(&server.announced())[0]);
+    greets(&addresses(&announced(&server))[0]);
     let status = house.run(&["status", "--config", "one/my.conf"]);
     let pid = format!("palabre is running, pid {} ", server.child.id());
     assert!(status.code == 0 && status.out.contains(&pid), "{status:?}");
     // A second one by the same file is served as well, and only the first is known.
     let mut second = house.serve(&["run", "--config", "one/my.conf"]);
-    greets(&addresses(&second.announced())[0]);
+    greets(&addresses(&announced(&second))[0]);
     let stop = house.run(&["stop", "--config", "one/my.conf"]);
     assert!(stop.out.contains(&server.child.id().to_string()), "{stop:?}");
     assert_eq!(server.ended().code(), Some(0));
@@ -81,7 +81,7 @@ fn a_server_whose_configuration_is_broken_or_gone_can_be_stopped() {
     let house = two();
     for command in ["rm", "breaks"] {
         let mut server = house.serve(&["run", "--config", "one/my.conf"]);
-        server.announced();
+        announced(&server);
         let text = house.read("one/my.conf");
         match command {
             "rm" => fs::remove_file(house.path("one/my.conf")).unwrap(),
@@ -121,7 +121,7 @@ fn a_file_that_names_no_address_is_told_of_with_the_line_that_changes_it() {
     let config = "[daemon]\nport = 0\n";
     house.write("palabre.conf", config);
     let mut server = house.serve(&["run"]);
-    let said = server.announced().join("\n");
+    let said = announced(&server).join("\n");
     let (_, rest) = said.split_once("everybody who reaches this host can connect").unwrap();
     let line = rest.lines().nth(1).unwrap().trim();
     server.signal(rustix::process::Signal::TERM);
@@ -134,7 +134,7 @@ fn a_file_that_names_no_address_is_told_of_with_the_line_that_changes_it() {
     ] {
         house.write("palabre.conf", &config);
         let server = house.serve(arguments);
-        let said = server.announced().join("\n");
+        let said = announced(&server).join("\n");
         assert!(!said.contains("everybody"), "{said}");
     }
 }
@@ -148,7 +148,7 @@ fn pid_file(said: &[String]) -> &str {
 fn a_server_whose_pid_file_is_not_known_is_not_said_to_be_gone() {
     let house = two();
     let mut server = house.serve(&["run", "--config", "one/my.conf", "--listen", "127.0.0.1:0"]);
-    let said = server.announced();
+    let said = announced(&server);
     let address = &addresses(&said)[0];
     // It is not of this configuration, but it is where its server would be.
     let asks = ["--config", "two words/my.conf", "--listen", address];
@@ -178,7 +178,7 @@ fn a_pid_file_of_another_user_is_named() {
     let text = format!("[daemon]\nip = 127.0.0.1\nport = 0\npidfile = {}\n", theirs.display());
     house.write("theirs.conf", &text);
     let server = house.serve(&["run", "--config", "theirs.conf"]);
-    server.announced();
+    announced(&server);
     for (command, code) in [("stop", 1), ("status", 4)] {
         let mut command = house.command(&[command, "--config", "one/my.conf"]);
         let ran = command.env("TMPDIR", house.path("")).output().unwrap();

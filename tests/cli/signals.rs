@@ -8,11 +8,12 @@ use std::process::{ChildStdin, Stdio};
 
 use rustix::process::Signal;
 
-use crate::house::{House, Server, Talk, addresses, read_until, until};
+use crate::built::{Built, until};
+use crate::house::{House, Talk, addresses, announced, gentle, read_until};
 
 /// A server that waits for its configuration, and the other end of it: so far it has come, and no
 /// further.
-fn starting(house: &House) -> (Server, ChildStdin) {
+fn starting(house: &House) -> (Built, ChildStdin) {
     let binary = env!("CARGO_BIN_EXE_palabre");
     let words = [binary, "run", "--config", "/dev/stdin", "--listen", "127.0.0.1:0"];
     let mut child = house.program("setsid", &words).stdin(Stdio::piped()).spawn().unwrap();
@@ -25,7 +26,7 @@ fn starting(house: &House) -> (Server, ChildStdin) {
         let open = fs::read_dir(&descriptors).ok()?.filter_map(|entry| link(entry.ok()?.path()));
         (open.filter(|other| *other == pipe).count() > 1).then_some(())
     });
-    (Server::new(child), config)
+    (gentle(Built::of(child)), config)
 }
 
 /// Those that mean nothing to a server, the first and the last of real time among them.
@@ -51,7 +52,7 @@ fn meaningless() -> Vec<i32> {
 }
 
 /// By its number, since those of real time have no names.
-fn send(house: &House, server: &Server, signal: i32) {
+fn send(house: &House, server: &Built, signal: i32) {
     let arguments = [format!("-{signal}"), server.child.id().to_string()];
     let arguments = arguments.each_ref().map(String::as_str);
     assert!(house.program("kill", &arguments).status().unwrap().success(), "{signal}");
@@ -67,7 +68,7 @@ fn a_signal_without_a_meaning_ends_no_server_and_a_hangup_at_its_start_waits() {
     server.signal(Signal::HUP);
     config.write_all(b"[daemon]\nip = 127.0.0.1\n").unwrap();
     drop(config);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     // It was read from a pipe, which has nothing more.
     let log = read_until(&server.log, "the old one stays in force").join("\n");
     assert!(log.contains("/dev/stdin is no file that could be read again"), "{log}");
@@ -102,7 +103,7 @@ fn plugins_ignore_no_signal_that_the_server_ignores() {
     );
     // nohup(1) has SIGHUP ignored.
     let words = ["nohup", env!("CARGO_BIN_EXE_palabre"), "run"];
-    let mut server = Server::new(house.program("setsid", &words).spawn().unwrap());
+    let mut server = gentle(Built::start(&mut house.program("setsid", &words)));
     let log = read_until(&server.log, "SigIgn");
     let mask = log.last().unwrap().rsplit_once("\\t").unwrap().1;
     // Two of real time are the C library's own.

@@ -11,7 +11,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::house::{House, Server, Talk, Terminal, addresses, lines_of, read_until, until};
+use crate::built::{Built, ended, lines_of, until};
+use crate::house::{House, Talk, Terminal, addresses, announced, gentle, read_until};
 
 /// A pipe that takes nothing more, and its unread end.
 fn full_pipe() -> (OwnedFd, File) {
@@ -45,7 +46,7 @@ fn greets(address: &str, nick: &str) {
 
 fn end(child: &mut Child) {
     kill_process(Pid::from_child(child), Signal::TERM).unwrap();
-    let status = until("the server ends", || child.try_wait().unwrap());
+    let status = ended(child);
     assert_eq!(status.code(), Some(0));
 }
 
@@ -90,7 +91,7 @@ fn a_server_whose_consoles_are_full_starts_serves_and_ends() {
 fn the_reader_of_a_log_may_go() {
     let house = House::new();
     let mut server = house.serve(&["run", "--listen", "127.0.0.1:0"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     server.log = std::sync::mpsc::channel().1;
     until("lines are lost", || {
         greets(&address, "a");
@@ -132,7 +133,7 @@ fn a_server_ends_with_its_terminal() {
     let Terminal { keyboard, screen, mut child, .. } = terminal;
     kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
     drop(keyboard);
-    let status = until("the server ends", || child.try_wait().unwrap());
+    let status = ended(&mut child);
     assert_eq!(status.code(), Some(0));
     drop(screen);
 }
@@ -156,7 +157,7 @@ fn a_log_may_be_a_fifo_with_and_without_a_reader() {
     let fifo = house.path("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let mut server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     greets(&address, "early");
     let log = lines_of(File::open(&fifo).unwrap());
     read_until(&log, "\"early\" from 127.0.0.1 logged in");
@@ -192,8 +193,8 @@ fn a_log_file_that_may_not_grow_holds_no_server_up_and_ends_with_whole_lines() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = l.txt\n");
     // Blocks of 512 bytes: two of them hold some ten lines. Beyond them comes SIGXFSZ.
     let script = format!("ulimit -f 2; exec {} run", env!("CARGO_BIN_EXE_palabre"));
-    let mut server = Server::new(house.program("sh", &["-c", &script]).spawn().unwrap());
-    let address = addresses(&server.announced()).remove(0);
+    let mut server = gentle(Built::start(&mut house.program("sh", &["-c", &script])));
+    let address = addresses(&announced(&server)).remove(0);
     for nick in 0..40 {
         greets(&address, &nick.to_string());
     }
@@ -204,7 +205,7 @@ fn a_log_file_that_may_not_grow_holds_no_server_up_and_ends_with_whole_lines() {
     let torn = house.read("l.txt");
     assert!(!torn.ends_with('\n'), "{torn}");
     let mut server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     greets(&address, "next");
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(0));
@@ -255,7 +256,7 @@ fn a_start_without_room_leaves_nothing_behind_and_says_why() {
 fn a_log_that_takes_nothing_is_told_on_the_console() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = /dev/full\n");
     let mut server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     let told = read_until(&server.log, "/dev/full").join("\n");
     assert!(told.contains("[logging] logfile: can't write /dev/full: no storage space"), "{told}");
     greets(&address, "a");
@@ -276,7 +277,7 @@ fn a_server_runs_without_standard_input_output_and_error() {
 fn a_new_log_is_not_for_everybody() {
     let house = House::with("[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = l.txt\n");
     let server = house.serve(&["run"]);
-    server.announced();
+    announced(&server);
     let mode = fs::metadata(house.path("l.txt")).unwrap().permissions().mode();
     assert_eq!(mode & 0o137, 0, "{mode:o}");
 }
@@ -287,7 +288,7 @@ fn one_address_fills_no_log_and_hides_no_warning() {
         "[daemon]\nip = 127.0.0.1\nport = 0\n[logging]\nlogfile = l.txt\n[limits]\nstanzabytes = 64\n",
     );
     let mut server = house.serve(&["run"]);
-    let address = addresses(&server.announced()).remove(0);
+    let address = addresses(&announced(&server)).remove(0);
     for _ in 0..1_000 {
         Talk::to(&address).ask("<quit/>");
     }

@@ -5,6 +5,7 @@
 //! bare hub on a virtual clock, `socket_driver` with the built server over loopback, and
 //! `checker` compares. The checker can't tell the two apart.
 
+pub(crate) mod built;
 pub(crate) mod checker;
 pub(crate) mod format;
 pub(crate) mod hub_driver;

@@ -9,16 +9,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::built::Built;
 use super::checker::{self, Closed, Driver, Heard, HeardByClient, Wanted};
 use super::format::{Act, Scene, Setting, What, configuration};
 
@@ -69,7 +68,7 @@ impl SocketDriver {
     /// When it doesn't say on its console where it listens.
     pub(crate) fn new(settings: &[Setting], piece: usize) -> Result<Self, String> {
         let plugins = settings.iter().any(|(key, _)| key == "modules.list");
-        Ok(Self { server: Server::start(settings)?, clients: BTreeMap::new(), piece, plugins })
+        Ok(Self { clients: BTreeMap::new(), server: Server::start(settings)?, piece, plugins })
     }
 
     /// Waits for the server's own end, after a `<shutdown />`.
@@ -159,7 +158,7 @@ impl Driver for SocketDriver {
     }
 
     fn port(&self) -> String {
-        self.server.address.port().to_string()
+        self.server.port().to_owned()
     }
 }
 
@@ -220,10 +219,9 @@ impl Client {
 
 /// The server's process.
 struct Server {
-    process: Child,
-    address: SocketAddr,
-    console: Receiver<String>,
-    seen: Vec<String>,
+    built: Built,
+    address: String,
+    log: Vec<String>,
     /// Removed with the server.
     _directory: TempDir,
 }
@@ -243,86 +241,36 @@ impl Server {
             fs::write(&file, text).map_err(|error| error.to_string())?;
             command.arg("--config").arg(file);
         }
-        let mut process = command
-            .args(["--listen", "127.0.0.1:0"])
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("the server does not start: {error}"))?;
-        let (sender, console) = channel();
-        forward(process.stdout.take(), sender.clone());
-        forward(process.stderr.take(), sender);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server =
-            Self { process, address, console, seen: Vec::new(), _directory: directory };
-        server.read_address()?;
-        Ok(server)
+        command.args(["--listen", "127.0.0.1:0"]).current_dir(directory.path());
+        let built = Built::start(&mut command);
+        let address = built.address();
+        Ok(Self { built, address, log: Vec::new(), _directory: directory })
     }
 
-    /// The console says which port was taken.
-    fn read_address(&mut self) -> Result<(), String> {
-        while let Ok(line) = self.console.recv_timeout(GUARD) {
-            let port = line.split("127.0.0.1:").nth(1).and_then(|rest| {
-                let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-                rest[..end].parse().ok().filter(|&port| port != 0)
-            });
-            self.seen.push(line);
-            if let Some(port) = port {
-                self.address.set_port(port);
-                return Ok(());
-            }
-        }
-        Err(format!("the server did not say where it listens, but: {}", self.seen.join("\n")))
+    fn port(&self) -> &str {
+        self.address.rsplit_once(':').map_or("", |(_, port)| port)
     }
 
     fn connect(&self) -> Result<TcpStream, String> {
-        let stream = TcpStream::connect(self.address).map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(&self.address).map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(GUARD)).map_err(|error| error.to_string())?;
         Ok(stream)
     }
 
     fn still_well(&mut self) -> Result<(), String> {
-        self.seen.extend(self.console.try_iter());
-        match self.seen.iter().find(|line| line.contains("panicked at")) {
+        self.log.extend(self.built.log.try_iter());
+        match self.log.iter().find(|line| line.contains("panicked at")) {
             Some(panic) => Err(format!("the server panicked: {panic}")),
             None => Ok(()),
         }
     }
 
     fn exits(&mut self) -> Result<(), String> {
-        // The console ends with the process.
-        loop {
-            match self.console.recv_timeout(GUARD) {
-                Ok(line) => self.seen.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                    return Err("the server did not exit".to_owned());
-                }
-            }
-        }
+        let status = self.built.ended();
+        // Its log ends with it.
+        self.log.extend(self.built.log.iter());
         self.still_well()?;
-        let status = self.process.wait().map_err(|error| error.to_string())?;
         if status.success() { Ok(()) } else { Err(format!("the server exited with {status}")) }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Reads a console to its end, so that the server never waits for us.
-fn forward(console: Option<impl Read + Send + 'static>, lines: Sender<String>) {
-    if let Some(console) = console {
-        thread::spawn(move || {
-            for line in BufReader::new(console).lines().map_while(Result::ok) {
-                let _ = lines.send(line);
-            }
-        });
     }
 }
