@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/built.rs"]
+mod built;
 #[cfg(feature = "mysql")]
 #[path = "database/mariadb.rs"]
 mod mariadb;
@@ -14,15 +16,14 @@ mod postgresql;
 #[path = "support/worker.rs"]
 mod worker;
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
-use worker::{House, PATIENCE, Worker};
+use worker::{House, Worker};
 
 /// Who runs a database server when the test is root's: it refuses to be.
 const NOBODY: &str = "nobody";
@@ -39,11 +40,7 @@ impl Running {
     /// Ends it in good order, as its service does.
     fn stop(mut self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while self.0.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "the database server goes on");
-            thread::yield_now();
-        }
+        built::ended(&mut self.0);
     }
 }
 
@@ -84,21 +81,22 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Where a database server of these tests listens.
+const PORT: u16 = 3_307;
+
+/// An address of this host for one server alone, so that its port is taken by nobody else: by this
+/// process and by how many it has had.
+fn own_address() -> Ipv4Addr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high, low, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Tries again and again, bounded.
 fn until<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(done) => return done,
-            Err(error) => assert!(Instant::now() < deadline, "in vain: {error:?}"),
-        }
-        thread::yield_now();
-    }
+    let mut last = None;
+    let done = built::soon(|| attempt().map_err(|error| last = Some(error)).ok());
+    done.unwrap_or_else(|| panic!("in vain: {last:?}"))
 }
 
 /// A house whose logins are checked by `request` in a database of this kind, at this host.
@@ -140,11 +138,8 @@ fn check_logins(worker: &mut Worker) {
 
 /// Asks until the answer is this one.
 fn ask_until(worker: &mut Worker, allowed: bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while worker.may("Ann", "hunter2") != allowed {
-        assert!(Instant::now() < deadline, "{:?}", worker.log);
-        thread::yield_now();
-    }
+    let found = built::soon(|| (worker.may("Ann", "hunter2") == allowed).then_some(()));
+    assert!(found.is_some(), "{:?}", worker.log);
 }
 
 /// That a request which fails on the values of a client lets nobody in and tells only a code.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "support/worker.rs"]
 mod worker;
 
@@ -338,12 +340,11 @@ fn it_ends_with_its_input_and_without_a_server() {
 /// Logins checked in a real SQLite file.
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use std::thread;
     use std::time::Instant;
 
     use rusqlite::Connection;
 
-    use super::worker::PATIENCE;
+    use super::built::until;
     use super::*;
 
     fn config(request: &str) -> String {
@@ -416,11 +417,7 @@ mod sqlite {
         assert_eq!(worker.why, "the database can&apos;t be reached");
         assert!(!house.path("people.db").exists(), "it is not made");
         people(&house, "people.db", &[("Ann", "hunter2")]);
-        let deadline = Instant::now() + PATIENCE;
-        while !worker.may("Ann", "hunter2") {
-            assert!(Instant::now() < deadline, "{:?}", worker.log);
-            thread::yield_now();
-        }
+        until("the database is found", || worker.may("Ann", "hunter2").then_some(()));
         assert_eq!(worker.log.len(), 2, "{:?}", worker.log);
         assert!(worker.log[0].starts_with("warning'>can't reach the database: "));
         assert!(worker.log[1].ends_with(" again"), "{:?}", worker.log);

@@ -8,7 +8,7 @@ use super::*;
 
 struct Server {
     directory: TempDir,
-    port: u16,
+    address: Ipv4Addr,
     running: Option<Running>,
 }
 
@@ -16,7 +16,7 @@ impl Server {
     fn new() -> Self {
         let directory = TempDir::new().unwrap();
         give_away(directory.path());
-        let mut server = Self { directory, port: free_port(), running: None };
+        let mut server = Self { directory, address: own_address(), running: None };
         run(server
             .command("mariadb-install-db")
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"]));
@@ -51,7 +51,8 @@ impl Server {
     fn start(&mut self) {
         let mut command = self.command("mariadbd");
         command.arg(format!("--socket={}", self.socket()));
-        command.arg(format!("--port={}", self.port)).arg("--bind-address=127.0.0.1");
+        command.arg(format!("--port={PORT}"));
+        command.arg(format!("--bind-address={}", self.address));
         self.running = Some(Running::start(&mut command));
         drop(self.root());
     }
@@ -69,7 +70,7 @@ impl Server {
 #[test]
 fn a_row_lets_in_and_what_a_client_sends_is_never_sql() {
     let server = Server::new();
-    let address = format!("127.0.0.1:{}", server.port);
+    let address = format!("{}:{PORT}", server.address);
     for (host, request) in [
         (server.socket(), "SELECT * FROM people WHERE nick = [LOGIN] AND digest = MD5([PASSWORD])"),
         (

@@ -10,7 +10,7 @@ use super::*;
 
 struct Server {
     directory: TempDir,
-    port: u16,
+    address: Ipv4Addr,
     running: Option<Running>,
 }
 
@@ -20,14 +20,14 @@ impl Server {
         give_away(directory.path());
         fs::write(directory.path().join("password"), "p'w\"d").unwrap();
         give_away(&directory.path().join("password"));
-        let mut server = Self { directory, port: free_port(), running: None };
+        let mut server = Self { directory, address: own_address(), running: None };
         run(server
             .command("initdb")
             .args(["--username=palabre", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"])
             .args(["--locale=C", "--pwfile=password", "--pgdata=data"]));
         server.start();
         // Where it is looked for when no port is named.
-        symlink(format!(".s.PGSQL.{}", server.port), server.path(".s.PGSQL.5432")).unwrap();
+        symlink(format!(".s.PGSQL.{PORT}"), server.path(".s.PGSQL.5432")).unwrap();
         server.client("postgres").batch_execute("CREATE DATABASE chat").unwrap();
         server
             .client("chat")
@@ -63,8 +63,8 @@ impl Server {
 
     fn start(&mut self) {
         let set = [
-            format!("port={}", self.port),
-            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={PORT}"),
+            format!("listen_addresses={}", self.address),
             format!("unix_socket_directories={}", self.directory.path().display()),
             "fsync=off".to_owned(),
         ];
@@ -79,7 +79,7 @@ impl Server {
 
     fn client(&self, database: &str) -> Client {
         let mut config = Config::new();
-        config.host_path(self.directory.path()).port(self.port);
+        config.host_path(self.directory.path()).port(PORT);
         config.user("palabre").password("p'w\"d").dbname(database);
         until(|| config.connect(NoTls))
     }
@@ -92,7 +92,7 @@ impl Server {
 #[test]
 fn a_row_lets_in_and_what_a_client_sends_is_never_sql() {
     let server = Server::new();
-    let address = format!("127.0.0.1:{}", server.port);
+    let address = format!("{}:{PORT}", server.address);
     for (host, request) in [
         (server.socket(), "SELECT * FROM people WHERE nick = [LOGIN] AND digest = MD5([PASSWORD])"),
         (server.socket(), "SELECT 1 FROM people WHERE nick = '[LOGIN]' AND secret = '[PASSWORD]'"),

@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::SystemTime;
 
 use palabre::wire::write;
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use super::built::{PATIENCE, ended};
 
 const GREETING: &str = "<palabre version='1.0.0' plugins='1' name='worker' />";
 
@@ -35,6 +34,9 @@ impl House {
     pub(crate) fn write(&self, name: &str, text: &str) {
         // As an editor does it, so that nobody sees a half.
         fs::write(self.path("new"), text).unwrap();
+        // However coarse the clock is, that was before it got its name.
+        let new = fs::File::options().write(true).open(self.path("new")).unwrap();
+        new.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         fs::rename(self.path("new"), self.path(name)).unwrap();
     }
 
@@ -192,14 +194,10 @@ impl Worker {
     /// Closes its input and waits for its end: its exit code and what it said on the console.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         self.input = None;
-        let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "the worker goes on");
-            thread::yield_now();
-        }
+        let status = ended(&mut self.child);
         let mut console = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut console).unwrap();
-        (self.child.wait().unwrap().code(), console)
+        (status.code(), console)
     }
 }
 
