@@ -1,6 +1,8 @@
 //! The server's own worker in the loop: what it is told and others are not, that a login waits for it
 //! as long as it may, and that another one takes its place without one being lost.
 
+use std::rc::Rc;
+
 use palabre::config::Module;
 use palabre::hub::{RootPassword, Settings};
 use palabre::limits::{
@@ -297,7 +299,26 @@ fn a_worker_may_be_wanted_later_and_not_any_more() {
     assert_eq!(house.try_login("Free2").frames(), [connected("Free2")]);
     house.server.set_worker(Some(worker()), true);
     house.settle();
-    assert!(!std::rc::Rc::ptr_eq(&process, &house.process(1)));
+    assert!(!Rc::ptr_eq(&process, &house.process(1)));
+}
+
+/// What kept it from running may be what the configuration that was just read has mended.
+#[test]
+fn a_worker_that_waits_to_be_started_again_is_started_when_the_configuration_is_read() {
+    let (mut house, first) = house_with_worker();
+    first.borrow_mut().end(ProcessEnd::Signal(9));
+    house.settle();
+    let mut waiting = house.try_login("Waiting");
+    assert_eq!(waiting.frames(), Vec::<String>::new());
+    assert!(Rc::ptr_eq(&first, &house.process(0)), "it waits before it does it again");
+    house.server.set_worker(Some(worker()), false);
+    house.settle();
+    let next = house.process(0);
+    assert!(!Rc::ptr_eq(&first, &next));
+    next.borrow_mut().heard();
+    let heard = house.told(&next, &[REGISTER]);
+    house.told(&next, &[&answer(asked(&heard), "allowed='1'")]);
+    assert_eq!(waiting.frames(), [connected("Waiting")]);
 }
 
 #[test]

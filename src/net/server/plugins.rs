@@ -57,7 +57,9 @@ impl<W: World> Server<W> {
                 self.modules[index] = module;
                 let is_there = self.desk.plugins.is_wanted(index);
                 self.desk.plugins.set_wanted(index, true);
-                if anew || !is_there {
+                // What kept it from running may be mended: it does not wait any longer.
+                let is_down = self.running[index].process.is_none();
+                if anew || !is_there || is_down {
                     self.start_anew(index);
                 }
             }
