@@ -4,6 +4,9 @@ use std::path::Path;
 
 #[path = "../fuzz/src/checks/mod.rs"]
 pub mod checks;
+#[expect(unexpected_cfgs, reason = "the parsers in C are built with the fuzzer alone")]
+#[path = "../fuzz/src/oracle.rs"]
+pub mod oracle;
 
 /// Every file in `fuzz/seeds/<target>`.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -17,12 +20,17 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// A seed's name says what the parser makes of it: `accepted-…` or `refused-…`.
+/// A seed's name says what the parser makes of it: `accepted-…` or `refused-…`. What it accepts
+/// another parser reads in the same way.
 #[test]
 fn stanza() {
     for (path, frame) in seeds("stanza") {
-        let accepted = checks::stanza::check(&frame).is_some();
-        assert_eq!(accepted, !path.contains("refused-"), "{path}");
+        let accepted = checks::stanza::check(&frame);
+        assert_eq!(accepted.is_some(), !path.contains("refused-"), "{path}");
+        if let Some(accepted) = accepted {
+            println!("{path}");
+            oracle::agree(&frame, &accepted);
+        }
     }
 }
 

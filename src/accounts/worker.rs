@@ -482,3 +482,37 @@ fn ask_database(database: &Database, behind: &Behind) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash::HASHED;
+    use super::voice::tests::Heard;
+    use super::*;
+
+    /// Whoever has no account is found out to be wrong by as many hashes as a wrong password is.
+    #[test]
+    fn a_password_is_hashed_whether_there_is_an_account_or_not() {
+        let hash = PasswordHash::of("right").unwrap();
+        for (hash, password, hashes) in
+            [(Some(hash.clone()), "right", 1), (Some(hash), "wrong", 1), (None, "wrong", 1)]
+        {
+            let heard = Heard::default();
+            let voice = Arc::new(Voice::new(heard));
+            let behind = Behind { voice, hashing: Fair::new(), database: None };
+            let question = Question {
+                ask: "1".to_owned(),
+                nick: "Ann".to_owned(),
+                password: Zeroizing::new(password.to_owned()),
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                came: Instant::now(),
+                denied: false,
+                unknown: None,
+            };
+            behind.hash(Hashing { question, hash, goes_on: true });
+            behind.hashing.close();
+            let before = HASHED.get();
+            hash_passwords(&behind);
+            assert_eq!(HASHED.get() - before, hashes, "{password}");
+        }
+    }
+}

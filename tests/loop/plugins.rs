@@ -507,6 +507,34 @@ fn a_plugin_that_can_not_be_started_is_tried_again_and_shuts_the_door() {
     assert_eq!(house.try_login("B").frames(), [connected("B")]);
 }
 
+/// So that four of them find their place behind each other, however slowly the plugin reads.
+#[test]
+fn an_answer_to_a_plugin_is_at_most_a_quarter_of_what_may_wait_for_it() {
+    let limits = Limits {
+        stanza_bytes_max: 1_000,
+        backlog_bytes_max: 4_000,
+        backlog_soft_bytes_max: 4_000,
+        ..Limits::default()
+    };
+    let mut house = house_with_limits(&["one"], limits);
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register/>"]);
+    let a = house.try_login("A");
+    let mut longest = 0;
+    for number in 0..64 {
+        a.send(&format!("<join room='a room with a name {number:04}'/>"));
+        house.settle();
+        let heard = house.told(&plugin, &["<get what='rooms' ask='1'/>"]);
+        let [answer] = &heard[..] else { panic!("one answer: {heard:?}") };
+        if answer.contains("<error>") {
+            assert!((900..=1_000).contains(&longest), "{longest} and then {answer}");
+            return;
+        }
+        longest = answer.len();
+    }
+    panic!("however long it is: {longest}");
+}
+
 #[test]
 fn what_a_plugin_does_not_read_is_dropped_and_counted() {
     let limits = Limits {

@@ -185,7 +185,7 @@ pub(super) mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Heard(Arc<Mutex<Vec<u8>>>);
+    pub(in super::super) struct Heard(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Heard {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
