@@ -397,6 +397,10 @@ pub const PLUGIN_NAME_BYTES_MAX: usize = 128;
 /// Bytes of one stanza of a plugin, where `limits.stanzabytes` is less: that is for clients.
 pub const PLUGIN_STANZA_BYTES_MIN: usize = 65_536;
 
+/// A line of the log that the worker sends: with each byte escaped, as six, it is a stanza within
+/// [`PLUGIN_STANZA_BYTES_MIN`].
+pub const WORKER_LINE_BYTES_MAX: usize = 8_192;
+
 /// How long the worker has to register, and how long a login waits for one that does not run: the
 /// default `timeout` of a plugin.
 pub const ASK_TIME_S: u64 = 5;
@@ -409,6 +413,14 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 1_048_576;
 
 /// A certificate with its chain, a key, or the authorities of a system (some 220 KB), in bytes.
 pub const PEM_FILE_BYTES_MAX: u64 = 4 * 1_048_576;
+
+/// Lines of the accounts file: one of an account has more than 64 bytes, so that this is more
+/// accounts than it could hold. Blank lines and comments could be many more.
+pub const ACCOUNTS_LINES_MAX: usize = 1_048_576;
+
+/// Lines of the accounts file that are told to be wrong; the rest is not read then. A file of
+/// another kind may be wrong in each line.
+pub const ACCOUNTS_FAULTS_MAX: usize = 20;
 
 /// How long an accounts file that is written in place has to be left alone before it counts where
 /// it lacks a nick: an editor writes it within milliseconds.

@@ -60,6 +60,21 @@ fn an_account_lets_in_by_its_password_alone() {
     assert_eq!(worker.end(), (Some(0), String::new()));
 }
 
+/// As a file of another kind that somebody has put there is; the server ends who says too much.
+#[test]
+fn of_a_file_that_is_wrong_in_each_line_no_more_is_told_than_can_be_read() {
+    let house = House::new("[accounts]\nfile = accounts\n");
+    house.write("accounts", &format!("Ann:{HUNTER2}\n"));
+    let mut worker = house.worker("isAuthorized");
+    assert!(worker.may("Ann", "hunter2"));
+    house.write("accounts", &"Ann:hunter3\n".repeat(2_000));
+    assert!(worker.may("Ann", "hunter2"));
+    let log = worker.log.join("\n");
+    assert!(log.contains("/accounts:20: ") && !log.contains("/accounts:21: "), "{log}");
+    assert!(log.contains("the lines after these were not read"), "{log}");
+    assert!(log.contains("stay in force") && !log.contains("hunter"), "{log}");
+}
+
 #[test]
 fn guests_are_those_without_an_account() {
     let house = House::new("[accounts]\nfile = accounts\nguests = yes\n");

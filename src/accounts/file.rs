@@ -28,7 +28,7 @@ use self::followed::Stamp;
 pub use self::followed::{Followed, Look};
 use super::hash::{self, HashError, PasswordHash};
 use crate::files;
-use crate::limits::ACCOUNTS_FILE_BYTES_MAX;
+use crate::limits::{ACCOUNTS_FAULTS_MAX, ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_LINES_MAX};
 use crate::nick::{InTheWay, Likenesses, comparison_key};
 
 /// What an accounts file holds.
@@ -89,6 +89,8 @@ pub enum Fault {
     Quoted,
     /// What begins like a hash is none.
     Hash(HashError),
+    /// It is one more than the file may have.
+    TooMany,
     /// The same nick has an account above.
     Twice {
         /// The nick as it stands here.
@@ -118,6 +120,9 @@ impl fmt::Display for Fault {
                  account begins with {mark}"
             ),
             Self::Quoted => f.write_str("found a nick in quotes, needs it without them"),
+            Self::TooMany => {
+                write!(f, "found more than {ACCOUNTS_LINES_MAX} lines, needs fewer of them")
+            }
             Self::Hash(error) => write!(f, "found something other after the nick, needs {error}"),
             Self::Twice { nick, first } => write!(
                 f,
@@ -154,7 +159,7 @@ pub enum Error {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Everything that is wrong, each with its line, from 1.
+        /// What is wrong, each with its line, from 1; up to [`ACCOUNTS_FAULTS_MAX`].
         faults: Vec<(usize, Fault)>,
     },
 }
@@ -181,6 +186,9 @@ impl fmt::Display for Error {
                     let separator = if index == 0 { "" } else { "\n" };
                     write!(f, "{separator}{}:{line}: {fault}", path.display())?;
                 }
+                if faults.len() == ACCOUNTS_FAULTS_MAX {
+                    write!(f, "\n{}: the lines after these were not read", path.display())?;
+                }
                 Ok(())
             }
         }
@@ -200,14 +208,21 @@ impl Accounts {
     /// Reads what a file holds.
     ///
     /// # Errors
-    /// Everything that is wrong, with its line, from 1.
+    /// What is wrong, with its line, from 1; not more than [`ACCOUNTS_FAULTS_MAX`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<(usize, Fault)>> {
         let mut accounts = Self::default();
         let mut faults = Vec::new();
         if bytes.is_empty() {
             return Ok(accounts);
         }
-        for (index, line) in lines(bytes).into_iter().enumerate() {
+        for (index, line) in lines(bytes).enumerate() {
+            if faults.len() == ACCOUNTS_FAULTS_MAX {
+                break;
+            }
+            if index == ACCOUNTS_LINES_MAX {
+                faults.push((index + 1, Fault::TooMany));
+                break;
+            }
             if let Err(fault) = accounts.read_line(line) {
                 faults.push((index + 1, fault));
                 // So that places stay lines.
@@ -398,18 +413,17 @@ fn mark(key: &str) -> u64 {
 }
 
 /// Splits at the ends of lines of all systems; a mark of UTF-8 at the start is none of the text.
-fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let mut lines = Vec::new();
-    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
-        lines.push(&rest[..end]);
+    core::iter::from_fn(move || {
+        let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else {
+            return Some(core::mem::take(&mut rest)).filter(|line| !line.is_empty());
+        };
+        let line = &rest[..end];
         let ending = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
         rest = &rest[end + ending..];
-    }
-    if !rest.is_empty() {
-        lines.push(rest);
-    }
-    lines
+        Some(line)
+    })
 }
 
 /// The keys of the nicks whose account may be switched off in this comment: all before a hash or
@@ -557,6 +571,20 @@ mod tests {
 
     pub(super) fn parse(text: &str) -> Accounts {
         Accounts::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_file_has_so_many_lines_and_so_many_faults_are_told() {
+        let lines = "\n".repeat(ACCOUNTS_LINES_MAX);
+        assert!(Accounts::parse(lines.as_bytes()).is_ok());
+        let faults = Accounts::parse(format!("{lines}#\n").as_bytes()).unwrap_err();
+        assert_eq!(faults, [(ACCOUNTS_LINES_MAX + 1, Fault::TooMany)]);
+        for (count, told) in [(ACCOUNTS_FAULTS_MAX - 1, false), (ACCOUNTS_FAULTS_MAX + 1, true)] {
+            let faults = Accounts::parse("x\n".repeat(count).as_bytes()).unwrap_err();
+            assert_eq!(faults.len(), count.min(ACCOUNTS_FAULTS_MAX));
+            let error = Error::Invalid { path: PathBuf::from("a"), faults }.to_string();
+            assert_eq!(error.contains("after these were not read"), told, "{error}");
+        }
     }
 
     pub(super) fn text(accounts: &Accounts) -> String {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::limits::COMPLAINT_TIME_S;
+use crate::limits::{COMPLAINT_TIME_S, WORKER_LINE_BYTES_MAX};
 use crate::wire::framer::FRAME_END;
 use crate::wire::write;
 
@@ -165,7 +165,11 @@ impl Inner {
         let mut stanza = format!("<log level='{}'>", level.name()).into_bytes();
         // Characters that XML forbids can't be written in any way.
         let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-        let text = text.replace(forbidden, "\u{fffd}");
+        // One that is too long would be no stanza to the server, which ends who sends such.
+        let max = text.len().min(WORKER_LINE_BYTES_MAX);
+        let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let shown = &text[..end];
+        let text = shown.replace(forbidden, "\u{fffd}");
         write::text(&mut stanza, &text);
         stanza.extend_from_slice(b"</log>");
         self.say(stanza);
@@ -183,6 +187,7 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::limits::PLUGIN_STANZA_BYTES_MIN;
 
     #[derive(Clone, Default)]
     pub(in super::super) struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -225,6 +230,15 @@ pub(super) mod tests {
             "<log level='error'>a&lt;b\u{fffd}\u{fffd}</log>",
         ];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_line_is_no_longer_than_the_server_takes_a_stanza() {
+        for text in ["'".repeat(100_000), "é".repeat(100_000), "\0".repeat(100_000)] {
+            let said = heard(|voice| voice.log(Level::Warning, &text));
+            assert!(said[0].len() < PLUGIN_STANZA_BYTES_MIN, "{}", said[0].len());
+            assert!(said[0].len() > WORKER_LINE_BYTES_MAX && said[0].ends_with("</log>"));
+        }
     }
 
     #[test]
