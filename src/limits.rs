@@ -426,6 +426,10 @@ pub const ACCOUNTS_FAULTS_MAX: usize = 20;
 /// it lacks a nick: an editor writes it within milliseconds.
 pub const ACCOUNTS_SETTLE_TIME_S: u64 = 2;
 
+/// How long after it was made a new accounts file may have been written last for it to be taken as
+/// whole once it has been left alone: some ticks of the clock that files are stamped by.
+pub const ACCOUNTS_ONE_GO_TIME_MS: u32 = 20;
+
 /// Nicks that are nobody's because the accounts file has lost them by being written in place; one
 /// that loses more is not taken. As many as the largest file has.
 pub const NICKS_RESERVED_MAX: usize = 600_000;

@@ -556,5 +556,11 @@ mod sqlite {
         assert!(worker.may("Bob", "of the database"));
         assert!(worker.refuses("Bob", "hunter2"));
         assert!(worker.refuses("Cid", "hunter2"));
+        // Nobody knows whether the account is switched off that the file may have had.
+        let kept = worker.kept.pop().unwrap();
+        drop(worker);
+        fs::write(house.path("accounts"), format!("Cid:{HUNTER2}\n")).unwrap();
+        let mut worker = house.worker_after(&kept, "isAuthorized");
+        assert!(worker.is_unsure("Bob", "of the database") && worker.may("Cid", "hunter2"));
     }
 }

@@ -48,8 +48,7 @@ pub struct Accounts {
 pub enum Standing {
     /// It has an account, with this hash.
     Account(PasswordHash),
-    /// Its account is switched off, or was there before the file was written in place: it is
-    /// nobody's.
+    /// Its account is switched off: it is nobody's.
     Nobodys,
     /// The file does not know it.
     Free,

@@ -313,24 +313,24 @@ impl Desk {
         }
     }
 
-    fn is_authorized(&mut self, mut question: Question) {
+    fn is_authorized(&mut self, question: Question) {
         if question.password.len() > PASSWORD_BYTES_MAX {
             return self.behind.answer(question, false);
         }
         self.look_at_accounts();
         let standing = self.accounts.as_ref().map(|accounts| accounts.standing(&question.nick));
-        let is_doubted = self.accounts.as_ref().is_some_and(Followed::is_doubted);
         let (hash, goes_on) = match standing {
             None => return self.behind.hand_on(question),
             Some(None) => {
-                let why = if is_doubted {
+                let was_read = self.accounts.as_ref().is_some_and(|file| file.accounts().is_some());
+                let why = if was_read {
                     "the accounts file may lack accounts"
                 } else {
                     "the accounts file can't be read"
                 };
-                question.unknown = Some(why);
                 self.complain(Topic::Accounts, &format!("logins are put off: {why}"));
-                return self.behind.hand_on(question);
+                // Whatever a database says, the account may be switched off.
+                return self.behind.give_up(question, why);
             }
             Some(Some(Standing::Free)) if self.guests && self.is_imitation(&question.nick) => {
                 (None, false)
@@ -386,9 +386,9 @@ impl Desk {
                 voice.log(
                     Level::Warning,
                     &format!(
-                        "accounts read: {count}; the file was written in place and lacks {lost} \
-                         nicks that it had {ACCOUNTS_SETTLE_TIME_S} s ago: they are nobody's until \
-                         palabre passwd, or whoever else, puts a whole file in its place"
+                        "accounts read: {count}; the file was written where it is and lacks {lost} \
+                         nicks that it had {ACCOUNTS_SETTLE_TIME_S} s ago: nobody gets in under them \
+                         until palabre passwd, or whoever else, puts a whole file in its place"
                     ),
                 );
             }

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
 
@@ -92,6 +93,8 @@ impl Draft {
         let mut file = &new.file;
         file.write_all(&self.accounts.to_bytes())?;
         let made = file.metadata()?;
+        // That it was whole when it got its name is seen by that, however coarse the clock is.
+        file.set_modified(made.modified()? - Duration::from_secs(1))?;
         if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
             fchown(file, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
         }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Accounts, Error, Read, Standing, read_stamped};
-use crate::limits::{ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
+use crate::limits::{ACCOUNTS_ONE_GO_TIME_MS, ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
 use crate::nick::{InTheWay, Likenesses, comparison_key};
 
 /// By what a changed file is known.
@@ -28,6 +28,31 @@ pub(super) struct Stamp {
 type Identity = (u64, u64, Option<SystemTime>);
 
 impl Stamp {
+    /// Whether the last that happened to the file was something other than a write: it was given
+    /// its name, or its rights, when it was whole. The clock of the file system may be too coarse
+    /// to tell.
+    fn is_finished(self) -> bool {
+        self.modified < self.changed
+    }
+
+    /// Whether it has been written as soon as it was there, and never since.
+    fn is_of_one_go(self) -> bool {
+        let (_, _, birth) = self.file;
+        let birth = birth.and_then(|birth| birth.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let (seconds, nanoseconds) = self.modified;
+        birth.is_some_and(|birth| {
+            let modified_ns = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+            let birth_ns = i128::try_from(birth.as_nanos()).unwrap_or(0);
+            modified_ns - birth_ns <= i128::from(ACCOUNTS_ONE_GO_TIME_MS) * 1_000_000
+        })
+    }
+
+    /// Whether it is no half of a new file, as far as can be seen, which has looked like this for
+    /// [`ACCOUNTS_SETTLE_TIME_S`] if it is `left_alone`.
+    fn is_no_half(self, left_alone: bool) -> bool {
+        self.is_finished() || left_alone && self.is_of_one_go()
+    }
+
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino(), metadata.created().ok()),
@@ -75,14 +100,15 @@ impl fmt::Display for Kept {
 
 /// An accounts file that is read again whenever it has changed.
 ///
-/// Another file in its place counts at once, as `palabre passwd` and most editors put it there. One
-/// that is written in place may be half a file at any moment: it counts at once when it knows all
-/// nicks that were known, otherwise when it has not changed for [`ACCOUNTS_SETTLE_TIME_S`]; and the
-/// nicks that it has lost then are nobody's, until another file is put in its place.
+/// A whole file in its place counts at once, as `palabre passwd` and most editors put it there. One
+/// that is written where it is may be half a file at any moment, be it the old one or a new one: it
+/// counts at once when it knows all nicks that were known, otherwise when it has not changed for
+/// [`ACCOUNTS_SETTLE_TIME_S`]; and of the nicks that it has lost then nobody knows, until a whole
+/// file is put in its place.
 ///
 /// Whoever follows it may be killed while it is half a file. What the next one is told of it
 /// ([`Followed::kept`]) does not name the nicks, so where it may lack some nobody gets in whom it
-/// does not name, until another file is put in its place or this one knows them again.
+/// does not name, until a whole file is put in its place or this one knows them again.
 #[derive(Debug)]
 pub struct Followed {
     path: PathBuf,
@@ -110,7 +136,7 @@ pub enum Look {
     Same,
     /// It was read.
     Read,
-    /// It was read, written in place, and does not know so many nicks that it knew before.
+    /// It was read, written where it is, and does not know so many nicks that it knew before.
     Lost(usize),
     /// It was read, and may lack nicks that somebody knew who followed it before.
     Doubted,
@@ -145,12 +171,6 @@ impl Followed {
         let whole = self.before.is_none() && self.reserved.is_empty();
         let accounts = self.accounts.as_ref().filter(|_| whole)?;
         Some(Kept::of(self.file?, accounts)?.to_string())
-    }
-
-    /// Whether it may lack nicks that somebody knew who followed it before.
-    #[must_use]
-    pub const fn is_doubted(&self) -> bool {
-        self.accounts.is_some() && self.before.is_some()
     }
 
     /// Looks whether the file has changed, and reads it if so.
@@ -192,7 +212,8 @@ impl Followed {
             let same_file = Kept::of(read.stamp.file, &read.accounts)
                 .is_none_or(|present| present.file == before.file);
             let knows_all = before.is_in(&read.accounts);
-            if !(knows_all || !same_file && (read.is_whole || since.is_some())) {
+            let is_new = !same_file && read.stamp.is_no_half(since.is_some());
+            if !(knows_all || is_new && (read.is_whole || since.is_some())) {
                 self.doubtful_since = since.is_none().then_some(now);
                 self.put_in_force(read, HashSet::new());
                 return Ok(if since.is_none() { Look::Doubted } else { Look::Same });
@@ -203,11 +224,11 @@ impl Followed {
         let Some(old) = &self.accounts else {
             return Ok(self.put_in_force(read, HashSet::new()));
         };
-        let replaced = self.replaced;
+        let is_new = self.replaced && read.stamp.is_no_half(since.is_some());
         let known = old.known().chain(&self.reserved);
         let lost: HashSet<Box<str>> =
             known.filter(|key| !read.accounts.knows(key)).cloned().collect();
-        if read.is_whole && (replaced || lost.is_empty()) {
+        if read.is_whole && (is_new || lost.is_empty()) {
             return Ok(self.put_in_force(read, HashSet::new()));
         }
         if since.is_none() {
@@ -219,7 +240,7 @@ impl Followed {
             return Err(Error::Emptied { path: self.path.clone() });
         }
         let count = lost.len();
-        if replaced || count == 0 {
+        if is_new || count == 0 {
             return Ok(self.put_in_force(read, HashSet::new()));
         }
         self.put_in_force(read, lost);
@@ -240,15 +261,14 @@ impl Followed {
         self.accounts.as_ref()
     }
 
-    /// What it says of a nick; `None` as long as it could not be read, or may lack it.
+    /// What it says of a nick; `None` as long as it could not be read, or may lack it: whether a
+    /// password is right for a nick that it has lost, nobody can tell any more.
     #[must_use]
     pub fn standing(&self, nick: &str) -> Option<Standing> {
         let standing = self.accounts.as_ref()?.standing(nick);
-        if standing == Standing::Free && self.is_doubted() {
-            return None;
-        }
-        let reserved = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
-        Some(if standing == Standing::Free && reserved() { Standing::Nobodys } else { standing })
+        let lost = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
+        let is_lacking = standing == Standing::Free && (self.before.is_some() || lost());
+        (!is_lacking).then_some(standing)
     }
 
     /// Whether a nick that is free looks like one which is not.
@@ -269,6 +289,8 @@ impl Followed {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use tempfile::TempDir;
 
     use super::super::draft::Draft;
@@ -289,9 +311,9 @@ mod tests {
         for nick in ["b0b", "Bobby", "Анн", "Zoë"] {
             assert!(!followed.has_like(nick), "{nick}");
         }
-        let other = directory.path().join("other");
-        fs::write(&other, format!("Zoe:{HASH}\n")).unwrap();
-        fs::rename(other, path).unwrap();
+        let mut draft = Draft::open(&path, false).unwrap();
+        draft.accounts = Accounts::parse(format!("Zoe:{HASH}\n").as_bytes()).unwrap();
+        draft.save().unwrap();
         followed.look().unwrap();
         assert!(followed.has_like("Zоe") && !followed.has_like("Bоb"));
     }
@@ -322,6 +344,9 @@ mod tests {
         fn replace(&self, text: &str) {
             let new = self.directory.path().join("new");
             fs::write(&new, text).unwrap();
+            // However coarse the clock is, that was before it got its name.
+            let file = File::options().write(true).open(&new).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
             fs::rename(new, &self.followed.path).unwrap();
         }
 
@@ -388,6 +413,57 @@ mod tests {
         assert_eq!(follower.next("what").1, Look::Read);
     }
 
+    /// As `rm` and an upload by its name make it, or an editor that has put the old one aside.
+    #[test]
+    fn a_new_file_that_is_still_being_written_frees_no_nick() {
+        let old = format!("Ann:{HASH}\nBob:{HASH}\n");
+        let half = format!("Ann:{HASH}\n");
+        let mut follower = Follower::of(&old);
+        let kept = follower.followed.kept().unwrap();
+        let write_anew = |follower: &Follower| {
+            fs::rename(&follower.followed.path, follower.directory.path().join("aside")).unwrap();
+            follower.write(&half);
+            // Some time after it was made.
+            let file = File::options().write(true).open(&follower.followed.path).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        };
+        write_anew(&follower);
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.standing("Bob"), Standing::Account(hash()));
+        let (mut next, look) = follower.next(&kept);
+        assert_eq!((look, next.followed.standing("Bob")), (Look::Doubted, None));
+        assert_eq!(next.look(QUIET), Ok(Look::Same));
+        assert_eq!(next.followed.standing("Bob"), None);
+        // An upload may stop for as long as it likes.
+        assert_eq!(follower.look(QUIET), Ok(Look::Lost(1)));
+        assert_eq!(follower.followed.standing("Bob"), None);
+        follower.write(&format!("{half}Bob:{HASH}\nCid:{HASH}\n"));
+        for (follower, second) in [(&mut follower, QUIET), (&mut next, QUIET)] {
+            assert_eq!(follower.look(second), Ok(Look::Read));
+            for nick in ["Bob", "Cid"] {
+                assert_eq!(follower.standing(nick), Standing::Account(hash()), "{nick}");
+            }
+            assert_eq!(follower.standing("Zoe"), Standing::Free);
+        }
+    }
+
+    /// As a program writes and names it that is faster than the clock of the file system.
+    #[test]
+    fn a_new_file_of_which_the_clock_does_not_tell_counts_when_it_is_left_alone() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+        fs::remove_file(&follower.followed.path).unwrap();
+        follower.write(&format!("Bob:{HASH}\n"));
+        let there = fs::metadata(&follower.followed.path).unwrap();
+        if there.created().is_err() {
+            // A file system that does not know when a file was made.
+            return;
+        }
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        assert_eq!(follower.look(QUIET), Ok(Look::Read));
+        assert_eq!(follower.standing("Ann"), Standing::Free);
+    }
+
     #[test]
     fn what_is_kept_of_a_file_is_not_what_it_has_lost() {
         let mut follower = Follower::of(&format!("Ann:{HASH}\nBob:{HASH}\n"));
@@ -430,7 +506,7 @@ mod tests {
         assert_eq!(follower.look(2 * QUIET), Ok(Look::Lost(2)));
         assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
         for nick in ["Ann", "bob"] {
-            assert_eq!(follower.standing(nick), Standing::Nobodys, "{nick}");
+            assert_eq!(follower.followed.standing(nick), None, "{nick}");
         }
         assert_eq!(follower.look(9 * QUIET), Ok(Look::Same), "it is told once");
         // They stay so, whatever is written in place, until they are back,
@@ -438,7 +514,7 @@ mod tests {
         assert_eq!(follower.look(10 * QUIET), Ok(Look::Same));
         assert_eq!(follower.look(11 * QUIET), Ok(Look::Lost(1)));
         assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
-        assert_eq!(follower.standing("Bob"), Standing::Nobodys);
+        assert_eq!(follower.followed.standing("Bob"), None);
         // or until a whole file says otherwise.
         follower.replace(&format!("Cid:{HASH}\n"));
         assert_eq!(follower.look(11 * QUIET), Ok(Look::Read));
