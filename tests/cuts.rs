@@ -111,7 +111,7 @@ fn uncut(conversation: &Conversation) -> Answers {
 enum Knife {
     /// Chunks of this many bytes, each a turn.
     Every(usize),
-    Random(Random),
+    Random(fastrand::Rng),
 }
 
 impl Knife {
@@ -119,8 +119,8 @@ impl Knife {
         match self {
             Self::Every(bytes) => *bytes,
             Self::Random(random) => {
-                let longest = if random.one_in(8) { 4_000 } else { 60 };
-                1 + random.below(longest)
+                let longest = if random.u8(..8) == 0 { 4_000 } else { 60 };
+                1 + random.usize(..longest)
             }
         }
     }
@@ -128,7 +128,7 @@ impl Knife {
     fn turn_ends(&mut self) -> bool {
         match self {
             Self::Every(_) => true,
-            Self::Random(random) => random.one_in(3),
+            Self::Random(random) => random.u8(..3) == 0,
         }
     }
 
@@ -136,29 +136,8 @@ impl Knife {
     fn early(&mut self) -> Option<usize> {
         match self {
             Self::Every(_) => None,
-            Self::Random(random) => random.one_in(4).then(|| random.below(1_000)),
+            Self::Random(random) => (random.u8(..4) == 0).then(|| random.usize(..1_000)),
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).expect("it is below a usize")
-    }
-
-    fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
     }
 }
 
@@ -256,7 +235,7 @@ fn assert_cuts_change_nothing(conversation: &Conversation) {
     let only: Option<u64> =
         std::env::var("CUT_SEED").ok().map(|seed| seed.parse().expect("CUT_SEED is a number"));
     for seed in SEEDS.filter(|&seed| only.is_none_or(|only| only == seed)) {
-        let answers = cut(conversation, Knife::Random(Random(seed)));
+        let answers = cut(conversation, Knife::Random(fastrand::Rng::with_seed(seed)));
         assert_same(&answers, &expected, &format!("CUT_SEED={seed}"));
     }
 }

@@ -1,22 +1,21 @@
-//! Chance that can be replayed: SplitMix64 (Steele, Lea, Flood, 2014).
+//! Chance that can be replayed.
 
 /// A stream of numbers that one seed determines.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(fastrand::Rng);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
+        self.0.u64(..)
     }
 
     /// A number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        self.0.usize(..end)
     }
 
     /// A number from `first` to `last`.
@@ -34,7 +33,7 @@ impl Rng {
     }
 }
 
-/// Spreads a number's bits.
+/// Spreads a number's bits, for digests: the last step of SplitMix64 (Steele, Lea, Flood, 2014).
 pub(crate) fn mix(number: u64) -> u64 {
     let mut z = number;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
