@@ -34,7 +34,7 @@ const BARRIER_ANSWER: &[u8] = b"<help";
 /// The first difference, with file and line.
 pub(crate) fn run(file: &str, scene: &Scene, piece: usize) -> Result<(), String> {
     let mut driver = SocketDriver::new(&scene.settings, piece)?;
-    checker::run(file, scene, &mut driver)?;
+    checker::run(file, scene, &mut driver).map_err(|error| driver.with_log(&error))?;
     let mut expected = scene.steps.iter().flat_map(|step| &step.expected);
     if expected.any(|expected| matches!(&expected.what, What::Closed(why) if why == "shutdown")) {
         return driver.server_exits().map_err(|error| format!("{file}: {error}"));
@@ -69,6 +69,12 @@ impl SocketDriver {
     pub(crate) fn new(settings: &[Setting], piece: usize) -> Result<Self, String> {
         let plugins = settings.iter().any(|(key, _)| key == "modules.list");
         Ok(Self { clients: BTreeMap::new(), server: Server::start(settings)?, piece, plugins })
+    }
+
+    /// What went wrong, and what the server's log says: not every difference comes a second time.
+    fn with_log(&mut self, error: &str) -> String {
+        self.server.log.extend(self.server.built.log.try_iter());
+        format!("{error}\n  log: {}", self.server.log.join("\n       "))
     }
 
     /// Waits for the server's own end, after a `<shutdown />`.
@@ -241,7 +247,9 @@ impl Server {
             fs::write(&file, text).map_err(|error| error.to_string())?;
             command.arg("--config").arg(file);
         }
-        command.args(["--listen", "127.0.0.1:0"]).current_dir(directory.path());
+        command
+            .args(["--listen", "127.0.0.1:0", "--log-level", "debug"])
+            .current_dir(directory.path());
         let built = Built::start(&mut command);
         let address = built.address();
         Ok(Self { built, address, log: Vec::new(), _directory: directory })
