@@ -46,7 +46,8 @@ pub use self::note::{LoginRefusal, MessageTo, Note};
 pub use self::outlet::{Outlet, Roster, Span};
 use self::pending::Pending;
 pub use self::plugin::{
-    Order, OrderError, Query, Question, Receivers, Registered, Verdict, Who, is_reserved_name,
+    Order, OrderError, Query, Question, QuestionId, Receivers, Registered, Verdict, Who,
+    is_reserved_name,
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
@@ -141,7 +142,7 @@ impl Hub {
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
             Input::Gone { conn } => self.sessions.connection_gone(conn),
             Input::Behind { conn, behind } => self.set_behind(conn, behind),
-            Input::Verdict { conn, ask, verdict } => self.decide(conn, ask, verdict, out),
+            Input::Verdict { conn, question, verdict } => self.decide(conn, question, verdict, out),
             Input::Tick => {
                 self.close_late_logins(out);
                 self.tell_later(out);

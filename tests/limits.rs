@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Lookalikes, Progress, Registered, RootPassword,
-    Settings, Time, Verdict,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Lookalikes, Progress, QuestionId, Registered,
+    RootPassword, Settings, Time, Verdict,
 };
 use palabre::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
@@ -447,9 +447,9 @@ fn login_time_runs_while_somebody_decides() {
     server.handle(Input::Tick);
     let error = "Login timed out (limit 300 s)";
     let mut closed = error_and_close(error, CloseReason::LoginTimeout);
-    closed.insert(1, Done::Cancelled(1));
+    closed.insert(1, Done::Cancelled(QuestionId(1)));
     assert_eq!(server.told(conn), closed);
-    server.handle(Input::Verdict { conn, ask: 1, verdict: Verdict::Allowed });
+    server.handle(Input::Verdict { conn, question: QuestionId(1), verdict: Verdict::Allowed });
     assert_eq!(server.told(conn), [], "the verdict comes too late");
 }
 
@@ -614,7 +614,11 @@ fn refused_authentications_are_failed_logins() {
     for ask in 1..=2 {
         assert_eq!(server.offer(conn, "<connect nickname='a'/>"), Progress::Asked);
         server.told(conn);
-        server.handle(Input::Verdict { conn, ask, verdict: Verdict::Refused });
+        server.handle(Input::Verdict {
+            conn,
+            question: QuestionId(ask),
+            verdict: Verdict::Refused,
+        });
         assert_eq!(server.told(conn)[1], Done::Text("<error>Authentication Error</error>".into()));
     }
     server.offer(conn, "<connect nickname='a'/>");
@@ -656,7 +660,7 @@ impl Server {
 
     /// Answers a question; who has his turn because of it.
     fn allow(&mut self, conn: ConnId, ask: u64) -> Vec<ConnId> {
-        self.handle(Input::Verdict { conn, ask, verdict: Verdict::Allowed });
+        self.handle(Input::Verdict { conn, question: QuestionId(ask), verdict: Verdict::Allowed });
         self.called()
     }
 }
@@ -762,12 +766,12 @@ fn guesses_in_flight_are_failed_until_they_are_answered() {
     let stanza = format!("<connect nickname='root' rootpass='{ROOT_PASSWORD}'/>");
     assert_eq!(server.offer(root, &stanza), Progress::Wait);
     let conn = conns[0].0;
-    server.handle(Input::Verdict { conn, ask: 1, verdict: Verdict::Refused });
+    server.handle(Input::Verdict { conn, question: QuestionId(1), verdict: Verdict::Refused });
     assert_eq!(server.called(), [], "it was one");
     assert_eq!(server.allow(conns[1].0, 2), [conns[3].0]);
     let (conn, verdict) =
         (conns[2].0, Verdict::Undecided { root_refused: false, login_refused: false });
-    server.handle(Input::Verdict { conn, ask: 3, verdict });
+    server.handle(Input::Verdict { conn, question: QuestionId(3), verdict });
     assert_eq!(server.called(), [conns[4].0], "that was none");
     assert_eq!(server.try_again(conns[3].0, 0), (true, vec![]));
     assert_eq!(server.try_again(conns[4].0, 0), (true, vec![]));
@@ -938,7 +942,11 @@ fn lookalikes_that_are_asked_about_together() {
         assert_eq!(progress, Progress::Asked);
     }
     for (conn, ask) in [(other, 2), (one, 1)] {
-        server.handle(Input::Verdict { conn, ask, verdict: Verdict::Allowed });
+        server.handle(Input::Verdict {
+            conn,
+            question: QuestionId(ask),
+            verdict: Verdict::Allowed,
+        });
     }
     let told = server.send(one, "<ping/>");
     assert_eq!(told, ["<error>You must login first</error>"]);

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use palabre::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Order, OrderError, Outlet, Query,
-    Question, Receivers, Registered, RootPassword, Settings, Span, Time, Verdict, Who,
+    Question, QuestionId, Receivers, Registered, RootPassword, Settings, Span, Time, Verdict, Who,
     is_reserved_name,
 };
 
@@ -66,8 +66,8 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, conn: ConnId, ask: u64, verdict: Verdict) -> Vec<(ConnId, Done)> {
-        self.tell(Input::Verdict { conn, ask, verdict })
+    fn answer(&mut self, conn: ConnId, ask: QuestionId, verdict: Verdict) -> Vec<(ConnId, Done)> {
+        self.tell(Input::Verdict { conn, question: ask, verdict })
     }
 
     fn log_in(&mut self, conn: ConnId, nick: &str) {
@@ -91,7 +91,7 @@ fn a_question_shows_the_element_alone_with_all_its_attributes() {
     );
     let element = "<connect nickname='N' password='p&amp;' x = '1'>y</connect >".to_owned();
     let expected = Asked {
-        ask: 1,
+        ask: QuestionId(1),
         nick: "N".to_owned(),
         element,
         login: true,
@@ -139,7 +139,7 @@ fn root_passwords_that_are_hashed_are_asked_about_with_the_login_or_alone() {
 #[test]
 fn a_question_keeps_its_passwords_out_of_what_is_logged() {
     let question = Question {
-        ask: 1,
+        id: QuestionId(1),
         conn: A,
         nick: "N",
         element: ["<connect nickname='N' password='secret'", "/>"],
@@ -175,7 +175,7 @@ fn a_verdict_is_for_its_own_question() {
     let second = server.ask(A, "<connect nickname='N' password='other'/>").ask;
     assert_eq!(server.answer(A, first, Verdict::Allowed), []);
     assert!(is_in(&server.answer(A, second, Verdict::Allowed)));
-    assert_eq!(server.answer(A, 0, Verdict::Refused), []);
+    assert_eq!(server.answer(A, QuestionId(0), Verdict::Refused), []);
 }
 
 #[test]
@@ -369,8 +369,9 @@ fn notes_say_why_a_login_came_to_nothing_and_who_removed_whom() {
     hub.handle(Input::Opened { conn: A, address, door: Door::Main }, Time(0), &mut out);
     let mut send = |frame: &[u8], verdict| {
         hub.handle(Input::Frame { conn: A, frame }, Time(0), &mut out);
-        if let Some((ask, verdict)) = verdict {
-            hub.handle(Input::Verdict { conn: A, ask, verdict }, Time(0), &mut out);
+        if let Some((number, verdict)) = verdict {
+            let question = QuestionId(number);
+            hub.handle(Input::Verdict { conn: A, question, verdict }, Time(0), &mut out);
         }
         std::mem::take(&mut out.0)
     };

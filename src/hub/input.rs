@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::plugin::{Registered, Verdict};
+use super::plugin::{QuestionId, Registered, Verdict};
 use super::settings::Settings;
 use super::time::Time;
 use crate::reason::CloseReason;
@@ -96,8 +96,8 @@ pub enum Input<'a> {
     Verdict {
         /// Whose login was asked about.
         conn: ConnId,
-        /// The number of the question.
-        ask: u64,
+        /// The question that it answers.
+        question: QuestionId,
         /// What was decided.
         verdict: Verdict,
     },

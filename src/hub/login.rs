@@ -13,7 +13,7 @@ use super::command::{Request, help_lines};
 use super::input::Progress;
 use super::note::{LoginRefusal, Note};
 use super::outlet::Outlet;
-use super::plugin::{Question, Verdict};
+use super::plugin::{Question, QuestionId, Verdict};
 use super::questions::{Asked, Share, Turn};
 use super::session::{Login, Session};
 use super::settings::RootPassword;
@@ -123,10 +123,10 @@ impl Hub {
         };
         let guesses = u64::from(login) + u64::from(for_others.is_some());
         let share = Share { household, guesses, bytes };
-        let ask = self.questions.open(conn, share, for_others.is_some());
-        self.sessions.ask(conn, ask, nick, caps);
+        let question = self.questions.open(conn, share, for_others.is_some());
+        self.sessions.ask(conn, question, nick, caps);
         out.ask(Question {
-            ask,
+            id: question,
             conn,
             nick,
             element,
@@ -190,7 +190,7 @@ impl Hub {
                 Login::New | Login::Done => true,
                 Login::InLine(place) => questions.is_in_line(place, conn),
                 Login::Called => questions.is_called(conn),
-                Login::Asked(ask) => questions.is_open(ask, conn),
+                Login::Asked(question) => questions.is_open(question, conn),
             };
             assert!(known, "{conn} waits for nothing: {:?}", session.login);
         }
@@ -227,11 +227,11 @@ impl Hub {
     pub(super) fn decide(
         &mut self,
         conn: ConnId,
-        ask: u64,
+        question: QuestionId,
         verdict: Verdict,
         out: &mut impl Outlet,
     ) {
-        let Some(asked) = self.questions.answered(ask, conn) else {
+        let Some(asked) = self.questions.answered(question, conn) else {
             return;
         };
         let Asked { share: Share { household, .. }, root: asked_for_root, .. } = asked;
@@ -248,8 +248,9 @@ impl Hub {
         for _ in 0..u64::from(root_refused) + u64::from(login_refused) {
             self.sessions.count_failure(household, &self.settings.limits, self.now);
         }
-        let nick = self.sessions.find(conn).filter(|session| session.login == Login::Asked(ask));
-        if let Some(nick) = nick.map(|session| session.nick.clone()) {
+        let waits = |session: &&Session| session.login == Login::Asked(question);
+        let nick = self.sessions.find(conn).filter(waits).map(|session| session.nick.clone());
+        if let Some(nick) = nick {
             if root_refused {
                 out.note(Note::RootRefused { conn, nick: &nick });
             }
@@ -280,7 +281,7 @@ impl Hub {
             Login::New | Login::Done => return,
             Login::InLine(place) => self.questions.leave(place),
             Login::Called => _ = self.questions.came(session.conn),
-            Login::Asked(ask) => out.cancel(ask),
+            Login::Asked(question) => out.cancel(question),
         }
         self.call_next(out);
     }

@@ -1,7 +1,7 @@
 //! Where the hub puts what it has to say.
 
 use super::note::Note;
-use super::plugin::Question;
+use super::plugin::{Question, QuestionId};
 use crate::reason::CloseReason;
 use crate::session_id::ConnId;
 
@@ -94,8 +94,8 @@ pub trait Outlet {
 
     /// The session of this question is over. Whom it was not put to yet need not hear of it; the
     /// verdict is still wanted.
-    fn cancel(&mut self, ask: u64) {
-        let _ = ask;
+    fn cancel(&mut self, question: QuestionId) {
+        let _ = question;
     }
 
     /// The turn of a login that was told to `Progress::Wait` has come: its frame is to be offered

@@ -43,11 +43,22 @@ pub fn is_reserved_name(name: &str) -> bool {
     command::is_verb(name) || is_server_name(name)
 }
 
+/// The number of a question about a login: what the hub knows it by. Plugins see numbers of their
+/// own, one for each thing that they are asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuestionId(pub u64);
+
+impl fmt::Display for QuestionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A login that somebody else decides on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Question<'a> {
     /// Counts the questions; the verdict carries it. Never used twice in a hub's life.
-    pub ask: u64,
+    pub id: QuestionId,
     /// Whose login.
     pub conn: ConnId,
     /// The nick it asked for. It is nobody's before the verdict: others may ask for it meanwhile,
@@ -72,7 +83,7 @@ pub struct Question<'a> {
 impl fmt::Debug for Question<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Question")
-            .field("ask", &self.ask)
+            .field("id", &self.id)
             .field("conn", &self.conn)
             .field("nick", &self.nick)
             .field("login", &self.login)

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::hash::{KeyedState, Table};
 use super::input::HashKey;
+use super::plugin::QuestionId;
 use crate::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
 };
@@ -43,7 +44,7 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Questions {
     /// Those that are open, by their numbers. Their sessions may be over.
-    open: BTreeMap<u64, Asked>,
+    open: BTreeMap<QuestionId, Asked>,
     /// What has been called and is not asked about yet.
     called: BTreeMap<ConnId, Share>,
     households: Table<IpAddr, Household>,
@@ -55,7 +56,7 @@ pub(super) struct Questions {
     count: usize,
     bytes: usize,
     /// The number of the last question; they begin with 1.
-    last: u64,
+    last: QuestionId,
     /// The last place in a line.
     last_place: u64,
 }
@@ -91,7 +92,7 @@ impl Questions {
             round: VecDeque::new(),
             count: 0,
             bytes: 0,
-            last: 0,
+            last: QuestionId(0),
             last_place: 0,
         }
     }
@@ -132,17 +133,17 @@ impl Questions {
     }
 
     /// A login is asked about: the number of the question.
-    pub(super) fn open(&mut self, conn: ConnId, share: Share, root: bool) -> u64 {
+    pub(super) fn open(&mut self, conn: ConnId, share: Share, root: bool) -> QuestionId {
         self.take(share);
-        self.last += 1;
+        self.last.0 += 1;
         self.open.insert(self.last, Asked { conn, share, root });
         self.last
     }
 
     /// A question is answered: what it was about. What it has taken is free again.
-    pub(super) fn answered(&mut self, ask: u64, conn: ConnId) -> Option<Asked> {
-        let asked = *self.open.get(&ask).filter(|asked| asked.conn == conn)?;
-        self.open.remove(&ask);
+    pub(super) fn answered(&mut self, question: QuestionId, conn: ConnId) -> Option<Asked> {
+        let asked = *self.open.get(&question).filter(|asked| asked.conn == conn)?;
+        self.open.remove(&question);
         self.give_back(asked.share);
         Some(asked)
     }
@@ -215,8 +216,8 @@ impl Questions {
     }
 
     /// Whether this question of this session is open.
-    pub(super) fn is_open(&self, ask: u64, conn: ConnId) -> bool {
-        self.open.get(&ask).is_some_and(|asked| asked.conn == conn)
+    pub(super) fn is_open(&self, question: QuestionId, conn: ConnId) -> bool {
+        self.open.get(&question).is_some_and(|asked| asked.conn == conn)
     }
 
     fn take(&mut self, share: Share) {

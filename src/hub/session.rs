@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::caps::Caps;
 use super::hash::{KeyedState, Table};
 use super::input::{Door, HashKey};
+use super::plugin::QuestionId;
 use super::rate::{Bucket, ByteRate, Rate};
 use super::room::{Params, RoomKey};
 use super::time::Time;
@@ -36,7 +37,7 @@ pub(super) enum Login {
     /// Its turn has come: its `connect` is offered again.
     Called,
     /// This question about it is open. The nick that it asked for is nobody's by that.
-    Asked(u64),
+    Asked(QuestionId),
     /// It has logged in.
     Done,
 }
@@ -478,9 +479,9 @@ impl Sessions {
     }
 
     /// Somebody else is asked about a login under this nick.
-    pub(super) fn ask(&mut self, conn: ConnId, ask: u64, nick: &str, caps: Caps) {
+    pub(super) fn ask(&mut self, conn: ConnId, question: QuestionId, nick: &str, caps: Caps) {
         if let Some(session) = self.find_mut(conn) {
-            session.login = Login::Asked(ask);
+            session.login = Login::Asked(question);
             session.nick = nick.into();
             session.caps = caps;
         }

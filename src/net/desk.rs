@@ -17,7 +17,8 @@ use super::log_budget::LogBudget;
 use super::plugins::{Hook, Plugins};
 use super::timers::{Kind, Timers};
 use crate::hub::{
-    CloseReason, ConnId, LoginRefusal, Note, Outlet, Question, RefusalReason, Roster, Span, Time,
+    CloseReason, ConnId, LoginRefusal, Note, Outlet, Question, QuestionId, RefusalReason, Roster,
+    Span, Time,
 };
 use crate::limits::{
     DRAIN_TIME_S, EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, RECEIVER_WORK_NS, RECEIVERS_PER_TURN,
@@ -395,8 +396,8 @@ impl<S> Outlet for Desk<S> {
         self.ask_plugins(question);
     }
 
-    fn cancel(&mut self, ask: u64) {
-        self.plugins.cancel(ask);
+    fn cancel(&mut self, question: QuestionId) {
+        self.plugins.cancel(question);
     }
 
     fn go_on(&mut self, conn: ConnId) {

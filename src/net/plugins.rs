@@ -16,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-pub(super) use self::asks::Answer;
+pub(super) use self::asks::{Answer, AskId};
 use self::asks::{Asks, Open};
 pub(super) use self::hook::{Hook, HookSet};
 pub(super) use self::lanes::Lanes;
 pub(super) use self::request::{Request, To, What, Who};
 pub(super) use self::running::{Retired, Running};
 use crate::config::Module;
-use crate::hub::{ConnId, Time, Verdict};
+use crate::hub::{ConnId, QuestionId, Time, Verdict};
 use crate::limits::{
     ASK_TRIES_MAX, COMPLAINT_TIME_S, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, PLUGIN_TIMERS_MAX,
     WORKER_SILENCE_S, WORKER_STATE_BYTES_MAX,
@@ -50,7 +50,7 @@ enum Due {
     /// A plugin has had its time to register.
     Registration(usize),
     /// A plugin has had its time to answer.
-    Answer { plugin: usize, ask: u64 },
+    Answer { plugin: usize, ask: AskId },
     /// A plugin has been asked something and has answered nothing for too long.
     Silence(usize),
     /// A timer of a plugin.
@@ -127,7 +127,7 @@ struct Question {
     /// Whether the login may happen; `None` while that is open.
     login: Option<Answer>,
     /// Its asks.
-    asks: SmallVec<[u64; 2]>,
+    asks: SmallVec<[AskId; 2]>,
 }
 
 /// All of them.
@@ -136,7 +136,7 @@ pub(super) struct Plugins {
     list: Vec<Plugin>,
     asks: Asks,
     /// What the hub wants to know, under its own numbers.
-    questions: BTreeMap<u64, Question>,
+    questions: BTreeMap<QuestionId, Question>,
     due: BTreeSet<(Time, Due)>,
     /// What is heard by somebody.
     heard: HookSet,
@@ -429,12 +429,12 @@ impl Plugins {
     /// writes a question, with its NUL, under the number given.
     pub(super) fn ask(
         &mut self,
-        question: u64,
+        question: QuestionId,
         conn: ConnId,
         hooks: &[Hook],
         checked: bool,
         now: Time,
-        write: impl Fn(u64, Hook) -> Secret,
+        write: impl Fn(AskId, Hook) -> Secret,
     ) {
         let unless_asked = |hook, answer| (!hooks.contains(&hook)).then_some(answer);
         let asked = Question {
@@ -462,7 +462,7 @@ impl Plugins {
     }
 
     /// Puts a question to a plugin, has it wait for it, or passes it over.
-    fn place(&mut self, ask: u64, index: usize, tries: u8, now: Time) {
+    fn place(&mut self, ask: AskId, index: usize, tries: u8, now: Time) {
         let Some(hook) = self.asks.hook(ask) else {
             return;
         };
@@ -497,7 +497,7 @@ impl Plugins {
     }
 
     /// A question that was put to a process waits for the next one.
-    fn wait(&mut self, ask: u64, index: usize, open: Open, until: Time) {
+    fn wait(&mut self, ask: AskId, index: usize, open: Open, until: Time) {
         if open.deadline.is_none() {
             self.due.insert((until, Due::Answer { plugin: index, ask }));
         }
@@ -522,7 +522,7 @@ impl Plugins {
     }
 
     /// A plugin need not answer this any more, or has: nothing is due for it.
-    fn closed(&mut self, ask: u64, open: Open) {
+    fn closed(&mut self, ask: AskId, open: Open) {
         let Open { plugin: index, deadline, process, .. } = open;
         if let Some(deadline) = deadline {
             self.due.remove(&(deadline, Due::Answer { plugin: index, ask }));
@@ -549,13 +549,13 @@ impl Plugins {
     pub(super) fn answer(
         &mut self,
         index: usize,
-        ask: u64,
+        ask: AskId,
         answer: Answer,
         why: Option<&str>,
         now: Time,
     ) -> Result<(), String> {
         if !self.asks.was_asked(ask, index) {
-            return Err(format!("nobody asked you ask='{ask}'"));
+            return Err(format!("nobody asked you ask='{}'", ask.0));
         }
         // What waits for its present process was answered by one that was given up.
         let open = self.asks.find_open(ask, index).filter(|open| open.process.is_some()).copied();
@@ -574,7 +574,7 @@ impl Plugins {
 
     /// The session of one of the hub's questions is over. It is not put to anybody any more; when
     /// all who have it have answered, or at once, there is a verdict all the same.
-    pub(super) fn cancel(&mut self, question: u64) {
+    pub(super) fn cancel(&mut self, question: QuestionId) {
         let asks = self.questions.get(&question).map(|found| found.asks.clone());
         for ask in asks.unwrap_or_default() {
             // What waits to be written is as good as not put.
@@ -593,7 +593,7 @@ impl Plugins {
     }
 
     /// The next of the hub's questions that is decided: whose it was, its number and the answer.
-    pub(super) fn take_verdict(&mut self) -> Option<(ConnId, u64, Verdict)> {
+    pub(super) fn take_verdict(&mut self) -> Option<(ConnId, QuestionId, Verdict)> {
         while let Some(decision) = self.asks.take_decision() {
             while let Some((ask, open)) = self.asks.take_excused() {
                 self.closed(ask, open);
@@ -769,7 +769,7 @@ impl Plugins {
     }
 
     /// A plugin has not answered in time, or was not there to be asked.
-    fn is_late(&mut self, ask: u64, index: usize) {
+    fn is_late(&mut self, ask: AskId, index: usize) {
         let Some(open) = self.asks.take_open(ask, index) else {
             return;
         };

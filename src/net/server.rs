@@ -40,7 +40,9 @@ use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::config::Module;
-use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Settings, Time, Verdict};
+use crate::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, QuestionId, Settings, Time, Verdict,
+};
 use crate::limits::{
     CONNECTIONS_PER_TURN, EARLY_MORE_BYTES_MAX, ENDS_PER_TURN, LOG_RETRY_TIME_MS,
     READ_BYTES_PER_TURN,
@@ -260,9 +262,9 @@ impl<W: World> Server<W> {
     }
 
     /// Tells the hub what was decided about a login, now or late; the session goes on.
-    pub fn decide(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
+    pub fn decide(&mut self, conn: ConnId, question: QuestionId, verdict: Verdict) {
         let now = self.desk.now;
-        self.hub.handle(Input::Verdict { conn, ask, verdict }, now, &mut self.desk);
+        self.hub.handle(Input::Verdict { conn, question, verdict }, now, &mut self.desk);
         self.go_on_with_login(conn);
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
-use palabre::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, Time, Verdict};
+use palabre::hub::{
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, QuestionId, Time, Verdict,
+};
 
 use super::generator::{self, Generator, Shape};
 use super::model::{Frame, HELP, Login, Model};
@@ -418,7 +420,7 @@ impl Run {
             Login::Asked(asked) if !self.random.chance(1, 8) => Some(asked.ask),
             Login::Asked(_) | Login::InLine | Login::Called | Login::New | Login::Done => None,
         };
-        let ask = own.unwrap_or_else(|| self.random.next() % 8);
+        let ask = own.unwrap_or_else(|| QuestionId(self.random.next() % 8));
         // Whoever answers may do so twice.
         for _ in 0..=self.random.below(2) {
             self.tell_verdict(conn, ask, verdict);
@@ -438,9 +440,9 @@ impl Run {
         ])
     }
 
-    fn tell_verdict(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
+    fn tell_verdict(&mut self, conn: ConnId, ask: QuestionId, verdict: Verdict) {
         self.note(|| format!("Verdict {conn} {ask} {verdict:?}"));
-        let input = Input::Verdict { conn, ask, verdict };
+        let input = Input::Verdict { conn, question: ask, verdict };
         self.hub.handle(input, self.now, &mut self.recorder);
         self.model.verdict(conn, ask, verdict);
         self.compare();
@@ -575,7 +577,11 @@ impl Run {
             7 => Input::FramesInVain { conn, count: 2_700 },
             2 => Input::Ended { conn, reason },
             3 => Input::ClientAddress { conn, address },
-            _ => Input::Verdict { conn, ask: self.random.next() % 8, verdict: Verdict::Allowed },
+            _ => Input::Verdict {
+                conn,
+                question: QuestionId(self.random.next() % 8),
+                verdict: Verdict::Allowed,
+            },
         };
         self.note(|| format!("late {input:?}"));
         if matches!(input, Input::Gone { .. }) {

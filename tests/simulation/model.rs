@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, Lookalikes, Progress, Registered, RootPassword, Settings, Time,
-    Verdict,
+    CloseReason, ConnId, Door, Lookalikes, Progress, QuestionId, Registered, RootPassword,
+    Settings, Time, Verdict,
 };
 
 use super::nicks;
@@ -122,7 +122,7 @@ pub(crate) struct Model {
     /// The largest `nickbytes` so far: whoever has such a nick keeps it.
     nick_bytes_allowed: usize,
     /// Questions about logins so far.
-    asks: u64,
+    asks: QuestionId,
     pub(crate) sessions: BTreeMap<ConnId, Session>,
     /// Connections whose session is over and which are not closed yet, with what they count as.
     closing: BTreeMap<ConnId, IpAddr>,
@@ -146,9 +146,9 @@ pub(crate) struct Model {
     /// By what an address is counted as.
     failed_logins: BTreeMap<String, Bucket>,
     /// Logins that are asked about, by the number of the question; their sessions may be over.
-    asked: BTreeMap<u64, Try>,
+    asked: BTreeMap<QuestionId, Try>,
     /// Which of them are about root's password, too.
-    asked_about_root: BTreeSet<u64>,
+    asked_about_root: BTreeSet<QuestionId>,
     /// Those that have their turn and have not come back yet.
     called: BTreeMap<ConnId, Try>,
     /// Those that wait for their turn, each address's in their order.
@@ -177,7 +177,7 @@ impl Model {
             nick_bytes_allowed: settings.limits.nick_bytes_max,
             settings,
             registered: Registered::default(),
-            asks: 0,
+            asks: QuestionId(0),
             sessions: BTreeMap::new(),
             closing: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -226,7 +226,7 @@ impl Model {
     }
 
     /// Questions about sessions that are over.
-    pub(crate) fn asked_and_gone(&self) -> Vec<(u64, ConnId)> {
+    pub(crate) fn asked_and_gone(&self) -> Vec<(QuestionId, ConnId)> {
         let gone = |asked: &&Try| !self.sessions.contains_key(&asked.conn);
         let asked = self.asked.iter().filter(|(_, asked)| gone(asked));
         asked.map(|(ask, asked)| (*ask, asked.conn)).collect()
@@ -408,7 +408,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn verdict(&mut self, conn: ConnId, ask: u64, verdict: Verdict) {
+    pub(crate) fn verdict(&mut self, conn: ConnId, ask: QuestionId, verdict: Verdict) {
         if self.asked.get(&ask).is_none_or(|asked| asked.conn != conn) {
             return;
         }
@@ -564,7 +564,7 @@ impl Model {
             self.log_in(conn, nick, root);
             return;
         }
-        self.asks += 1;
+        self.asks.0 += 1;
         let asked = Asked {
             ask: self.asks,
             nick: nick.to_owned(),

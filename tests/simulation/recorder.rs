@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palabre::hub::{CloseReason, ConnId, MessageTo, Note, Outlet, Question, RefusalReason, Span};
+use palabre::hub::{
+    CloseReason, ConnId, MessageTo, Note, Outlet, Question, QuestionId, RefusalReason, Span,
+};
 
 /// One thing that the hub did to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub(crate) enum Done {
     /// Asked whether it may log in.
     Asked(Asked),
     /// Need not be asked about any more, under this number.
-    Cancelled(u64),
+    Cancelled(QuestionId),
     /// Has its turn to log in.
     Called,
     /// Handed out a stanza of a registered name: the sender's nick, the name and the element.
@@ -43,7 +45,7 @@ pub(crate) enum To {
 /// A question about a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
-    pub(crate) ask: u64,
+    pub(crate) ask: QuestionId,
     pub(crate) nick: String,
     /// Without the root password.
     pub(crate) element: String,
@@ -68,7 +70,7 @@ pub(crate) struct Recorder {
     /// Which rooms there are, by the hub's notes.
     pub(crate) rooms: BTreeSet<String>,
     /// Whose login was asked about under which number.
-    asked: BTreeMap<u64, ConnId>,
+    asked: BTreeMap<QuestionId, ConnId>,
     /// Errors that the notes say were limits, since the last [`Recorder::take`].
     pub(crate) limits_named: Vec<(ConnId, String)>,
     /// The turn has enough to do.
@@ -178,18 +180,18 @@ impl Outlet for Recorder {
     fn ask(&mut self, question: Question<'_>) {
         self.assert_open(question.conn, "asked about");
         let asked = Asked {
-            ask: question.ask,
+            ask: question.id,
             nick: question.nick.to_owned(),
             element: question.element.concat(),
             login: question.login,
             checked: question.checked,
             root_password: question.root_password.map(str::to_owned),
         };
-        self.asked.insert(question.ask, question.conn);
+        self.asked.insert(question.id, question.conn);
         self.done.push((question.conn, Done::Asked(asked)));
     }
 
-    fn cancel(&mut self, ask: u64) {
+    fn cancel(&mut self, ask: QuestionId) {
         let conn = self.asked.remove(&ask).expect("only what was asked is cancelled");
         self.done.push((conn, Done::Cancelled(ask)));
     }

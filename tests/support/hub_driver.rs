@@ -8,8 +8,8 @@ use tempfile::NamedTempFile;
 
 use palabre::config::{Arguments, load};
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, Registered,
-    RootPassword, Settings, Span, Time, Verdict,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, QuestionId,
+    Registered, RootPassword, Settings, Span, Time, Verdict,
 };
 use palabre::wire::framer::Framer;
 use palabre::wire::write;
@@ -51,7 +51,7 @@ struct Said {
     queues: BTreeMap<ConnId, Vec<Vec<u8>>>,
     closed: BTreeMap<ConnId, CloseReason>,
     /// Whose login is being decided, and the number of the question.
-    asked: BTreeMap<ConnId, u64>,
+    asked: BTreeMap<ConnId, QuestionId>,
     /// Whose turn to log in has come.
     called: Vec<ConnId>,
 }
@@ -82,7 +82,7 @@ impl Outlet for Said {
 
     fn ask(&mut self, question: Question<'_>) {
         let conn = question.conn;
-        let before = self.asked.insert(conn, question.ask);
+        let before = self.asked.insert(conn, question.id);
         assert_eq!(before, None, "{conn} was asked about already");
     }
 
@@ -251,11 +251,11 @@ impl HubDriver {
     fn decide(&mut self, name: &str, verdict: Verdict) {
         let Some(client) = self.clients.get_mut(name) else { return };
         let conn = client.conn;
-        let Some(ask) = self.said.asked.remove(&conn) else {
+        let Some(question) = self.said.asked.remove(&conn) else {
             panic!("nobody asked about {name}'s login");
         };
         client.waiting = false;
-        self.tell(Input::Verdict { conn, ask, verdict });
+        self.tell(Input::Verdict { conn, question, verdict });
         self.feed(name, b"");
     }
 

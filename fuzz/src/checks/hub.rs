@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, Registered,
-    RootPassword, Settings, Span, Time, Verdict,
+    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, QuestionId,
+    Registered, RootPassword, Settings, Span, Time, Verdict,
 };
 use palabre::limits::{LIST_BURST_S, LISTERS_MAX, Limits};
 
@@ -225,8 +225,8 @@ impl Play {
     }
 
     fn answer(&mut self, verdict: Verdict) {
-        for (ask, conn) in std::mem::take(&mut self.out.asked) {
-            self.handle(Input::Verdict { conn, ask, verdict }, 0);
+        for (question, conn) in std::mem::take(&mut self.out.asked) {
+            self.handle(Input::Verdict { conn, question, verdict }, 0);
         }
     }
 
@@ -347,7 +347,7 @@ struct Meter {
     sender: Option<ConnId>,
     /// Closed by the hub in this turn.
     closed: Vec<ConnId>,
-    asked: BTreeMap<u64, ConnId>,
+    asked: BTreeMap<QuestionId, ConnId>,
     called: Vec<ConnId>,
     rooms_created: usize,
     memberships: usize,
@@ -400,7 +400,7 @@ impl Outlet for Meter {
     }
 
     fn ask(&mut self, question: Question<'_>) {
-        self.asked.insert(question.ask, question.conn);
+        self.asked.insert(question.id, question.conn);
     }
 
     fn go_on(&mut self, conn: ConnId) {

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::Desk;
 use crate::hub::{ConnId, LoginRefusal, MessageTo, Note, Question, Span};
 use crate::net::connection::Connection;
-use crate::net::plugins::Hook;
+use crate::net::plugins::{AskId, Hook};
 use crate::wire::write::plugin as write;
 
 impl<S> Desk<S> {
@@ -15,13 +15,15 @@ impl<S> Desk<S> {
         let login = question.login.then_some(Hook::IsAuthorized);
         let hooks: SmallVec<[Hook; 2]> = root.into_iter().chain(login).collect();
         let session = self.as_plugins_know(question.conn, question.nick);
-        let Question { ask, conn, element, root_password, checked, .. } = question;
-        let write = |ask, hook: Hook| match (hook, root_password) {
+        let Question { id, conn, element, root_password, checked, .. } = question;
+        let write = |ask: AskId, hook: Hook| match (hook, root_password) {
             // It is all that whoever judges it needs, and for the worker alone.
-            (Hook::IsRoot, Some(password)) => write::ask_root(ask, hook.name(), session, password),
-            _ => write::ask(ask, hook.name(), session, element),
+            (Hook::IsRoot, Some(password)) => {
+                write::ask_root(ask.0, hook.name(), session, password)
+            }
+            _ => write::ask(ask.0, hook.name(), session, element),
         };
-        self.plugins.ask(ask, conn, &hooks, checked, self.now, write);
+        self.plugins.ask(id, conn, &hooks, checked, self.now, write);
     }
 
     /// A session as plugins know it.

@@ -7,8 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::hook::Hook;
-use crate::hub::Time;
+use crate::hub::{QuestionId, Time};
 use crate::secret::Secret;
+
+/// The number of something that plugins are asked, which they see and answer under: a question of
+/// the hub's may be two of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::net) struct AskId(pub(in crate::net) u64);
 
 /// What a plugin says to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub(in crate::net) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     /// The hub's question that it is a part of.
-    pub(super) question: u64,
+    pub(super) question: QuestionId,
     /// What was asked.
     pub(super) hook: Hook,
     /// The answer.
@@ -35,7 +40,7 @@ pub(super) struct Decision {
 
 #[derive(Debug)]
 struct Ask {
-    question: u64,
+    question: QuestionId,
     hook: Hook,
     /// Whether leave is needed even where nobody gives any.
     checked: bool,
@@ -62,18 +67,18 @@ pub(super) struct Open {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    by_number: BTreeMap<u64, Ask>,
+    by_number: BTreeMap<AskId, Ask>,
     /// The number of the last one; they begin with 1.
-    last: u64,
+    last: AskId,
     decided: VecDeque<Decision>,
     /// Who need not answer any more, and what.
-    excused: Vec<(u64, Open)>,
+    excused: Vec<(AskId, Open)>,
 }
 
 impl Asks {
     /// A new question, under the next number.
-    pub(super) fn open(&mut self, question: u64, hook: Hook, checked: bool) -> u64 {
-        self.last += 1;
+    pub(super) fn open(&mut self, question: QuestionId, hook: Hook, checked: bool) -> AskId {
+        self.last.0 += 1;
         let ask = Ask {
             question,
             hook,
@@ -88,47 +93,47 @@ impl Asks {
     }
 
     /// How a question is written.
-    pub(super) fn write(&mut self, ask: u64, stanza: Secret) {
+    pub(super) fn write(&mut self, ask: AskId, stanza: Secret) {
         if let Some(found) = self.by_number.get_mut(&ask) {
             found.stanza = Some(Rc::new(stanza));
         }
     }
 
     /// The question as it is written; nothing when nobody is to be asked any more.
-    pub(super) fn stanza(&self, ask: u64) -> Option<Rc<Secret>> {
+    pub(super) fn stanza(&self, ask: AskId) -> Option<Rc<Secret>> {
         self.by_number.get(&ask)?.stanza.clone()
     }
 
-    pub(super) fn hook(&self, ask: u64) -> Option<Hook> {
+    pub(super) fn hook(&self, ask: AskId) -> Option<Hook> {
         self.by_number.get(&ask).map(|found| found.hook)
     }
 
     /// A plugin has to answer, or is waited for.
-    pub(super) fn add(&mut self, ask: u64, open: Open) {
+    pub(super) fn add(&mut self, ask: AskId, open: Open) {
         if let Some(found) = self.by_number.get_mut(&ask) {
             found.open.push(open);
         }
     }
 
     /// Somebody who has a say can't be asked.
-    pub(super) fn can_not_ask(&mut self, ask: u64) {
+    pub(super) fn can_not_ask(&mut self, ask: AskId) {
         if let Some(found) = self.by_number.get_mut(&ask) {
             found.unknown = true;
         }
     }
 
     /// Whether this plugin has been asked this, however it ended.
-    pub(super) fn was_asked(&self, ask: u64, plugin: usize) -> bool {
+    pub(super) fn was_asked(&self, ask: AskId, plugin: usize) -> bool {
         let own = |open: &Open| open.plugin == plugin && open.process.is_some();
         match self.by_number.get(&ask) {
             Some(found) => found.denied || found.unknown || found.open.iter().any(own),
             // It is decided: nobody remembers whom it was asked.
-            None => ask > 0 && ask <= self.last,
+            None => ask > AskId::default() && ask <= self.last,
         }
     }
 
     /// Takes a plugin's answer; gives what was open.
-    pub(super) fn answer(&mut self, ask: u64, plugin: usize, answer: Answer) -> Option<Open> {
+    pub(super) fn answer(&mut self, ask: AskId, plugin: usize, answer: Answer) -> Option<Open> {
         let open = self.take_open(ask, plugin)?;
         match answer {
             Answer::Yes => self.decide(ask, Answer::Yes),
@@ -139,15 +144,15 @@ impl Asks {
     }
 
     /// A plugin turns out to have no say in this; gives what was open.
-    pub(super) fn excuse(&mut self, ask: u64, plugin: usize) -> Option<Open> {
+    pub(super) fn excuse(&mut self, ask: AskId, plugin: usize) -> Option<Open> {
         let open = self.take_open(ask, plugin)?;
         self.settle(ask, false, false);
         Some(open)
     }
 
     /// What a plugin has not answered: its part of it, each with the number.
-    pub(super) fn open_of(&self, plugin: usize) -> Vec<(u64, Open)> {
-        let of_ask = |(&number, ask): (&u64, &Ask)| {
+    pub(super) fn open_of(&self, plugin: usize) -> Vec<(AskId, Open)> {
+        let of_ask = |(&number, ask): (&AskId, &Ask)| {
             let open = ask.open.iter().find(|open| open.plugin == plugin);
             open.map(|open| (number, *open))
         };
@@ -161,13 +166,13 @@ impl Asks {
     }
 
     /// What is open of one plugin, to be changed.
-    pub(super) fn find_open(&mut self, ask: u64, plugin: usize) -> Option<&mut Open> {
+    pub(super) fn find_open(&mut self, ask: AskId, plugin: usize) -> Option<&mut Open> {
         let found = self.by_number.get_mut(&ask)?;
         found.open.iter_mut().find(|open| open.plugin == plugin)
     }
 
     /// Takes out what is open of one plugin, without an answer.
-    pub(super) fn take_open(&mut self, ask: u64, plugin: usize) -> Option<Open> {
+    pub(super) fn take_open(&mut self, ask: AskId, plugin: usize) -> Option<Open> {
         let found = self.by_number.get_mut(&ask)?;
         let place = found.open.iter().position(|open| open.plugin == plugin)?;
         Some(found.open.swap_remove(place))
@@ -175,7 +180,7 @@ impl Asks {
 
     /// Nobody needs the answer: it is not put to anybody any more. Those whom it was not put to
     /// are given; those who have it may answer, and with their answers it is settled.
-    pub(super) fn cancel(&mut self, ask: u64) -> Vec<Open> {
+    pub(super) fn cancel(&mut self, ask: AskId) -> Vec<Open> {
         let Some(found) = self.by_number.get_mut(&ask) else {
             return Vec::new();
         };
@@ -186,13 +191,13 @@ impl Asks {
     }
 
     /// Nobody is interested in a question; gives who has not answered it.
-    pub(super) fn forget(&mut self, ask: u64) -> Vec<(u64, Open)> {
+    pub(super) fn forget(&mut self, ask: AskId) -> Vec<(AskId, Open)> {
         let found = self.by_number.remove(&ask);
         found.into_iter().flat_map(|found| found.open).map(|open| (ask, open)).collect()
     }
 
     /// Decides when nobody is left to answer. `denied` and `unknown` tell what somebody has said.
-    pub(super) fn settle(&mut self, ask: u64, denied: bool, unknown: bool) {
+    pub(super) fn settle(&mut self, ask: AskId, denied: bool, unknown: bool) {
         let Some(found) = self.by_number.get_mut(&ask) else {
             return;
         };
@@ -215,8 +220,8 @@ impl Asks {
     }
 
     /// Who still has to answer what, and until when.
-    pub(super) fn open_ones(&self) -> impl Iterator<Item = (u64, Open)> {
-        let of_ask = |(&number, ask): (&u64, &Ask)| {
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = (AskId, Open)> {
+        let of_ask = |(&number, ask): (&AskId, &Ask)| {
             ask.open.iter().map(move |open| (number, *open)).collect::<Vec<_>>()
         };
         self.by_number.iter().flat_map(of_ask)
@@ -228,7 +233,7 @@ impl Asks {
     }
 
     /// The next of those who need not answer any more, and what.
-    pub(super) fn take_excused(&mut self) -> Option<(u64, Open)> {
+    pub(super) fn take_excused(&mut self) -> Option<(AskId, Open)> {
         self.excused.pop()
     }
 
@@ -241,7 +246,7 @@ impl Asks {
         !self.decided.is_empty()
     }
 
-    fn decide(&mut self, number: u64, answer: Answer) {
+    fn decide(&mut self, number: AskId, answer: Answer) {
         if let Some(ask) = self.by_number.remove(&number) {
             self.excused.extend(ask.open.iter().map(|open| (number, *open)));
             let Ask { question, hook, .. } = ask;

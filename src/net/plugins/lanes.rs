@@ -12,6 +12,7 @@ use std::rc::Rc;
 use memchr::memchr;
 use smallvec::SmallVec;
 
+use super::AskId;
 use crate::limits::PLUGIN_SLICES_MAX;
 use crate::net::world::Process;
 use crate::secret::Secret;
@@ -24,7 +25,7 @@ const KEPT_BYTES: usize = 4_096;
 #[derive(Debug)]
 enum Urgent {
     /// A question, by its number.
-    Question(u64, Rc<Secret>),
+    Question(AskId, Rc<Secret>),
     /// What the plugin has asked for.
     Answer(Vec<u8>),
 }
@@ -65,12 +66,12 @@ impl Lanes {
     }
 
     /// Puts a question behind the urgent ones.
-    pub(super) fn push_question(&mut self, ask: u64, stanza: Rc<Secret>) {
+    pub(super) fn push_question(&mut self, ask: AskId, stanza: Rc<Secret>) {
         self.urgent.push_back(Urgent::Question(ask, stanza));
     }
 
     /// Takes a question back; `false` when it is written, in part at least.
-    pub(super) fn take_back(&mut self, ask: u64) -> bool {
+    pub(super) fn take_back(&mut self, ask: AskId) -> bool {
         let begun = usize::from(self.urgent_sent > 0);
         let mut waiting = self.urgent.iter().skip(begun);
         let own = |urgent: &Urgent| matches!(urgent, Urgent::Question(own, _) if *own == ask);
@@ -244,7 +245,7 @@ mod tests {
         lanes.push_event(100, |buffer| buffer.extend_from_slice(text.as_bytes()))
     }
 
-    fn question(lanes: &mut Lanes, ask: u64, text: &str) {
+    fn question(lanes: &mut Lanes, ask: AskId, text: &str) {
         let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(format!("{text}\0").as_bytes());
         lanes.push_question(ask, Rc::new(Secret::written(100, write)));
     }
@@ -261,7 +262,7 @@ mod tests {
                     lanes.write(&mut process).unwrap();
                 }
                 let written = process.taken.len();
-                question(&mut lanes, 1, "<q1/>");
+                question(&mut lanes, AskId(1), "<q1/>");
                 assert!(lanes.push_answer(b"<a1/>".to_vec(), 100));
                 assert!(event(&mut lanes, "<e3/>"));
                 while !lanes.is_empty() {
@@ -283,12 +284,14 @@ mod tests {
     fn a_question_can_be_taken_back_before_its_first_byte_is_written() {
         let mut lanes = Lanes::default();
         for ask in 1..=3 {
-            question(&mut lanes, ask, &format!("<q{ask}/>"));
+            question(&mut lanes, AskId(ask), &format!("<q{ask}/>"));
         }
         let mut process = Narrow { room: 1, taken: Vec::new() };
         lanes.write(&mut process).unwrap();
-        assert!(!lanes.take_back(1), "it is begun");
-        assert!(lanes.take_back(2) && !lanes.take_back(2) && !lanes.take_back(9));
+        assert!(!lanes.take_back(AskId(1)), "it is begun");
+        assert!(
+            lanes.take_back(AskId(2)) && !lanes.take_back(AskId(2)) && !lanes.take_back(AskId(9))
+        );
         process.room = 100;
         lanes.write(&mut process).unwrap();
         assert_eq!(process.taken, b"<q1/>\0<q3/>\0");
@@ -301,7 +304,7 @@ mod tests {
         while event(&mut lanes, "<event/>") {}
         assert_eq!(lanes.event_bytes(), 99);
         while lanes.push_answer(b"<answer/>".to_vec(), 100) {}
-        question(&mut lanes, 1, "<q/>");
+        question(&mut lanes, AskId(1), "<q/>");
         lanes.check_invariants(100);
         let mut process = Narrow { room: usize::MAX, taken: Vec::new() };
         lanes.write(&mut process).unwrap();

@@ -16,7 +16,9 @@ use crate::limits::{
     WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
 };
 use crate::logging::Escaped;
-use crate::net::plugins::{Fault, Hook, Lanes, Plugins, Request, Retired, Running, To, What, Who};
+use crate::net::plugins::{
+    AskId, Fault, Hook, Lanes, Plugins, Request, Retired, Running, To, What, Who,
+};
 use crate::net::world::{Process, World};
 use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
@@ -335,7 +337,7 @@ impl<W: World> Server<W> {
         let order = match request {
             Request::Register { names, hooks } => return self.register(index, names, hooks),
             Request::Verdict { ask, answer, error } => {
-                return self.desk.plugins.answer(index, ask, answer, error.as_deref(), now);
+                return self.desk.plugins.answer(index, AskId(ask), answer, error.as_deref(), now);
             }
             Request::Get { what, ask } => {
                 self.tell_answer(index, &what, &ask);
@@ -546,10 +548,10 @@ impl<W: World> Server<W> {
     /// many at once: so many are told in a turn.
     fn tell_verdicts(&mut self) {
         for _ in 0..ENDS_PER_TURN {
-            let Some((conn, ask, verdict)) = self.desk.plugins.take_verdict() else {
+            let Some((conn, question, verdict)) = self.desk.plugins.take_verdict() else {
                 break;
             };
-            self.decide(conn, ask, verdict);
+            self.decide(conn, question, verdict);
         }
     }
 
