@@ -18,7 +18,7 @@ mod log_budget;
 pub(crate) mod os;
 mod outbox;
 mod pages;
-mod plugins;
+pub mod plugins;
 mod process;
 mod proxy;
 mod ready;

@@ -7,10 +7,11 @@
 //! that does not read loses the events that it would have heard, and is told how many they were.
 
 mod asks;
-mod hook;
+pub mod hook;
 mod lanes;
-mod request;
+mod mistake;
 mod running;
+pub mod verb;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +21,9 @@ pub(super) use self::asks::{Answer, AskId};
 use self::asks::{Asks, Open};
 pub(super) use self::hook::{Hook, HookSet};
 pub(super) use self::lanes::Lanes;
-pub(super) use self::request::{Request, To, What, Who};
+pub(super) use self::mistake::{Mistake, Unregistered};
 pub(super) use self::running::{Retired, Running};
+pub(super) use self::verb::{Action, Said};
 use crate::config::Module;
 use crate::hub::{ConnId, QuestionId, Time, Verdict};
 use crate::limits::{
@@ -259,12 +261,12 @@ impl Plugins {
     ///
     /// # Errors
     /// When it is another plugin's, or too long.
-    pub(super) fn keep(&mut self, index: usize, state: &str) -> Result<(), String> {
+    pub(super) fn keep(&mut self, index: usize, state: &str) -> Result<(), Mistake> {
         let Some(plugin) = self.list.get_mut(index).filter(|plugin| plugin.own) else {
-            return Err("<keep> is for the server's own accounts".to_owned());
+            return Err(Mistake::NotTheWorker);
         };
         if state.len() > WORKER_STATE_BYTES_MAX {
-            return Err(format!("too long a state (limit {WORKER_STATE_BYTES_MAX} bytes)"));
+            return Err(Mistake::LongState);
         }
         plugin.kept = Some(state.into());
         Ok(())
@@ -372,16 +374,16 @@ impl Plugins {
     pub(super) fn register(
         &mut self,
         index: usize,
-        names: impl IntoIterator<Item = String>,
-        hooks: impl IntoIterator<Item = Hook>,
+        names: &[&str],
+        hooks: &[Hook],
         now: Time,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unregistered> {
         let Some(plugin) = self.list.get_mut(index) else {
             return Ok(());
         };
         let mut wanted = HookSet::default();
         let mut startup = false;
-        for hook in hooks {
+        for &hook in hooks {
             if plugin.hooks.add(hook) {
                 wanted.add(hook);
                 startup |= hook == Hook::Startup;
@@ -553,9 +555,9 @@ impl Plugins {
         answer: Answer,
         why: Option<&str>,
         now: Time,
-    ) -> Result<(), String> {
+    ) -> Result<(), Mistake> {
         if !self.asks.was_asked(ask, index) {
-            return Err(format!("nobody asked you ask='{}'", ask.0));
+            return Err(Mistake::NotAsked(ask.0));
         }
         // What waits for its present process was answered by one that was given up.
         let open = self.asks.find_open(ask, index).filter(|open| open.process.is_some()).copied();
@@ -709,12 +711,12 @@ impl Plugins {
         index: usize,
         name: &str,
         at: Option<Time>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Mistake> {
         let Some(plugin) = self.list.get_mut(index) else {
             return Ok(());
         };
         if name.len() > PLUGIN_NAME_BYTES_MAX {
-            return Err(format!("too long a name (limit {PLUGIN_NAME_BYTES_MAX} bytes)"));
+            return Err(Mistake::LongName);
         }
         if let Some(place) = plugin.timers.iter().position(|(known, _)| **known == *name) {
             let (name, time) = plugin.timers.swap_remove(place);
@@ -724,7 +726,7 @@ impl Plugins {
             return Ok(());
         };
         if plugin.timers.len() == PLUGIN_TIMERS_MAX {
-            return Err(format!("too many timers (limit {PLUGIN_TIMERS_MAX})"));
+            return Err(Mistake::ManyTimers);
         }
         plugin.timers.push((name.into(), time));
         self.due.insert((time, Due::Timer { plugin: index, name: name.into() }));
@@ -927,15 +929,15 @@ impl Plugin {
     }
 
     /// Takes in names, as many as may be.
-    fn add_names(&mut self, names: impl IntoIterator<Item = String>) -> Result<(), String> {
+    fn add_names(&mut self, names: &[&str]) -> Result<(), Unregistered> {
         let mut named = Ok(());
-        for name in names {
+        for &name in names {
             if name.len() > PLUGIN_NAME_BYTES_MAX {
-                named = Err(format!("too long a name (limit {PLUGIN_NAME_BYTES_MAX} bytes)"));
+                named = Err(Unregistered::LongName);
             } else if self.names.iter().any(|known| **known == *name) {
                 // It has it.
             } else if self.names.len() == PLUGIN_NAMES_MAX {
-                named = Err(format!("too many names (limit {PLUGIN_NAMES_MAX})"));
+                named = Err(Unregistered::ManyNames);
             } else {
                 self.names.push(name.into());
             }

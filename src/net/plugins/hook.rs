@@ -1,90 +1,97 @@
-//! What plugins can ask to be told, and to be asked.
+//! What plugins can ask to be told, and to be asked: a table, of which the names are read and the
+//! manual's table is printed.
 
-/// A hook, under the old server's name for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Hook {
-    Startup,
-    Shutdown,
-    ClientInit,
-    ClientConnect,
-    ClientUnauthorized,
-    ClientBadnick,
-    ClientJoinRoom,
-    ClientLeaveRoom,
-    ClientQuit,
-    ClientClose,
-    RemoveClient,
-    RoomInit,
-    RoomRemove,
-    Message,
-    IsAuthorized,
-    IsRoot,
+/// What the manual says of a hook.
+#[derive(Debug)]
+pub struct Described {
+    /// As plugins write it.
+    pub name: &'static str,
+    /// When plugins hear of it; nothing when it is for the server's own worker alone.
+    pub when: &'static str,
+    /// What its event has besides the session.
+    pub adds: &'static str,
+}
+
+/// The enum, all of it and the table, out of one row for each hook.
+macro_rules! hooks {
+    ($($hook:ident, $name:literal, $when:literal, $adds:literal;)*) => {
+        /// A hook, under the old server's name for it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(in crate::net) enum Hook {
+            $(#[doc = $name] $hook,)*
+        }
+
+        /// Every hook, in the manual's order.
+        pub const HOOKS: &[Described] =
+            &[$(Described { name: $name, when: $when, adds: $adds },)*];
+
+        impl Hook {
+            const ALL: &[Self] = &[$(Self::$hook,)*];
+        }
+    };
+}
+
+hooks! {
+    Startup, "onStartup",
+        "it has registered this hook; also when it was started again", "no session";
+    Shutdown, "onShutdown", "the server stops; then the plugin's input ends", "no session";
+    ClientInit, "onClientInit", "a connection was accepted", "";
+    ClientConnect, "onClientConnect", "a client has logged in", "";
+    ClientUnauthorized, "onClientUnauthorized",
+        "a login was refused by `isAuthorized`", "`nick`: the one asked for";
+    ClientBadnick, "onClientBadnick",
+        "a nick was refused", "`nick`: the one asked for; `reason`";
+    RoomInit, "onRoomInit", "a room was created, by this session", "`room`";
+    ClientJoinRoom, "onClientJoinRoom", "a client has joined a room", "`room`";
+    Message, "onMessage",
+        "a message, or an element of a client's own, was delivered",
+        "`room`, `to='N'` or `all='1'`; the element as it was delivered, in the event";
+    ClientLeaveRoom, "onClientLeaveRoom",
+        "a client has left a room, or is over while in it", "`room`";
+    RoomRemove, "onRoomRemove", "a room is gone", "`room`; no session";
+    ClientQuit, "onClientQuit", "a session ends by `<quit />`", "";
+    ClientClose, "onClientClose", "a session ends in any other way", "`reason`";
+    RemoveClient, "onRemoveClient",
+        "a client that had logged in is gone, however; after the other two", "";
+    IsAuthorized, "isAuthorized", "it is asked about logins, by `<ask>`", "";
+    IsRoot, "isRoot", "", "";
 }
 
 impl Hook {
-    pub(in crate::net) const ALL: [Self; 16] = [
-        Self::Startup,
-        Self::Shutdown,
-        Self::ClientInit,
-        Self::ClientConnect,
-        Self::ClientUnauthorized,
-        Self::ClientBadnick,
-        Self::ClientJoinRoom,
-        Self::ClientLeaveRoom,
-        Self::ClientQuit,
-        Self::ClientClose,
-        Self::RemoveClient,
-        Self::RoomInit,
-        Self::RoomRemove,
-        Self::Message,
-        Self::IsAuthorized,
-        Self::IsRoot,
-    ];
-
     /// As plugins write it.
     pub(in crate::net) const fn name(self) -> &'static str {
-        match self {
-            Self::Startup => "onStartup",
-            Self::Shutdown => "onShutdown",
-            Self::ClientInit => "onClientInit",
-            Self::ClientConnect => "onClientConnect",
-            Self::ClientUnauthorized => "onClientUnauthorized",
-            Self::ClientBadnick => "onClientBadnick",
-            Self::ClientJoinRoom => "onClientJoinRoom",
-            Self::ClientLeaveRoom => "onClientLeaveRoom",
-            Self::ClientQuit => "onClientQuit",
-            Self::ClientClose => "onClientClose",
-            Self::RemoveClient => "onRemoveClient",
-            Self::RoomInit => "onRoomInit",
-            Self::RoomRemove => "onRoomRemove",
-            Self::Message => "onMessage",
-            Self::IsAuthorized => "isAuthorized",
-            Self::IsRoot => "isRoot",
-        }
+        HOOKS[self as usize].name
     }
 
     pub(in crate::net) fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| hook.name() == name)
+        Self::ALL.iter().copied().find(|hook| hook.name() == name)
+    }
+
+    /// Whether it is for the server's own worker alone.
+    pub(in crate::net) const fn is_the_workers(self) -> bool {
+        HOOKS[self as usize].when.is_empty()
     }
 }
 
-/// Some of them.
+/// A set of hooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::net) struct HookSet(u32);
+
+const _: () = assert!(HOOKS.len() <= u32::BITS as usize, "a bit for each hook");
 
 impl HookSet {
     pub(in crate::net) const fn has(self, hook: Hook) -> bool {
         self.0 & (1 << hook as u32) != 0
     }
 
-    /// Adds one; whether it was not among them.
+    /// Adds a hook; whether it was not in the set.
     pub(in crate::net) const fn add(&mut self, hook: Hook) -> bool {
         let new = !self.has(hook);
         self.0 |= 1 << hook as u32;
         new
     }
 
-    /// Adds those of another set.
+    /// Adds the hooks of another set.
     pub(in crate::net) const fn add_all(&mut self, other: Self) {
         self.0 |= other.0;
     }

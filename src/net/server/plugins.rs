@@ -10,14 +10,14 @@ use super::Server;
 use super::reading::stanza_work_ns;
 use crate::config::Module;
 use crate::hub;
-use crate::hub::{Input, Order, Outlet, Query, Receivers, Registered};
+use crate::hub::{Input, Order, Outlet, Query, Registered};
 use crate::limits::{
     DRAIN_TIME_S, ENDS_PER_TURN, Limits, PLUGIN_STANZA_BYTES_MIN, SHARE_WORK_NS, STANZAS_PER_TURN,
     WORKER_RETIRE_TIME_S, WORKER_SILENCE_S, WORKERS_RETIRED_MAX,
 };
 use crate::logging::Escaped;
 use crate::net::plugins::{
-    AskId, Fault, Hook, Lanes, Plugins, Request, Retired, Running, To, What, Who,
+    Action, Fault, Hook, Lanes, Mistake, Plugins, Retired, Running, Said, Unregistered,
 };
 use crate::net::world::{Process, World};
 use crate::wire::stanza::{Parser, is_name};
@@ -270,7 +270,7 @@ impl<W: World> Server<W> {
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    self.refuse_plugin(place, &format!("a stanza over {max} bytes"));
+                    self.refuse_plugin(place, &Mistake::TooLarge(max));
                     cut.discard();
                     self.running[place].frames_held = false;
                     self.plugin_parser = parser;
@@ -300,7 +300,8 @@ impl<W: World> Server<W> {
         self.flush_plugins();
     }
 
-    fn refuse_plugin(&mut self, place: usize, why: &str) {
+    fn refuse_plugin(&mut self, place: usize, mistake: &Mistake) {
+        let why = &*mistake.to_string();
         let running = &mut self.running[place];
         let index = running.plugin;
         running.mistakes_told = running.mistakes_told.saturating_add(1);
@@ -320,119 +321,99 @@ impl<W: World> Server<W> {
         place: usize,
         frame: &[u8],
         parser: &mut Parser,
-    ) -> Result<(), String> {
+    ) -> Result<(), Mistake> {
         if frame.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let request = {
-            // What stands in it for clients is held to their limits where it is sent.
-            let stanza = parser.parse(frame, &OF_PLUGINS).map_err(|refusal| refusal.to_string())?;
-            Request::read(&stanza)?
-        };
+        // What stands in it for clients is held to their limits where it is sent.
+        let stanza = parser.parse(frame, &OF_PLUGINS).map_err(Mistake::NoStanza)?;
+        let said = Said::read(&stanza)?;
         let index = self.running[place].plugin;
-        if self.running[place].retired.is_some() && !is_of_the_retired(&request) {
-            return Err("another process has taken its place".to_owned());
+        let retired = self.running[place].retired.is_some();
+        if retired && !said.verb.is_for_the_retired() {
+            return Err(Mistake::Replaced);
         }
         let now = self.desk.now;
-        let order = match request {
-            Request::Register { names, hooks } => return self.register(index, names, hooks),
-            Request::Verdict { ask, answer, error } => {
-                return self.desk.plugins.answer(index, AskId(ask), answer, error.as_deref(), now);
+        match said.verb.action {
+            Action::Register => self.register(index, &said),
+            Action::Verdict => {
+                let (ask, answer, error) = said.verdict()?;
+                self.desk.plugins.answer(index, ask, answer, error, now)
             }
-            Request::Get { what, ask } => {
-                self.tell_answer(index, &what, &ask);
-                return Ok(());
+            Action::Get => {
+                let (query, ask) = said.query()?;
+                self.tell_answer(index, query, ask);
+                Ok(())
             }
-            Request::Log { level, text } => {
-                if let Some(dropped) = self.running[place].take_line(now) {
-                    let name = self.desk.plugins.name(index);
-                    tell_dropped_lines(name, dropped);
-                    log::log!(level, "plugin {name}: {}", Escaped(&text));
-                }
-                return Ok(());
+            Action::Log => {
+                self.log_line_of(place, said.level()?, &stanza.inner_text());
+                Ok(())
             }
-            // What a worker knows that has been replaced is no news.
-            Request::Keep { .. } if self.running[place].retired.is_some() => return Ok(()),
-            Request::Keep { state } => return self.desk.plugins.keep(index, &state),
-            Request::Timer { name, after_ms } => {
+            Action::Keep => {
+                let state = said.need(&["state"])?;
+                // What a worker knows that has been replaced is no news.
+                if retired { Ok(()) } else { self.desk.plugins.keep(index, state) }
+            }
+            Action::Timer => {
+                let (name, after_ms) = said.timer()?;
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
-                return self.desk.plugins.set_timer(index, &name, at);
+                self.desk.plugins.set_timer(index, name, at)
             }
-            Request::Send { to, inner } => {
-                let mut parser = std::mem::take(&mut self.element_parser);
-                let stanza = parser.parse(inner.as_bytes(), &self.hub.settings().limits);
-                let stanza =
-                    stanza.map_err(|_| "<send> needs exactly one element in it".to_owned())?;
-                let order = Order::Deliver { to: receivers(&to), element: stanza.element() };
-                let done = self.order(order);
-                self.element_parser = parser;
-                return done;
-            }
-            Request::Kick { ref who, ref reason } => {
-                Order::Kick { who: named(who), reason: reason.as_deref() }
-            }
-            Request::Join { ref who, ref room } => Order::Join { who: named(who), room },
-            Request::Leave { ref who, ref room } => Order::Leave { who: named(who), room },
-            Request::SetParam { ref room, ref name, ref value } => {
-                Order::SetRoomParam { room, name, value }
-            }
-            Request::RemoveParam { ref room, ref name } => Order::RemoveRoomParam { room, name },
-            Request::ClientParam { ref who, ref name, ref value } => {
-                Order::SetClientParam { who: named(who), name, value }
-            }
-            Request::RemoveClientParam { ref who, ref name } => {
-                Order::RemoveClientParam { who: named(who), name }
-            }
+            Action::Order(read) => self.order(read(&said)?),
+        }
+    }
+
+    /// Has the hub do what a plugin wants. An element for clients is held to their limits.
+    fn order(&mut self, order: Order<'_>) -> Result<(), Mistake> {
+        let now = self.desk.now;
+        let Order::Deliver { to, element } = order else {
+            return self.hub.order(order, now, &mut self.desk).map_err(Mistake::Order);
         };
-        self.order(order)
+        let limits = &self.hub.settings().limits;
+        let stanza = self.element_parser.parse(element.as_bytes(), limits);
+        let element = stanza.map_err(|_| Mistake::NoElement)?.element();
+        let order = Order::Deliver { to, element };
+        self.hub.order(order, now, &mut self.desk).map_err(Mistake::Order)
     }
 
-    fn order(&mut self, order: Order<'_>) -> Result<(), String> {
-        let now = self.desk.now;
-        self.hub.order(order, now, &mut self.desk).map_err(|error| error.to_string())
+    fn log_line_of(&mut self, place: usize, level: log::Level, text: &str) {
+        let running = &mut self.running[place];
+        if let Some(dropped) = running.take_line(self.desk.now) {
+            let name = self.desk.plugins.name(running.plugin);
+            tell_dropped_lines(name, dropped);
+            log::log!(level, "plugin {name}: {}", Escaped(text));
+        }
     }
 
-    fn register(
-        &mut self,
-        index: usize,
-        names: Vec<String>,
-        hooks: Vec<Result<Hook, String>>,
-    ) -> Result<(), String> {
-        let (mut good_names, mut good_hooks, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-        for name in names {
-            if hub::is_reserved_name(&name) {
-                wrong.push(format!("{name} is the server's own"));
-            } else if !is_name(&name) {
-                wrong.push(format!("{name} is no name of an element without a prefix"));
+    fn register(&mut self, index: usize, said: &Said<'_, '_>) -> Result<(), Mistake> {
+        let (mut names, mut hooks, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for name in said.words("names") {
+            if hub::is_reserved_name(name) {
+                wrong.push(Unregistered::ServersOwn(name.into()));
+            } else if !is_name(name) {
+                wrong.push(Unregistered::NoName(name.into()));
             } else {
-                good_names.push(name);
+                names.push(name);
             }
         }
-        for hook in hooks {
-            match hook {
+        for word in said.words("hooks") {
+            match Hook::of(word) {
                 // Nobody else is told root's password.
-                Ok(Hook::IsRoot) if !self.modules[index].is_worker() => {
-                    wrong.push(format!("{} is for the server's own accounts", Hook::IsRoot.name()));
+                Some(hook) if hook.is_the_workers() && !self.modules[index].is_worker() => {
+                    wrong.push(Unregistered::WorkersOwn(hook.name()));
                 }
-                Ok(hook) => good_hooks.push(hook),
-                Err(word) => wrong.push(format!("{word} is no hook")),
+                Some(hook) => hooks.push(hook),
+                None => wrong.push(Unregistered::NoHook(word.into())),
             }
         }
         let now = self.desk.now;
-        let named = self.desk.plugins.register(index, good_names, good_hooks, now);
-        wrong.extend(named.err());
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+        wrong.extend(self.desk.plugins.register(index, &names, &hooks, now).err());
+        if wrong.is_empty() { Ok(()) } else { Err(Mistake::NotRegistered(wrong)) }
     }
 
-    fn tell_answer(&mut self, index: usize, what: &What<'_>, ask: &str) {
+    fn tell_answer(&mut self, index: usize, query: Query<'_>, ask: &str) {
         // Four answers fit into what may wait for a plugin.
         let max = self.hub.settings().limits.backlog_bytes_max / 4;
-        let query = match what {
-            What::Rooms => Query::Rooms,
-            What::Clients(room) => Query::Clients { room: room.as_deref() },
-            What::RoomParams(room) => Query::RoomParams { room },
-            What::ClientParams(who) => Query::ClientParams { who: named(who) },
-        };
         let mut answer = Vec::new();
         write::plugin::answer_begin(&mut answer, ask);
         let told = self.hub.tell(query, max, &mut answer);
@@ -613,24 +594,6 @@ impl<W: World> Server<W> {
 /// What a plugin sends is held to its length alone.
 const OF_PLUGINS: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::usual() };
 
-/// Whether a process may say this that another one has taken the place of.
-const fn is_of_the_retired(request: &Request<'_>) -> bool {
-    match request {
-        Request::Verdict { .. } | Request::Log { .. } | Request::Keep { .. } => true,
-        Request::Register { .. }
-        | Request::Send { .. }
-        | Request::Kick { .. }
-        | Request::Join { .. }
-        | Request::Leave { .. }
-        | Request::SetParam { .. }
-        | Request::RemoveParam { .. }
-        | Request::ClientParam { .. }
-        | Request::RemoveClientParam { .. }
-        | Request::Get { .. }
-        | Request::Timer { .. } => false,
-    }
-}
-
 /// Writes what a process takes; what can't be written to it any more is forgotten.
 fn flush(lanes: &mut Lanes, process: &mut dyn Process, writable: &mut bool) {
     while *writable && !lanes.is_empty() {
@@ -650,20 +613,5 @@ fn flush(lanes: &mut Lanes, process: &mut dyn Process, writable: &mut bool) {
 fn tell_dropped_lines(name: &str, dropped: u64) {
     if dropped > 0 {
         warn!("plugin {name} has said {dropped} lines more than the log takes");
-    }
-}
-
-fn named<'a>(who: &'a Who<'_>) -> hub::Who<'a> {
-    match who {
-        Who::Session(conn) => hub::Who::Session(*conn),
-        Who::Nick(nick) => hub::Who::Nick(nick),
-    }
-}
-
-fn receivers<'a>(to: &'a To<'_>) -> Receivers<'a> {
-    match to {
-        To::One(who) => Receivers::Client(named(who)),
-        To::Room(name, except) => Receivers::Room { name, except: *except },
-        To::All(except) => Receivers::Everybody { except: *except },
     }
 }

@@ -1,0 +1,465 @@
+//! The verb table of plugins: for each stanza that a plugin can send its name, the attributes that
+//! it must and may have, and what it does. Stanzas are read by it, and the manual's table is
+//! printed from it.
+//!
+//! What a plugin wants done or known is read straight into the hub's [`Order`] or [`Query`], which
+//! borrow from the stanza. A new order is a row here and an arm where the hub obeys.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::asks::{Answer, AskId};
+use super::mistake::Mistake;
+use crate::hub::{Order, Query, Receivers, Who};
+use crate::session_id::{ConnId, NotSpelled};
+use crate::wire::stanza::Stanza;
+
+/// A stanza that plugins can send.
+#[derive(Debug)]
+pub struct Verb {
+    /// The element's name.
+    pub name: &'static str,
+    /// What it must have: of each group of attributes one.
+    pub required: &'static [&'static [&'static str]],
+    /// The attributes that it may have besides.
+    pub optional: &'static [&'static str],
+    /// How it can be written. One without a form is for the server's own worker, and the manual
+    /// does not show it.
+    pub forms: &'static [Form],
+    /// What is done about it.
+    pub(in crate::net) action: Action,
+}
+
+/// One way of writing a stanza.
+#[derive(Debug)]
+pub struct Form {
+    /// How it is written.
+    pub usage: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// What is done about a plugin's stanza.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::net) enum Action {
+    /// It takes names and hooks.
+    Register,
+    /// It answers what it was asked.
+    Verdict,
+    /// It is answered out of what the hub knows.
+    Get,
+    /// A line in the log.
+    Log,
+    /// The worker has its state kept.
+    Keep,
+    /// Its timer is set.
+    Timer,
+    /// The hub is told to do something.
+    Order(ReadOrder),
+}
+
+/// Reads an order out of its stanza.
+type ReadOrder = for<'s> fn(&'s Said<'_, '_>) -> Result<Order<'s>, Mistake>;
+
+/// A client, by its session's id or by its nick; the id counts.
+const WHO: &[&str] = &["session", "nick"];
+/// Who gets an element.
+const RECEIVERS: &[&str] = &["session", "nick", "room", "all"];
+const ROOM: &[&str] = &["room"];
+const NAME: &[&str] = &["name"];
+const VALUE: &[&str] = &["value"];
+const ASK: &[&str] = &["ask"];
+
+const fn form(usage: &'static str, meaning: &'static str) -> Form {
+    Form { usage, meaning }
+}
+
+const fn verb(
+    name: &'static str,
+    action: Action,
+    required: &'static [&'static [&'static str]],
+    optional: &'static [&'static str],
+    forms: &'static [Form],
+) -> Verb {
+    Verb { name, required, optional, forms, action }
+}
+
+const fn order(
+    name: &'static str,
+    read: ReadOrder,
+    required: &'static [&'static [&'static str]],
+    optional: &'static [&'static str],
+    forms: &'static [Form],
+) -> Verb {
+    verb(name, Action::Order(read), required, optional, forms)
+}
+
+/// Every stanza of plugins, in the manual's order.
+pub static VERBS: &[Verb] = &[
+    verb(
+        "register",
+        Action::Register,
+        &[],
+        &["names", "hooks"],
+        &[form(
+            "<register names='dice roll' hooks='onClientConnect' />",
+            "takes stanza names, without a prefix, and hooks, besides what it has; separated by \
+             blanks or commas, either may be missing. Several plugins may have one name; the \
+             requests (manual: protocol, 'Requests') and what the server itself sends can't be \
+             registered. 256 names at most, each of 128 bytes. The first one says that the plugin \
+             is ready",
+        )],
+    ),
+    order(
+        "send",
+        |said| Ok(Order::Deliver { to: said.receivers()?, element: said.stanza.inner() }),
+        &[RECEIVERS],
+        &["except"],
+        &[
+            form(
+                "<send WHO>ELEMENT</send>",
+                "sends one element, as it is written, to a client, logged in or not",
+            ),
+            form("<send room='R' [except='S']>ELEMENT</send>", "to the members of a room"),
+            form("<send all='1' [except='S']>ELEMENT</send>", "to all who have logged in"),
+        ],
+    ),
+    verb(
+        "verdict",
+        Action::Verdict,
+        &[&["allowed", "error"], ASK],
+        &[],
+        &[
+            form(
+                "<verdict ask='17' allowed='1' />",
+                "answers an `<ask>`: `1`, `yes`, `true` or `0`, `no`, `false`. What comes late, \
+                 or twice, does nothing",
+            ),
+            form(
+                "<verdict ask='17' error='why' />",
+                "the plugin could not find out: the login is not possible right now, unless \
+                 another plugin says yes. The log has `why`. With `allowed='0'` beside it a \
+                 password was found to be wrong all the same, which is a failed login",
+            ),
+        ],
+    ),
+    order(
+        "kick",
+        |said| Ok(Order::Kick { who: said.who()?, reason: said.value("reason") }),
+        &[WHO],
+        &["reason"],
+        &[form(
+            "<kick WHO [reason='text'] />",
+            "ends a session, with `<error>text</error>` before",
+        )],
+    ),
+    order(
+        "join",
+        |said| Ok(Order::Join { who: said.who()?, room: said.need(ROOM)? }),
+        &[WHO, ROOM],
+        &[],
+        &[form(
+            "<join WHO room='R' />",
+            "has a client enter a room as if it had asked, within its limits; it is told what it \
+             is always told",
+        )],
+    ),
+    order(
+        "leave",
+        |said| Ok(Order::Leave { who: said.who()?, room: said.need(ROOM)? }),
+        &[WHO, ROOM],
+        &[],
+        &[form("<leave WHO room='R' />", "has a client leave a room in the same way")],
+    ),
+    order(
+        "setparam",
+        |said| {
+            let (room, name) = (said.need(ROOM)?, said.need(NAME)?);
+            Ok(Order::SetRoomParam { room, name, value: said.need(VALUE)? })
+        },
+        &[ROOM, NAME, VALUE],
+        &[],
+        &[form(
+            "<setparam room='R' name='K' value='V' />",
+            "sets a param of a room, whoever may else; the members are told",
+        )],
+    ),
+    order(
+        "removeparam",
+        |said| Ok(Order::RemoveRoomParam { room: said.need(ROOM)?, name: said.need(NAME)? }),
+        &[ROOM, NAME],
+        &[],
+        &[form("<removeparam room='R' name='K' />", "removes a param of a room in the same way")],
+    ),
+    order(
+        "clientparam",
+        |said| {
+            let (who, name) = (said.who()?, said.need(NAME)?);
+            Ok(Order::SetClientParam { who, name, value: said.need(VALUE)? })
+        },
+        &[WHO, NAME, VALUE],
+        &[],
+        &[form(
+            "<clientparam WHO name='K' value='V' />",
+            "sets a param of a client; its rooms are told",
+        )],
+    ),
+    order(
+        "removeclientparam",
+        |said| Ok(Order::RemoveClientParam { who: said.who()?, name: said.need(NAME)? }),
+        &[WHO, NAME],
+        &[],
+        &[form(
+            "<removeclientparam WHO name='K' />",
+            "removes a param of a client; its rooms are told by their client lists",
+        )],
+    ),
+    verb(
+        "get",
+        Action::Get,
+        &[&["what"], ASK],
+        &["room", "session", "nick"],
+        &[
+            form("<get what='rooms' ask='X' />", "asks for what `<getrooms />` tells"),
+            form(
+                "<get what='clients' [room='R'] ask='X' />",
+                "for those in a room, or all who have logged in: `<clients nb='1'><client \
+                 name='Ann' session='12.345' address='127.0.0.1' /></clients>`, with `room='R'` \
+                 and, where it is so, `operator='1'`",
+            ),
+            form(
+                "<get what='params' room='R' ask='X' />",
+                "for the params of a room: `<params …><param name='K' value='V' /></params>`",
+            ),
+            form("<get what='params' WHO ask='X' />", "for the params of a client, likewise"),
+        ],
+    ),
+    verb(
+        "timer",
+        Action::Timer,
+        &[NAME],
+        &["after"],
+        &[form(
+            "<timer name='t' [after='1500'] />",
+            "has a `<timer>` come in so many milliseconds, once, instead of an older one of that \
+             name; without `after` not at all. 64 at most, their names of 128 bytes",
+        )],
+    ),
+    verb(
+        "log",
+        Action::Log,
+        &[],
+        &["level"],
+        &[form(
+            "<log level='info'>text</log>",
+            "a line in the server's log: `debug`, `info`, `warning` or `error`",
+        )],
+    ),
+    verb("keep", Action::Keep, &[&["state"]], &[], &[]),
+];
+
+impl Verb {
+    /// Whether a process may still say it that another one has taken the place of.
+    pub(in crate::net) const fn is_for_the_retired(&self) -> bool {
+        matches!(self.action, Action::Verdict | Action::Log | Action::Keep)
+    }
+
+    /// The attributes that it must or may have.
+    fn attributes(&self) -> impl Iterator<Item = &'static str> {
+        self.required.iter().copied().flatten().chain(self.optional).copied()
+    }
+}
+
+/// A plugin's stanza, with the attributes that the table names.
+#[derive(Debug)]
+pub(in crate::net) struct Said<'s, 'a> {
+    pub(in crate::net) verb: &'static Verb,
+    pub(in crate::net) stanza: &'s Stanza<'a>,
+    values: SmallVec<[(&'static str, Cow<'a, str>); 4]>,
+}
+
+impl<'s, 'a> Said<'s, 'a> {
+    /// Finds out what a stanza is, and reads its attributes.
+    ///
+    /// # Errors
+    /// When plugins have no stanza of this name.
+    pub(in crate::net) fn read(stanza: &'s Stanza<'a>) -> Result<Self, Mistake> {
+        let found = VERBS.iter().find(|verb| stanza.is_named(verb.name));
+        let verb = found.ok_or_else(|| Mistake::NoVerb(stanza.name().into()))?;
+        let values = verb.attributes().filter_map(|name| Some((name, stanza.value(name)?)));
+        Ok(Self { verb, stanza, values: values.collect() })
+    }
+
+    /// The value of an attribute that the verb's row has.
+    pub(in crate::net) fn value(&self, name: &str) -> Option<&str> {
+        debug_assert!(self.verb.attributes().any(|known| known == name), "{name} is in the row");
+        let found = self.values.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| &**value)
+    }
+
+    /// The value of an attribute that must be there; the group has it alone.
+    pub(in crate::net) fn need(&self, group: &'static [&'static str]) -> Result<&str, Mistake> {
+        let value = group.iter().find_map(|name| self.value(name));
+        value.ok_or(Mistake::Missing(self.verb.name, group))
+    }
+
+    /// The number in an attribute.
+    fn number(&self, group: &'static [&'static str]) -> Result<u64, Mistake> {
+        let text = self.need(group)?;
+        text.parse().map_err(|_| Mistake::NoNumber(group[0], text.into()))
+    }
+
+    fn session(&self, name: &'static str) -> Result<Option<ConnId>, Mistake> {
+        let Some(text) = self.value(name) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|NotSpelled| Mistake::NoSession(name, text.into()))
+    }
+
+    fn who(&self) -> Result<Who<'_>, Mistake> {
+        if let Some(session) = self.session("session")? {
+            return Ok(Who::Session(session));
+        }
+        let nick = self.value("nick").map(Who::Nick);
+        nick.ok_or(Mistake::Missing(self.verb.name, WHO))
+    }
+
+    fn receivers(&self) -> Result<Receivers<'_>, Mistake> {
+        if self.value("session").is_some() || self.value("nick").is_some() {
+            return self.who().map(Receivers::Client);
+        }
+        let except = self.session("except")?;
+        match (self.value("room"), self.value("all")) {
+            (Some(name), _) => Ok(Receivers::Room { name, except }),
+            (None, Some(_)) => Ok(Receivers::Everybody { except }),
+            (None, None) => Err(Mistake::Missing(self.verb.name, RECEIVERS)),
+        }
+    }
+
+    /// What a `<get>` asks for, and the plugin's own word for it.
+    pub(in crate::net) fn query(&self) -> Result<(Query<'_>, &str), Mistake> {
+        let query = match (self.need(&["what"])?, self.value("room")) {
+            ("rooms", _) => Query::Rooms,
+            ("clients", room) => Query::Clients { room },
+            ("params", Some(room)) => Query::RoomParams { room },
+            ("params", None) => Query::ClientParams { who: self.who()? },
+            (other, _) => {
+                return Err(Mistake::NoneOf("what", other.into(), "rooms, clients, params"));
+            }
+        };
+        Ok((query, self.need(ASK)?))
+    }
+
+    /// What a `<verdict>` answers, how, and why the plugin could not find out. With an error it is
+    /// that of a plugin that could not find out, which may still have said no.
+    pub(in crate::net) fn verdict(&self) -> Result<(AskId, Answer, Option<&str>), Mistake> {
+        let error = self.value("error");
+        let answer = match (self.value("allowed"), error) {
+            (None, Some(_)) => Answer::Unknown { denied: false },
+            (None, None) => return Err(Mistake::Missing(self.verb.name, &["allowed"])),
+            (Some("1" | "yes" | "true"), _) => Answer::Yes,
+            (Some("0" | "no" | "false"), None) => Answer::No,
+            (Some("0" | "no" | "false"), Some(_)) => Answer::Unknown { denied: true },
+            (Some(other), _) => return Err(Mistake::NoFlag("allowed", other.into())),
+        };
+        Ok((AskId(self.number(ASK)?), answer, error))
+    }
+
+    /// The name of a `<timer>`, and in how many milliseconds it is to come; `None` cancels it.
+    pub(in crate::net) fn timer(&self) -> Result<(&str, Option<u64>), Mistake> {
+        let name = self.need(NAME)?;
+        let after = self.value("after").map(|_| self.number(&["after"]));
+        Ok((name, after.transpose()?))
+    }
+
+    /// The level of a `<log>`.
+    pub(in crate::net) fn level(&self) -> Result<log::Level, Mistake> {
+        match self.value("level") {
+            Some("debug") => Ok(log::Level::Debug),
+            None | Some("info") => Ok(log::Level::Info),
+            Some("warning") => Ok(log::Level::Warn),
+            Some("error") => Ok(log::Level::Error),
+            Some(other) => {
+                Err(Mistake::NoneOf("level", other.into(), "debug, info, warning, error"))
+            }
+        }
+    }
+
+    /// The words of an attribute, between blanks or commas.
+    pub(in crate::net) fn words(&self, name: &str) -> impl Iterator<Item = &str> {
+        let value = self.value(name).unwrap_or_default();
+        let words = value.split(|c: char| c == ',' || c.is_whitespace());
+        words.filter(|word| !word.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::wire::stanza::Parser;
+
+    /// Reads a stanza to its end, as far as it can be done without a server.
+    fn read(text: &str) -> Result<(), Mistake> {
+        let mut parser = Parser::new();
+        let stanza = parser.parse(text.as_bytes(), &Limits::usual()).expect("a stanza");
+        let said = Said::read(&stanza)?;
+        match said.verb.action {
+            Action::Register => said.words("names").chain(said.words("hooks")).for_each(drop),
+            Action::Verdict => drop(said.verdict()?),
+            Action::Get => drop(said.query()?),
+            Action::Log => drop(said.level()?),
+            Action::Keep => drop(said.need(&["state"])?),
+            Action::Timer => drop(said.timer()?),
+            Action::Order(read) => drop(read(&said)?),
+        }
+        Ok(())
+    }
+
+    /// A stanza of this verb with these attributes.
+    fn stanza(verb: &Verb, names: impl Iterator<Item = &'static str>) -> String {
+        let value = |name| match name {
+            "what" => "rooms",
+            "level" => "info",
+            "session" | "except" => "1.1",
+            _ => "1",
+        };
+        let attributes: String = names.map(|name| format!(" {name}='{}'", value(name))).collect();
+        format!("<{}{attributes}><x/></{}>", verb.name, verb.name)
+    }
+
+    #[test]
+    fn what_a_row_requires_is_required_and_what_it_allows_is_read() {
+        for verb in VERBS {
+            // Each member of a group is enough, and all of the row is.
+            let first = || verb.required.iter().map(|group| group[0]);
+            for (place, group) in verb.required.iter().enumerate() {
+                let others = || first().enumerate().filter(move |(own, _)| *own != place);
+                for &name in *group {
+                    let text = stanza(verb, others().map(|(_, name)| name).chain([name]));
+                    assert!(read(&text).is_ok(), "{text}: {:?}", read(&text));
+                }
+                let text = stanza(verb, others().map(|(_, name)| name));
+                let missing = read(&text).expect_err(&text).to_string();
+                assert!(missing.contains(&format!("<{}> needs", verb.name)), "{text}: {missing}");
+                assert!(missing.contains(&format!("{}='", group[0])), "{text}: {missing}");
+            }
+            let text = stanza(verb, first().chain(verb.optional.iter().copied()));
+            assert!(read(&text).is_ok(), "{text}: {:?}", read(&text));
+        }
+    }
+
+    #[test]
+    fn the_forms_of_a_row_show_its_attributes() {
+        for verb in VERBS.iter().filter(|verb| !verb.forms.is_empty()) {
+            let begins = |form: &Form| form.usage.starts_with(&format!("<{} ", verb.name));
+            assert!(verb.forms.iter().all(begins), "{}", verb.name);
+            let shown: String = verb.forms.iter().map(|form| form.usage).collect();
+            let shown = shown.replace("WHO", "session='S' nick='N'");
+            for name in verb.attributes() {
+                assert!(shown.contains(&format!("{name}='")), "{name} of <{}>", verb.name);
+            }
+        }
+    }
+}
