@@ -64,7 +64,7 @@
 //! - A hook that plugins hear: `src/net/plugins/hook.rs` names it, `src/net/desk/hooks.rs` tells it. What
 //!   the hub has to say for it is a note in `src/hub/note.rs`, and in `src/hub/plugin.rs` where it is
 //!   said for those alone who have registered it. What a plugin may say is read in
-//!   `src/net/plugins/verb.rs`, handed on by `src/net/server/plugins.rs` and done in
+//!   `src/net/plugins/verb.rs`, done by `src/net/server/plugins/stanzas.rs`, what the hub has to do in
 //!   `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
 //!
 //! # Invariants

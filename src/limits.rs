@@ -369,6 +369,10 @@ pub const LOGIN_BYTES_PER_ADDRESS_MAX: usize = 131_072;
 /// The same of all addresses together. Each is kept once, whomever it is put to.
 pub const LOGIN_BYTES_MAX: usize = 4 * 1_048_576;
 
+/// Questions that may wait for one plugin or its answers: as many as there are, each login with
+/// root's password in it. A plugin with more can't be asked.
+pub const PLUGIN_ASKS_MAX: usize = 2 * LOGINS_ASKED_MAX;
+
 /// How often a question about a login is put to a plugin whose process ends with it: a second one
 /// that ends with the same question has its fault in it.
 pub const ASK_TRIES_MAX: u8 = 2;

@@ -8,7 +8,7 @@
 //!
 //! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
 //! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
-//! `plugins` is all that is known of plugins without their processes.
+//! [`plugins`] has what is kept of plugins and their processes.
 
 mod backlog;
 mod connection;

@@ -34,12 +34,10 @@ use log::info;
 
 use super::connection::{Hold, State};
 use super::desk::{Desk, slow_deadline};
-use super::plugins::Running;
 use super::ready::{Greeters, Ready};
 use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
-use crate::config::Module;
 use crate::hub::{
     CloseReason, ConnId, Door, HashKey, Hub, Input, QuestionId, Settings, Time, Verdict,
 };
@@ -77,9 +75,6 @@ pub struct Server<W: World> {
     /// What a transport is about to send.
     wire: Vec<u8>,
     framed: Framed,
-    /// The plugins' processes, by index.
-    running: Vec<Running>,
-    modules: Vec<Module>,
     plugin_parser: Parser,
     /// For the elements that they send to clients.
     element_parser: Parser,
@@ -154,8 +149,6 @@ impl<W: World> Server<W> {
             inbound: Vec::new(),
             wire: Vec::new(),
             framed: Framed::default(),
-            running: Vec::new(),
-            modules: Vec::new(),
             plugin_parser: Parser::new(),
             element_parser: Parser::new(),
             scratch: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
@@ -209,7 +202,7 @@ impl<W: World> Server<W> {
         let turn_time = self.world.now().since(self.desk.now);
         self.desk.metrics.turn_time.observe(turn_time.as_nanos() as u64);
         self.end_inputs();
-        if self.stopping && self.desk.connections.is_empty() && !self.has_processes() {
+        if self.stopping && self.desk.connections.is_empty() && !self.desk.plugins.has_processes() {
             self.desk.log_left_out(true);
             info!("stopped: {}", self.desk.metrics);
             return Ok(Turn::Stop);
@@ -430,8 +423,8 @@ impl<W: World> Server<W> {
                     }
                     self.make_ready(slot);
                 }
-                Event::ProcessReady { index } => self.mark_process_ready(index),
-                Event::ProcessEnded => self.look_for_ended_processes(),
+                Event::ProcessReady { index } => self.desk.plugins.mark_ready(index),
+                Event::ProcessEnded => self.desk.plugins.look_for_ended_processes(),
                 Event::Stop => self.desk.shutdown_asked = true,
                 Event::Reload => reload = true,
             }

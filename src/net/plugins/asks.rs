@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use super::PluginId;
 use super::hook::Hook;
 use crate::hub::{QuestionId, Time};
 use crate::secret::Secret;
@@ -55,7 +56,7 @@ struct Ask {
 /// That one plugin has not answered one question.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
-    pub(super) plugin: usize,
+    pub(super) plugin: PluginId,
     /// Until when it has to have been put and answered, if it has.
     pub(super) deadline: Option<Time>,
     /// The process that it was put to; `None` while it waits for one.
@@ -73,6 +74,8 @@ pub(super) struct Asks {
     decided: VecDeque<Decision>,
     /// Who need not answer any more, and what.
     excused: Vec<(AskId, Open)>,
+    /// How much is open of each plugin.
+    counts: BTreeMap<PluginId, usize>,
 }
 
 impl Asks {
@@ -112,6 +115,7 @@ impl Asks {
     pub(super) fn add(&mut self, ask: AskId, open: Open) {
         if let Some(found) = self.by_number.get_mut(&ask) {
             found.open.push(open);
+            *self.counts.entry(open.plugin).or_default() += 1;
         }
     }
 
@@ -123,7 +127,7 @@ impl Asks {
     }
 
     /// Whether this plugin has been asked this, however it ended.
-    pub(super) fn was_asked(&self, ask: AskId, plugin: usize) -> bool {
+    pub(super) fn was_asked(&self, ask: AskId, plugin: PluginId) -> bool {
         let own = |open: &Open| open.plugin == plugin && open.process.is_some();
         match self.by_number.get(&ask) {
             Some(found) => found.denied || found.unknown || found.open.iter().any(own),
@@ -133,7 +137,7 @@ impl Asks {
     }
 
     /// Takes a plugin's answer; gives what was open.
-    pub(super) fn answer(&mut self, ask: AskId, plugin: usize, answer: Answer) -> Option<Open> {
+    pub(super) fn answer(&mut self, ask: AskId, plugin: PluginId, answer: Answer) -> Option<Open> {
         let open = self.take_open(ask, plugin)?;
         match answer {
             Answer::Yes => self.decide(ask, Answer::Yes),
@@ -144,14 +148,14 @@ impl Asks {
     }
 
     /// A plugin turns out to have no say in this; gives what was open.
-    pub(super) fn excuse(&mut self, ask: AskId, plugin: usize) -> Option<Open> {
+    pub(super) fn excuse(&mut self, ask: AskId, plugin: PluginId) -> Option<Open> {
         let open = self.take_open(ask, plugin)?;
         self.settle(ask, false, false);
         Some(open)
     }
 
     /// What a plugin has not answered: its part of it, each with the number.
-    pub(super) fn open_of(&self, plugin: usize) -> Vec<(AskId, Open)> {
+    pub(super) fn open_of(&self, plugin: PluginId) -> Vec<(AskId, Open)> {
         let of_ask = |(&number, ask): (&AskId, &Ask)| {
             let open = ask.open.iter().find(|open| open.plugin == plugin);
             open.map(|open| (number, *open))
@@ -159,23 +163,30 @@ impl Asks {
         self.by_number.iter().filter_map(of_ask).collect()
     }
 
+    /// How many questions wait for a plugin or its answers.
+    pub(super) fn count_of(&self, plugin: PluginId) -> usize {
+        self.counts.get(&plugin).copied().unwrap_or_default()
+    }
+
     /// Whether this process of a plugin has been put a question that is open.
-    pub(super) fn is_asked(&self, plugin: usize, process: u64) -> bool {
+    pub(super) fn is_asked(&self, plugin: PluginId, process: u64) -> bool {
         let own = |open: &Open| open.plugin == plugin && open.process == Some(process);
         self.by_number.values().any(|ask| ask.open.iter().any(own))
     }
 
     /// What is open of one plugin, to be changed.
-    pub(super) fn find_open(&mut self, ask: AskId, plugin: usize) -> Option<&mut Open> {
+    pub(super) fn find_open(&mut self, ask: AskId, plugin: PluginId) -> Option<&mut Open> {
         let found = self.by_number.get_mut(&ask)?;
         found.open.iter_mut().find(|open| open.plugin == plugin)
     }
 
     /// Takes out what is open of one plugin, without an answer.
-    pub(super) fn take_open(&mut self, ask: AskId, plugin: usize) -> Option<Open> {
+    pub(super) fn take_open(&mut self, ask: AskId, plugin: PluginId) -> Option<Open> {
         let found = self.by_number.get_mut(&ask)?;
         let place = found.open.iter().position(|open| open.plugin == plugin)?;
-        Some(found.open.swap_remove(place))
+        let open = found.open.swap_remove(place);
+        self.uncount(&[open]);
+        Some(open)
     }
 
     /// Nobody needs the answer: it is not put to anybody any more. Those whom it was not put to
@@ -185,14 +196,19 @@ impl Asks {
             return Vec::new();
         };
         found.stanza = None;
-        let (put, unput) = found.open.iter().partition(|open| open.process.is_some());
+        let (put, unput): (Vec<_>, Vec<_>) =
+            found.open.iter().partition(|open| open.process.is_some());
         found.open = put;
+        self.uncount(&unput);
         unput
     }
 
     /// Nobody is interested in a question; gives who has not answered it.
     pub(super) fn forget(&mut self, ask: AskId) -> Vec<(AskId, Open)> {
         let found = self.by_number.remove(&ask);
+        if let Some(found) = &found {
+            self.uncount(&found.open);
+        }
         found.into_iter().flat_map(|found| found.open).map(|open| (ask, open)).collect()
     }
 
@@ -246,8 +262,27 @@ impl Asks {
         !self.decided.is_empty()
     }
 
+    fn uncount(&mut self, closed: &[Open]) {
+        for open in closed {
+            if let Some(count) = self.counts.get_mut(&open.plugin) {
+                *count -= 1;
+            }
+        }
+    }
+
+    /// Checks that what is open is counted.
+    pub(super) fn check_invariants(&self) {
+        let mut counts: BTreeMap<PluginId, usize> = BTreeMap::new();
+        for (_, open) in self.open_ones() {
+            *counts.entry(open.plugin).or_default() += 1;
+        }
+        let counted = self.counts.iter().filter(|(_, count)| **count > 0);
+        assert!(counted.eq(counts.iter()), "what plugins are asked is counted");
+    }
+
     fn decide(&mut self, number: AskId, answer: Answer) {
         if let Some(ask) = self.by_number.remove(&number) {
+            self.uncount(&ask.open);
             self.excused.extend(ask.open.iter().map(|open| (number, *open)));
             let Ask { question, hook, .. } = ask;
             self.decided.push_back(Decision { question, hook, answer });

@@ -1,0 +1,350 @@
+//! What plugins are asked: the hub's question about a login is put to each plugin that has a say,
+//! waits for one that is about to run, and is decided by their answers.
+//!
+//! `asks` has what is open; here it meets the plugins' lives. Several plugins may be asked the
+//! same, and a question that ended a process is put to the next one and to no third.
+
+use smallvec::SmallVec;
+
+use super::asks::{Answer, AskId, Open};
+use super::hook::Hook;
+use super::mistake::Mistake;
+use super::plugin::{DOWN, Stance};
+use super::{Due, PluginId, Plugins};
+use crate::hub::{ConnId, QuestionId, Time, Verdict};
+use crate::limits::{ASK_TRIES_MAX, PLUGIN_ASKS_MAX, WORKER_SILENCE_S};
+use crate::secret::Secret;
+
+/// A login that is being decided on.
+#[derive(Debug)]
+pub(super) struct Question {
+    conn: ConnId,
+    /// Whether the root password is right; `None` while that is open.
+    root: Option<Answer>,
+    /// Whether the login may happen; `None` while that is open.
+    login: Option<Answer>,
+    /// What plugins are asked about it.
+    pub(super) asks: SmallVec<[AskId; 2]>,
+}
+
+impl Plugins {
+    /// Asks all plugins that judge whether this login may be, and as root;
+    /// [`Plugins::take_verdict`] has the answer, at once or later. With `checked` there has to be a
+    /// plugin that judges. `write` writes a question, with its NUL, under the number given.
+    pub(in crate::net) fn ask(
+        &mut self,
+        question: QuestionId,
+        conn: ConnId,
+        hooks: &[Hook],
+        checked: bool,
+        now: Time,
+        write: impl Fn(AskId, Hook) -> Secret,
+    ) {
+        let unless_asked = |hook, answer| (!hooks.contains(&hook)).then_some(answer);
+        let asked = Question {
+            conn,
+            root: unless_asked(Hook::IsRoot, Answer::No),
+            login: unless_asked(Hook::IsAuthorized, Answer::Yes),
+            asks: SmallVec::new(),
+        };
+        self.questions.insert(question, asked);
+        for &hook in hooks {
+            let ask = self.asks.open(question, hook, checked);
+            if let Some(found) = self.questions.get_mut(&question) {
+                found.asks.push(ask);
+            }
+            self.asks.write(ask, write(ask, hook));
+            for id in self.ids() {
+                self.place(ask, id, 0, now);
+            }
+            if checked && hook == Hook::IsAuthorized && !self.judges(hook) {
+                self.unchecked
+                    .has("no plugin has registered isAuthorized, and nothing else checks");
+            }
+            self.asks.settle(ask, false, false);
+        }
+    }
+
+    /// Puts a question to a plugin, has it wait for the plugin, or passes the plugin over.
+    fn place(&mut self, ask: AskId, id: PluginId, tries: u8, now: Time) {
+        let Some(hook) = self.asks.hook(ask) else {
+            return;
+        };
+        let plugin = &self.list[id.index()];
+        let is_full = self.asks.count_of(id) >= PLUGIN_ASKS_MAX;
+        let (deadline, process) = match plugin.stance(hook, now) {
+            Stance::Pass => return,
+            Stance::Ask | Stance::Wait(_) if is_full => {
+                self.has_trouble(id, "it is asked too much already");
+                return self.asks.can_not_ask(ask);
+            }
+            Stance::CanNot(why) => {
+                self.has_trouble(id, why);
+                return self.asks.can_not_ask(ask);
+            }
+            Stance::Wait(until) => (Some(until), None),
+            // The worker has as long as the login itself.
+            Stance::Ask => {
+                let until = plugin.timeout(now);
+                ((!plugin.is_worker()).then_some(until), Some(plugin.processes))
+            }
+        };
+        if process.is_some()
+            && let Some(stanza) = self.asks.stanza(ask)
+            && let Some(up) = self.list[id.index()].up()
+        {
+            up.child.lanes.push_question(ask, stanza);
+            up.asked += 1;
+            let is_first = up.silent_at.is_none();
+            self.queued = true;
+            if is_first {
+                self.expect_an_answer(id, now);
+            }
+        }
+        let tries = tries + u8::from(process.is_some());
+        self.asks.add(ask, Open { plugin: id, deadline, process, tries });
+        if let Some(deadline) = deadline {
+            self.due.insert((deadline, Due::Answer { plugin: id, ask }));
+        }
+    }
+
+    /// Puts the questions that waited for a plugin to say what it is.
+    pub(super) fn put_the_waiting_questions(&mut self, id: PluginId, now: Time) {
+        for (ask, open) in self.asks.open_of(id) {
+            if open.process.is_some() {
+                continue;
+            }
+            let hooks = self.list[id.index()].hooks();
+            if self.asks.hook(ask).is_some_and(|hook| hooks.has(hook)) {
+                self.closed(ask, open);
+                self.asks.take_open(ask, id);
+                self.place(ask, id, open.tries, now);
+            } else if open.tries == 0 {
+                self.closed(ask, open);
+                self.asks.excuse(ask, id);
+            }
+            // One that another process of it was asked waits for this one to want it as well.
+        }
+    }
+
+    /// What a process of a plugin has not answered that is over is put to the present one.
+    pub(super) fn put_again(&mut self, id: PluginId, process: u64, now: Time) {
+        for (ask, open) in self.asks.open_of(id) {
+            if open.process != Some(process) {
+                continue;
+            }
+            if let Some(deadline) = open.deadline {
+                self.due.remove(&(deadline, Due::Answer { plugin: id, ask }));
+            }
+            self.asks.take_open(ask, id);
+            if open.tries >= ASK_TRIES_MAX || self.asks.stanza(ask).is_none() {
+                self.has_trouble(id, "it has ended without an answer");
+                self.asks.settle(ask, false, true);
+            } else {
+                self.place(ask, id, open.tries, now);
+                // A login is not let in because the new process does not want to be asked.
+                let open = self.asks.find_open(ask, id).is_some();
+                self.asks.settle(ask, false, !open);
+            }
+        }
+    }
+
+    /// A question that was put to a process waits for the next one, until then.
+    pub(super) fn wait(&mut self, ask: AskId, open: Open, until: Time) {
+        if open.deadline.is_none() {
+            self.due.insert((until, Due::Answer { plugin: open.plugin, ask }));
+        }
+        if let Some(found) = self.asks.find_open(ask, open.plugin) {
+            *found = Open { process: None, deadline: open.deadline.or(Some(until)), ..open };
+        }
+    }
+
+    /// Gives up what waits for a plugin to be ready.
+    pub(super) fn give_up_waiting(&mut self, id: PluginId, why: &str) {
+        for (ask, open) in self.asks.open_of(id) {
+            if open.process.is_none() {
+                self.asks.take_open(ask, id);
+                self.closed(ask, open);
+                self.has_trouble(id, why);
+                self.asks.settle(ask, false, true);
+            }
+        }
+    }
+
+    /// Gives up what waits for a plugin that will not be there in time.
+    pub(super) fn give_up_if_far(&mut self, id: PluginId, now: Time) {
+        if !self.list[id.index()].is_near(now) {
+            self.give_up_waiting(id, DOWN);
+        }
+    }
+
+    /// From now on the worker has its time to say something, while it is asked anything.
+    fn expect_an_answer(&mut self, id: PluginId, now: Time) {
+        let plugin = &mut self.list[id.index()];
+        let is_worker = plugin.is_worker();
+        let Some(up) = plugin.up() else {
+            return;
+        };
+        if let Some(time) = up.silent_at.take() {
+            self.due.remove(&(time, Due::Silence(id)));
+        }
+        if is_worker && up.asked > 0 {
+            let time = now.plus_secs(WORKER_SILENCE_S);
+            up.silent_at = Some(time);
+            self.due.insert((time, Due::Silence(id)));
+        }
+    }
+
+    /// A plugin need not answer this any more, or has: nothing is due for it.
+    fn closed(&mut self, ask: AskId, open: Open) {
+        let Open { plugin: id, deadline, process, .. } = open;
+        if let Some(deadline) = deadline {
+            self.due.remove(&(deadline, Due::Answer { plugin: id, ask }));
+        }
+        if let Some(up) = self.list[id.index()].up()
+            && process == Some(up.child.number)
+            && up.asked > 0
+        {
+            up.child.lanes.take_back(ask);
+            up.asked -= 1;
+            if up.asked == 0
+                && let Some(time) = up.silent_at.take()
+            {
+                self.due.remove(&(time, Due::Silence(id)));
+            }
+        }
+    }
+
+    /// A plugin answers, by its present process or by one that was retired; `why` is what it says
+    /// when it could not find out.
+    ///
+    /// # Errors
+    /// When it was never asked that.
+    pub(in crate::net) fn answer(
+        &mut self,
+        id: PluginId,
+        ask: AskId,
+        answer: Answer,
+        why: Option<&str>,
+        now: Time,
+    ) -> Result<(), Mistake> {
+        if !self.asks.was_asked(ask, id) {
+            return Err(Mistake::NotAsked(ask.0));
+        }
+        // What waits for its present process was answered by one that was given up.
+        let open = self.asks.find_open(ask, id).filter(|open| open.process.is_some()).copied();
+        if let Some(open) = open {
+            self.closed(ask, open);
+            self.asks.answer(ask, id, answer);
+            if let Some(why) = why {
+                self.has_trouble(id, why);
+            }
+        }
+        if self.list[id.index()].up().is_some_and(|up| up.silent_at.is_some()) {
+            self.expect_an_answer(id, now);
+        }
+        Ok(())
+    }
+
+    /// The session of one of the hub's questions is over. It is not put to any plugin any more;
+    /// when all plugins that have it have answered, or at once, there is a verdict all the same.
+    pub(in crate::net) fn cancel(&mut self, question: QuestionId) {
+        let asks = self.questions.get(&question).map(|found| found.asks.clone());
+        for ask in asks.unwrap_or_default() {
+            // What waits to be written is as good as not put.
+            for id in self.ids() {
+                let up = self.list[id.index()].up();
+                if up.is_some_and(|up| up.child.lanes.take_back(ask))
+                    && let Some(open) = self.asks.take_open(ask, id)
+                {
+                    self.closed(ask, open);
+                }
+            }
+            for open in self.asks.cancel(ask) {
+                self.closed(ask, open);
+            }
+            // No login is let in that no plugin was asked about.
+            self.asks.settle(ask, false, true);
+        }
+    }
+
+    /// The next of the hub's questions that is decided: whose it was, its number and the answer.
+    pub(in crate::net) fn take_verdict(&mut self) -> Option<(ConnId, QuestionId, Verdict)> {
+        while let Some(decision) = self.asks.take_decision() {
+            while let Some((ask, open)) = self.asks.take_excused() {
+                self.closed(ask, open);
+            }
+            let Some(question) = self.questions.get_mut(&decision.question) else {
+                continue;
+            };
+            if decision.hook == Hook::IsRoot {
+                question.root = Some(decision.answer);
+            } else {
+                question.login = Some(decision.answer);
+            }
+            let Some(verdict) = verdict(question.root, question.login) else {
+                continue;
+            };
+            let conn = question.conn;
+            let asks = self.questions.remove(&decision.question).map(|question| question.asks);
+            // A login as root needs no other leave.
+            for ask in asks.unwrap_or_default() {
+                for (ask, open) in self.asks.forget(ask) {
+                    self.closed(ask, open);
+                }
+            }
+            return Some((conn, decision.question, verdict));
+        }
+        None
+    }
+
+    /// Whether a verdict may be there to be taken.
+    pub(in crate::net) fn has_decisions(&self) -> bool {
+        self.asks.has_decisions()
+    }
+
+    /// A plugin has not answered in time, or was not there to be asked.
+    pub(super) fn is_late(&mut self, ask: AskId, id: PluginId) {
+        let Some(open) = self.asks.take_open(ask, id) else {
+            return;
+        };
+        let timeout_s = self.list[id.index()].module.timeout_s;
+        self.closed(ask, open);
+        if open.process.is_some() {
+            self.has_trouble(id, &format!("it has not answered within {timeout_s} s"));
+        } else {
+            self.has_trouble(id, DOWN);
+        }
+        self.asks.settle(ask, false, true);
+    }
+
+    fn has_trouble(&mut self, id: PluginId, why: &str) {
+        self.list[id.index()].trouble.has(why);
+    }
+}
+
+/// What the answers about root's password and about the login come to; nothing while one is open.
+/// A guess counts where somebody said no to it, whoever else could not be asked.
+const fn verdict(root: Option<Answer>, login: Option<Answer>) -> Option<Verdict> {
+    let (Some(root), Some(login)) = (root, login) else {
+        return match root {
+            Some(Answer::Yes) => Some(Verdict::Root),
+            Some(Answer::No | Answer::Unknown { .. }) | None => None,
+        };
+    };
+    let root_refused = matches!(root, Answer::No | Answer::Unknown { denied: true });
+    Some(match (root, login) {
+        (Answer::Yes, _) => Verdict::Root,
+        (Answer::No, Answer::Yes) => Verdict::Allowed,
+        (Answer::No, Answer::No) => Verdict::Refused,
+        (Answer::Unknown { .. }, Answer::Yes) => {
+            Verdict::Undecided { root_refused, login_refused: false }
+        }
+        (Answer::Unknown { .. }, Answer::No) => {
+            Verdict::Undecided { root_refused, login_refused: true }
+        }
+        (Answer::No | Answer::Unknown { .. }, Answer::Unknown { denied }) => {
+            Verdict::Undecided { root_refused, login_refused: denied }
+        }
+    })
+}
