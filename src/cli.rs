@@ -13,6 +13,7 @@ use argh::TopLevelCommand;
 use rustix::io::Errno;
 
 use crate::accounts::file;
+use crate::accounts::worker::launch;
 use crate::config::{self, Config, in_path, is_executable};
 #[cfg(feature = "tls")]
 use crate::net::tls;
@@ -142,8 +143,8 @@ impl From<tls::Error> for Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     run_program(PROGRAM, |words| match words.split_first() {
-        // The server starts it; in no help is it of use to anybody.
-        Some((&"worker", words)) => worker::worker(parse_words(PROGRAM, words)?),
+        // The server starts it, and it is in no help.
+        Some((&launch::COMMAND, words)) => worker::worker(parse_words(PROGRAM, words)?),
         // The parser of arguments has no such command.
         Some((&"help", words)) => help::help(words),
         Some(_) | None => dispatch(parse_words(PROGRAM, words)?),

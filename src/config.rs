@@ -41,7 +41,6 @@ pub(crate) use hosts::is_own;
 pub use hosts::{Authority, Host, KnownHost};
 pub use listen::{Listen, Place};
 pub use modules::Module;
-pub(crate) use modules::WORKER;
 use origins::{Origin, Origins};
 pub(crate) use problem::nearest_told;
 pub use problem::{Error, Misfit, Problem};

@@ -8,7 +8,8 @@
 //!
 //! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
 //! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
-//! [`plugins`] has what is kept of plugins and their processes.
+//! [`plugins`] has what is kept of plugins and their processes, `worker` is what the server makes of
+//! itself where logins are checked.
 
 mod backlog;
 mod connection;
@@ -32,21 +33,20 @@ mod timers;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub mod transport;
+mod worker;
 pub mod world;
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{info, warn};
 
-use crate::accounts;
-use crate::config::{Config, Listen, Module, WORKER, policy_ports};
+use crate::config::{Config, Listen, Module, policy_ports};
 use crate::hub::{Door, HashKey, Settings};
-use crate::limits::{ASK_TIME_S, DESCRIPTORS_RESERVED};
+use crate::limits::DESCRIPTORS_RESERVED;
 use crate::logging;
 use server::{Server, Turn};
 use transport::Front;
@@ -99,16 +99,8 @@ pub struct Listening {
     modules: Vec<Module>,
     worker: Option<Module>,
     /// What the worker goes by.
-    judged_by: JudgedBy,
+    judged_by: worker::JudgedBy,
     signals: Signals,
-}
-
-/// What the worker reads of a configuration: it is started anew when that has changed.
-type JudgedBy = (accounts::Settings, usize, usize);
-
-fn judged_by(config: &Config) -> JudgedBy {
-    let limits = &config.settings.limits;
-    (config.accounts.clone(), limits.stanza_bytes_max, limits.nick_bytes_max)
 }
 
 impl fmt::Debug for Listening {
@@ -137,44 +129,13 @@ pub fn bind(config: &Config, signals: Signals) -> Result<Listening, Error> {
         descriptor_limit,
         settings: config.settings.clone(),
         modules: config.modules.clone(),
-        worker: worker(config)?,
-        judged_by: judged_by(config),
+        worker: worker::module(config)?,
+        judged_by: worker::judged_by(config),
         signals,
     };
     listening.addresses = listening.open(&config.listen, Door::Main)?;
     listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
     Ok(listening)
-}
-
-/// This program once more, as that plugin, if anybody is asked. Without it a server that has to
-/// ask must not start: it would let everybody in.
-fn worker(config: &Config) -> Result<Option<Module>, Error> {
-    let fault = |source| Error::System { what: "start the process that checks logins", source };
-    // Only a file asks for it.
-    let Some(file) = config.source.as_ref().filter(|_| config.accounts.needs_worker()) else {
-        return Ok(None);
-    };
-    let text = |path: &Path| match path.to_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(fault(io::ErrorKind::InvalidFilename.into())),
-    };
-    let paths = ["--config".into(), text(file)?, "--directory".into(), text(&config.directory)?];
-    Ok(Some(Module {
-        name: WORKER.to_owned(),
-        program: this_program().map_err(fault)?,
-        arguments: [String::from("worker")].into_iter().chain(paths).collect(),
-        directory: file.parent().map(Path::to_owned).unwrap_or_default(),
-        environment: Vec::new(),
-        restart: true,
-        timeout_s: ASK_TIME_S,
-    }))
-}
-
-/// The program that runs, wherever it was started from.
-fn this_program() -> io::Result<PathBuf> {
-    // On Linux it is there, and the same, when an upgrade has put another one in its place.
-    let running = Path::new("/proc/self/exe");
-    if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
 }
 
 impl Listening {
@@ -226,8 +187,8 @@ impl Listening {
                     if let Some((config, front)) = reload() {
                         server.set_front(complete_front(front));
                         server.reload(complete(config.settings.clone()));
-                        let judged = judged_by(&config);
-                        match worker(&config) {
+                        let judged = worker::judged_by(&config);
+                        match worker::module(&config) {
                             Ok(worker) => server.set_worker(worker, judged != judged_before),
                             // Nobody is let in who would have to be asked about.
                             Err(error) => log::error!("{error}"),

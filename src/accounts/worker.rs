@@ -5,7 +5,8 @@
 //! when root's password is a hash; then it answers each `<ask>` with a `<verdict>`. Passwords are
 //! hashed by a few threads and the database is asked by one; what waits for them is bounded and
 //! shared fairly by address. What it can't find out it says so of, and why: that is no no. Its log
-//! goes to the server, and never a password in it; what held one is overwritten.
+//! goes to the server, and never a password in it; what held one is overwritten. [`launch`] has how it
+//! is started.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
@@ -31,6 +32,7 @@ use crate::wire::framer::Framer;
 use crate::wire::stanza::{Parser, Stanza};
 
 mod fair;
+pub mod launch;
 mod voice;
 
 use fair::Fair;

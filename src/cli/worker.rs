@@ -41,3 +41,27 @@ pub(super) fn worker(worker: Worker) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Exit::Success)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::accounts::worker::launch;
+    use crate::cli::parse_words;
+
+    #[test]
+    fn it_is_started_as_the_server_starts_it() {
+        let (file, directory) = (Path::new("/etc/a b.conf"), Path::new("/var/lib"));
+        let words = launch::arguments(file, directory).expect("paths that are text");
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let Some((&launch::COMMAND, words)) = words.split_first() else {
+            panic!("the subcommand comes first: {words:?}");
+        };
+        let Ok(parsed) = parse_words::<Worker>(words) else {
+            panic!("the subcommand does not take {words:?}");
+        };
+        assert_eq!(parsed.config.as_deref(), Some(file));
+        assert_eq!(parsed.directory.as_deref(), Some(directory));
+    }
+}

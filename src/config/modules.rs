@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::problem::Misfit;
 use super::program::{self, in_path, is_executable};
 use super::readers::{flag, words};
+use crate::accounts::worker::launch;
 use crate::limits::PLUGIN_TIMEOUT_S_MAX;
 
 /// Where modules are looked for.
@@ -32,9 +33,6 @@ pub struct Module {
     /// Seconds within which it has to register and to answer.
     pub timeout_s: u64,
 }
-
-/// The plugin that is asked who may log in by accounts and database: this program once more.
-pub(crate) const WORKER: &str = "accounts";
 
 impl Module {
     /// What keeps it from being run: found, and what would be right.
@@ -74,7 +72,7 @@ impl Module {
     /// Whether it is the server's own worker: its name is nobody else's.
     #[must_use]
     pub(crate) fn is_worker(&self) -> bool {
-        self.name == WORKER
+        self.name == launch::NAME
     }
 }
 
@@ -155,7 +153,7 @@ impl Default for Section {
 pub(super) fn names(text: &str) -> Result<Vec<String>, Misfit> {
     let mut modules: Vec<String> = Vec::new();
     for word in words(text) {
-        if word == WORKER {
+        if word == launch::NAME {
             return Err(Misfit::of(word, "another name: this one is the server's own"));
         }
         if modules.iter().any(|known| known == word) {
