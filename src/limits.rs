@@ -538,6 +538,23 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 /// Timers of one plugin.
 pub const PLUGIN_TIMERS_MAX: usize = 64;
 
+/// Answers of the longest kind that fit into what may wait for a plugin: one has that part of
+/// `limits.backlog` at most.
+pub const PLUGIN_ANSWERS_WAITING: usize = 4;
+
+/// Lines of one plugin that the log takes at once; a plugin is not to fill the disk.
+pub const PLUGIN_LINES_BURST: u32 = 200;
+
+/// Lines of one plugin that the log takes besides, each second.
+pub const PLUGIN_LINES_PER_S: u64 = 20;
+
+/// Mistakes of one process of a plugin that the log is told of above debug.
+pub const PLUGIN_MISTAKES_LOGGED: u32 = 10;
+
+/// How long a plugin may live on when it has ended its output, how long what it has started may
+/// hold its output when it has ended itself, and how long after its input was ended.
+pub const PLUGIN_END_TIME_S: u64 = 2;
+
 /// A line of a plugin's standard error that is longer is cut.
 pub const PLUGIN_ERROR_LINE_BYTES_MAX: usize = 1_024;
 

@@ -5,7 +5,10 @@ use std::rc::Rc;
 
 use palabre::config::Module;
 use palabre::hub::Time;
-use palabre::limits::{Limits, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX};
+use palabre::limits::{
+    Limits, PLUGIN_ERROR_LINE_BYTES_MAX, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX,
+    PLUGIN_STANZA_BYTES_MIN,
+};
 use palabre::net::world::ProcessEnd;
 
 use crate::house::{House, Peer, ROOM, logged};
@@ -333,12 +336,75 @@ fn a_plugin_has_so_many_names_and_no_longer_ones() {
         assert_eq!(a.said().len(), answers, "{number}");
     }
     plugin.borrow_mut().heard();
+    house.told(&plugin, &[&names(PLUGIN_NAMES_MAX - 1..PLUGIN_NAMES_MAX)]);
+    let longest = "x".repeat(PLUGIN_NAME_BYTES_MAX);
+    let timer = format!("<timer name='{longest}' after='9000' />");
+    assert_eq!(house.told(&plugin, &[&timer]), Vec::<String>::new());
     let long = "x".repeat(PLUGIN_NAME_BYTES_MAX + 1);
     let error = format!("<error>too long a name (limit {PLUGIN_NAME_BYTES_MAX} bytes)</error>");
     for stanza in
         [format!("<register names='{long}' />"), format!("<timer name='{long}' after='1' />")]
     {
         assert_eq!(house.told(&plugin, &[&stanza]), std::slice::from_ref(&error));
+    }
+}
+
+#[test]
+fn the_longest_name_can_be_registered() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    let longest = "x".repeat(PLUGIN_NAME_BYTES_MAX);
+    let register = format!("<register names='{longest}' />");
+    assert_eq!(house.told(&plugin, &[&register]), Vec::<String>::new());
+    let a = house.member("A", ROOM);
+    a.send(&format!("<{longest}/>"));
+    house.settle();
+    assert!(plugin.borrow_mut().heard()[0].contains(&longest));
+}
+
+#[test]
+fn an_answer_has_a_quarter_of_what_may_wait() {
+    let limits = Limits {
+        stanza_bytes_max: 2_000,
+        backlog_bytes_max: 4_000,
+        backlog_soft_bytes_max: 4_000,
+        login_time_s: 0,
+        ..Limits::default()
+    };
+    let mut house = house_with_limits(&["one"], limits);
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register/>"]);
+    let _a = house.member("A", ROOM);
+    let rest = "<params nick='A' session='0.1'><param name='K' value='' /></params>";
+    for (bytes, error) in [(1_000, None), (1_001, Some("Answer too large (limit 1000 bytes)"))] {
+        let value = "v".repeat(bytes - rest.len());
+        let set = format!("<clientparam nick='A' name='K' value='{value}' />");
+        let heard = house.told(&plugin, &[&set, "<get what='params' nick='A' ask='7' />"]);
+        let params = rest.replace("value=''", &format!("value='{value}'"));
+        let content = error.map_or(params, |error| format!("<error>{error}</error>"));
+        assert_eq!(heard, [format!("<answer ask='7'>{content}</answer>")], "{bytes} bytes");
+    }
+}
+
+#[test]
+fn a_plugin_says_so_many_bytes_in_one_stanza() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    let register = |bytes: usize| format!("<register names='a'{}/>", " ".repeat(bytes - 21));
+    assert_eq!(register(PLUGIN_STANZA_BYTES_MIN).len(), PLUGIN_STANZA_BYTES_MIN);
+    let error = format!("<error>a stanza over {PLUGIN_STANZA_BYTES_MIN} bytes</error>");
+    for (bytes, errors) in [(0, vec![]), (1, vec![error])] {
+        plugin.borrow_mut().say(&[&register(PLUGIN_STANZA_BYTES_MIN + bytes)]);
+        // A plugin that fills a read is read on a millisecond later.
+        let later = house.now() + std::time::Duration::from_millis(10);
+        house.run_until(later);
+        assert_eq!(plugin.borrow_mut().heard(), errors, "{bytes} more");
+        let a = house.member(&format!("A{bytes}"), ROOM);
+        a.send("<a/>");
+        house.settle();
+        assert_eq!(plugin.borrow_mut().heard().len(), 1 - bytes, "it is registered, or ended");
     }
 }
 
@@ -663,6 +729,19 @@ fn standard_error_goes_to_the_log_line_by_line() {
     let lines = logged("plugin one says: ");
     let texts: Vec<&str> = lines.iter().filter_map(|line| line.split("says: ").nth(1)).collect();
     assert_eq!(texts, ["first", "second\\u{1b}[31m", "third"]);
+}
+
+#[test]
+fn a_line_on_standard_error_is_cut_where_it_is_too_long() {
+    let mut house = house_with(&["long"]);
+    let plugin = house.process(0);
+    let (longest, more) =
+        ("y".repeat(PLUGIN_ERROR_LINE_BYTES_MAX), "z".repeat(PLUGIN_ERROR_LINE_BYTES_MAX));
+    plugin.borrow_mut().complain(&format!("{longest}\n{more}+\n"));
+    house.settle();
+    let lines = logged("plugin long says: ");
+    let texts: Vec<&str> = lines.iter().filter_map(|line| line.split("says: ").nth(1)).collect();
+    assert_eq!(texts, [&longest, &more, "+"]);
 }
 
 #[test]

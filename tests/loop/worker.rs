@@ -172,6 +172,8 @@ fn a_worker_is_told_what_the_one_before_it_has_left() {
     let (mut house, first) = house_with_worker();
     let greeting = |worker: &Handle| worker.borrow_mut().heard().remove(0);
     house.told(&first, &["<keep state='a' />", "<keep state='b&quot;' />"]);
+    let longest = format!("<keep state='{}' />", "x".repeat(WORKER_STATE_BYTES_MAX));
+    assert_eq!(house.told(&first, &[&longest, "<keep state='b&quot;' />"]), Vec::<String>::new());
     let long = "x".repeat(WORKER_STATE_BYTES_MAX + 1);
     let heard = house.told(&first, &[&format!("<keep state='{long}' />")]);
     assert!(heard[0].contains("too long a state (limit 256 bytes)"), "{heard:?}");

@@ -348,3 +348,49 @@ const fn verdict(root: Option<Answer>, login: Option<Answer>) -> Option<Verdict>
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Module;
+
+    fn plugins() -> Plugins {
+        let module = Module {
+            name: "one".to_owned(),
+            program: "/nowhere".into(),
+            arguments: Vec::new(),
+            directory: "/".into(),
+            environment: Vec::new(),
+            restart: true,
+            timeout_s: 5,
+        };
+        Plugins::new(vec![module], 1_000, Time::default())
+    }
+
+    fn ask(plugins: &mut Plugins, number: usize) {
+        let conn = ConnId { slot: 0, generation: 1 };
+        let write = |_, _| Secret::written(10, |buffer| buffer.extend_from_slice(b"<ask/>\0"));
+        let question = QuestionId(number as u64);
+        plugins.ask(question, conn, &[Hook::IsAuthorized], false, Time::default(), write);
+    }
+
+    #[test]
+    fn so_much_and_no_more_is_asked_of_one_plugin() {
+        let mut plugins = plugins();
+        for number in 1..=PLUGIN_ASKS_MAX {
+            ask(&mut plugins, number);
+        }
+        assert_eq!(plugins.take_verdict(), None, "all wait for it");
+        ask(&mut plugins, PLUGIN_ASKS_MAX + 1);
+        let (_, question, verdict) = plugins.take_verdict().expect("it can't be asked");
+        assert_eq!(question, QuestionId(PLUGIN_ASKS_MAX as u64 + 1));
+        assert!(matches!(verdict, Verdict::Undecided { login_refused: false, .. }), "{verdict:?}");
+        let trouble = plugins.take_trouble(Time::default()).expect("the log is told");
+        assert_eq!(&*trouble.1, "it is asked too much already");
+        // One that is over makes room for another.
+        plugins.cancel(QuestionId(1));
+        assert_eq!(plugins.take_verdict().map(|(_, question, _)| question), Some(QuestionId(1)));
+        ask(&mut plugins, PLUGIN_ASKS_MAX + 2);
+        assert_eq!(plugins.take_verdict(), None);
+    }
+}

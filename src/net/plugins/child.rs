@@ -8,18 +8,11 @@ use std::time::Duration;
 
 use super::lanes::Lanes;
 use crate::hub::Time;
-use crate::limits::PLUGIN_ERROR_LINE_BYTES_MAX;
+use crate::limits::{
+    PLUGIN_END_TIME_S, PLUGIN_ERROR_LINE_BYTES_MAX, PLUGIN_LINES_BURST, PLUGIN_LINES_PER_S,
+};
 use crate::net::world::Process;
 use crate::wire::framer::Framer;
-
-/// Lines of one plugin that the log takes at once, and then each second; a plugin is not to fill
-/// the disk.
-const LINES_BURST: u32 = 200;
-const LINES_PER_S: u64 = 20;
-
-/// How long a plugin may live on when it has ended its output, how long what it has started may
-/// hold its output when it has ended itself, and how long after its input was ended.
-const END_TIME_S: u64 = 2;
 
 /// The pause before a plugin is read again that has filled a read, or had as many stanzas done as a
 /// turn does. 64 stanzas or 64 KiB a millisecond are more than any has to say, and a few hundredths
@@ -254,7 +247,7 @@ impl Child {
     /// Ends the input of a process that has nothing more to do.
     pub(in crate::net) fn dismiss(&mut self, now: Time) {
         let _ = self.process.shutdown_write();
-        self.end_by(now.plus_secs(END_TIME_S));
+        self.end_by(now.plus_secs(PLUGIN_END_TIME_S));
     }
 
     /// The server stops.
@@ -319,7 +312,7 @@ pub(super) struct Lines {
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { left: LINES_BURST, counted_at: Time::default(), dropped: 0 }
+        Self { left: PLUGIN_LINES_BURST, counted_at: Time::default(), dropped: 0 }
     }
 }
 
@@ -328,8 +321,9 @@ impl Lines {
     fn take(&mut self, now: Time) -> Option<u64> {
         let seconds = now.since(self.counted_at).as_secs();
         if seconds > 0 {
-            let more = u32::try_from(seconds.saturating_mul(LINES_PER_S)).unwrap_or(u32::MAX);
-            self.left = self.left.saturating_add(more).min(LINES_BURST);
+            let more =
+                u32::try_from(seconds.saturating_mul(PLUGIN_LINES_PER_S)).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(more).min(PLUGIN_LINES_BURST);
             self.counted_at = now;
         }
         if self.left == 0 {

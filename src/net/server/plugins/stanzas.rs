@@ -7,16 +7,16 @@ use log::{debug, warn};
 use super::Server;
 use crate::hub;
 use crate::hub::{Order, Outlet, Query};
-use crate::limits::{Limits, PLUGIN_STANZA_BYTES_MIN, SHARE_WORK_NS, STANZAS_PER_TURN};
+use crate::limits::{
+    Limits, PLUGIN_ANSWERS_WAITING, PLUGIN_MISTAKES_LOGGED, PLUGIN_STANZA_BYTES_MIN, SHARE_WORK_NS,
+    STANZAS_PER_TURN,
+};
 use crate::logging::Escaped;
 use crate::net::plugins::{Action, Hook, Mistake, PluginId, ProcessId, Said, Unregistered};
 use crate::net::server::reading::stanza_work_ns;
 use crate::net::world::World;
 use crate::wire::stanza::{Parser, is_name};
 use crate::wire::write;
-
-/// Mistakes of one process that the log is told of above debug.
-const MISTAKES_LOGGED: u32 = 10;
 
 /// What a plugin sends is held to its length alone.
 const OF_PLUGINS: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits::usual() };
@@ -105,7 +105,7 @@ impl<W: World> Server<W> {
             return;
         };
         child.mistakes_told = child.mistakes_told.saturating_add(1);
-        let loud = child.mistakes_told <= MISTAKES_LOGGED;
+        let loud = child.mistakes_told <= PLUGIN_MISTAKES_LOGGED;
         let name = self.desk.plugins.name(process.plugin);
         if loud {
             warn!("plugin {name} made a mistake: {}", Escaped(why));
@@ -214,8 +214,7 @@ impl<W: World> Server<W> {
     }
 
     fn tell_answer(&mut self, id: PluginId, query: Query<'_>, ask: &str) {
-        // Four answers fit into what may wait for a plugin.
-        let max = self.hub.settings().limits.backlog_bytes_max / 4;
+        let max = self.hub.settings().limits.backlog_bytes_max / PLUGIN_ANSWERS_WAITING;
         let mut answer = Vec::new();
         write::plugin::answer_begin(&mut answer, ask);
         let told = self.hub.tell(query, max, &mut answer);
