@@ -8,8 +8,8 @@
 //!
 //! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
 //! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
-//! [`plugins`] has what is kept of plugins and their processes, `worker` is what the server makes of
-//! itself where logins are checked.
+//! [`plugins`] has what is kept of plugins and their processes, `worker` is what the server makes
+//! of itself where logins are checked.
 
 mod backlog;
 mod connection;

@@ -5,8 +5,8 @@
 //! when root's password is a hash; then it answers each `<ask>` with a `<verdict>`. Passwords are
 //! hashed by a few threads and the database is asked by one; what waits for them is bounded and
 //! shared fairly by address. What it can't find out it says so of, and why: that is no no. Its log
-//! goes to the server, and never a password in it; what held one is overwritten. [`launch`] has how it
-//! is started.
+//! goes to the server, and never a password in it; what held one is overwritten. [`launch`] has
+//! how it is started.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};

@@ -31,7 +31,7 @@ pub(super) struct Worker {
 /// Answers until its input ends.
 ///
 /// # Errors
-/// When the configuration has errors, or nobody speaks to it who is a server.
+/// When the configuration has errors, or what speaks to it is no server.
 pub(super) fn worker(worker: Worker) -> Result<Exit, Failure> {
     let arguments = Arguments { file: worker.config, ..Arguments::default() };
     let config = config::load(&with_directory(arguments, worker.directory)?)?;

@@ -1,5 +1,5 @@
 //! What plugins order and ask for: each of it is one of the things that clients can ask for,
-//! done for somebody else.
+//! done for another session.
 //!
 //! What had become due is sent first where those concerned could see that it comes late: the
 //! session that an order is about, the members of its room, or everybody.
@@ -160,9 +160,9 @@ impl Hub {
         }
     }
 
-    // Whom and what it is about.
+    // The sessions and rooms that an order is about.
 
-    /// The session; those of the policy port are nobody's to talk to.
+    /// The session; those of the policy port can't be talked to.
     fn session(&self, who: Who<'_>) -> Result<&Session, OrderError> {
         match who {
             Who::Nick(nick) => {

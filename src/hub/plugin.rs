@@ -1,7 +1,7 @@
 //! What plugins and the hub say to each other, by value: what is registered, which logins are
 //! asked about, what a plugin orders and what it may know.
 //!
-//! The hub knows no plugin. Whoever runs them tells it in [`Input::Registered`] what all of
+//! The hub knows no plugin. The shell that runs them tells it in [`Input::Registered`] what all of
 //! them together want, answers an [`Outlet::ask`] with an [`Input::Verdict`], and hands their
 //! wishes on to [`Hub::order`] and [`Hub::tell`].
 //!
@@ -54,15 +54,15 @@ impl fmt::Display for QuestionId {
     }
 }
 
-/// A login that somebody else decides on.
+/// A login that plugins decide on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Question<'a> {
     /// Counts the questions; the verdict carries it. Never used twice in a hub's life.
     pub id: QuestionId,
     /// Whose login.
     pub conn: ConnId,
-    /// The nick it asked for. It is nobody's before the verdict: others may ask for it meanwhile,
-    /// and whoever is let in first has it.
+    /// The nick it asked for. No session has it before the verdict: others may ask for it
+    /// meanwhile, and the one that is let in first has it.
     pub nick: &'a str,
     /// The `connect` element as it was written, its password too, without what stood around it and
     /// without its `rootpass`: what stands before that, and what stands behind it.
@@ -70,7 +70,7 @@ pub struct Question<'a> {
     /// Whether the login itself is asked about. If it isn't, [`Verdict::Allowed`] is all that a
     /// wrong root password can come to.
     pub login: bool,
-    /// Whether it needs somebody's leave even where nobody has registered to give it
+    /// Whether it needs a plugin's yes even where no plugin has registered to give it
     /// ([`Settings::logins_checked`](super::Settings::logins_checked)).
     pub checked: bool,
     /// The root password that it gave, when the server's own is a
@@ -103,18 +103,18 @@ pub enum Verdict {
     /// The root password was right: it logs in as root, which needs no other leave. Where no
     /// root password was asked about it is a [`Verdict::Refused`].
     Root,
-    /// Nobody could find out: it does not log in, may try again, and has failed only where it says
-    /// so here.
+    /// It could not be found out: the session does not log in, may try again, and has failed only
+    /// where it says so here.
     Undecided {
         /// The root password was found to be wrong all the same; that is a failed login.
         root_refused: bool,
-        /// Somebody, not all, has said no to the login; that is a failed login, too. Otherwise
-        /// whoever guesses had as many guesses as he likes while one of two is out of order.
+        /// A plugin, not all, has said no to the login; that is a failed login, too. Otherwise a
+        /// client could guess without a limit while one of two plugins is out of order.
         login_refused: bool,
     },
 }
 
-/// Whom an order or a query is about.
+/// The client that an order or a query is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who<'a> {
     /// Who has logged in under a nick equal to this one.
@@ -132,12 +132,12 @@ pub enum Receivers<'a> {
     Room {
         /// The room's name.
         name: &'a str,
-        /// Who does not get it; nobody, when there is no such session.
+        /// A session that does not get it; there need not be such a one.
         except: Option<ConnId>,
     },
     /// Everybody who has logged in but one.
     Everybody {
-        /// Who does not get it; nobody, when there is no such session.
+        /// A session that does not get it; there need not be such a one.
         except: Option<ConnId>,
     },
 }
@@ -175,7 +175,7 @@ pub enum Order<'a> {
         /// The room's name.
         room: &'a str,
     },
-    /// Sets a param of a room, whoever may set it otherwise.
+    /// Sets a param of a room, whichever clients may set it.
     SetRoomParam {
         /// The room's name.
         room: &'a str,
@@ -217,7 +217,7 @@ pub enum Query<'a> {
     /// Who is in a room, in the order of joining, or who has logged in at all, in the order of
     /// the slots: nick, session, address and whether it is the room's operator.
     Clients {
-        /// The room's name; without one everybody.
+        /// The room's name; without one all who have logged in.
         room: Option<&'a str>,
     },
     /// The params of a room.
@@ -236,7 +236,7 @@ pub enum Query<'a> {
 /// texts are made to stand in an `<error>` for the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderError {
-    /// Nobody has logged in under this nick.
+    /// No session has logged in under this nick.
     NoNick(Box<str>),
     /// There is no such session: it is over or never was. Connections of the policy port count
     /// as none.
@@ -246,7 +246,7 @@ pub enum OrderError {
     /// There is no room by that name.
     NoRoom,
     /// What the client would have been told, had it asked itself (its nick stands before it), or
-    /// what nobody can do.
+    /// what can't be done at all.
     Refused(Box<str>),
     /// An answer would be longer than this many bytes.
     TooLarge(usize),

@@ -17,7 +17,7 @@ impl<S> Desk<S> {
         let session = self.as_plugins_know(question.conn, question.nick);
         let Question { id, conn, element, root_password, checked, .. } = question;
         let write = |ask: AskId, hook: Hook| match (hook, root_password) {
-            // It is all that whoever judges it needs, and for the worker alone.
+            // The worker needs no more of the `connect`, and no other plugin is told.
             (Hook::IsRoot, Some(password)) => {
                 write::ask_root(ask.0, hook.name(), session, password)
             }
@@ -63,7 +63,7 @@ impl<S> Desk<S> {
                 LoginRefusal::Unauthorised => {
                     self.tell_hook(Hook::ClientUnauthorized, conn, nick, &[]);
                 }
-                // Whom it concerns is no plugin's business: it will try again.
+                // Plugins hear of no login that was not decided: the client will try again.
                 LoginRefusal::Undecided => {}
                 LoginRefusal::NoNick | LoginRefusal::BadNick => {
                     let more = [("reason", reason)];

@@ -324,7 +324,7 @@ impl Plugins {
 }
 
 /// What the answers about root's password and about the login come to; nothing while one is open.
-/// A guess counts where somebody said no to it, whoever else could not be asked.
+/// A guess counts where a plugin said no to it, though another one could not be asked.
 const fn verdict(root: Option<Answer>, login: Option<Answer>) -> Option<Verdict> {
     let (Some(root), Some(login)) = (root, login) else {
         return match root {

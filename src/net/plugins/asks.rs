@@ -1,7 +1,7 @@
 //! The questions that plugins are asked and have not answered yet.
 //!
-//! The first yes decides. No is decided when all have said no; when somebody could not be asked or
-//! could not find out, and nobody says yes, nothing is.
+//! The first yes decides. No is decided when all plugins have said no. When one could not be asked
+//! or could not find out, and none says yes, the answer stays unknown.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -21,9 +21,9 @@ pub(in crate::net) struct AskId(pub(in crate::net) u64);
 pub(in crate::net) enum Answer {
     Yes,
     No,
-    /// Nobody knows.
+    /// It could not be found out.
     Unknown {
-        /// Somebody has said no all the same.
+        /// A plugin has said no all the same.
         denied: bool,
     },
 }
@@ -43,9 +43,10 @@ pub(super) struct Decision {
 struct Ask {
     question: QuestionId,
     hook: Hook,
-    /// Whether leave is needed even where nobody gives any.
+    /// Whether a login needs a plugin's yes even where no plugin is asked.
     checked: bool,
-    /// The question as it is written, once for all; nothing when nobody has to be asked any more.
+    /// The question as it is written, once for all plugins; nothing when it is put to none any
+    /// more.
     stanza: Option<Rc<Secret>>,
     /// Who has not answered yet.
     open: Vec<Open>,
@@ -102,7 +103,7 @@ impl Asks {
         }
     }
 
-    /// The question as it is written; nothing when nobody is to be asked any more.
+    /// The question as it is written; nothing when it is put to no plugin any more.
     pub(super) fn stanza(&self, ask: AskId) -> Option<Rc<Secret>> {
         self.by_number.get(&ask)?.stanza.clone()
     }
@@ -119,7 +120,7 @@ impl Asks {
         }
     }
 
-    /// Somebody who has a say can't be asked.
+    /// A plugin that has a say can't be asked.
     pub(super) fn can_not_ask(&mut self, ask: AskId) {
         if let Some(found) = self.by_number.get_mut(&ask) {
             found.unknown = true;
@@ -131,7 +132,7 @@ impl Asks {
         let own = |open: &Open| open.plugin == plugin && open.process.is_some();
         match self.by_number.get(&ask) {
             Some(found) => found.denied || found.unknown || found.open.iter().any(own),
-            // It is decided: nobody remembers whom it was asked.
+            // It is decided, and it is not kept which plugins were asked.
             None => ask > AskId::default() && ask <= self.last,
         }
     }
@@ -189,8 +190,8 @@ impl Asks {
         Some(open)
     }
 
-    /// Nobody needs the answer: it is not put to anybody any more. Those whom it was not put to
-    /// are given; those who have it may answer, and with their answers it is settled.
+    /// The answer is not needed: the question is put to no plugin any more. The plugins that it was
+    /// not put to are given; those that have it may answer, and with their answers it is settled.
     pub(super) fn cancel(&mut self, ask: AskId) -> Vec<Open> {
         let Some(found) = self.by_number.get_mut(&ask) else {
             return Vec::new();
@@ -203,7 +204,7 @@ impl Asks {
         unput
     }
 
-    /// Nobody is interested in a question; gives who has not answered it.
+    /// Forgets a question; gives what plugins have not answered of it.
     pub(super) fn forget(&mut self, ask: AskId) -> Vec<(AskId, Open)> {
         let found = self.by_number.remove(&ask);
         if let Some(found) = &found {
@@ -212,7 +213,8 @@ impl Asks {
         found.into_iter().flat_map(|found| found.open).map(|open| (ask, open)).collect()
     }
 
-    /// Decides when nobody is left to answer. `denied` and `unknown` tell what somebody has said.
+    /// Decides when no plugin is left to answer. `denied` and `unknown` tell what the last one has
+    /// said.
     pub(super) fn settle(&mut self, ask: AskId, denied: bool, unknown: bool) {
         let Some(found) = self.by_number.get_mut(&ask) else {
             return;
@@ -227,7 +229,7 @@ impl Asks {
         } else if found.denied {
             Answer::No
         } else if found.hook == Hook::IsAuthorized && !found.checked {
-            // Nobody wants to be asked.
+            // When no plugin is asked, a login is allowed, and a request to be root is not.
             Answer::Yes
         } else {
             Answer::Unknown { denied: false }
@@ -257,7 +259,7 @@ impl Asks {
         self.decided.pop_front()
     }
 
-    /// Whether something was decided that nobody has taken.
+    /// Whether a decision waits to be taken.
     pub(super) fn has_decisions(&self) -> bool {
         !self.decided.is_empty()
     }

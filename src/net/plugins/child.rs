@@ -17,7 +17,7 @@ use crate::wire::framer::Framer;
 /// The pause before a plugin is read again that has filled a read, or had as many stanzas done as a
 /// turn does. 64 stanzas or 64 KiB a millisecond are more than any has to say, and a few hundredths
 /// of a core. A server that one plugin keeps at work without a pause has to share its core with
-/// another one that computes, and everybody waits for the scheduler: with one that floods and one
+/// another one that computes, and all clients wait for the scheduler: with one that floods and one
 /// that spins `palabre-bench plugins` had a p90 of 2 ms instead of 0.1 ms.
 const CALM: Duration = Duration::from_millis(1);
 

@@ -1,8 +1,6 @@
 //! One plugin: what it is, how far its life has come, and the question to it that follows from
 //! that.
 
-use smallvec::SmallVec;
-
 use super::child::{Child, Lines};
 use super::hook::{Hook, HookSet};
 use super::mistake::Unregistered;
@@ -38,7 +36,7 @@ pub(in crate::net) struct Plugin {
     /// Counts its processes; the present one has the last number.
     pub(super) processes: u64,
     /// Processes that another one has taken the place of, the oldest first.
-    pub(super) retired: SmallVec<[Retired; 1]>,
+    pub(super) retired: Vec<Retired>,
     /// What it has registered at some time; `None` before it has. While it is away it can't be
     /// asked what it would register.
     pub(super) registered: Option<HookSet>,
@@ -130,7 +128,7 @@ impl Plugin {
             wanted: true,
             life: Life::Waiting { start_at: now },
             processes: 0,
-            retired: SmallVec::new(),
+            retired: Vec::new(),
             registered: None,
             kept: None,
             lines: Lines::default(),
@@ -265,7 +263,7 @@ impl Plugin {
         self.wanted
             && match self.standing() {
                 Some(Standing::Serving { hooks, .. }) => hooks.has(hook),
-                // What it would register, nobody knows.
+                // What it would register is not known.
                 Some(Standing::Registering { .. } | Standing::Late) => true,
                 None => self.registered.is_none_or(|hooks| hooks.has(hook)),
             }

@@ -20,7 +20,7 @@ pub struct Session<'a> {
     pub nick: &'a str,
     /// Where it comes from.
     pub address: Option<core::net::IpAddr>,
-    /// What it speaks; empty while nobody knows.
+    /// What it speaks; empty while that is not known.
     pub transport: &'a str,
 }
 

@@ -200,7 +200,7 @@ impl<W: World> Server<W> {
         }
         for word in said.words("hooks") {
             match Hook::of(word) {
-                // Nobody else is told root's password.
+                // Only the worker is told root's password.
                 Some(hook) if hook.is_the_workers() && !is_worker => {
                     wrong.push(Unregistered::WorkersOwn(hook.name()));
                 }
