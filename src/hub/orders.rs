@@ -14,7 +14,7 @@ use super::room::{Params, RoomKey};
 use super::session::Session;
 use crate::reason::{CloseReason, Refused};
 use crate::session_id::ConnId;
-use crate::wire::write::answers;
+use crate::wire::write::plugin::answers;
 
 impl Hub {
     /// Carries an order out, or says why not.

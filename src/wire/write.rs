@@ -5,8 +5,6 @@
 //! from a client is escaped here, except a relayed stanza's own attributes and body, which the
 //! strict parser has vouched for.
 
-pub mod plugin;
-
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -134,7 +132,7 @@ macro_rules! put {
 }
 
 // Behind the macro, which it uses.
-pub mod answers;
+pub mod plugin;
 
 trait Part {
     fn put(self, buffer: &mut Vec<u8>);

@@ -1,5 +1,7 @@
 //! What plugins are sent, byte for byte (manual: plugins, 'What a plugin hears').
 
+pub mod answers;
+
 use super::{attribute_value, text};
 use crate::secret::Secret;
 use crate::session_id::ConnId;

@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 use std::io::Write as _;
 
-use super::Part;
+use super::super::Part;
 use crate::session_id::ConnId;
 
 /// A client.
