@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::accounts::worker::launch;
-    use crate::cli::parse_words;
+    use crate::cli::{PROGRAM, parse_words};
 
     #[test]
     fn it_is_started_as_the_server_starts_it() {
@@ -58,7 +58,7 @@ mod tests {
         let Some((&launch::COMMAND, words)) = words.split_first() else {
             panic!("the subcommand comes first: {words:?}");
         };
-        let Ok(parsed) = parse_words::<Worker>(words) else {
+        let Ok(parsed) = parse_words::<Worker>(PROGRAM, words) else {
             panic!("the subcommand does not take {words:?}");
         };
         assert_eq!(parsed.config.as_deref(), Some(file));

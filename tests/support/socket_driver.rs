@@ -158,7 +158,15 @@ impl Driver for SocketDriver {
                 .map_err(|error| format!("{name}: {error}"))?;
             heard.insert(name.clone(), of_client);
         }
-        self.clients.retain(|name, _| heard.get(name).is_none_or(|heard| heard.closed.is_none()));
+        self.clients.retain(|name, client| {
+            let is_open = heard.get(name).is_none_or(|heard| heard.closed.is_none());
+            if !is_open {
+                // To drop the socket does not end it while another test's process is being started:
+                // until that has become another program it has the same descriptors.
+                let _ = client.stream.get_ref().shutdown(Shutdown::Both);
+            }
+            is_open
+        });
         self.server.still_well()?;
         Ok(heard)
     }
