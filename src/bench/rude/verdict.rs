@@ -18,11 +18,10 @@ use crate::bench::report::{span, whole};
 const RATIO_MAX: f64 = 2.0;
 
 /// A wait below this is none, however short it is alone: what comes to a server that is busy at all
-/// comes in the middle of a turn, and is answered at the end of the next. Two turns in which as many
-/// as attack are told something take so long: each of 250 receivers takes a call of the system, 10
-/// to 25 µs on small and shared hosts (`palabre-bench rude --attack departures`), and the generator
-/// shares its core with the attackers.
-const TWO_TURNS_NS: f64 = 12e6;
+/// comes in the middle of a turn, and is answered at the end of the next. A turn of a busy server
+/// writes to up to 128, each by a call of the system of 10 to 25 µs on small and shared hosts
+/// (`palabre-bench rude --attack departures`), and the generator shares its core with the attackers.
+const TWO_TURNS_NS: f64 = 6e6;
 
 /// A longer wait is too long, whatever it is alone.
 const LATENCY_NS_MAX: f64 = 20e6;
