@@ -62,8 +62,11 @@ pub struct Server<W: World> {
     go_began_ns: u64,
     /// Connections that were given up while they were flushed; the hub is told in the next turn.
     given_up: VecDeque<(ConnId, CloseReason)>,
-    /// What crowds were told is being written; if not, more is queued for them first.
-    writing: bool,
+    /// How many members of crowds are still to be written to; when none, more is queued for them
+    /// first.
+    to_write: usize,
+    /// The work whose outcome had been queued when the last of them was written to, in nanoseconds.
+    gathered_from_ns: u64,
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
@@ -142,7 +145,8 @@ impl<W: World> Server<W> {
             greeters: Greeters::default(),
             go_began_ns: 0,
             given_up: VecDeque::new(),
-            writing: false,
+            to_write: 0,
+            gathered_from_ns: 0,
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             front: Front::default(),
@@ -354,6 +358,7 @@ impl<W: World> Server<W> {
                 State::Gone => assert!(in_dirty, "{id} is not cleared away"),
             }
         }
+        assert!(self.to_write <= self.desk.deliveries.crowded(), "crowds have fewer members");
         assert_eq!(self.hub.sessions(), open, "sessions without a connection");
         assert_eq!(self.desk.timers.len(), timers, "timers without a reason");
         assert_eq!(self.desk.backlog.bytes(), backlog_bytes, "the sum of what waits");

@@ -205,6 +205,28 @@ fn a_crowd_is_written_to_after_the_others() {
     }
 }
 
+/// It takes several turns to write to a crowd, and those who have caused much are not read in them.
+/// That there is always more to tell it does not keep them waiting.
+#[test]
+fn those_who_have_said_much_have_their_go_while_a_crowd_is_told_something_in_each_turn() {
+    const CROWD: usize = 300;
+    const FLOOD: usize = 30;
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1_000;
+    let mut crowd: Vec<Peer> = (0..CROWD).map(|n| house.member(&format!("N{n}"), ROOM)).collect();
+    let loud = house.member("Loud", ROOM);
+    house.run_until(Time::from_secs(10));
+    for (turn, peer) in crowd[..CROWD / 3].iter().enumerate() {
+        if turn == 3 {
+            loud.send_bytes("<m toroom='R'>!</m>\0".repeat(FLOOD).as_bytes());
+        }
+        peer.send("<m toroom='R'>.</m>");
+        house.turn();
+    }
+    let heard = crowd[CROWD - 1].said();
+    assert_eq!(heard.iter().filter(|said| said.contains("f=\"Loud\"")).count(), FLOOD);
+}
+
 /// What a plugin asks for is work as what a client asks for is: long answers leave less to a turn.
 #[test]
 fn what_a_plugin_asks_for_in_a_row_is_answered_some_at_a_time() {

@@ -35,41 +35,46 @@ impl<W: World> Server<W> {
         // Those who broke in this flush wait for the next turn, which comes at once.
         self.desk.deliveries.restore_dirty(dirty);
         if self.desk.deliveries.crowded() > 0 {
-            return self.desk.begin_part(self.writing);
+            return self.desk.begin_part(self.to_write > 0);
         }
-        self.writing = false;
+        (self.to_write, self.gathered_from_ns) = (0, 0);
         self.desk.clear_deliveries();
         self.framed.forget();
         self.wire.clear();
         self.wire.shrink_to(crate::limits::READ_BYTES_PER_TURN);
     }
 
-    /// Writes to those of whom crowds are: to all of them when they are few, otherwise to some when
-    /// it is worth it.
+    /// Writes to the members of crowds: to all of them when they are few, otherwise to some when it
+    /// is worth it. Those who are told something meanwhile are written to the next time, so that there
+    /// is an end to it and everybody is read again.
     fn write_to_crowds(&mut self) {
         let waiting = self.desk.deliveries.crowded();
         let few = waiting <= 2 * RECEIVERS_PER_TURN;
-        self.writing |= few || self.is_worth_writing(waiting);
-        if !self.writing {
-            return;
+        let most = if few && self.to_write == 0 { waiting } else { RECEIVERS_PER_TURN };
+        if self.to_write == 0 && (few || self.is_worth_writing(waiting)) {
+            self.to_write = waiting;
         }
-        let most = if few { waiting } else { RECEIVERS_PER_TURN };
         let enough = self.desk.metrics.bytes_out + WRITTEN_BYTES_PER_TURN;
-        for _ in 0..most {
+        for _ in 0..most.min(self.to_write) {
             if self.desk.metrics.bytes_out >= enough {
                 break;
             }
+            self.to_write -= 1;
             if let Some(slot) = self.desk.deliveries.next_of_crowd() {
                 self.write_to(slot);
+            }
+            if self.to_write == 0 {
+                self.gathered_from_ns = self.desk.work_ns();
             }
         }
     }
 
     /// Whether as much is queued as is worth a call of the system for so many, or as there is.
     fn is_worth_writing(&self, receivers: usize) -> bool {
+        let gathered_ns = self.desk.work_ns() - self.gathered_from_ns;
         !self.ready.has_next()
             || self.desk.is_full()
-            || self.desk.work_ns() >= 2 * receivers as u64 * RECEIVER_WORK_NS
+            || gathered_ns >= 2 * receivers as u64 * RECEIVER_WORK_NS
     }
 
     fn write_to(&mut self, slot: usize) {

@@ -21,7 +21,7 @@ impl<W: World> Server<W> {
         let now = self.desk.now;
         self.ready.begin_turn(&mut self.desk.connections, now);
         // What the others cause would only wait behind what is not written yet.
-        let light_alone = self.writing;
+        let light_alone = self.to_write > 0;
         for _ in 0..CONNECTIONS_PER_TURN {
             if self.desk.has_enough() {
                 break;
