@@ -195,8 +195,8 @@ mod tests {
             (8 * MS, 16 * MS, None),
             (8 * MS, 16 * MS + 1, Some("p99 is 2.0 times what it is alone")),
             // A wait that is none.
-            (MS / 10, 12 * MS, None),
-            (MS / 10, 12 * MS + 1, Some("p99 is 120.0 times what it is alone")),
+            (MS / 10, 6 * MS, None),
+            (MS / 10, 6 * MS + 1, Some("p99 is 60.0 times what it is alone")),
             // A machine that is slow itself.
             (15 * MS, 20 * MS, None),
             (15 * MS, 20 * MS + 1, Some("p99 is 20.0ms, may be 20.0ms")),
