@@ -434,6 +434,9 @@ pub const ACCOUNTS_SETTLE_TIME_S: u64 = 2;
 /// whole once it has been left alone: some ticks of the clock that files are stamped by.
 pub const ACCOUNTS_ONE_GO_TIME_MS: u32 = 20;
 
+/// How long such a file has to be left alone, since an upload may stop behind its first block.
+pub const ACCOUNTS_ONE_GO_SETTLE_TIME_S: u64 = 60;
+
 /// Nicks that are nobody's because the accounts file has lost them by being written in place; one
 /// that loses more is not taken. As many as the largest file has.
 pub const NICKS_RESERVED_MAX: usize = 600_000;

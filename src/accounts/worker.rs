@@ -23,8 +23,7 @@ use super::file::{Followed, Look, Standing};
 use super::hash::{self, Checked, PasswordHash};
 use super::{Database, Settings};
 use crate::limits::{
-    ACCOUNTS_SETTLE_TIME_S, DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX,
-    READ_BYTES_PER_TURN,
+    DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX, READ_BYTES_PER_TURN,
 };
 use crate::nick::Lookalikes;
 use crate::secret;
@@ -364,7 +363,8 @@ impl Desk {
         }
     }
 
-    /// Whatever has changed in the accounts file counts for the next question.
+    /// Whatever has changed in the accounts file counts for the next question, unless it may be half
+    /// of a change.
     fn look_at_accounts(&mut self) {
         let Some(accounts) = &mut self.accounts else { return };
         let voice = &self.behind.voice;
@@ -381,7 +381,8 @@ impl Desk {
                 Level::Error,
                 "the accounts file may lack nicks that it had before this worker was started, as \
                  one that is being written: those that it names can log in, and nobody else until \
-                 palabre passwd, or whoever else, puts a whole file in its place",
+                 a whole file is put in its place (bring back what it lacks, then palabre passwd or \
+                 mv)",
             ),
             Ok(Look::Lost(lost)) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());
@@ -389,8 +390,8 @@ impl Desk {
                     Level::Warning,
                     &format!(
                         "accounts read: {count}; the file was written where it is and lacks {lost} \
-                         nicks that it had {ACCOUNTS_SETTLE_TIME_S} s ago: nobody gets in under them \
-                         until palabre passwd, or whoever else, puts a whole file in its place"
+                         nicks that it had before: nobody gets in under them until a whole file is \
+                         put in its place (bring back what it should have, then palabre passwd or mv)"
                     ),
                 );
             }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use palabre::hub::{Settings, Time};
-use palabre::limits::Limits;
+use palabre::limits::{Limits, RECEIVERS_PER_TURN};
 use palabre::net::world::Event;
 
 use crate::client::{Client, Ear, Heard, Role};
@@ -28,6 +28,9 @@ const SAID: Time = Time::from_secs(300);
 const QUIET_S: u64 = 16;
 
 const ROOMS: [&str; 2] = ["R0", "R1"];
+
+/// Members of the first room for every other seed, beside the rest: more than a turn writes to.
+const MANY: usize = 2 * RECEIVERS_PER_TURN + 16;
 const STANZA_BYTES_MAX: usize = 4_096;
 const GOING_DOWN: &str = "<error>### Server is now going down ... ###</error>";
 
@@ -40,6 +43,11 @@ struct Everybody {
     starved: (Time, Time),
     /// How fast the world is: the room of the connections.
     rooms: Vec<Room>,
+}
+
+/// Whether a seed's crowd has these as well.
+const fn is_large(seed: u64) -> bool {
+    seed % 2 == 1
 }
 
 impl Everybody {
@@ -76,6 +84,18 @@ impl Everybody {
                 let room = this.rng.pick(&ROOMS);
                 let start = Time::from_millis(this.rng.below(8_000) as u64);
                 this.add(role, room, start);
+            }
+        }
+        // To write to so many takes several turns.
+        if is_large(seed) {
+            for _ in 0..MANY {
+                let start = Time::from_millis(this.rng.below(8_000) as u64);
+                this.add(Role::Talker, ROOMS[0], start);
+                let to_say = this.rng.between(1, 2);
+                if let Some(added) = this.clients.last_mut() {
+                    (added.chunk, added.pause_ms) = (usize::MAX, 300);
+                    added.to_say = u32::try_from(to_say).expect("it is small");
+                }
             }
         }
         // A burst of connections that are gone as soon as they are there.
@@ -278,7 +298,11 @@ impl Run {
             stanza_burst: 600,
             backlog_bytes_max: 200_000,
             backlog_soft_bytes_max: 10_000,
-            backlog_total_bytes_max: rng.pick(&[600_000, 4_000_000]),
+            // What one says that floods waits for so many.
+            backlog_total_bytes_max: match is_large(seed) {
+                true => 40_000_000,
+                false => rng.pick(&[600_000, 4_000_000]),
+            },
             ..Limits::default()
         };
         let settings = Settings {

@@ -94,7 +94,8 @@ impl Draft {
         file.write_all(&self.accounts.to_bytes())?;
         let made = file.metadata()?;
         // That it was whole when it got its name is seen by that, however coarse the clock is.
-        file.set_modified(made.modified()? - Duration::from_secs(1))?;
+        // Where only the owner may set times, it is seen after a while.
+        let _ = file.set_modified(made.modified()? - Duration::from_secs(1));
         if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
             fchown(file, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
         }

@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Accounts, Error, Read, Standing, read_stamped};
-use crate::limits::{ACCOUNTS_ONE_GO_TIME_MS, ACCOUNTS_SETTLE_TIME_S, NICKS_RESERVED_MAX};
+use crate::limits::{
+    ACCOUNTS_ONE_GO_SETTLE_TIME_S, ACCOUNTS_ONE_GO_TIME_MS, ACCOUNTS_SETTLE_TIME_S,
+    NICKS_RESERVED_MAX,
+};
 use crate::nick::{InTheWay, Likenesses, comparison_key};
 
 /// By what a changed file is known.
@@ -28,11 +31,20 @@ pub(super) struct Stamp {
 type Identity = (u64, u64, Option<SystemTime>);
 
 impl Stamp {
-    /// Whether the last that happened to the file was something other than a write: it was given
-    /// its name, or its rights, when it was whole. The clock of the file system may be too coarse
-    /// to tell.
+    /// Whether the last that happened to the file was something other than a write, which sets both
+    /// times alike: it was given its name, or its rights, when it was whole. The clock of the file
+    /// system may be too coarse to tell.
     fn is_finished(self) -> bool {
-        self.modified < self.changed
+        self.modified != self.changed
+    }
+
+    /// How long nothing has happened to the file, by the clock of the system.
+    fn unchanged_for(self, clock: SystemTime) -> Duration {
+        let nanoseconds = u32::try_from(self.changed.1).unwrap_or(0);
+        let changed = u64::try_from(self.changed.0).ok().and_then(|seconds| {
+            SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
+        });
+        changed.and_then(|changed| clock.duration_since(changed).ok()).unwrap_or_default()
     }
 
     /// Whether it has been written as soon as it was there, and never since.
@@ -43,14 +55,9 @@ impl Stamp {
         birth.is_some_and(|birth| {
             let modified_ns = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
             let birth_ns = i128::try_from(birth.as_nanos()).unwrap_or(0);
-            modified_ns - birth_ns <= i128::from(ACCOUNTS_ONE_GO_TIME_MS) * 1_000_000
+            let most_ns = i128::from(ACCOUNTS_ONE_GO_TIME_MS) * 1_000_000;
+            (0..=most_ns).contains(&(modified_ns - birth_ns))
         })
-    }
-
-    /// Whether it is no half of a new file, as far as can be seen, which has looked like this for
-    /// [`ACCOUNTS_SETTLE_TIME_S`] if it is `left_alone`.
-    fn is_no_half(self, left_alone: bool) -> bool {
-        self.is_finished() || left_alone && self.is_of_one_go()
     }
 
     pub(super) fn of(metadata: &Metadata) -> Self {
@@ -104,7 +111,9 @@ impl fmt::Display for Kept {
 /// that is written where it is may be half a file at any moment, be it the old one or a new one: it
 /// counts at once when it knows all nicks that were known, otherwise when it has not changed for
 /// [`ACCOUNTS_SETTLE_TIME_S`]; and of the nicks that it has lost then nobody knows, until a whole
-/// file is put in its place.
+/// file is put in its place. A new one that was written as soon as it was there, by a program that is
+/// faster than the clock of the file system, is taken for whole after
+/// [`ACCOUNTS_ONE_GO_SETTLE_TIME_S`].
 ///
 /// Whoever follows it may be killed while it is half a file. What the next one is told of it
 /// ([`Followed::kept`]) does not name the nicks, so where it may lack some nobody gets in whom it
@@ -119,8 +128,8 @@ pub struct Followed {
     file: Option<Identity>,
     /// Another file than that whose accounts are in force has been put in its place.
     replaced: bool,
-    /// Since when it has looked as it was last seen, while that may be a half.
-    doubtful_since: Option<Instant>,
+    /// When it is looked at again although it has not changed, while it may be a half.
+    look_again_at: Option<Instant>,
     /// The keys of nicks that it has lost by being written in place.
     reserved: HashSet<Box<str>>,
     /// What whoever followed it before knew, until the file is known to know as much.
@@ -142,6 +151,17 @@ pub enum Look {
     Doubted,
 }
 
+/// What is seen of a file that has changed, beside what it holds.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// It was looked at before, as it is, and then it was waited.
+    waited: bool,
+    /// It has not changed for [`ACCOUNTS_SETTLE_TIME_S`].
+    left_alone: bool,
+    /// It is no half of a new file, as far as can be seen.
+    is_no_half: bool,
+}
+
 impl Followed {
     /// A file that nobody has looked at yet.
     #[must_use]
@@ -152,7 +172,7 @@ impl Followed {
             accounts: None,
             file: None,
             replaced: false,
-            doubtful_since: None,
+            look_again_at: None,
             reserved: HashSet::new(),
             before: None,
             likenesses: OnceCell::new(),
@@ -178,23 +198,35 @@ impl Followed {
     /// # Errors
     /// Why it can't be read, told once for each change; what it held before stays in force.
     pub fn look(&mut self) -> Result<Look, Error> {
-        self.look_at(Instant::now())
+        self.look_at(Instant::now(), SystemTime::now())
     }
 
-    fn look_at(&mut self, now: Instant) -> Result<Look, Error> {
+    fn look_at(&mut self, now: Instant, clock: SystemTime) -> Result<Look, Error> {
         let there = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
-        let settled = |since: Instant| {
-            now.duration_since(since) >= Duration::from_secs(ACCOUNTS_SETTLE_TIME_S)
-        };
-        if self.seen == Some(there) && !self.doubtful_since.is_some_and(settled) {
+        let waited = self.seen == Some(there);
+        if waited && self.look_again_at.is_none_or(|time| now < time) {
             return Ok(Look::Same);
         }
-        let before = self.doubtful_since.take().filter(|_| self.seen == Some(there));
+        self.look_again_at = None;
         self.see(there);
         let read = read_stamped(&self.path)?;
-        let same = self.seen == Some(Some(read.stamp));
+        let waited = waited && self.seen == Some(Some(read.stamp));
         self.see(Some(read.stamp));
-        self.take(read, before.filter(|_| same), now)
+        let unchanged = read.stamp.unchanged_for(clock);
+        let settle = Duration::from_secs(ACCOUNTS_SETTLE_TIME_S);
+        let whole_after = Duration::from_secs(ACCOUNTS_ONE_GO_SETTLE_TIME_S);
+        let is_of_one_go = read.is_whole && read.stamp.is_of_one_go();
+        let seen = Seen {
+            waited,
+            left_alone: waited || unchanged >= settle,
+            is_no_half: read.stamp.is_finished() || is_of_one_go && unchanged >= whole_after,
+        };
+        if !seen.left_alone {
+            self.look_again_at = Some(now + settle);
+        } else if is_of_one_go && !seen.is_no_half {
+            self.look_again_at = Some(now + whole_after.saturating_sub(unchanged));
+        }
+        self.take(read, seen)
     }
 
     /// Notes what the file is, and whether it is another one than before.
@@ -206,33 +238,34 @@ impl Followed {
         }
     }
 
-    /// Takes in what was read, unless it may be a half: then since when it has been as it is counts.
-    fn take(&mut self, read: Read, since: Option<Instant>, now: Instant) -> Result<Look, Error> {
+    /// Takes in what was read, unless it may be a half.
+    fn take(&mut self, read: Read, seen: Seen) -> Result<Look, Error> {
         if let Some(before) = &self.before {
             let same_file = Kept::of(read.stamp.file, &read.accounts)
                 .is_none_or(|present| present.file == before.file);
             let knows_all = before.is_in(&read.accounts);
-            let is_new = !same_file && read.stamp.is_no_half(since.is_some());
-            if !(knows_all || is_new && (read.is_whole || since.is_some())) {
-                self.doubtful_since = since.is_none().then_some(now);
+            let is_new = !same_file && seen.is_no_half;
+            if !(knows_all || is_new && (read.is_whole || seen.left_alone)) {
                 self.put_in_force(read, HashSet::new());
-                return Ok(if since.is_none() { Look::Doubted } else { Look::Same });
+                return Ok(if seen.waited { Look::Same } else { Look::Doubted });
             }
+            self.look_again_at = None;
             self.before = None;
             return Ok(self.put_in_force(read, HashSet::new()));
         }
         let Some(old) = &self.accounts else {
+            self.look_again_at = None;
             return Ok(self.put_in_force(read, HashSet::new()));
         };
-        let is_new = self.replaced && read.stamp.is_no_half(since.is_some());
+        let is_new = self.replaced && seen.is_no_half;
         let known = old.known().chain(&self.reserved);
         let lost: HashSet<Box<str>> =
             known.filter(|key| !read.accounts.knows(key)).cloned().collect();
         if read.is_whole && (is_new || lost.is_empty()) {
+            self.look_again_at = None;
             return Ok(self.put_in_force(read, HashSet::new()));
         }
-        if since.is_none() {
-            self.doubtful_since = Some(now);
+        if !seen.left_alone {
             return Ok(Look::Same);
         }
         let emptied = read.accounts.is_empty() && !old.is_empty();
@@ -248,7 +281,8 @@ impl Followed {
     }
 
     fn put_in_force(&mut self, read: Read, reserved: HashSet<Box<str>>) -> Look {
-        self.replaced = false;
+        // The half of a new file is new still when it has become whole.
+        self.replaced &= !reserved.is_empty();
         self.accounts = Some(read.accounts);
         self.reserved = reserved;
         self.likenesses = OnceCell::new();
@@ -351,8 +385,14 @@ mod tests {
         }
 
         fn look(&mut self, second: u64) -> Result<Look, String> {
+            self.look_when(second, 0)
+        }
+
+        /// Looks when so many seconds have gone by, before which the file was made so many.
+        fn look_when(&mut self, second: u64, earlier: u64) -> Result<Look, String> {
             let now = self.start + Duration::from_secs(second);
-            self.followed.look_at(now).map_err(|error| error.to_string())
+            let clock = SystemTime::now() + Duration::from_secs(earlier);
+            self.followed.look_at(now, clock).map_err(|error| error.to_string())
         }
 
         fn standing(&self, nick: &str) -> Standing {
@@ -423,9 +463,6 @@ mod tests {
         let write_anew = |follower: &Follower| {
             fs::rename(&follower.followed.path, follower.directory.path().join("aside")).unwrap();
             follower.write(&half);
-            // Some time after it was made.
-            let file = File::options().write(true).open(&follower.followed.path).unwrap();
-            file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
         };
         write_anew(&follower);
         assert_eq!(follower.look(0), Ok(Look::Same));
@@ -434,7 +471,7 @@ mod tests {
         assert_eq!((look, next.followed.standing("Bob")), (Look::Doubted, None));
         assert_eq!(next.look(QUIET), Ok(Look::Same));
         assert_eq!(next.followed.standing("Bob"), None);
-        // An upload may stop for as long as it likes.
+        // An upload may stop for a while.
         assert_eq!(follower.look(QUIET), Ok(Look::Lost(1)));
         assert_eq!(follower.followed.standing("Bob"), None);
         follower.write(&format!("{half}Bob:{HASH}\nCid:{HASH}\n"));
@@ -445,6 +482,37 @@ mod tests {
             }
             assert_eq!(follower.standing("Zoe"), Standing::Free);
         }
+    }
+
+    #[test]
+    fn what_last_happened_to_a_file_is_seen_by_its_times() {
+        let birth = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let stamp =
+            |modified, changed| Stamp { file: (1, 2, Some(birth)), bytes: 3, modified, changed };
+        for (modified, changed, finished, of_one_go) in [
+            ((100, 0), (100, 0), false, true),
+            ((100, 20_000_000), (100, 20_000_000), false, true),
+            ((100, 20_000_001), (100, 20_000_001), false, false),
+            ((101, 0), (101, 0), false, false),
+            // The clock was put back.
+            ((99, 0), (99, 0), false, false),
+            ((100, 0), (100, 1), true, true),
+            // What was copied with its time from a host whose clock is ahead.
+            ((900, 0), (100, 1), true, false),
+        ] {
+            let stamp = stamp(modified, changed);
+            assert_eq!(
+                (stamp.is_finished(), stamp.is_of_one_go()),
+                (finished, of_one_go),
+                "{modified:?} {changed:?}"
+            );
+        }
+        let unchanged = |seconds| {
+            stamp((1, 0), (100, 500_000_000))
+                .unchanged_for(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        };
+        assert_eq!(unchanged(102), Duration::from_millis(1_500));
+        assert_eq!(unchanged(99), Duration::ZERO, "the clock was put back");
     }
 
     /// As a program writes and names it that is faster than the clock of the file system.
@@ -460,6 +528,46 @@ mod tests {
         }
         assert_eq!(follower.look(0), Ok(Look::Same));
         assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        // An upload of which the first block came at once may have stopped as well.
+        assert_eq!(follower.look(QUIET), Ok(Look::Lost(1)));
+        assert_eq!(follower.followed.standing("Ann"), None);
+        assert_eq!(follower.look_when(WHOLE - 1, WHOLE - 1), Ok(Look::Same));
+        assert_eq!(follower.look_when(WHOLE + QUIET, WHOLE + QUIET), Ok(Look::Read));
+        assert_eq!(follower.standing("Ann"), Standing::Free);
+    }
+
+    /// The file is looked at when somebody logs in, which may be long after it was written.
+    #[test]
+    fn what_was_written_long_ago_counts_at_the_first_look() {
+        for (text, in_place, found) in [
+            (format!("Bob:{HASH}\n"), true, Look::Lost(1)),
+            (format!("Bob:{HASH}\n"), false, Look::Read),
+            (format!("Bob:{HASH}"), false, Look::Lost(1)),
+        ] {
+            let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+            if !in_place {
+                fs::remove_file(&follower.followed.path).unwrap();
+            }
+            follower.write(&text);
+            if fs::metadata(&follower.followed.path).unwrap().created().is_err() {
+                return;
+            }
+            assert_eq!(follower.look_when(0, WHOLE), Ok(found), "{text:?}, in place: {in_place}");
+            assert_ne!(follower.followed.standing("Ann"), Some(Standing::Account(hash())));
+        }
+    }
+
+    /// As `scp -p` and editors do that write a new file under its name.
+    #[test]
+    fn a_new_file_counts_when_it_is_given_its_rights_after_a_rest_in_the_middle() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\nBob:{HASH}\n"));
+        fs::rename(&follower.followed.path, follower.directory.path().join("aside")).unwrap();
+        follower.write(&format!("Cid:{HASH}"));
+        assert_eq!(follower.look(0), Ok(Look::Same));
+        assert_eq!(follower.look(QUIET), Ok(Look::Lost(2)));
+        follower.write(&format!("Cid:{HASH}\nBob:{HASH}\n"));
+        let file = File::options().write(true).open(&follower.followed.path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(follower.look(QUIET), Ok(Look::Read));
         assert_eq!(follower.standing("Ann"), Standing::Free);
     }
@@ -476,6 +584,7 @@ mod tests {
     }
 
     const QUIET: u64 = ACCOUNTS_SETTLE_TIME_S;
+    const WHOLE: u64 = ACCOUNTS_ONE_GO_SETTLE_TIME_S;
 
     #[test]
     fn what_is_written_in_place_counts_at_once_when_nothing_is_missing() {
