@@ -1,7 +1,8 @@
 //! The command line: arguments, what the console says, exit codes.
 //!
-//! One file a subcommand. What goes wrong comes here as a `Failure`, which knows its exit
-//! code; the codes are those of init scripts in the Linux Standard Base.
+//! `arguments` has the commands; each has a file or a folder. What goes wrong comes here as a
+//! `Failure`, which knows its exit code; the codes are those of init scripts in the Linux
+//! Standard Base.
 
 use core::fmt;
 use std::io::{self, Write as _};

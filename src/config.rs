@@ -1,6 +1,7 @@
 //! File and arguments → [`Config`].
 //!
-//! The old server's INI file works as it is; `keys` is the one table of what may stand in it.
+//! The old server's INI file works as it is; `keys` has the keys of the sections of our own, and
+//! `modules` those of a plugin's section.
 //! Whatever is wrong is an error that names file, line and key, and all of a file's errors are
 //! told at once. What the old server did and this one does not yet is a warning.
 
@@ -8,8 +9,9 @@ use core::fmt;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::accounts;
 use crate::accounts::hash::{self, PasswordHash};
@@ -211,7 +213,7 @@ impl Config {
         }
         let sections = self.module_sections.iter().filter(|(_, section)| section.has_secret());
         secrets.extend(sections.map(|(name, _)| format!("[module {name}] environment")));
-        let source = self.source.as_ref().filter(|path| is_open_to_all(path))?;
+        let source = self.source.as_ref().filter(|path| files::is_open_to_all(path))?;
         if secrets.is_empty() {
             return None;
         }
@@ -285,12 +287,6 @@ impl Config {
             module_sections: BTreeMap::new(),
         }
     }
-}
-
-/// Whether somebody who is neither the owner nor in its group may read a file, or change it. One
-/// that can't be looked at is read by nobody who could be told of it.
-fn is_open_to_all(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o006 != 0)
 }
 
 impl Default for Web {
@@ -382,9 +378,11 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
     Ok(Config { directory, file, module_sections, ..config })
 }
 
-fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
-    let read =
-        |path: &Path| files::read_or_pipe(&arguments.directory.join(path), CONFIG_FILE_BYTES_MAX);
+fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Zeroizing<Vec<u8>>)>, Error> {
+    let read = |path: &Path| {
+        let path = arguments.directory.join(path);
+        files::read_or_pipe(&path, CONFIG_FILE_BYTES_MAX).map(Zeroizing::new)
+    };
     if let Some(path) = &arguments.file {
         let text = read(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
         return Ok(Some((path.clone(), text)));

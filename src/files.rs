@@ -7,7 +7,7 @@
 use std::fs::{self, File, FileType};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -105,13 +105,22 @@ const fn is_the_kernels(_: &Path) -> bool {
 /// # Errors
 /// What the system says; `FileTooLarge`.
 pub fn to_the_end(file: &File, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // In one piece of memory: there may be passwords in it, and what grows leaves copies behind.
+    let length = file.metadata()?.len().min(bytes_max);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         let what = format!("it is too long (limit {bytes_max} bytes)");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(bytes)
+}
+
+/// Whether others than the owner and its group may read a file, or change it; not when that can't be
+/// told.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o006 != 0)
 }
 
 fn is_own_descriptor(path: &Path) -> bool {

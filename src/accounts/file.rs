@@ -186,7 +186,7 @@ impl fmt::Display for Error {
                     write!(f, "{separator}{}:{line}: {fault}", path.display())?;
                 }
                 if faults.len() == ACCOUNTS_FAULTS_MAX {
-                    write!(f, "\n{}: the lines after these were not read", path.display())?;
+                    write!(f, "\n{}: lines after these may be wrong as well", path.display())?;
                 }
                 Ok(())
             }
@@ -521,12 +521,6 @@ pub fn read(path: &Path) -> Result<Accounts, Error> {
     read_stamped(path).map(|read| read.accounts)
 }
 
-/// Whether others than the owner and its group may read it; nothing when that can't be told.
-#[must_use]
-pub fn is_open_to_all(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o007 != 0)
-}
-
 /// Whether root owns the file and nobody else may read it.
 #[must_use]
 pub fn is_for_root_alone(path: &Path) -> bool {
@@ -582,7 +576,7 @@ mod tests {
             let faults = Accounts::parse("x\n".repeat(count).as_bytes()).unwrap_err();
             assert_eq!(faults.len(), count.min(ACCOUNTS_FAULTS_MAX));
             let error = Error::Invalid { path: PathBuf::from("a"), faults }.to_string();
-            assert_eq!(error.contains("after these were not read"), told, "{error}");
+            assert_eq!(error.contains("after these may be wrong"), told, "{error}");
         }
     }
 

@@ -8,6 +8,7 @@ use super::{Exit, Failure, command_line, command_line_here};
 use crate::accounts::database::{self, Refusal};
 use crate::accounts::file;
 use crate::config::Config;
+use crate::files;
 
 /// Reads the accounts that a configuration names; gives what the operator should know of them.
 /// Without them a server does not start: nobody could log in.
@@ -28,7 +29,7 @@ pub(super) fn check_accounts(config: &Config) -> Result<Vec<String>, Failure> {
             let text = format!("there is no account, so nobody can log in: {add}");
             warnings.push(format!("{}: {text}", path.display()));
         }
-        if file::is_open_to_all(path) {
+        if files::is_open_to_all(path) {
             let text = "everybody on this host can read it: chmod o= keeps them from guessing";
             warnings.push(format!("{}: {text}", path.display()));
         }
