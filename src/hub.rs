@@ -86,8 +86,10 @@ pub struct Hub {
     caused_bytes: usize,
     /// Who has sent the stanza at hand, and its name, for those whose errors tell it.
     request: Option<(ConnId, Box<str>)>,
-    /// The stanza at hand has done nothing: it is to be offered again then.
-    held_until: Option<Time>,
+    /// The stanza at hand has done nothing, and is to be offered again.
+    held: Option<Progress>,
+    /// Crowds are being written to: more of what they are to be told waits until that is done.
+    crowds_wait: bool,
     /// Sessions whose reader does not keep up.
     readers_behind: usize,
     /// Counts the turns.
@@ -121,7 +123,8 @@ impl Hub {
             later: Later::default(),
             caused_bytes: 0,
             request: None,
-            held_until: None,
+            held: None,
+            crowds_wait: false,
             readers_behind: 0,
             turn: 0,
             some_room_is_full: false,
@@ -142,6 +145,7 @@ impl Hub {
             Input::Ended { conn, reason: _ } => self.forget(conn, out),
             Input::Gone { conn } => self.sessions.connection_gone(conn),
             Input::Behind { conn, behind } => self.set_behind(conn, behind),
+            Input::CrowdsWait(wait) => self.crowds_wait = wait,
             Input::Verdict { conn, question, verdict } => self.decide(conn, question, verdict, out),
             Input::Tick => {
                 self.close_late_logins(out);
@@ -335,12 +339,12 @@ impl Hub {
             Ok(_) | Err(_) => self.close(conn, CloseReason::PolicyOnly, out),
         }
         self.parser = Some(parser);
-        if let Some(time) = self.held_until.take() {
+        if let Some(held) = self.held.take() {
             if let Some(session) = self.sessions.find_mut(conn) {
                 session.take_back(self.stanza_rate);
                 session.bytes = before;
             }
-            return Progress::Later(time);
+            return held;
         }
         if self.caused_bytes > frame.len() {
             self.charge_bytes(conn, self.caused_bytes - frame.len() - 1);

@@ -5,12 +5,13 @@
 //! no more of its sender until then.
 
 use super::Hub;
+use super::input::Progress;
 use super::later::What;
 use super::outlet::Outlet;
 use super::room::RoomKey;
 use super::session::{HeldBack, Reader, Session};
 use super::time::Time;
-use crate::limits::{HELD_BACK_LOOK_MS, HELD_BACK_TIME_S};
+use crate::limits::{CROWD, HELD_BACK_LOOK_MS, HELD_BACK_TIME_S};
 use crate::session_id::ConnId;
 
 /// How soon it is looked again whether a client's rooms have been told everything.
@@ -145,9 +146,9 @@ impl Hub {
         self.hold_back(conn, &rooms.unwrap_or_default())
     }
 
-    /// As a rule everybody keeps up, and no room has been told too much.
+    /// As a rule everybody keeps up, no room has been told too much, and no crowd is written to.
     const fn nobody_waits(&self) -> bool {
-        self.readers_behind == 0 && !self.some_room_is_full
+        self.readers_behind == 0 && !self.some_room_is_full && !self.crowds_wait
     }
 
     /// Takes note of bytes that the members of a room are told, once for all of them.
@@ -174,11 +175,15 @@ impl Hub {
     }
 
     /// Holds the stanza at hand back for members of these rooms, if in one of them most don't keep
-    /// up and the stanza has not waited for too long, or if one has been told too much in this turn;
-    /// then the stanza is to have done nothing.
+    /// up and the stanza has not waited for too long, if one has been told too much in this turn, or
+    /// if one is a crowd while crowds are written to; then the stanza is to have done nothing.
     pub(super) fn hold_back(&mut self, conn: ConnId, rooms: &[RoomKey]) -> bool {
+        if self.crowds_wait && rooms.iter().any(|&key| self.is_crowd(key)) {
+            self.held = Some(Progress::CrowdWaits);
+            return true;
+        }
         if rooms.iter().any(|&key| self.is_full_this_turn(key)) {
-            self.held_until = Some(self.now);
+            self.held = Some(Progress::Later(self.now));
             return true;
         }
         let Some(session) = self.sessions.find(conn) else {
@@ -199,8 +204,12 @@ impl Hub {
         if let Some(session) = self.sessions.find_mut(conn) {
             session.flow_mut().held_back = Some(held);
         }
-        self.held_until = Some(self.next_look());
+        self.held = Some(Progress::Later(self.next_look()));
         true
+    }
+
+    fn is_crowd(&self, key: RoomKey) -> bool {
+        self.rooms.room(key).is_some_and(|room| room.members.len() > CROWD)
     }
 
     /// Whether most of those who would receive what a session says in a room don't keep up.

@@ -29,6 +29,8 @@ pub(super) enum Hold {
     Rate(Time),
     /// Its login is being decided.
     Verdict,
+    /// What it says is for a crowd that is being written to.
+    Crowd,
 }
 
 /// A connection.

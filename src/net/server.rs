@@ -67,6 +67,8 @@ pub struct Server<W: World> {
     to_write: usize,
     /// The work whose outcome had been queued when the last of them was written to, in nanoseconds.
     gathered_from_ns: u64,
+    /// Connections whose next stanza is for a crowd, and waits until these have been written to.
+    held_for_crowds: Vec<ConnId>,
     /// Slots whose connections are gone, not to be given out in this turn.
     gone: Vec<usize>,
     listeners: Vec<Listener>,
@@ -147,6 +149,7 @@ impl<W: World> Server<W> {
             given_up: VecDeque::new(),
             to_write: 0,
             gathered_from_ns: 0,
+            held_for_crowds: Vec::new(),
             gone: Vec::new(),
             listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
             front: Front::default(),
@@ -349,6 +352,8 @@ impl<W: World> Server<W> {
             if let Hold::Rate(time) = connection.hold {
                 due(time, Kind::Resume);
             }
+            let held = self.held_for_crowds.contains(&id);
+            assert!(held || connection.hold != Hold::Crowd, "{id} waits for no crowd");
             match connection.state {
                 State::Open => {
                     open += 1;
@@ -359,6 +364,8 @@ impl<W: World> Server<W> {
             }
         }
         assert!(self.to_write <= self.desk.deliveries.crowded(), "crowds have fewer members");
+        let writing = self.to_write > 0;
+        assert!(writing || self.held_for_crowds.is_empty(), "no crowd is written to");
         assert_eq!(self.hub.sessions(), open, "sessions without a connection");
         assert_eq!(self.desk.timers.len(), timers, "timers without a reason");
         assert_eq!(self.desk.backlog.bytes(), backlog_bytes, "the sum of what waits");

@@ -205,6 +205,36 @@ fn a_crowd_is_written_to_after_the_others() {
     }
 }
 
+/// What is said to a crowd while crowds are written to would only wait behind that: it waits with
+/// whoever says it, and what is said elsewhere doesn't.
+#[test]
+fn what_is_said_to_a_crowd_waits_until_it_has_been_written_to() {
+    const CROWD: usize = 300;
+    let mut house = House::with_limits(Limits::default());
+    house.checked_every = 1;
+    let mut crowd: Vec<Peer> = (0..CROWD).map(|n| house.member(&format!("N{n}"), ROOM)).collect();
+    let mut few = connect_many(&mut house, 2);
+    for (number, peer) in few.iter().enumerate() {
+        peer.send(&format!("<connect nickname='F{number}'/>"));
+        peer.send("<join room='few'/>");
+    }
+    house.run_until(Time::from_secs(10));
+    crowd.iter_mut().chain(&mut few).for_each(|peer| drop(peer.said()));
+    crowd[0].send("<m toroom='R'>first</m>");
+    house.turn();
+    let handled = |house: &House| house.server.metrics().frames_in;
+    let before = handled(&house);
+    crowd[1].send("<m toroom='R'>second</m>");
+    crowd[2].send("<setparam room='R' name='k' value='v'/>");
+    few[0].send("<m toroom='few'>third</m>");
+    house.turn();
+    assert_eq!(few[1].said(), ["<m f=\"F0\" r=\"few\">third</m>"]);
+    assert_eq!(handled(&house), before + 2, "the refused setparam and what is said to few");
+    house.run_until(Time::from_secs(20));
+    let heard = ["<m f=\"N0\" r=\"R\">first</m>", "<m f=\"N1\" r=\"R\">second</m>"];
+    assert!(crowd[3..].iter_mut().all(|peer| peer.said() == heard));
+}
+
 /// It takes several turns to write to a crowd, and those who have caused much are not read in them.
 /// That there is always more to tell it does not keep them waiting.
 #[test]

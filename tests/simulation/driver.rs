@@ -323,7 +323,7 @@ impl Run {
             Progress::Asked => {
                 *self.record.met.entry("waits for a verdict".to_owned()).or_default() += 1
             }
-            Progress::Wait => {
+            Progress::Wait | Progress::CrowdWaits => {
                 self.held.insert(conn, Held { frame, written, at: None });
             }
         }

@@ -239,7 +239,7 @@ impl HubDriver {
                     client.waiting = true;
                     return;
                 }
-                Progress::Wait => {
+                Progress::Wait | Progress::CrowdWaits => {
                     client.waiting = true;
                     cut.retract();
                     return;

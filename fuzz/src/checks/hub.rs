@@ -216,7 +216,7 @@ impl Play {
             match self.handle(Input::Frame { conn, frame }, frame.len() + 1) {
                 Progress::Done | Progress::Asked => break,
                 Progress::Later(time) => self.wait_until(time),
-                Progress::Wait => {
+                Progress::Wait | Progress::CrowdWaits => {
                     self.waiting.insert(conn, frame.to_vec());
                     break;
                 }

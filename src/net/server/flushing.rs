@@ -9,7 +9,7 @@ use super::Server;
 use super::closing::reason_of;
 use crate::hub::{CloseReason, ConnId, Input};
 use crate::limits::{RECEIVER_WORK_NS, RECEIVERS_PER_TURN, WRITTEN_BYTES_PER_TURN};
-use crate::net::connection::State;
+use crate::net::connection::{Hold, State};
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
 use crate::net::timers::Kind;
@@ -21,6 +21,14 @@ impl<W: World> Server<W> {
     /// then some in which they are written to and nobody is read but those who have caused little.
     /// Whatever else is told is written in each of these turns.
     pub(super) fn flush(&mut self) {
+        let was_writing = self.to_write > 0;
+        self.write_some();
+        if was_writing != (self.to_write > 0) {
+            self.tell_crowds_wait(!was_writing);
+        }
+    }
+
+    fn write_some(&mut self) {
         let dirty = self.desk.deliveries.take_dirty();
         for (index, &slot) in dirty.iter().enumerate() {
             if index < 2 * RECEIVERS_PER_TURN || self.is_gone(slot) {
@@ -42,6 +50,24 @@ impl<W: World> Server<W> {
         self.framed.forget();
         self.wire.clear();
         self.wire.shrink_to(crate::limits::READ_BYTES_PER_TURN);
+    }
+
+    /// While crowds are written to, what more is said to them waits with those who say it.
+    fn tell_crowds_wait(&mut self, wait: bool) {
+        self.hub.handle(Input::CrowdsWait(wait), self.desk.now, &mut self.desk);
+        if wait {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held_for_crowds);
+        for id in held.drain(..) {
+            if let Some(connection) = self.desk.find(id)
+                && connection.hold == Hold::Crowd
+            {
+                connection.hold = Hold::Nothing;
+                self.make_ready(id.slot as usize);
+            }
+        }
+        self.held_for_crowds = held;
     }
 
     /// Writes to the members of crowds: to all of them when they are few, otherwise to some when it

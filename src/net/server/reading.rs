@@ -177,6 +177,7 @@ impl<W: World> Server<W> {
                 }
                 Progress::Later(time) => hold = Hold::Rate(time),
                 Progress::Wait => hold = Hold::Verdict,
+                Progress::CrowdWaits => hold = Hold::Crowd,
             }
             if hold != Hold::Nothing {
                 cut.retract();
@@ -197,8 +198,10 @@ impl<W: World> Server<W> {
             };
             connection.frames_held = frames_held && connection.framer.is_some();
             connection.hold = hold;
-            if let Hold::Rate(time) = hold {
-                self.desk.timers.set(time, id, Kind::Resume);
+            match hold {
+                Hold::Rate(time) => self.desk.timers.set(time, id, Kind::Resume),
+                Hold::Crowd => self.held_for_crowds.push(id),
+                Hold::Nothing | Hold::Verdict => {}
             }
         }
         if self.desk.holds_too_much_early(id) {
