@@ -307,14 +307,14 @@ fn quick_xml_is_newer_than_its_advisory() {
 
 #[test]
 fn the_readme_and_the_manual_have_the_table_of_stanzas_as_it_is() {
-    use palabre::hub::command::{State, VERBS};
+    use palabre::hub::command::{VERBS, VerbState};
     let mut table = String::from("| stanza | who may send it | what it does |\n|---|---|---|\n");
     for verb in VERBS {
         let who = match verb.state {
-            State::New => "before login",
-            State::LoggedIn if verb.root => "root",
-            State::LoggedIn => "after login",
-            State::Any => "anybody",
+            VerbState::New => "before login",
+            VerbState::LoggedIn if verb.root => "root",
+            VerbState::LoggedIn => "after login",
+            VerbState::Any => "anybody",
         };
         let usage = verb.usage.replace("  ", "`, `");
         let meaning = verb.meaning.replace('<', "`<").replace('>', ">`");

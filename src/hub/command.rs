@@ -20,7 +20,7 @@ pub struct Verb {
     /// The element's name.
     pub name: &'static str,
     /// When it may be sent.
-    pub state: State,
+    pub state: VerbState,
     /// Whether only root may send it.
     pub root: bool,
     /// The attributes it must have.
@@ -34,7 +34,7 @@ pub struct Verb {
 
 /// When a stanza may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum VerbState {
     /// Only before the login.
     New,
     /// Only after the login.
@@ -96,7 +96,7 @@ const NICK: Required = Required {
 
 const fn verb(
     name: &'static str,
-    state: State,
+    state: VerbState,
     action: Action,
     attributes: &'static [Required],
     usage: &'static str,
@@ -112,24 +112,24 @@ const fn root_verb(
     usage: &'static str,
     meaning: &'static str,
 ) -> Verb {
-    Verb { name, state: State::LoggedIn, root: true, attributes, usage, meaning, action }
+    Verb { name, state: VerbState::LoggedIn, root: true, attributes, usage, meaning, action }
 }
 
 /// Every verb; the most frequent ones first, because it is searched from the front.
 pub static VERBS: &[Verb] = &[
     verb(
         "m",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::Message,
         &[],
         r#"<m toroom="R" [back="1"]>text</m>  <m toclient="N">text</m>"#,
         "a message to a room you are in, or to one client",
     ),
-    verb("msg", State::LoggedIn, Action::Message, &[], r#"<msg …>text</msg>"#, "the same as m"),
-    verb("ping", State::LoggedIn, Action::Ping, &[], "<ping />", "is answered with <pong />"),
+    verb("msg", VerbState::LoggedIn, Action::Message, &[], r#"<msg …>text</msg>"#, "the same as m"),
+    verb("ping", VerbState::LoggedIn, Action::Ping, &[], "<ping />", "is answered with <pong />"),
     verb(
         "join",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::Join,
         &[ROOM],
         r#"<join room="R" />"#,
@@ -137,16 +137,16 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "leave",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::Leave,
         &[ROOM],
         r#"<leave room="R" />"#,
         "leaves a room",
     ),
-    verb("getrooms", State::LoggedIn, Action::GetRooms, &[], "<getrooms />", "lists all rooms"),
+    verb("getrooms", VerbState::LoggedIn, Action::GetRooms, &[], "<getrooms />", "lists all rooms"),
     verb(
         "clientparam",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::ClientParam,
         &[NAME],
         r#"<clientparam name="K" [value="V"] />"#,
@@ -154,7 +154,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "setparam",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::SetParam,
         &[LONG_ROOM, NAME, VALUE],
         r#"<setparam room="R" name="K" value="V" />"#,
@@ -162,7 +162,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "removeparam",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::RemoveParam,
         &[LONG_ROOM, NAME],
         r#"<removeparam room="R" name="K" />"#,
@@ -170,7 +170,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "addchild",
-        State::LoggedIn,
+        VerbState::LoggedIn,
         Action::AddChild,
         &[PARENT_ROOM, CHILD_ROOM],
         r#"<addchild parentroom="P" childroom="C" />"#,
@@ -178,17 +178,17 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "connect",
-        State::New,
+        VerbState::New,
         Action::Connect,
         &[LOGIN_NICK],
         r#"<connect nickname="N" [password="P"] [rootpass="R"] />"#,
         "logs in under a nick",
     ),
-    verb("help", State::Any, Action::Help, &[], "<help />", "this list"),
-    verb("quit", State::Any, Action::Quit, &[], "<quit />", "ends the session"),
+    verb("help", VerbState::Any, Action::Help, &[], "<help />", "this list"),
+    verb("quit", VerbState::Any, Action::Quit, &[], "<quit />", "ends the session"),
     verb(
         "policy-file-request",
-        State::Any,
+        VerbState::Any,
         Action::Policy,
         &[],
         "<policy-file-request/>",
@@ -196,7 +196,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "cross-domain-request",
-        State::Any,
+        VerbState::Any,
         Action::Policy,
         &[],
         "<cross-domain-request/>",
@@ -234,9 +234,9 @@ impl Verb {
     /// Whether a session of this standing may send it.
     const fn is_for(&self, logged_in: bool, root: bool) -> bool {
         let in_time = match self.state {
-            State::New => !logged_in,
-            State::LoggedIn => logged_in,
-            State::Any => true,
+            VerbState::New => !logged_in,
+            VerbState::LoggedIn => logged_in,
+            VerbState::Any => true,
         };
         in_time && (root || !self.root)
     }

@@ -22,7 +22,7 @@ impl<F: Fn(&mut Vec<u8>, bool, Fits<'_>)> Writer for F {}
 
 /// What has become of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct WrittenList {
     /// The forms of it that were too long: with its params, and without them.
     forms_cut: usize,
     /// Bytes that were written in vain.
@@ -34,14 +34,14 @@ const FORMS: usize = 2;
 
 /// A list that has been written, and how it is charged for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct List {
+pub(super) struct EncodedList {
     pub(super) message: Span,
     /// Bytes that were in vain, as they are charged for: `limits.listbytes` for each form that was
     /// too long, because so much of it was written.
     pub(super) vain_bytes: usize,
 }
 
-impl List {
+impl EncodedList {
     pub(super) const fn bytes(self) -> usize {
         self.message.bytes()
     }
@@ -85,8 +85,8 @@ impl Hub {
         key: RoomKey,
         kind: ListKind,
         out: &mut impl Outlet,
-    ) -> List {
-        let mut written = Written::default();
+    ) -> EncodedList {
+        let mut written = WrittenList::default();
         let message = out.encode_for_room(key, |buffer| {
             let start = buffer.len();
             written = match kind {
@@ -98,12 +98,12 @@ impl Hub {
             self.stand_in(buffer, written, None);
         });
         self.note_cut(key, kind, written, out);
-        List { message, vain_bytes: self.vain_bytes(written) }
+        EncodedList { message, vain_bytes: self.vain_bytes(written) }
     }
 
     /// Sends one session a room's list of child rooms.
     pub(super) fn tell_child_rooms(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
-        let mut written = Written::default();
+        let mut written = WrittenList::default();
         let bytes = self.answer(conn, out, |buffer| {
             written = self.write_child_rooms(buffer, key);
             self.stand_in(buffer, written, Some(conn));
@@ -112,12 +112,18 @@ impl Hub {
         self.charge_asked(conn, bytes + self.vain_bytes(written));
     }
 
-    const fn vain_bytes(&self, written: Written) -> usize {
+    const fn vain_bytes(&self, written: WrittenList) -> usize {
         self.settings.limits.list_bytes_max.saturating_mul(written.forms_cut)
     }
 
     /// Tells of a list that was not sent as it is.
-    fn note_cut(&mut self, key: RoomKey, kind: ListKind, written: Written, out: &mut impl Outlet) {
+    fn note_cut(
+        &mut self,
+        key: RoomKey,
+        kind: ListKind,
+        written: WrittenList,
+        out: &mut impl Outlet,
+    ) {
         out.spent(written.discarded_bytes);
         if let Some(room) = self.rooms.room_mut(key) {
             let cut = written.forms_cut > 0;
@@ -128,9 +134,9 @@ impl Hub {
         }
     }
 
-    fn write_clients(&self, buffer: &mut Vec<u8>, key: RoomKey) -> Written {
+    fn write_clients(&self, buffer: &mut Vec<u8>, key: RoomKey) -> WrittenList {
         let Some(room) = self.rooms.room(key) else {
-            return Written::default();
+            return WrittenList::default();
         };
         let clients = || room.members.iter().filter_map(|&conn| self.sessions.find(conn));
         self.bounded(
@@ -153,9 +159,9 @@ impl Hub {
         )
     }
 
-    fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> Written {
+    fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> WrittenList {
         let Some(room) = self.rooms.room(key) else {
-            return Written::default();
+            return WrittenList::default();
         };
         let children = || room.children.iter().filter_map(|&key| self.rooms.room(key));
         self.bounded(
@@ -256,7 +262,7 @@ impl Hub {
         out: &mut impl Outlet,
         write: impl Fn(&mut Vec<u8>, bool, Fits<'_>),
     ) -> usize {
-        let mut written = Written::default();
+        let mut written = WrittenList::default();
         let least = [least; FORMS];
         let bytes = self.answer(conn, out, |buffer| {
             written = self.bounded(buffer, least, write);
@@ -272,12 +278,17 @@ impl Hub {
     }
 
     /// Writes a list whose forms have so many bytes at least, or nothing where it is too long.
-    fn bounded(&self, buffer: &mut Vec<u8>, least: [usize; FORMS], write: impl Writer) -> Written {
+    fn bounded(
+        &self,
+        buffer: &mut Vec<u8>,
+        least: [usize; FORMS],
+        write: impl Writer,
+    ) -> WrittenList {
         let max = self.settings.limits.list_bytes_max;
         let start = buffer.len();
         // The NUL counts as well.
         let fits = |buffer: &Vec<u8>| buffer.len() - start < max;
-        let mut written = Written::default();
+        let mut written = WrittenList::default();
         for (with_params, least) in [true, false].into_iter().zip(least) {
             if least <= max {
                 write(buffer, with_params, &fits);
@@ -294,7 +305,7 @@ impl Hub {
 
     /// Writes what stands in for a list that is too long, in an answer to one session or to all
     /// members of a room.
-    fn stand_in(&self, buffer: &mut Vec<u8>, written: Written, conn: Option<ConnId>) {
+    fn stand_in(&self, buffer: &mut Vec<u8>, written: WrittenList, conn: Option<ConnId>) {
         if written.forms_cut < FORMS {
             return;
         }

@@ -14,7 +14,7 @@ use super::input::Progress;
 use super::note::{LoginRefusal, Note};
 use super::outlet::Outlet;
 use super::plugin::{Question, QuestionId, Verdict};
-use super::questions::{Asked, Share, Turn};
+use super::questions::{Asked, NextInLine, QuestionCost};
 use super::session::{Login, Session};
 use super::settings::RootPassword;
 use super::time::Time;
@@ -122,8 +122,8 @@ impl Hub {
             return;
         };
         let guesses = u64::from(login) + u64::from(for_others.is_some());
-        let share = Share { household, guesses, bytes };
-        let question = self.questions.open(conn, share, for_others.is_some());
+        let cost = QuestionCost { household, guesses, bytes };
+        let question = self.questions.open(conn, cost, for_others.is_some());
         self.sessions.ask(conn, question, nick, caps);
         out.ask(Question {
             id: question,
@@ -150,12 +150,12 @@ impl Hub {
         let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
             return false;
         };
-        let share = Share { household, guesses, bytes };
+        let cost = QuestionCost { household, guesses, bytes };
         let left = self.sessions.guesses_left(household, &self.settings.limits, self.now);
-        if self.questions.may_ask(share, left, called) {
+        if self.questions.may_ask(cost, left, called) {
             return true;
         }
-        let place = self.questions.line_up(conn, share);
+        let place = self.questions.line_up(conn, cost);
         self.sessions.set_login(conn, Login::InLine(place));
         false
     }
@@ -203,11 +203,11 @@ impl Hub {
             let left = |household| sessions.guesses_left(household, limits, now);
             match self.questions.next_turn(left) {
                 None => return,
-                Some(Turn::Call(conn)) => {
+                Some(NextInLine::Call(conn)) => {
                     self.sessions.set_login(conn, Login::Called);
                     out.go_on(conn);
                 }
-                Some(Turn::TooMany(household, line)) => {
+                Some(NextInLine::TooMany(household, line)) => {
                     // They came together with as many wrong ones as may be, before these were
                     // answered: whoever guesses so is not to have that for nothing.
                     let count = line.len() as u64;
@@ -234,7 +234,7 @@ impl Hub {
         let Some(asked) = self.questions.answered(question, conn) else {
             return;
         };
-        let Asked { share: Share { household, .. }, root: asked_for_root, .. } = asked;
+        let Asked { cost: QuestionCost { household, .. }, root: asked_for_root, .. } = asked;
         let verdict =
             if verdict == Verdict::Root && !asked_for_root { Verdict::Refused } else { verdict };
         let (root_refused, login_refused) = match verdict {

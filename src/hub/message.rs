@@ -50,7 +50,7 @@ enum Recipient<'a> {
 
 /// What the attributes of a stanza say about its way.
 #[derive(Debug)]
-struct Address<'a> {
+struct RoutingAttributes<'a> {
     recipient: Recipient<'a>,
     /// Whether the sender of a room message wants it, too.
     back: bool,
@@ -58,7 +58,7 @@ struct Address<'a> {
     own_attributes: bool,
 }
 
-impl<'a> Address<'a> {
+impl<'a> RoutingAttributes<'a> {
     fn of(stanza: &Stanza<'a>) -> Self {
         let (mut to, mut back) = (None, None);
         let mut own_attributes = false;
@@ -111,7 +111,7 @@ fn first(new: (Routing, usize), seen: Option<(Routing, usize)>) -> (Routing, usi
 impl Hub {
     /// `<m …>` and `<msg …>`.
     pub(super) fn message(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let address = Address::of(request.stanza);
+        let address = RoutingAttributes::of(request.stanza);
         match &address.recipient {
             Recipient::Client(nick) => self.relay_to_client(request, "m", &address, nick, out),
             Recipient::Room(room) if self.waits_to_talk(request.conn, room) => {}
@@ -128,7 +128,7 @@ impl Hub {
     pub(super) fn relay(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let name = request.stanza.name();
         debug_assert!(!is_verb(name), "verbs are never relayed");
-        let address = Address::of(request.stanza);
+        let address = RoutingAttributes::of(request.stanza);
         if let Recipient::Room(room) = &address.recipient
             && self.waits_to_talk(request.conn, room)
         {
@@ -161,7 +161,7 @@ impl Hub {
         &self,
         request: &Request<'_>,
         name: &str,
-        address: &Address<'_>,
+        address: &RoutingAttributes<'_>,
         nick: &str,
         out: &mut impl Outlet,
     ) {
@@ -194,7 +194,7 @@ impl Hub {
         &mut self,
         request: &Request<'_>,
         name: &str,
-        address: &Address<'_>,
+        address: &RoutingAttributes<'_>,
         room_name: &[u8],
         out: &mut impl Outlet,
     ) {

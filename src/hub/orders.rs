@@ -252,7 +252,7 @@ fn named(name: &str, what: &str) -> Result<(), OrderError> {
 }
 
 fn write_client(buffer: &mut Vec<u8>, session: &Session, operator: bool) {
-    let client = answers::Client {
+    let client = answers::ClientEntry {
         nick: &session.nick,
         session: session.conn,
         address: session.address,

@@ -13,21 +13,21 @@ use crate::session_id::ConnId;
 /// The lists that are due, in the order in which they became so.
 #[derive(Debug)]
 pub(super) struct Pending {
-    due: Vec<Due>,
+    due: Vec<DueList>,
     /// Counts the times the lists were sent; a session that caused one carries the number.
     round: u64,
 }
 
 #[derive(Debug)]
-struct Due {
+struct DueList {
     room: RoomKey,
     /// A key may be given to another room before the list is sent.
     serial: u64,
-    list: List,
+    list: DueContent,
 }
 
 #[derive(Debug)]
-enum List {
+enum DueContent {
     /// The client list, and who has joined since it became due.
     Clients(Vec<ConnId>),
     ChildRooms,
@@ -64,8 +64,8 @@ impl Hub {
             None => {
                 let index = self.pending.due.len();
                 room.roster_due = Some(index);
-                let list = List::Clients(Vec::new());
-                self.pending.due.push(Due { room: key, serial: room.serial, list });
+                let list = DueContent::Clients(Vec::new());
+                self.pending.due.push(DueList { room: key, serial: room.serial, list });
                 // In a large room nobody is told who stays when somebody leaves.
                 if joined || !is_large {
                     out.spent(self.about_list_bytes(key, ListKind::Clients));
@@ -74,7 +74,8 @@ impl Hub {
             }
         };
         if joined
-            && let Some(Due { list: List::Clients(joiners), .. }) = self.pending.due.get_mut(index)
+            && let Some(DueList { list: DueContent::Clients(joiners), .. }) =
+                self.pending.due.get_mut(index)
         {
             joiners.push(by);
         }
@@ -88,7 +89,11 @@ impl Hub {
         };
         if !room.children_due {
             room.children_due = true;
-            self.pending.due.push(Due { room: key, serial: room.serial, list: List::ChildRooms });
+            self.pending.due.push(DueList {
+                room: key,
+                serial: room.serial,
+                list: DueContent::ChildRooms,
+            });
             out.spent(self.about_list_bytes(key, ListKind::ChildRooms));
         }
         self.note_cause(by);
@@ -135,16 +140,16 @@ impl Hub {
         }
         self.pending.round += 1;
         let mut due = std::mem::take(&mut self.pending.due);
-        for Due { room: key, serial, list } in due.drain(..) {
+        for DueList { room: key, serial, list } in due.drain(..) {
             let Some(room) = self.rooms.room_mut(key).filter(|room| room.serial == serial) else {
                 continue;
             };
             match list {
-                List::Clients(joiners) => {
+                DueContent::Clients(joiners) => {
                     room.roster_due = None;
                     self.send_clients(key, &joiners, out);
                 }
-                List::ChildRooms => {
+                DueContent::ChildRooms => {
                     room.children_due = false;
                     self.send_child_rooms(key, out);
                 }

@@ -22,7 +22,7 @@ use crate::session_id::ConnId;
 
 /// What a login that is asked about takes of what there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct QuestionCost {
     /// Whose it is.
     pub(super) household: IpAddr,
     /// How many failed logins it may turn out to be: one for each password in it.
@@ -35,7 +35,7 @@ pub(super) struct Share {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) conn: ConnId,
-    pub(super) share: Share,
+    pub(super) cost: QuestionCost,
     /// Whether a root password was asked about.
     pub(super) root: bool,
 }
@@ -46,7 +46,7 @@ pub(super) struct Questions {
     /// Those that are open, by their numbers. Their sessions may be over.
     open: BTreeMap<QuestionId, Asked>,
     /// What has been called and is not asked about yet.
-    called: BTreeMap<ConnId, Share>,
+    called: BTreeMap<ConnId, QuestionCost>,
     households: Table<IpAddr, Household>,
     /// Whose line each place is in.
     places: BTreeMap<u64, IpAddr>,
@@ -68,13 +68,13 @@ struct Household {
     guesses: u64,
     bytes: usize,
     /// By the places, the first one first.
-    line: BTreeMap<u64, (ConnId, Share)>,
+    line: BTreeMap<u64, (ConnId, QuestionCost)>,
     in_round: bool,
 }
 
 /// What becomes of a household's line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum NextInLine {
     /// This login has its turn.
     Call(ConnId),
     /// Every password that was asked about was wrong, as many as may be: none of these, in the
@@ -99,10 +99,10 @@ impl Questions {
 
     /// Whether a login may be asked about at once; `left` is how many failed logins its household
     /// has left. One that was not `called` waits behind others of its household that wait.
-    pub(super) fn may_ask(&self, share: Share, left: u64, called: bool) -> bool {
+    pub(super) fn may_ask(&self, cost: QuestionCost, left: u64, called: bool) -> bool {
         let has_room =
-            |found: &Household| (called || found.line.is_empty()) && found.has_room(share, left);
-        self.has_room(share.bytes) && self.households.get(&share.household).is_none_or(has_room)
+            |found: &Household| (called || found.line.is_empty()) && found.has_room(cost, left);
+        self.has_room(cost.bytes) && self.households.get(&cost.household).is_none_or(has_room)
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -111,13 +111,13 @@ impl Questions {
     }
 
     /// Puts a login at the end of its household's line; gives its place.
-    pub(super) fn line_up(&mut self, conn: ConnId, share: Share) -> u64 {
+    pub(super) fn line_up(&mut self, conn: ConnId, cost: QuestionCost) -> u64 {
         self.last_place += 1;
-        let household = self.households.entry(share.household).or_default();
-        household.line.insert(self.last_place, (conn, share));
-        self.places.insert(self.last_place, share.household);
+        let household = self.households.entry(cost.household).or_default();
+        household.line.insert(self.last_place, (conn, cost));
+        self.places.insert(self.last_place, cost.household);
         // Where it is not the household's own questions that are in the way.
-        self.go_round(share.household);
+        self.go_round(cost.household);
         self.last_place
     }
 
@@ -133,10 +133,10 @@ impl Questions {
     }
 
     /// A login is asked about: the number of the question.
-    pub(super) fn open(&mut self, conn: ConnId, share: Share, root: bool) -> QuestionId {
-        self.take(share);
+    pub(super) fn open(&mut self, conn: ConnId, cost: QuestionCost, root: bool) -> QuestionId {
+        self.take(cost);
         self.last.0 += 1;
-        self.open.insert(self.last, Asked { conn, share, root });
+        self.open.insert(self.last, Asked { conn, cost, root });
         self.last
     }
 
@@ -144,24 +144,24 @@ impl Questions {
     pub(super) fn answered(&mut self, question: QuestionId, conn: ConnId) -> Option<Asked> {
         let asked = *self.open.get(&question).filter(|asked| asked.conn == conn)?;
         self.open.remove(&question);
-        self.give_back(asked.share);
+        self.give_back(asked.cost);
         Some(asked)
     }
 
     /// A login that was called is here, or its session is over: what was kept for it is free.
-    pub(super) fn came(&mut self, conn: ConnId) -> Option<Share> {
-        let share = self.called.remove(&conn)?;
-        self.give_back(share);
-        Some(share)
+    pub(super) fn came(&mut self, conn: ConnId) -> Option<QuestionCost> {
+        let cost = self.called.remove(&conn)?;
+        self.give_back(cost);
+        Some(cost)
     }
 
     /// What happens next in the lines, if anything does; `left` as in [`Questions::may_ask`], of
     /// the household that is asked for.
-    pub(super) fn next_turn(&mut self, left: impl Fn(IpAddr) -> u64) -> Option<Turn> {
+    pub(super) fn next_turn(&mut self, left: impl Fn(IpAddr) -> u64) -> Option<NextInLine> {
         while let Some(&household) = self.round.front() {
             let found = self.households.get(&household)?;
             let first = found.line.first_key_value();
-            let Some((place, (conn, share))) = first.map(|(place, login)| (*place, *login)) else {
+            let Some((place, (conn, cost))) = first.map(|(place, login)| (*place, *login)) else {
                 self.leave_round();
                 continue;
             };
@@ -173,22 +173,22 @@ impl Questions {
                     self.places.remove(place);
                 }
                 let line = line.into_values().map(|(conn, _)| conn).collect();
-                return Some(Turn::TooMany(household, line));
+                return Some(NextInLine::TooMany(household, line));
             }
-            if !found.has_room(share, left) {
+            if !found.has_room(cost, left) {
                 // One of its own questions is in the way, and brings it back into the round.
                 self.leave_round();
                 continue;
             }
-            if !self.has_room(share.bytes) {
+            if !self.has_room(cost.bytes) {
                 return None;
             }
             self.leave(place);
-            self.take(share);
-            self.called.insert(conn, share);
+            self.take(cost);
+            self.called.insert(conn, cost);
             self.leave_round();
             self.go_round(household);
-            return Some(Turn::Call(conn));
+            return Some(NextInLine::Call(conn));
         }
         None
     }
@@ -220,25 +220,25 @@ impl Questions {
         self.open.get(&question).is_some_and(|asked| asked.conn == conn)
     }
 
-    fn take(&mut self, share: Share) {
-        let household = self.households.entry(share.household).or_default();
+    fn take(&mut self, cost: QuestionCost) {
+        let household = self.households.entry(cost.household).or_default();
         household.count += 1;
-        household.guesses += share.guesses;
-        household.bytes += share.bytes;
+        household.guesses += cost.guesses;
+        household.bytes += cost.bytes;
         self.count += 1;
-        self.bytes += share.bytes;
+        self.bytes += cost.bytes;
     }
 
-    fn give_back(&mut self, share: Share) {
-        if let Some(household) = self.households.get_mut(&share.household) {
+    fn give_back(&mut self, cost: QuestionCost) {
+        if let Some(household) = self.households.get_mut(&cost.household) {
             household.count -= 1;
-            household.guesses -= share.guesses;
-            household.bytes -= share.bytes;
+            household.guesses -= cost.guesses;
+            household.bytes -= cost.bytes;
             self.count -= 1;
-            self.bytes -= share.bytes;
+            self.bytes -= cost.bytes;
         }
-        self.go_round(share.household);
-        self.forget_if_idle(share.household);
+        self.go_round(cost.household);
+        self.forget_if_idle(cost.household);
     }
 
     /// Puts a household with a line into the round, at its end.
@@ -272,11 +272,10 @@ impl Questions {
     /// Checks that the sums are those of what there is, and that every line waits for something.
     pub(super) fn check_invariants(&self) {
         let mut sums: BTreeMap<IpAddr, (usize, u64, usize)> = BTreeMap::new();
-        let shares =
-            self.open.values().map(|asked| asked.share).chain(self.called.values().copied());
-        for share in shares {
-            let sum = sums.entry(share.household).or_default();
-            *sum = (sum.0 + 1, sum.1 + share.guesses, sum.2 + share.bytes);
+        let costs = self.open.values().map(|asked| asked.cost).chain(self.called.values().copied());
+        for cost in costs {
+            let sum = sums.entry(cost.household).or_default();
+            *sum = (sum.0 + 1, sum.1 + cost.guesses, sum.2 + cost.bytes);
         }
         let (count, bytes) = sums.values().fold((0, 0), |(c, b), sum| (c + sum.0, b + sum.2));
         assert_eq!((self.count, self.bytes), (count, bytes), "questions in all");
@@ -302,9 +301,9 @@ impl Questions {
 impl Household {
     /// Whether one more may be asked about, as far as its own questions go. The first one may in
     /// any case: were it too much, it would never have its turn.
-    fn has_room(&self, share: Share, left: u64) -> bool {
-        let guesses = self.guesses.saturating_add(share.guesses);
-        let bytes = self.bytes.saturating_add(share.bytes);
+    fn has_room(&self, cost: QuestionCost, left: u64) -> bool {
+        let guesses = self.guesses.saturating_add(cost.guesses);
+        let bytes = self.bytes.saturating_add(cost.bytes);
         left > 0
             && (self.count == 0
                 || self.count < LOGINS_ASKED_PER_ADDRESS_MAX

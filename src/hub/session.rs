@@ -75,7 +75,7 @@ pub(super) struct Session {
 /// What holds the stream of a session up, in either direction.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    pub(super) reader: Reader,
+    pub(super) reader: ReaderState,
     /// It is on the list of those of whom it is looked whether they are waited for too long.
     pub(super) reader_watched: bool,
     /// It waits until those who are to receive what it says keep up.
@@ -91,7 +91,7 @@ pub(super) type Untold = VecDeque<(Box<str>, Box<[RoomKey]>)>;
 
 /// How the reader of a session takes what it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Reader {
+pub(super) enum ReaderState {
     #[default]
     KeepsUp,
     /// It does not keep up since then, and those who talk to it wait.
@@ -194,7 +194,7 @@ impl Session {
 
     /// Whether those who talk to it wait.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.flow().is_some_and(|flow| matches!(flow.reader, Reader::Behind(_)))
+        self.flow().is_some_and(|flow| matches!(flow.reader, ReaderState::Behind(_)))
     }
 
     /// Whether a time begins in which it sends more bytes than its rate.
@@ -269,7 +269,7 @@ pub(super) struct Sessions {
     /// The largest `limits.nickbytes` that has been in force: a longer nick is nobody's, unread.
     nick_bytes_max: usize,
     /// By what an address is counted as.
-    addresses: Table<IpAddr, Address>,
+    addresses: Table<IpAddr, AddressRecord>,
     /// Addresses with failed logins, in the order in which they will be forgotten.
     failed: VecDeque<(Time, IpAddr)>,
     /// Those that have not logged in, by the time of their accept.
@@ -277,7 +277,7 @@ pub(super) struct Sessions {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Address {
+struct AddressRecord {
     /// Those that are open and the closing ones.
     connections: usize,
     failures: Bucket,

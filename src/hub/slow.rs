@@ -7,7 +7,7 @@
 
 use super::Hub;
 use super::later::{PARTS_PER_S, What};
-use super::list::List;
+use super::list::EncodedList;
 use super::outlet::Outlet;
 use super::rate::ByteRate;
 use super::room::{Room, RoomKey};
@@ -104,7 +104,7 @@ impl Hub {
         &mut self,
         key: RoomKey,
         kind: ListKind,
-        list: List,
+        list: EncodedList,
         out: &mut impl Outlet,
     ) -> bool {
         let Some(room) = self.rooms.room(key) else {
@@ -130,7 +130,7 @@ impl Hub {
     }
 
     /// Takes note of what a list has cost its room, to so many members as make this cost.
-    fn charge_room(&mut self, key: RoomKey, list: List, cost: usize) {
+    fn charge_room(&mut self, key: RoomKey, list: EncodedList, cost: usize) {
         if let (Some(rate), Some(room)) = (self.list_rate, self.rooms.room_mut(key)) {
             room.lists.take_bytes(rate, cost.saturating_add(list.vain_bytes), self.now);
         }

@@ -9,7 +9,7 @@ use super::input::Progress;
 use super::later::What;
 use super::outlet::Outlet;
 use super::room::RoomKey;
-use super::session::{HeldBack, Reader, Session};
+use super::session::{HeldBack, ReaderState, Session};
 use super::time::Time;
 use crate::limits::{CROWD, HELD_BACK_LOOK_MS, HELD_BACK_TIME_S};
 use crate::session_id::ConnId;
@@ -78,15 +78,15 @@ impl Hub {
         };
         let flow = session.flow_mut();
         match (behind, flow.reader) {
-            (true, Reader::KeepsUp) => {
+            (true, ReaderState::KeepsUp) => {
                 if !std::mem::replace(&mut flow.reader_watched, true) {
                     let at = self.now.plus_secs(HELD_BACK_TIME_S);
                     self.later.add(at, What::Reader { conn });
                 }
-                self.set_reader(conn, Reader::Behind(self.now));
+                self.set_reader(conn, ReaderState::Behind(self.now));
             }
-            (true, Reader::Behind(_) | Reader::GivenUp) => {}
-            (false, _) => self.set_reader(conn, Reader::KeepsUp),
+            (true, ReaderState::Behind(_) | ReaderState::GivenUp) => {}
+            (false, _) => self.set_reader(conn, ReaderState::KeepsUp),
         }
     }
 
@@ -98,10 +98,10 @@ impl Hub {
         };
         let flow = session.flow_mut();
         flow.reader_watched = false;
-        if let Reader::Behind(since) = flow.reader {
+        if let ReaderState::Behind(since) = flow.reader {
             let at = since.plus_secs(HELD_BACK_TIME_S);
             if at <= self.now {
-                self.set_reader(conn, Reader::GivenUp);
+                self.set_reader(conn, ReaderState::GivenUp);
             } else {
                 flow.reader_watched = true;
                 self.later.add(at, What::Reader { conn });
@@ -109,7 +109,7 @@ impl Hub {
         }
     }
 
-    fn set_reader(&mut self, conn: ConnId, reader: Reader) {
+    fn set_reader(&mut self, conn: ConnId, reader: ReaderState) {
         let Some(session) = self.sessions.find_mut(conn) else {
             return;
         };

@@ -33,7 +33,7 @@ pub struct Parser {
     /// The root's attributes, and behind them those of the element being read.
     attributes: Vec<AttributeSpan>,
     /// The elements that are open, the root first.
-    open: Vec<Open>,
+    open: Vec<OpenElement>,
     /// For [`tag::distinct`].
     order: Vec<u32>,
     namespaces: Namespaces,
@@ -80,20 +80,20 @@ pub enum Refusal {
 
 /// Offsets into the frame. They are half the size of a `usize`; longer frames are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
+struct FrameSpan {
     start: u32,
     end: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct AttributeSpan {
-    name: Span,
-    value: Span,
+    name: FrameSpan,
+    value: FrameSpan,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Open {
-    name: Span,
+struct OpenElement {
+    name: FrameSpan,
     /// Whether it declares a prefix.
     declares: bool,
 }
@@ -101,9 +101,9 @@ struct Open {
 /// Where the root element is in its frame.
 #[derive(Clone, Copy, Debug, Default)]
 struct Root {
-    element: Span,
-    name: Span,
-    inner: Span,
+    element: FrameSpan,
+    name: FrameSpan,
+    inner: FrameSpan,
 }
 
 impl fmt::Display for Refusal {
@@ -180,7 +180,7 @@ impl Parser {
         let attributes = self.attributes.len();
         let mut at = inner_start;
         let mut inner_end = at;
-        while let Some(&Open { name, declares }) = self.open.last() {
+        while let Some(&OpenElement { name, declares }) = self.open.last() {
             let markup = read_text(bytes, at)?;
             match bytes.get(markup + 1) {
                 Some(b'/') => {
@@ -200,8 +200,8 @@ impl Parser {
                 }
             }
         }
-        let inner = Span::new(inner_start, inner_end);
-        self.root = Root { element: Span::new(start, at), name, inner };
+        let inner = FrameSpan::new(inner_start, inner_end);
+        self.root = Root { element: FrameSpan::new(start, at), name, inner };
         Ok(at)
     }
 
@@ -231,7 +231,7 @@ impl Parser {
             }
         }
         if !tag.empty {
-            self.open.push(Open { name: tag.name, declares });
+            self.open.push(OpenElement { name: tag.name, declares });
         }
         self.tag = tag;
         Ok(())
@@ -328,7 +328,7 @@ fn read_comment(bytes: &[u8], start: usize) -> Result<usize, Refusal> {
     Ok(close + 1)
 }
 
-impl Span {
+impl FrameSpan {
     /// The offsets of a frame that is known to be no longer than a `u32` counts.
     #[inline]
     const fn new(start: usize, end: usize) -> Self {
@@ -463,8 +463,8 @@ impl<'a> Stanza<'a> {
             return [element.text(self.frame), ""];
         };
         // The quote behind the value goes with it.
-        let before = Span { start: element.start, end: spans.name.start };
-        let behind = Span { start: spans.value.end + 1, end: element.end };
+        let before = FrameSpan { start: element.start, end: spans.name.start };
+        let behind = FrameSpan { start: spans.value.end + 1, end: element.end };
         let spaces = [' ', '\t', '\r', '\n'];
         [before.text(self.frame).trim_end_matches(spaces), behind.text(self.frame)]
     }

@@ -27,9 +27,13 @@ impl<S> Desk<S> {
     }
 
     /// A session as plugins know it.
-    pub(super) fn as_plugins_know<'a>(&self, id: ConnId, nick: &'a str) -> write::Session<'a> {
+    pub(super) fn as_plugins_know<'a>(
+        &self,
+        id: ConnId,
+        nick: &'a str,
+    ) -> write::SessionAttributes<'a> {
         let connection = self.connections.get(id.slot as usize).filter(|found| found.id == id);
-        write::Session {
+        write::SessionAttributes {
             id,
             nick,
             address: connection.map(|connection| connection.address),

@@ -16,7 +16,7 @@ pub(super) struct Text<'a> {
 }
 
 /// Eight bytes at a time, in one integer.
-type Word = [u8; 8];
+type EightBytes = [u8; 8];
 
 /// Checks that a frame is UTF-8 and holds no character that XML 1.0 forbids.
 pub(super) fn check(frame: &[u8]) -> Result<Text<'_>, Refusal> {
@@ -54,7 +54,7 @@ fn noncharacter(bytes: &[u8]) -> usize {
 /// One walk without branches; most frames hold no white space but blanks, and need no other.
 fn survey(bytes: &[u8]) -> (bool, bool) {
     let (mut low, mut high) = (0, 0);
-    let mut add = |word: &Word| {
+    let mut add = |word: &EightBytes| {
         let word = u64::from_ne_bytes(*word);
         // The top bit of a lane that is below the blank, and maybe of lanes above such a one.
         low |= word.wrapping_sub(lanes(b' ')) & !word;
@@ -68,7 +68,7 @@ fn survey(bytes: &[u8]) -> (bool, bool) {
 
 /// Whether a control character other than tab, LF and CR is among the bytes.
 fn has_forbidden_control(bytes: &[u8]) -> bool {
-    let forbidden = |word: &Word| {
+    let forbidden = |word: &EightBytes| {
         let word = u64::from_ne_bytes(*word);
         // With the top bits cleared no lane carries into the next: a top bit comes back in the
         // lanes that are a blank or more, and in those that differ from what they are compared to.
@@ -89,7 +89,7 @@ const fn lanes(byte: u8) -> u64 {
 /// The last eight bytes; fewer are filled up with blanks. Where the words before end among
 /// them, bytes are looked at again, which is less than putting the rest together is.
 #[inline]
-fn last_word(bytes: &[u8]) -> Word {
+fn last_word(bytes: &[u8]) -> EightBytes {
     if let Some(word) = bytes.last_chunk() {
         return *word;
     }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::characters::resolve;
-use super::{AttributeSpan, Refusal, Span, not_xml, uri};
+use super::{AttributeSpan, FrameSpan, Refusal, not_xml, uri};
 
 /// The URI of the prefix `xml`, which is declared everywhere.
 const XML_URI: &str = "http://www.w3.org/XML/1998/namespace";
@@ -44,11 +44,11 @@ enum Mark {
     /// It declares a prefix; `prefix` is the number of that, once there are numbers.
     Declaration { prefix: u32 },
     /// Its name has a prefix.
-    Element { prefix: Span },
+    Element { prefix: FrameSpan },
     /// It has an attribute with a prefix.
-    Attribute { prefix: Span, local: Span },
+    Attribute { prefix: FrameSpan, local: FrameSpan },
     /// A start tag of which nothing else is to be known than the prefix of its name.
-    Alone { prefix: Span },
+    Alone { prefix: FrameSpan },
     /// An element that declared a prefix is over.
     Close { depth: u32 },
 }
@@ -57,11 +57,11 @@ enum Mark {
 #[derive(Clone, Copy, Debug)]
 struct Prefix {
     start: u64,
-    span: Span,
+    span: FrameSpan,
 }
 
 impl Prefix {
-    fn of(bytes: &[u8], span: Span) -> Self {
+    fn of(bytes: &[u8], span: FrameSpan) -> Self {
         let mut start = [0; 8];
         let name = span.of(bytes);
         let length = name.len().min(start.len());
@@ -80,7 +80,7 @@ impl Prefix {
 #[derive(Clone, Copy, Debug)]
 struct Declared {
     prefix: Prefix,
-    value: Span,
+    value: FrameSpan,
     mark: u32,
     /// Equal URIs have the same number, once there are numbers.
     uri: u32,
@@ -89,7 +89,7 @@ struct Declared {
 /// An attribute with a prefix.
 #[derive(Clone, Copy, Debug)]
 struct Named {
-    local: Span,
+    local: FrameSpan,
     /// The declaration of its prefix, by its mark; [`XML`] for the one of `xml`.
     declared: u32,
 }
@@ -112,7 +112,7 @@ impl Namespaces {
         &mut self,
         bytes: &[u8],
         depth: usize,
-        name: Span,
+        name: FrameSpan,
         attributes: &[AttributeSpan],
     ) -> Result<bool, Refusal> {
         let prefix = split(bytes, name).map(|(prefix, _)| prefix);
@@ -148,7 +148,7 @@ impl Namespaces {
         Ok(declares)
     }
 
-    fn declare(&mut self, bytes: &[u8], prefix: Span, value: Span) {
+    fn declare(&mut self, bytes: &[u8], prefix: FrameSpan, value: FrameSpan) {
         let mark = self.marks.len() as u32;
         self.marks.push(Mark::Declaration { prefix: 0 });
         let prefix = Prefix::of(bytes, prefix);
@@ -275,7 +275,7 @@ impl Namespaces {
     }
 
     /// The declaration of a prefix that is in force, by its mark.
-    fn declaration_of(&mut self, bytes: &[u8], prefix: Span) -> Result<u32, Refusal> {
+    fn declaration_of(&mut self, bytes: &[u8], prefix: FrameSpan) -> Result<u32, Refusal> {
         let wanted = Prefix::of(bytes, prefix);
         // Most elements have the prefix of the one before.
         let last = self.scopes.last.and_then(|last| Some((last, self.prefixes.get(last)?)));
@@ -338,13 +338,13 @@ impl Scopes {
 }
 
 /// The prefix and the local part of a name that has a colon.
-fn split(bytes: &[u8], name: Span) -> Option<(Span, Span)> {
+fn split(bytes: &[u8], name: FrameSpan) -> Option<(FrameSpan, FrameSpan)> {
     let colon = name.start() + memchr::memchr(b':', name.of(bytes))?;
-    Some((Span::new(name.start(), colon), Span::new(colon + 1, name.end())))
+    Some((FrameSpan::new(name.start(), colon), FrameSpan::new(colon + 1, name.end())))
 }
 
 /// Checks `xmlns:prefix="value"`.
-fn check_declaration(bytes: &[u8], prefix: Span, value: Span) -> Result<(), Refusal> {
+fn check_declaration(bytes: &[u8], prefix: FrameSpan, value: FrameSpan) -> Result<(), Refusal> {
     let raw = value.text(bytes);
     if prefix.of(bytes).get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"xml")) {
         return Err(not_xml("a reserved prefix is declared", prefix.start()));

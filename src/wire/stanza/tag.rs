@@ -8,7 +8,7 @@ use memchr::{memchr, memchr3};
 use quick_xml::parser::{ElementParser, Parser as _};
 
 use super::characters::{is_space, reference, skip_space};
-use super::{AttributeSpan, Refusal, Span, names, not_xml};
+use super::{AttributeSpan, FrameSpan, Refusal, names, not_xml};
 use crate::limits::{ATTRIBUTES_PAIRWISE_MAX, exceeds};
 
 /// Bytes of a value that are looked at one by one before a vector search takes over: what
@@ -19,7 +19,7 @@ const SHORT_VALUE_BYTES: usize = 24;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tag {
     /// Its name, prefix included.
-    pub(super) name: Span,
+    pub(super) name: FrameSpan,
     /// The offset after its `>`.
     pub(super) end: usize,
     /// Whether it is `<x/>`.
@@ -99,14 +99,20 @@ fn read_up_to(
         let traits = traits(&bytes[next..name.end]);
         suspect |= traits_seen & traits != 0;
         traits_seen |= traits;
-        attributes.push(AttributeSpan { name: Span::new(next, name.end), value });
+        attributes.push(AttributeSpan { name: FrameSpan::new(next, name.end), value });
         at = value.end() + 1;
     }
-    Ok(Tag { name: Span::new(start + 1, name.end), end: close + 1, empty, namespaced, suspect })
+    Ok(Tag {
+        name: FrameSpan::new(start + 1, name.end),
+        end: close + 1,
+        empty,
+        namespaced,
+        suspect,
+    })
 }
 
 /// Reads `= "value"` from `at` on: what stands between the quotes.
-fn read_value(bytes: &[u8], at: usize) -> Result<Span, Refusal> {
+fn read_value(bytes: &[u8], at: usize) -> Result<FrameSpan, Refusal> {
     let equals = if bytes.get(at) == Some(&b'=') { at } else { skip_space(bytes, at) };
     if bytes.get(equals) != Some(&b'=') {
         return Err(not_xml("an attribute without a value", equals));
@@ -124,7 +130,7 @@ fn read_value(bytes: &[u8], at: usize) -> Result<Span, Refusal> {
             b'&' => {
                 (_, at) = reference(bytes, at).ok_or(not_xml("no reference after a &", at))?;
             }
-            _ => return Ok(Span::new(start, at)),
+            _ => return Ok(FrameSpan::new(start, at)),
         }
     }
 }

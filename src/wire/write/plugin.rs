@@ -15,7 +15,7 @@ pub const VERSION: u32 = 1;
 
 /// A session, as plugins know it.
 #[derive(Clone, Copy, Debug)]
-pub struct Session<'a> {
+pub struct SessionAttributes<'a> {
     /// `SLOT.GENERATION`; never used twice.
     pub id: ConnId,
     /// Its nick, or the one it asks for; empty when there is none.
@@ -44,7 +44,7 @@ pub fn greeting(buffer: &mut Vec<u8>, server_version: &str, name: &str, kept: Op
 pub fn event(
     buffer: &mut Vec<u8>,
     hook: &str,
-    session: Option<Session<'_>>,
+    session: Option<SessionAttributes<'_>>,
     more: &[(&str, &str)],
     element: Option<&str>,
 ) {
@@ -67,7 +67,7 @@ pub fn event(
 }
 
 /// `<stanza …>`: a client has sent an element of a registered name.
-pub fn stanza(buffer: &mut Vec<u8>, session: Session<'_>, element: &str) {
+pub fn stanza(buffer: &mut Vec<u8>, session: SessionAttributes<'_>, element: &str) {
     buffer.extend_from_slice(b"<stanza");
     self::session(buffer, session);
     buffer.push(b'>');
@@ -80,7 +80,7 @@ const ASK_BYTES: usize = 512;
 
 /// `<ask …>` with its NUL: may this login be? `element` is the client's `connect`, in two pieces.
 #[must_use]
-pub fn ask(ask: u64, hook: &str, session: Session<'_>, element: [&str; 2]) -> Secret {
+pub fn ask(ask: u64, hook: &str, session: SessionAttributes<'_>, element: [&str; 2]) -> Secret {
     let [before, behind] = element.map(str::as_bytes);
     written(ask, hook, session, before.len() + behind.len(), |buffer| {
         buffer.extend_from_slice(before);
@@ -90,7 +90,7 @@ pub fn ask(ask: u64, hook: &str, session: Session<'_>, element: [&str; 2]) -> Se
 
 /// `<ask …>` with its NUL: is this root's password? A `connect` holds it.
 #[must_use]
-pub fn ask_root(ask: u64, hook: &str, session: Session<'_>, password: &str) -> Secret {
+pub fn ask_root(ask: u64, hook: &str, session: SessionAttributes<'_>, password: &str) -> Secret {
     written(ask, hook, session, 32 + ESCAPE_BYTES * password.len(), |buffer| {
         buffer.push(b'<');
         buffer.extend_from_slice(b"connect");
@@ -102,7 +102,7 @@ pub fn ask_root(ask: u64, hook: &str, session: Session<'_>, password: &str) -> S
 fn written(
     ask: u64,
     hook: &str,
-    session: Session<'_>,
+    session: SessionAttributes<'_>,
     element_bytes: usize,
     element: impl FnOnce(&mut Vec<u8>),
 ) -> Secret {
@@ -152,7 +152,7 @@ pub fn error(buffer: &mut Vec<u8>, why: &str) {
     buffer.extend_from_slice(b"</error>");
 }
 
-fn session(buffer: &mut Vec<u8>, session: Session<'_>) {
+fn session(buffer: &mut Vec<u8>, session: SessionAttributes<'_>) {
     attribute(buffer, "session", &session.id.spelled().to_string());
     if !session.nick.is_empty() {
         attribute(buffer, "nick", session.nick);

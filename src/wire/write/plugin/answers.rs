@@ -9,7 +9,7 @@ use crate::session_id::ConnId;
 
 /// A client.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct ClientEntry<'a> {
     /// Its nick.
     pub nick: &'a str,
     /// Its session.
@@ -31,7 +31,7 @@ pub fn clients_begin(buffer: &mut Vec<u8>, room: Option<&str>, clients: usize) {
 }
 
 /// One client of a plugin's answer.
-pub fn client(buffer: &mut Vec<u8>, client: Client<'_>) {
+pub fn client(buffer: &mut Vec<u8>, client: ClientEntry<'_>) {
     put!(buffer, b"<client name='", client.nick, b"' session='");
     session(buffer, client.session);
     put!(buffer, b"'");
