@@ -5,28 +5,29 @@
 //! in, so a whole server runs in a test on a virtual clock and replays from one seed.
 //!
 //! A stanza's way: [`Hub::handle`] admits it (rate, login state), the strict parser reads it,
-//! [`command`] finds its verb, and one of `login`, `membership`, `param`, `message` and `root`
-//! does what it asks. What plugins want comes by [`Hub::order`] and [`Hub::tell`]: `plugin` has
-//! the words for it, `orders` does it. `room` and `session` hold the tables, `pending` the lists
-//! that the changes of a turn share, `list` how they are written when they become long, `slow` how
-//! they are sent when they cost much, `later` what is told later, `throttle` who has to wait before
-//! more of it is done, `rate` the token buckets. What goes in is in `input` and `time`, what comes out
-//! in `outlet` and `note`, what it lives by in `settings`.
+//! [`command`] finds its verb, and one of `login`, `membership`, `param`, `message` and `root` does
+//! what it asks. What plugins want comes by [`Hub::order`] and [`Hub::tell`]: `plugin` has the
+//! words for it, `orders` does it. `room` and `session` hold the tables, by the hash of
+//! `keyed_table`. `due_lists` has the lists that the changes of a turn share, `long_lists` how they
+//! are written when they become long, `slow_lists` how they are sent when they cost much, `later`
+//! what is told later, `throttle` which sessions have to wait before more of what they send is
+//! done, `rate` the token buckets. Inputs are in `input` and `time`, outputs in `outlet` and
+//! `note`, the settings in `settings`.
 
 mod caps;
 pub mod command;
-mod hash;
+mod due_lists;
 mod input;
+mod keyed_table;
 mod later;
-mod list;
 mod login;
+mod long_lists;
 mod membership;
 mod message;
 mod note;
 mod orders;
 mod outlet;
 mod param;
-mod pending;
 mod plugin;
 mod questions;
 mod rate;
@@ -34,17 +35,17 @@ mod room;
 mod root;
 mod session;
 mod settings;
-mod slow;
+mod slow_lists;
 mod throttle;
 mod time;
 
 use core::net::IpAddr;
 
+use self::due_lists::DueLists;
 pub use self::input::{Door, HashKey, Input, Progress};
 use self::later::Later;
 pub use self::note::{LoginRefusal, MessageTo, Note};
 pub use self::outlet::{Outlet, Roster, Span};
-use self::pending::Pending;
 pub use self::plugin::{
     Order, OrderError, Query, Question, QuestionId, Receivers, Registered, Verdict, Who,
     is_reserved_name,
@@ -79,7 +80,7 @@ pub struct Hub {
     rooms: Rooms,
     /// What the params of all rooms and sessions count for in `limits.paramstotal`.
     params_total_bytes: usize,
-    pending: Pending,
+    due_lists: DueLists,
     /// What is told later, because it costs much.
     later: Later,
     /// Bytes that the stanza at hand has had others told, each message counted once.
@@ -119,7 +120,7 @@ impl Hub {
             sessions,
             rooms: Rooms::new(hash_key),
             params_total_bytes: 0,
-            pending: Pending::new(),
+            due_lists: DueLists::new(),
             later: Later::default(),
             caused_bytes: 0,
             request: None,
@@ -442,8 +443,8 @@ impl Hub {
         self.sessions.find(conn).is_some_and(Session::tells_codes)
     }
 
-    /// Writes an `<error>` as a session wants it. `code` is the label of a [`RefusalReason`] or of a
-    /// [`CloseReason`].
+    /// Writes an `<error>` as a session wants it. `code` is the label of a [`RefusalReason`] or of
+    /// a [`CloseReason`].
     fn write_error(&self, buffer: &mut Vec<u8>, conn: ConnId, code: &str, error: &str) {
         if !self.tells_codes(conn) {
             return write::error(buffer, error);

@@ -59,8 +59,8 @@ pub enum Input<'a> {
     },
     /// Frames of a WebSocket came in which no stanza ended: pings, empty ones, parts of messages.
     /// Each counts for `limits.stanzarate` as a stanza does. They have been read: what they go over
-    /// the rate is owed, at most `limits.stanzaburst` of them, and nothing more is to be read before
-    /// it is paid off.
+    /// the rate is owed, at most `limits.stanzaburst` of them, and nothing more is to be read
+    /// before it is paid off.
     FramesInVain {
         /// Who sent them.
         conn: ConnId,

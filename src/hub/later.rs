@@ -1,15 +1,15 @@
 //! What is told later, because it costs much: in the order in which it has its time.
 //!
-//! The parts of slow lists ([`super::slow`]) are, and a param of a client that is in many rooms: it
-//! is told to some of them at a time, as its client may send (`byterate`; manual: protocol,
-//! 'Limits').
+//! The parts of slow lists ([`super::slow_lists`]) are, and a param of a client that is in many
+//! rooms: it is told to some of them at a time, as its client may send (`byterate`; manual:
+//! protocol, 'Limits').
 
 use std::collections::BTreeSet;
 
 use super::Hub;
 use super::outlet::Outlet;
 use super::room::RoomKey;
-use super::slow::ListKind;
+use super::slow_lists::ListKind;
 use super::time::Time;
 use crate::session_id::ConnId;
 

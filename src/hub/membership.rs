@@ -5,7 +5,7 @@ use unicode_normalization::is_nfc;
 
 use super::Hub;
 use super::command::Request;
-use super::list::Fits;
+use super::long_lists::Fits;
 use super::note::Note;
 use super::outlet::Outlet;
 use super::room::{Entangled, RoomKey};

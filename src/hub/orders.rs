@@ -6,7 +6,7 @@
 
 use super::Hub;
 use super::input::Door;
-use super::list::Fits;
+use super::long_lists::Fits;
 use super::note::Note;
 use super::outlet::Outlet;
 use super::plugin::{Order, OrderError, Query, Receivers, Who};

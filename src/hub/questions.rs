@@ -12,8 +12,8 @@
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::hash::{KeyedState, Table};
 use super::input::HashKey;
+use super::keyed_table::{KeyedState, Table};
 use super::plugin::QuestionId;
 use crate::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,

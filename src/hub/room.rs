@@ -5,11 +5,11 @@ use std::fmt;
 
 use slab::Slab;
 
-use super::hash::{KeyedState, Table};
 use super::input::HashKey;
+use super::keyed_table::{KeyedState, Table};
 use super::outlet::Roster;
 use super::rate::Bucket;
-use super::slow::SlowLists;
+use super::slow_lists::SlowLists;
 use crate::limits::{LISTS_LOOKED_AT_MAX, Limits, PARAM_BYTES_MORE, exceeds};
 use crate::nick::{InTheWay, Likenesses, Seen};
 use crate::session_id::ConnId;

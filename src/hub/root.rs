@@ -93,7 +93,7 @@ impl Hub {
         self.rooms.clear();
         self.params_total_bytes = 0;
         self.readers_behind = 0;
-        self.pending.clear();
+        self.due_lists.clear();
         self.later.clear();
     }
 }

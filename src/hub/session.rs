@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use smallvec::SmallVec;
 
 use super::caps::Caps;
-use super::hash::{KeyedState, Table};
 use super::input::{Door, HashKey};
+use super::keyed_table::{KeyedState, Table};
 use super::plugin::QuestionId;
 use super::rate::{Bucket, ByteRate, Rate};
 use super::room::{Params, RoomKey};

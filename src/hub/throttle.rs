@@ -1,5 +1,5 @@
-//! Who has to wait before more of what it sends is done: whoever has sent or asked for more than its
-//! rate, and whoever talks to those who don't keep up.
+//! Who has to wait before more of what it sends is done: whoever has sent or asked for more than
+//! its rate, and whoever talks to those who don't keep up.
 //!
 //! Nothing is lost by it. The shell offers the stanza again at the time that it is told, and reads
 //! no more of its sender until then.

@@ -7,7 +7,7 @@
 
 use super::Hub;
 use super::later::{PARTS_PER_S, What};
-use super::list::EncodedList;
+use super::long_lists::EncodedList;
 use super::outlet::Outlet;
 use super::rate::ByteRate;
 use super::room::{Room, RoomKey};
@@ -145,7 +145,8 @@ impl Hub {
         self.later.add(time, What::List { room: key, serial, kind });
     }
 
-    /// Sends a slow list to the next of the members, as it is by now; tells when it can, if not yet.
+    /// Sends a slow list to the next of the members, as it is by now; tells when it can, if not
+    /// yet.
     pub(super) fn send_part(
         &mut self,
         key: RoomKey,

@@ -6,13 +6,13 @@
 
 use super::outlet::Outlet;
 use super::room::RoomKey;
-use super::slow::ListKind;
+use super::slow_lists::ListKind;
 use super::{Hub, session::Session};
 use crate::session_id::ConnId;
 
 /// The lists that are due, in the order in which they became so.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct DueLists {
     due: Vec<DueList>,
     /// Counts the times the lists were sent; a session that caused one carries the number.
     round: u64,
@@ -33,7 +33,7 @@ enum DueContent {
     ChildRooms,
 }
 
-impl Pending {
+impl DueLists {
     pub(super) const fn new() -> Self {
         Self { due: Vec::new(), round: 1 }
     }
@@ -62,10 +62,10 @@ impl Hub {
         let index = match room.roster_due {
             Some(index) => index,
             None => {
-                let index = self.pending.due.len();
+                let index = self.due_lists.due.len();
                 room.roster_due = Some(index);
                 let list = DueContent::Clients(Vec::new());
-                self.pending.due.push(DueList { room: key, serial: room.serial, list });
+                self.due_lists.due.push(DueList { room: key, serial: room.serial, list });
                 // In a large room nobody is told who stays when somebody leaves.
                 if joined || !is_large {
                     out.spent(self.about_list_bytes(key, ListKind::Clients));
@@ -75,7 +75,7 @@ impl Hub {
         };
         if joined
             && let Some(DueList { list: DueContent::Clients(joiners), .. }) =
-                self.pending.due.get_mut(index)
+                self.due_lists.due.get_mut(index)
         {
             joiners.push(by);
         }
@@ -89,7 +89,7 @@ impl Hub {
         };
         if !room.children_due {
             room.children_due = true;
-            self.pending.due.push(DueList {
+            self.due_lists.due.push(DueList {
                 room: key,
                 serial: room.serial,
                 list: DueContent::ChildRooms,
@@ -101,19 +101,19 @@ impl Hub {
 
     fn note_cause(&mut self, by: ConnId) {
         if let Some(session) = self.sessions.find_mut(by) {
-            session.caused_round = self.pending.round;
+            session.caused_round = self.due_lists.round;
         }
     }
 
     /// Sends what is due if this session could see that it comes late.
     pub(super) fn send_due_before(&mut self, conn: ConnId, out: &mut impl Outlet) {
-        if self.pending.due.is_empty() {
+        if self.due_lists.due.is_empty() {
             return;
         }
         let Some(session) = self.sessions.find(conn) else {
             return;
         };
-        if session.caused_round == self.pending.round || self.receives_due(session) {
+        if session.caused_round == self.due_lists.round || self.receives_due(session) {
             self.send_due(out);
         }
     }
@@ -135,11 +135,11 @@ impl Hub {
 
     /// Sends every list that is due.
     pub(super) fn send_due(&mut self, out: &mut impl Outlet) {
-        if self.pending.due.is_empty() {
+        if self.due_lists.due.is_empty() {
             return;
         }
-        self.pending.round += 1;
-        let mut due = std::mem::take(&mut self.pending.due);
+        self.due_lists.round += 1;
+        let mut due = std::mem::take(&mut self.due_lists.due);
         for DueList { room: key, serial, list } in due.drain(..) {
             let Some(room) = self.rooms.room_mut(key).filter(|room| room.serial == serial) else {
                 continue;
@@ -156,6 +156,6 @@ impl Hub {
             }
         }
         // The emptied vector goes back, so that a quiet room costs no allocation a turn.
-        self.pending.due = due;
+        self.due_lists.due = due;
     }
 }

@@ -6,7 +6,7 @@ use super::Hub;
 use super::note::Note;
 use super::outlet::{Outlet, Span};
 use super::room::{Params, Room, RoomKey};
-use super::slow::ListKind;
+use super::slow_lists::ListKind;
 use crate::reason::RefusalReason;
 use crate::session_id::ConnId;
 use crate::wire::write;
@@ -220,8 +220,8 @@ impl Hub {
         }
     }
 
-    /// What a room's list has in the form in which it is sent, in bytes: no more than a little where
-    /// it is too long in every form.
+    /// What a room's list has in the form in which it is sent, in bytes: no more than a little
+    /// where it is too long in every form.
     pub(super) fn list_bytes(&self, key: RoomKey, kind: ListKind) -> usize {
         let max = self.settings.limits.list_bytes_max;
         let forms = [true, false].map(|with_params| self.form_bytes(key, kind, with_params));
