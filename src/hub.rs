@@ -42,7 +42,7 @@ mod time;
 use core::net::IpAddr;
 
 use self::due_lists::DueLists;
-pub use self::input::{Door, HashKey, Input, Progress};
+pub use self::input::{HashKey, Input, ListenerKind, Progress};
 use self::later::Later;
 pub use self::note::{LoginRefusal, MessageTo, Note};
 pub use self::outlet::{Outlet, Roster, Span};
@@ -139,7 +139,7 @@ impl Hub {
         self.go_on_to(now);
         match input {
             Input::Frame { conn, frame } => return self.frame(conn, frame, out),
-            Input::Opened { conn, address, door } => self.open(conn, address, door, out),
+            Input::Opened { conn, address, listener } => self.open(conn, address, listener, out),
             Input::ClientAddress { conn, address } => self.move_to(conn, address, out),
             Input::FrameTooLarge { conn, max } => self.frame_too_large(conn, max, out),
             Input::FramesInVain { conn, count } => return self.frames_in_vain(conn, count, out),
@@ -247,9 +247,15 @@ impl Hub {
         self.unix_start_us.saturating_add(self.now.0 / 1_000)
     }
 
-    fn open(&mut self, conn: ConnId, address: IpAddr, door: Door, out: &mut impl Outlet) {
+    fn open(
+        &mut self,
+        conn: ConnId,
+        address: IpAddr,
+        listener: ListenerKind,
+        out: &mut impl Outlet,
+    ) {
         let limits = &self.settings.limits;
-        let opened = self.sessions.open(conn, self.counted(address), door, limits, self.now);
+        let opened = self.sessions.open(conn, self.counted(address), listener, limits, self.now);
         let Err((reason, max)) = opened else {
             return;
         };
@@ -259,7 +265,7 @@ impl Hub {
             too_many_from_address(max)
         };
         // The policy port says nothing but policies.
-        if door == Door::Main {
+        if listener == ListenerKind::Main {
             let message = out.encode(|buffer| write::error(buffer, &error));
             out.push(conn, message);
         }
@@ -316,7 +322,7 @@ impl Hub {
         if admission != Admission::Now {
             return self.put_off(conn, admission, out);
         }
-        let policy_only = session.door == Door::Policy;
+        let policy_only = session.listener == ListenerKind::Policy;
         let tells_codes = session.tells_codes();
         let (before, has_waited) = (session.bytes, session.held_back().is_some());
         if !called {
@@ -384,7 +390,7 @@ impl Hub {
     }
 
     fn is_policy_only(&self, conn: ConnId) -> bool {
-        self.sessions.find(conn).is_some_and(|session| session.door == Door::Policy)
+        self.sessions.find(conn).is_some_and(|session| session.listener == ListenerKind::Policy)
     }
 
     fn frame_too_large(&mut self, conn: ConnId, max: usize, out: &mut impl Outlet) {

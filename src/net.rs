@@ -45,7 +45,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{info, warn};
 
 use crate::config::{Config, Listen, Module, policy_ports};
-use crate::hub::{Door, HashKey, Settings};
+use crate::hub::{HashKey, ListenerKind, Settings};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::logging;
 use server::{Server, Turn};
@@ -90,7 +90,7 @@ impl std::error::Error for Error {
 /// A server that listens but does not serve yet.
 pub struct Listening {
     listeners: Vec<TcpListener>,
-    doors: Vec<Door>,
+    kinds: Vec<ListenerKind>,
     addresses: Vec<SocketAddr>,
     policy_addresses: Vec<SocketAddr>,
     descriptors: usize,
@@ -122,7 +122,7 @@ pub fn bind(config: &Config, signals: Signals) -> Result<Listening, Error> {
     let (descriptors, descriptor_limit) = os::raise_own_descriptor_limit();
     let mut listening = Listening {
         listeners: Vec::new(),
-        doors: Vec::new(),
+        kinds: Vec::new(),
         addresses: Vec::new(),
         policy_addresses: Vec::new(),
         descriptors,
@@ -133,8 +133,8 @@ pub fn bind(config: &Config, signals: Signals) -> Result<Listening, Error> {
         judged_by: worker::judged_by(config),
         signals,
     };
-    listening.addresses = listening.open(&config.listen, Door::Main)?;
-    listening.policy_addresses = listening.open(&config.policy_listen(), Door::Policy)?;
+    listening.addresses = listening.open(&config.listen, ListenerKind::Main)?;
+    listening.policy_addresses = listening.open(&config.policy_listen(), ListenerKind::Policy)?;
     Ok(listening)
 }
 
@@ -162,7 +162,7 @@ impl Listening {
         front: Front,
         reload: &mut dyn FnMut() -> Option<(Config, Front)>,
     ) -> Result<(), Error> {
-        let Self { listeners, doors, addresses, descriptors, settings, modules, .. } = self;
+        let Self { listeners, kinds, addresses, descriptors, settings, modules, .. } = self;
         let (sockets, mut judged_before) = (listeners.len(), self.judged_by);
         // The worker may be wanted later.
         let processes = modules.len() + 1;
@@ -172,7 +172,7 @@ impl Listening {
             |settings| completed(settings, &addresses, descriptors.saturating_sub(sockets));
         let settings = complete(settings);
         info!("up to {} sessions", settings.limits.sessions_max);
-        let mut server = Server::new(world, &doors, settings, hash_key(), unix_now_us());
+        let mut server = Server::new(world, &kinds, settings, hash_key(), unix_now_us());
         let own: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
         let complete_front = |front| Front { addresses: own.clone(), ..front };
         server.set_front(complete_front(front));
@@ -203,7 +203,7 @@ impl Listening {
         served
     }
 
-    fn open(&mut self, wanted: &[Listen], door: Door) -> Result<Vec<SocketAddr>, Error> {
+    fn open(&mut self, wanted: &[Listen], kind: ListenerKind) -> Result<Vec<SocketAddr>, Error> {
         let mut bound: Vec<SocketAddr> = Vec::new();
         for Listen { address, optional } in wanted {
             let mut address = *address;
@@ -219,7 +219,7 @@ impl Listening {
                 Ok((address, listener)) => {
                     bound.push(address);
                     self.listeners.push(listener);
-                    self.doors.push(door);
+                    self.kinds.push(kind);
                 }
                 Err(error) if *optional && !bound.is_empty() => {
                     warn!("not listening on {address}: {error}");

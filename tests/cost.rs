@@ -5,7 +5,7 @@
 mod world;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Settings, Span, Time,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Settings, Span, Time,
 };
 use palabre::limits::{Limits, RECEIVERS_PER_TURN};
 use palabre::net::server::Server;
@@ -51,7 +51,7 @@ fn room_of(members: u32, out: &mut Counter) -> Hub {
     for slot in 0..members {
         let conn = ConnId { slot, generation: 1 };
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
-        hub.handle(Input::Opened { conn, address, door: Door::Main }, Time(0), out);
+        hub.handle(Input::Opened { conn, address, listener: ListenerKind::Main }, Time(0), out);
         for frame in [format!("<connect nickname='N{slot}'/>"), "<join room='R'/>".to_owned()] {
             hub.handle(Input::Frame { conn, frame: frame.as_bytes() }, Time(0), out);
         }
@@ -87,7 +87,11 @@ fn joins_of_one_turn_share_one_client_list() {
     for slot in 100..132 {
         let conn = ConnId { slot, generation: 1 };
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
-        hub.handle(Input::Opened { conn, address, door: Door::Main }, Time(0), &mut out);
+        hub.handle(
+            Input::Opened { conn, address, listener: ListenerKind::Main },
+            Time(0),
+            &mut out,
+        );
         let frame = format!("<connect nickname='N{slot}'/>");
         hub.handle(Input::Frame { conn, frame: frame.as_bytes() }, Time(0), &mut out);
         hub.handle(Input::Frame { conn, frame: b"<join room='R'/>" }, Time(0), &mut out);
@@ -103,8 +107,13 @@ struct House(Server<Calm>);
 
 impl House {
     fn of(members: usize) -> Self {
-        let mut house =
-            Self(Server::new(Calm::new(members), &[Door::Main], settings(), HashKey(1, 2), 0));
+        let mut house = Self(Server::new(
+            Calm::new(members),
+            &[ListenerKind::Main],
+            settings(),
+            HashKey(1, 2),
+            0,
+        ));
         while house.0.connections() < members {
             house.turn();
         }

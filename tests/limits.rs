@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Lookalikes, Progress, QuestionId, Registered,
-    RootPassword, Settings, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Lookalikes, Progress, QuestionId,
+    Registered, RootPassword, Settings, Time, Verdict,
 };
 use palabre::limits::{
     LOGIN_BYTES_MAX, LOGIN_BYTES_PER_ADDRESS_MAX, LOGINS_ASKED_MAX, LOGINS_ASKED_PER_ADDRESS_MAX,
@@ -64,7 +64,7 @@ impl Server {
         self.slots += 1;
         self.recorder.open.insert(conn);
         let address: IpAddr = address.parse().expect("an address");
-        self.handle(Input::Opened { conn, address, door: Door::Main });
+        self.handle(Input::Opened { conn, address, listener: ListenerKind::Main });
         (conn, self.told(conn))
     }
 

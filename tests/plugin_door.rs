@@ -7,7 +7,7 @@ mod recorder;
 use std::net::{IpAddr, Ipv4Addr};
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Order, OrderError, Outlet, Query,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Order, OrderError, Outlet, Query,
     Question, QuestionId, Receivers, Registered, RootPassword, Settings, Span, Time, Verdict, Who,
     is_reserved_name,
 };
@@ -48,7 +48,7 @@ impl Server {
     fn open(&mut self, conn: ConnId) {
         self.recorder.open.insert(conn);
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        self.tell(Input::Opened { conn, address, door: Door::Main });
+        self.tell(Input::Opened { conn, address, listener: ListenerKind::Main });
     }
 
     fn send(&mut self, conn: ConnId, frame: &str) -> Vec<(ConnId, Done)> {
@@ -366,7 +366,7 @@ fn notes_say_why_a_login_came_to_nothing_and_who_removed_whom() {
     let mut hub = Hub::new(settings, HashKey(1, 2), 0);
     let mut out = Notes::default();
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    hub.handle(Input::Opened { conn: A, address, door: Door::Main }, Time(0), &mut out);
+    hub.handle(Input::Opened { conn: A, address, listener: ListenerKind::Main }, Time(0), &mut out);
     let mut send = |frame: &[u8], verdict| {
         hub.handle(Input::Frame { conn: A, frame }, Time(0), &mut out);
         if let Some((number, verdict)) = verdict {

@@ -76,10 +76,10 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
         "crate::metrics",
     ];
     let own = [rust_files("src/wire"), rust_files("src/hub"), rust_files("src/nick")].concat();
-    let doors = rust_files("src")
+    let roots = rust_files("src")
         .into_iter()
         .filter(|(path, _)| path.ends_with("src/wire.rs") || path.ends_with("src/hub.rs"));
-    for (path, text) in own.into_iter().chain(doors) {
+    for (path, text) in own.into_iter().chain(roots) {
         for word in forbidden {
             assert!(!code(&text).contains(word), "{} uses {word}", path.display());
         }

@@ -15,7 +15,7 @@ use argh::FromArgs;
 use self::stage::{Act, Stage, Step};
 use super::{Exit, Failure};
 use crate::config::{Misfit, Module};
-use crate::hub::{Door, HashKey, RootPassword, Settings};
+use crate::hub::{HashKey, ListenerKind, RootPassword, Settings};
 use crate::limits::{Limits, PLUGIN_TEST_WAIT_MS_MAX};
 use crate::net::server::{Server, Turn};
 use crate::wire::stanza::Parser;
@@ -75,7 +75,7 @@ pub(super) fn plugin_test(arguments: &PluginTest) -> Result<Exit, Failure> {
     let module = module(program, rest)?;
     let system = |error| Failure::system(&error, format_args!("can't set up the poll: {error}"));
     let stage = Stage::new(arguments.wait.0, script(arguments)).map_err(system)?;
-    let mut server = Server::new(stage, &[Door::Main], settings(), HashKey::default(), 0);
+    let mut server = Server::new(stage, &[ListenerKind::Main], settings(), HashKey::default(), 0);
     server.set_plugins(vec![module]);
     while server.turn().map_err(system)? != Turn::Stop {}
     match server.world_mut().outcome() {

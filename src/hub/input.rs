@@ -12,13 +12,13 @@ use crate::session_id::ConnId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashKey(pub u64, pub u64);
 
-/// Which port a connection came in by.
+/// Which listener accepted a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Door {
-    /// The main port: everything.
+pub enum ListenerKind {
+    /// That of the main port: everything is answered.
     #[default]
     Main,
-    /// `[crossdomain] policyport`: answers policy requests and nothing else.
+    /// That of `[crossdomain] policyport`: policy requests are answered, and nothing else.
     Policy,
 }
 
@@ -31,8 +31,8 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The peer's address.
         address: IpAddr,
-        /// The port it came in by.
-        door: Door,
+        /// The listener that accepted it.
+        listener: ListenerKind,
     },
     /// A proxy told whose connection this is; before any frame. The session counts for that
     /// address from then on, or is closed when there are too many from it.

@@ -5,7 +5,7 @@
 //! session that an order is about, the members of its room, or everybody.
 
 use super::Hub;
-use super::input::Door;
+use super::input::ListenerKind;
 use super::long_lists::Fits;
 use super::note::Note;
 use super::outlet::Outlet;
@@ -170,7 +170,7 @@ impl Hub {
             }
             Who::Session(conn) => {
                 let session = self.sessions.find(conn);
-                let session = session.filter(|session| session.door == Door::Main);
+                let session = session.filter(|session| session.listener == ListenerKind::Main);
                 session.ok_or(OrderError::NoSession(conn))
             }
         }

@@ -1,7 +1,7 @@
 //! What only root may do (manual: protocol, 'Root').
 
 use super::command::Request;
-use super::input::Door;
+use super::input::ListenerKind;
 use super::note::Note;
 use super::outlet::Outlet;
 use super::{Hub, Login};
@@ -68,7 +68,7 @@ impl Hub {
         let code = CloseReason::Shutdown.label();
         let mut coded = None;
         for session in self.sessions.take_all() {
-            if session.door == Door::Main {
+            if session.listener == ListenerKind::Main {
                 let farewell = if session.tells_codes() {
                     *coded.get_or_insert_with(|| {
                         out.encode(|buffer| {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use smallvec::SmallVec;
 
 use super::caps::Caps;
-use super::input::{Door, HashKey};
+use super::input::{HashKey, ListenerKind};
 use super::keyed_table::{KeyedState, Table};
 use super::plugin::QuestionId;
 use super::rate::{Bucket, ByteRate, Rate};
@@ -49,7 +49,7 @@ pub(super) struct Session {
     pub(super) address: IpAddr,
     /// What its address is counted as.
     pub(super) household: IpAddr,
-    pub(super) door: Door,
+    pub(super) listener: ListenerKind,
     pub(super) login: Login,
     pub(super) root: bool,
     /// What its `connect` asked for beyond version 1.
@@ -341,7 +341,7 @@ impl Sessions {
         &mut self,
         conn: ConnId,
         (address, counted): (IpAddr, bool),
-        door: Door,
+        listener: ListenerKind,
         limits: &Limits,
         now: Time,
     ) -> Result<(), (CloseReason, usize)> {
@@ -365,7 +365,7 @@ impl Sessions {
             conn,
             address,
             household,
-            door,
+            listener,
             login: Login::New,
             root: false,
             caps: Caps::default(),

@@ -39,7 +39,7 @@ use super::timers::Kind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, QuestionId, Settings, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, QuestionId, Settings, Time, Verdict,
 };
 use crate::limits::{
     CONNECTIONS_PER_TURN, EARLY_MORE_BYTES_MAX, ENDS_PER_TURN, LOG_RETRY_TIME_MS,
@@ -109,7 +109,7 @@ pub struct Server<W: World> {
 
 #[derive(Debug)]
 struct Listener {
-    door: Door,
+    kind: ListenerKind,
     acceptable: bool,
 }
 
@@ -125,11 +125,11 @@ pub enum Turn {
 }
 
 impl<W: World> Server<W> {
-    /// A server without connections; `doors` are its listeners, by index.
+    /// A server without connections; `listeners` are its listeners, by index.
     #[must_use]
     pub fn new(
         mut world: W,
-        doors: &[Door],
+        listeners: &[ListenerKind],
         settings: Settings,
         hash_key: HashKey,
         unix_start_us: u64,
@@ -151,7 +151,7 @@ impl<W: World> Server<W> {
             gathered_from_ns: 0,
             held_for_crowds: Vec::new(),
             gone: Vec::new(),
-            listeners: doors.iter().map(|&door| Listener { door, acceptable: true }).collect(),
+            listeners: listeners.iter().map(|&kind| Listener { kind, acceptable: true }).collect(),
             front: Front::default(),
             inbound: Vec::new(),
             wire: Vec::new(),

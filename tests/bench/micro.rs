@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Registered, Settings,
-    Span, Time,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Progress, Registered,
+    Settings, Span, Time,
 };
 use palabre::limits::{FULL_ROSTER_MEMBERS, Limits, READ_BYTES_PER_TURN};
 use palabre::wire::framer::{FRAME_END, Framer};
@@ -282,7 +282,7 @@ impl House {
         let conn = ConnId { slot, generation: 1 };
         // Sessions from loopback are not counted by address.
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
-        self.input(Input::Opened { conn, address, door: Door::Main });
+        self.input(Input::Opened { conn, address, listener: ListenerKind::Main });
         self.receivers_of(conn, &format!("<connect nickname='{}' />", nick(slot)));
         conn
     }

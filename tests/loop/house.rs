@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Once;
 
-use palabre::hub::{Door, HashKey, Settings, Time};
+use palabre::hub::{HashKey, ListenerKind, Settings, Time};
 use palabre::limits::Limits;
 use palabre::metrics::{Histogram, Metrics};
 use palabre::net::server::{Server, Turn};
@@ -41,9 +41,9 @@ impl House {
     pub(crate) fn new(settings: Settings, faults: Faults, seed: u64) -> Self {
         LOG.with_borrow_mut(Vec::clear);
         listen_to_the_log();
-        let doors = [Door::Main, Door::Policy];
-        let world = Simulated::new(seed, faults, doors.len());
-        let server = Server::new(world, &doors, settings.clone(), HashKey(seed, 7), 0);
+        let listeners = [ListenerKind::Main, ListenerKind::Policy];
+        let world = Simulated::new(seed, faults, listeners.len());
+        let server = Server::new(world, &listeners, settings.clone(), HashKey(seed, 7), 0);
         let seen = (server.metrics().clone(), 0);
         Self {
             server,

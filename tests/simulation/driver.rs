@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, QuestionId, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Progress, QuestionId, Time, Verdict,
 };
 
 use super::generator::{self, Generator, Shape};
@@ -212,17 +212,18 @@ impl Run {
         let conn = ConnId { generation: conn.generation + 1, ..conn };
         self.generations[slot] = conn.generation;
         let address = generator::address(&mut self.random);
-        let door = if self.random.chance(1, 24) { Door::Policy } else { Door::Main };
-        self.note(|| format!("Opened {conn} from {address} by {door:?}"));
+        let listener =
+            if self.random.chance(1, 24) { ListenerKind::Policy } else { ListenerKind::Main };
+        self.note(|| format!("Opened {conn} from {address} by {listener:?}"));
         self.recorder.open.insert(conn);
         // So many stanzas a second as the usual limit allows are too many for a test.
         let limited = (1..100).contains(&self.model.settings.limits.stanza_rate_per_s);
         if limited && self.random.chance(1, 12) {
             self.hasty.insert(conn);
         }
-        let input = Input::Opened { conn, address, door };
+        let input = Input::Opened { conn, address, listener };
         self.hub.handle(input, self.now, &mut self.recorder);
-        self.model.opened(conn, address, door);
+        self.model.opened(conn, address, listener);
         self.compare();
     }
 

@@ -1,6 +1,6 @@
 //! The reference model: what the protocol says (manual: protocol), written down plainly.
 //!
-//! It shares nothing with the hub but the types of the hub's door. It takes requests as their
+//! It shares nothing with the hub but the types of the hub's inputs and answers. It takes requests as their
 //! sender means them, keeps everything in strings, lists and ordered maps, and says what each
 //! connection must receive. It knows no bytes to parse and no speed to keep.
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, Lookalikes, Progress, QuestionId, Registered, RootPassword,
+    CloseReason, ConnId, ListenerKind, Lookalikes, Progress, QuestionId, Registered, RootPassword,
     Settings, Time, Verdict,
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct Session {
     /// In the order in which it joined them.
     pub(crate) rooms: Vec<u64>,
     pub(crate) address: IpAddr,
-    pub(crate) door: Door,
+    pub(crate) listener: ListenerKind,
     opened: Time,
     stanzas: Bucket,
     /// Since when it has been over `stanzarate`, and when it was so last.
@@ -215,7 +215,7 @@ impl Model {
 
     /// The policy port says nothing but policies.
     pub(crate) fn refuse(&mut self, to: ConnId, what: &str) {
-        if self.sessions.get(&to).is_none_or(|session| session.door == Door::Main) {
+        if self.sessions.get(&to).is_none_or(|session| session.listener == ListenerKind::Main) {
             self.say(to, text::error(what));
         }
     }
@@ -271,13 +271,13 @@ impl Model {
 
     // What comes in.
 
-    pub(crate) fn opened(&mut self, conn: ConnId, address: IpAddr, door: Door) {
+    pub(crate) fn opened(&mut self, conn: ConnId, address: IpAddr, listener: ListenerKind) {
         let limits = &self.settings.limits;
         let address = address.to_canonical();
         let same = self.connections_from(address);
         let (all_max, same_max) = (limits.sessions_max, limits.sessions_per_address_max);
         if all_max != 0 && self.sessions.len() + self.closing.len() >= all_max {
-            if door == Door::Main {
+            if listener == ListenerKind::Main {
                 self.refuse(conn, &format!("Too many sessions (limit {all_max})"));
             }
             self.said.push((conn, Done::Closed(CloseReason::TooManySessions)));
@@ -285,7 +285,7 @@ impl Model {
         }
         if same_max != 0 && same >= same_max && !self.may_have_any_number(address) {
             let what = format!("Too many sessions from your address (limit {same_max})");
-            if door == Door::Main {
+            if listener == ListenerKind::Main {
                 self.refuse(conn, &what);
             }
             self.said.push((conn, Done::Closed(CloseReason::TooManyFromAddress)));
@@ -300,7 +300,7 @@ impl Model {
             params: Vec::new(),
             rooms: Vec::new(),
             address,
-            door,
+            listener,
             opened: self.now,
             stanzas: Bucket::full(limits.stanza_burst, SECOND_NS, self.now),
             over: None,
@@ -385,7 +385,9 @@ impl Model {
         let session = &self.sessions[&conn];
         match frame {
             Frame::Stanza(stanza) if is_policy_request(stanza) => self.policy(conn),
-            _ if session.door == Door::Policy => self.close(conn, CloseReason::PolicyOnly),
+            _ if session.listener == ListenerKind::Policy => {
+                self.close(conn, CloseReason::PolicyOnly)
+            }
             Frame::Invalid => self.refuse(conn, "This is not a valid XML string"),
             Frame::Stanza(stanza) if session.login == Login::Done => {
                 self.after_login(conn, stanza);

@@ -1,6 +1,6 @@
 //! What plugins might order and ask for, and what the reference model makes of it.
 
-use palabre::hub::{ConnId, Door, Order, Query, Receivers, Who};
+use palabre::hub::{ConnId, ListenerKind, Order, Query, Receivers, Who};
 
 use super::generator::Shape;
 use super::model::{Login, Model};
@@ -300,7 +300,8 @@ impl Model {
                 .find_nick(nick)
                 .ok_or_else(|| format!("No user connected with nickname: {nick}")),
             Who::Session(conn) => {
-                let found = self.sessions.get(&conn).filter(|found| found.door == Door::Main);
+                let found =
+                    self.sessions.get(&conn).filter(|found| found.listener == ListenerKind::Main);
                 found.map(|_| conn).ok_or_else(|| format!("No session by that id: {}", id(conn)))
             }
         }

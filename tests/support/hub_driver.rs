@@ -8,8 +8,8 @@ use tempfile::NamedTempFile;
 
 use palabre::config::{Arguments, load};
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, QuestionId,
-    Registered, RootPassword, Settings, Span, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Progress, Question,
+    QuestionId, Registered, RootPassword, Settings, Span, Time, Verdict,
 };
 use palabre::wire::framer::Framer;
 use palabre::wire::write;
@@ -192,8 +192,8 @@ impl HubDriver {
         self.opened += 1;
         self.said.open.insert(conn);
         let address = from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let door = if policy { Door::Policy } else { Door::Main };
-        self.tell(Input::Opened { conn, address, door });
+        let listener = if policy { ListenerKind::Policy } else { ListenerKind::Main };
+        self.tell(Input::Opened { conn, address, listener });
         self.clients.insert(
             name.to_owned(),
             Client { conn, framer: Framer::new(), later: None, waiting: false },

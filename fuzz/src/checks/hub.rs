@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Note, Outlet, Progress, Question, QuestionId,
-    Registered, RootPassword, Settings, Span, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Progress, Question,
+    QuestionId, Registered, RootPassword, Settings, Span, Time, Verdict,
 };
 use palabre::limits::{LIST_BURST_S, LISTERS_MAX, Limits};
 
@@ -174,7 +174,7 @@ impl Play {
         self.allowance.opened(self.house());
         // Two households.
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, (slot % 2) as u8));
-        self.handle(Input::Opened { conn, address, door: Door::Main }, 0);
+        self.handle(Input::Opened { conn, address, listener: ListenerKind::Main }, 0);
         conn
     }
 

@@ -3,7 +3,9 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use palabre::hub::{ConnId, Door, HashKey, Hub, Input, Progress, RootPassword, Settings, Time};
+use palabre::hub::{
+    ConnId, HashKey, Hub, Input, ListenerKind, Progress, RootPassword, Settings, Time,
+};
 use palabre::limits::Limits;
 use palabre::wire::stanza::{Parser, Stanza};
 
@@ -90,7 +92,7 @@ impl Pair {
         for (conn, nick, root) in [(SENDER, NICK_ESCAPED, " rootpass='p'"), (RECEIVER, "B", "")] {
             pair.out.opened(conn);
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            pair.handle(Input::Opened { conn, address, door: Door::Main });
+            pair.handle(Input::Opened { conn, address, listener: ListenerKind::Main });
             pair.handle_frame(conn, format!("<connect nickname='{nick}'{root}/>").as_bytes());
             pair.handle_frame(conn, b"<join room='R'/>");
         }

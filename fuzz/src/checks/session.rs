@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use palabre::hub::{
-    CloseReason, ConnId, Door, HashKey, Hub, Input, Progress, RootPassword, Settings, Time,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Progress, RootPassword, Settings, Time,
 };
 
 use super::outlet::Recorder;
@@ -26,16 +26,16 @@ pub fn check(script: &[u8]) {
             b'0'..=b'2' => play.frame(u32::from(what - b'0'), rest),
             b'e' => play.end(who),
             b'l' => {
-                let conn = play.session(who, Door::Main);
+                let conn = play.session(who, ListenerKind::Main);
                 play.handle(Input::FrameTooLarge { conn, max: 65_536 });
             }
             b'v' => {
-                let conn = play.session(who, Door::Main);
+                let conn = play.session(who, ListenerKind::Main);
                 play.handle(Input::FramesInVain { conn, count: u64::from(who) * 1_000 + 1 });
             }
             b'p' => {
                 play.end(who);
-                play.session(who, Door::Policy);
+                play.session(who, ListenerKind::Policy);
             }
             b's' => play.pass(Duration::from_secs(1)),
             b'm' => play.pass(Duration::from_secs(60)),
@@ -80,7 +80,7 @@ impl Play {
     }
 
     /// The session in a slot, opened if there is none.
-    fn session(&mut self, slot: u32, door: Door) -> ConnId {
+    fn session(&mut self, slot: u32, listener: ListenerKind) -> ConnId {
         let before = self.conns[slot as usize];
         if let Some(conn) = before.filter(|&conn| self.out.is_open(conn)) {
             return conn;
@@ -92,12 +92,12 @@ impl Play {
         self.conns[slot as usize] = Some(conn);
         self.out.opened(conn);
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        self.handle(Input::Opened { conn, address, door });
+        self.handle(Input::Opened { conn, address, listener });
         conn
     }
 
     fn frame(&mut self, slot: u32, frame: &[u8]) {
-        let conn = self.session(slot, Door::Main);
+        let conn = self.session(slot, ListenerKind::Main);
         let mut input = Input::Frame { conn, frame };
         while let Progress::Later(time) = self.handle(input) {
             assert!(time > self.now, "to be offered again in the past");

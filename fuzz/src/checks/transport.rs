@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use palabre::config::{Authority, KnownHost, Tls, Web};
-use palabre::hub::{Door, HashKey, RootPassword, Settings};
+use palabre::hub::{HashKey, ListenerKind, RootPassword, Settings};
 use palabre::net::server::{Server, Turn};
 use palabre::net::transport::Front;
 use palabre::net::world::Event;
@@ -153,7 +153,8 @@ impl Play {
         if on(b'x') {
             settings.trusted_proxies = vec![proxy()];
         }
-        let mut server = Server::new(Network::new(), &[Door::Main], settings, HashKey(1, 2), 0);
+        let mut server =
+            Server::new(Network::new(), &[ListenerKind::Main], settings, HashKey(1, 2), 0);
         server.set_front(front(options));
         Self {
             server,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::hub::{CloseReason, ConnId, Door, HashKey, Hub, Input};
+use crate::hub::{CloseReason, ConnId, HashKey, Hub, Input, ListenerKind};
 use crate::hub::{Note, Outlet, Settings, Span, Time};
 use crate::limits::FULL_ROSTER_MEMBERS;
 
@@ -181,7 +181,11 @@ fn what_is_no_message_is_answered_as_the_hub_answers_it() {
     let now = Time::default();
     for slot in 0..3 {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        hub.handle(Input::Opened { conn: conn(slot), address, door: Door::Main }, now, &mut said);
+        hub.handle(
+            Input::Opened { conn: conn(slot), address, listener: ListenerKind::Main },
+            now,
+            &mut said,
+        );
     }
     for (slot, stanza) in CONVERSATION {
         let frame = stanza.as_bytes();

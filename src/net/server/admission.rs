@@ -8,7 +8,7 @@ use log::Level::{Info, Warn};
 use log::{error, info};
 
 use super::Server;
-use crate::hub::{CloseReason, Door, Input};
+use crate::hub::{CloseReason, Input, ListenerKind};
 use crate::limits::ACCEPTS_PER_TURN;
 use crate::net::plugins::Hook;
 use crate::net::world::World;
@@ -65,13 +65,13 @@ impl<W: World> Server<W> {
             self.desk.finish(id.slot as usize);
             return;
         }
-        let door = self.listeners[listener].door;
+        let kind = self.listeners[listener].kind;
         if let Some(connection) = self.desk.find(id) {
             // The policy port knows nothing else.
-            connection.plain = door == Door::Policy;
+            connection.plain = kind == ListenerKind::Policy;
         }
         let now = self.desk.now;
-        self.hub.handle(Input::Opened { conn: id, address, door }, now, &mut self.desk);
+        self.hub.handle(Input::Opened { conn: id, address, listener: kind }, now, &mut self.desk);
     }
 
     fn accept_failed(&mut self, listener: usize, error: &io::Error) {
