@@ -85,7 +85,7 @@ pub struct Hub {
     later: Later,
     /// Bytes that the stanza at hand has had others told, each message counted once.
     caused_bytes: usize,
-    /// Who has sent the stanza at hand, and its name, for those whose errors tell it.
+    /// The sender of the stanza at hand and the stanza's name, where the sender's errors tell it.
     request: Option<(ConnId, Box<str>)>,
     /// The stanza at hand has done nothing, and is to be offered again.
     held: Option<Progress>,
@@ -165,7 +165,7 @@ impl Hub {
     }
 
     /// Carries out what a plugin orders at `now`, which never goes back. What had become due is
-    /// sent before it where somebody could see the difference; what the order makes due is
+    /// sent before it where a client could see the difference; what the order makes due is
     /// shared with the turn's other changes.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl Hub {
         self.settings = settings;
     }
 
-    /// The time of the input at hand on the wall, in microseconds since 1970.
+    /// The wall clock's time of the input at hand, in microseconds since 1970.
     const fn unix_now_us(&self) -> u64 {
         self.unix_start_us.saturating_add(self.now.0 / 1_000)
     }
@@ -288,8 +288,9 @@ impl Hub {
         self.close(conn, CloseReason::TooManyFromAddress, out);
     }
 
-    /// An address in its own clothes, and whether `limits.sessionsperaddress` holds for it:
-    /// behind loopback and trusted proxies there may be any number of clients.
+    /// The canonical address (an IPv4-mapped one becomes IPv4), and whether
+    /// `limits.sessionsperaddress` holds for it: behind loopback and trusted proxies there may be
+    /// any number of clients.
     fn counted(&self, address: IpAddr) -> (IpAddr, bool) {
         let address = address.to_canonical();
         let trusted = || networks::contains(&self.settings.trusted_proxies, address);
@@ -301,7 +302,7 @@ impl Hub {
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
         };
-        // Whose turn has come was admitted when it stood in line.
+        // A login whose turn has come was admitted when it was put in line.
         let (before_login, called) = match session.login {
             Login::InLine(_) | Login::Asked(_) => return Progress::Wait,
             Login::New => (true, false),

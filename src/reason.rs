@@ -36,13 +36,13 @@ macro_rules! labelled {
 labelled! {
     /// Why a connection is closed; every close has one, in the log and in the metrics.
     CloseReason {
-        /// It sent `<quit />`.
+        /// The client sent `<quit />`.
         Quit = "quit",
-        /// It ended its side.
+        /// The client ended its side.
         PeerClosed = "peer_closed",
         /// The connection broke: reset, unreachable, timed out.
         Broken = "broken",
-        /// Nobody answered the check after `limits.idletime`.
+        /// The peer did not answer the check after `limits.idletime`.
         Idle = "idle",
         /// A frame over `limits.stanzabytes`.
         StanzaTooLarge = "stanza_too_large",
@@ -62,7 +62,7 @@ labelled! {
         SlowReaderSoft = "slow_reader_soft",
         /// The fullest when `limits.backlogtotal` was reached.
         BacklogTotal = "backlog_total",
-        /// Root or a plugin removed it.
+        /// Root or a plugin removed the client.
         Kicked = "kicked",
         /// The policy was sent.
         PolicyServed = "policy_served",
@@ -74,15 +74,15 @@ labelled! {
         RequestAnswered = "request_answered",
         /// A request of HTTP was refused.
         RequestRefused = "request_refused",
-        /// It broke RFC 6455.
+        /// The client broke RFC 6455.
         BadFrame = "bad_frame",
         /// TLS could not go on.
         TlsBroken = "tls_broken",
-        /// It began with TLS, and there is no certificate.
+        /// The connection began with TLS, and there is no certificate.
         NoTls = "no_tls",
-        /// It came without TLS, which is required.
+        /// The connection came without TLS, which is required.
         TlsRequired = "tls_required",
-        /// What it speaks is switched off.
+        /// The transport that the client speaks is switched off.
         SwitchedOff = "switched_off",
         /// A trusted proxy began with a header that is none.
         BadProxyHeader = "bad_proxy_header",
@@ -95,26 +95,26 @@ labelled! {
     RefusalReason {
         /// What arrived is no stanza.
         Malformed = "malformed",
-        /// It goes over a limit.
+        /// The request goes over a limit.
         Limit = "limit",
         /// Its sender has not logged in.
         NotLoggedIn = "not_logged_in",
-        /// It is a login that came to nothing.
+        /// The request is a login that came to nothing.
         Login = "login",
-        /// It is a login that nobody could decide on.
+        /// The request is a login that no plugin could decide on.
         LoginUndecided = "login_undecided",
-        /// It lacks an attribute, or says nobody to whom.
+        /// A required attribute or the recipient is missing.
         Incomplete = "incomplete",
-        /// It is not its sender's to ask, or nobody's.
+        /// The sender has not the rights, or no client can have them.
         Rights = "rights",
         /// Nothing has that name: no verb, no plugin's stanza.
         UnknownStanza = "unknown_stanza",
         /// There is no such client, or no such room for its sender.
         UnknownTarget = "unknown_target",
-        /// Its name, or that of a room in it, is one that it can't have.
+        /// The request's name, or that of a room in it, is not allowed.
         BadName = "bad_name",
-        /// It does not go with how things are: a second login, a room that its sender is in, a
-        /// circle of child rooms.
+        /// The request does not fit the present state: a second login, a room that its sender is
+        /// in, a circle of child rooms.
         WrongState = "wrong_state",
     }
 }

@@ -219,7 +219,7 @@ pub static VERBS: &[Verb] = &[
     root_verb("shutdown", Action::Shutdown, &[], "<shutdown />", "stops the server"),
 ];
 
-/// Whether a name is a verb's: those are never relayed and nobody can register them.
+/// Whether a name is a verb's: those are never relayed, and no plugin can register them.
 #[must_use]
 pub fn is_verb(name: &str) -> bool {
     VERBS.iter().any(|verb| verb.name == name)

@@ -1,7 +1,7 @@
 //! Lists that the changes of one turn share (manual: protocol, 'What the server sends').
 //!
 //! A join or a leave makes the room's client list and the parent's list of child rooms due.
-//! They are sent at the end of the turn, or earlier where somebody could see the difference:
+//! They are sent at the end of the turn, or earlier where a client could see the difference:
 //! before anything further is done for a session that caused one or that would receive one.
 
 use super::outlet::Outlet;
@@ -28,7 +28,7 @@ struct DueList {
 
 #[derive(Debug)]
 enum DueContent {
-    /// The client list, and who has joined since it became due.
+    /// The client list, and the sessions that have joined since it became due.
     Clients(Vec<ConnId>),
     ChildRooms,
 }
@@ -46,7 +46,7 @@ impl DueLists {
 }
 
 impl Hub {
-    /// Makes a room's client list due: somebody joined it or left it.
+    /// Makes a room's client list due: a session joined it or left it.
     pub(super) fn clients_due(
         &mut self,
         key: RoomKey,
@@ -66,7 +66,7 @@ impl Hub {
                 room.roster_due = Some(index);
                 let list = DueContent::Clients(Vec::new());
                 self.due_lists.due.push(DueList { room: key, serial: room.serial, list });
-                // In a large room nobody is told who stays when somebody leaves.
+                // In a large room the others get no client list when a member leaves.
                 if joined || !is_large {
                     out.spent(self.about_list_bytes(key, ListKind::Clients));
                 }
@@ -118,7 +118,7 @@ impl Hub {
         }
     }
 
-    /// Sends what is due if this session is among those who receive it.
+    /// Sends what is due if this session is among its receivers.
     pub(super) fn send_due_to(&mut self, conn: ConnId, out: &mut impl Outlet) {
         if self.sessions.find(conn).is_some_and(|session| self.receives_due(session)) {
             self.send_due(out);

@@ -53,8 +53,8 @@ pub enum Input<'a> {
     FrameTooLarge {
         /// Who sent it.
         conn: ConnId,
-        /// So much it may have, in bytes: `limits.stanzabytes`, or less while there is no room for
-        /// more of those who have not logged in.
+        /// So much it may have, in bytes: `limits.stanzabytes`, or less while
+        /// the sessions that have not logged in hold all that they may together.
         max: usize,
     },
     /// Frames of a WebSocket came in which no stanza ended: pings, empty ones, parts of messages.
@@ -75,11 +75,11 @@ pub enum Input<'a> {
         /// Why.
         reason: CloseReason,
     },
-    /// A connection's reader does not keep up, or does again: while most members of a room do
-    /// not, those who talk in it are held back. A reader that does not for five seconds is waited
-    /// for no longer.
+    /// A client does not keep up with reading what it is sent, or does again. While most members
+    /// of a room don't keep up, those who talk in it are held back; a client that has not kept up
+    /// for five seconds is waited for no longer.
     Behind {
-        /// Whose reader.
+        /// The client's connection.
         conn: ConnId,
         /// Whether it does not keep up.
         behind: bool,

@@ -29,7 +29,7 @@ use crate::wire::write;
 enum NickRefused {
     /// It has more bytes than this.
     TooLong { max: usize },
-    /// Somebody has it or one that looks like it, or nobody can.
+    /// A session has it or one that looks like it, or it is a nick that none can have.
     Taken,
 }
 
@@ -45,14 +45,14 @@ impl fmt::Display for NickRefused {
 
 impl std::error::Error for NickRefused {}
 
-/// What a login is told that nobody could decide on.
+/// What a login is told that no plugin could decide on.
 const NOT_NOW: &str = "Login not possible right now, please try again";
 
-/// A `connect` that may be answered, as far as it concerns who decides on it.
+/// A `connect` that may be answered: what a decision on it needs.
 struct Attempt<'a> {
     conn: ConnId,
     nick: &'a str,
-    /// What the nick has in common with its equals.
+    /// The nick's comparison key: equal nicks have equal keys.
     key: Box<str>,
     /// The root password that was given.
     root_password: Option<&'a str>,
@@ -98,12 +98,12 @@ impl Hub {
         self.call_next(out);
     }
 
-    /// Whether each login needs somebody's leave.
+    /// Whether each login needs a plugin's or the worker's permission.
     const fn asks_logins(&self) -> bool {
         self.registered.logins || self.settings.logins_checked
     }
 
-    /// Logs in who needs nobody's leave, and asks about everybody else.
+    /// Logs the session in where nothing else has to permit it, and otherwise asks.
     fn try_login(&mut self, attempt: Attempt<'_>, bytes: usize, out: &mut impl Outlet) {
         let Attempt { conn, nick, key, root_password, element, caps } = attempt;
         let settings = &self.settings;
@@ -208,8 +208,8 @@ impl Hub {
                     out.go_on(conn);
                 }
                 Some(NextInLine::TooMany(household, line)) => {
-                    // They came together with as many wrong ones as may be, before these were
-                    // answered: whoever guesses so is not to have that for nothing.
+                    // These passwords came together with as many wrong ones as may be, before
+                    // those were answered: guessing in this way is not to be free of charge.
                     let count = line.len() as u64;
                     let limits = &self.settings.limits;
                     self.sessions.count_unasked(household, count, limits, self.now);
@@ -222,7 +222,7 @@ impl Hub {
         }
     }
 
-    /// Somebody decided on a login that waits for this very answer; any other is ignored. A guess
+    /// A login that waits for this very answer is decided; any other answer is ignored. A guess
     /// counts whether or not its session is still there to hear of it.
     pub(super) fn decide(
         &mut self,
@@ -274,8 +274,8 @@ impl Hub {
         self.refuse_login(conn, nick, &reason, why, out);
     }
 
-    /// A session is over: what its login holds is free, and what nobody needs to answer any more
-    /// need not be asked.
+    /// A session is over: what its login holds is free, and a question that needs no answer any
+    /// more need not be asked.
     pub(super) fn forget_login(&mut self, session: &Session, out: &mut impl Outlet) {
         match session.login {
             Login::New | Login::Done => return,
@@ -376,8 +376,8 @@ impl Hub {
         }
     }
 
-    /// What a nick has in common with its equals, when somebody may have it who has none. That it
-    /// looks like one which is taken has no words of its own: it is taken to the eye.
+    /// The comparison key of a nick that a session without one may have. A nick that looks like a
+    /// taken one is refused with the same words as a taken one: it is taken to the eye.
     ///
     /// # Errors
     /// What the client is told.
@@ -391,7 +391,7 @@ impl Hub {
             .ok_or(NickRefused::Taken)
     }
 
-    /// Whether a nick looks like that of somebody who is there, and may not.
+    /// Whether a nick looks like that of a session that is there, and may not.
     fn is_imitation(&self, nick: &str) -> bool {
         match self.settings.lookalikes {
             Lookalikes::Refuse => self.sessions.looks_taken(nick),

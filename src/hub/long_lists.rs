@@ -1,6 +1,6 @@
 //! Lists that may become long, and what is done about it: one that is longer than
 //! `limits.listbytes` is written without its params, and if that is not enough an error stands
-//! in for it. Nobody's params take a list from everybody.
+//! in for it: one client's large params must not cost the others the list.
 
 use super::Hub;
 use super::note::Note;

@@ -1,4 +1,4 @@
-//! Joining and leaving: rooms, child rooms and who hears of it
+//! Joining and leaving: rooms, child rooms, and which members are told
 //! (manual: protocol, 'Rooms' and 'Child rooms').
 
 use unicode_normalization::is_nfc;
@@ -40,7 +40,7 @@ impl Hub {
     /// Lets a session into a room, which is created if need be.
     ///
     /// # Errors
-    /// What the session is to be told, or whoever wanted it in there.
+    /// What is to be told to the session, or to the plugin that ordered it to join.
     pub(super) fn let_in(
         &mut self,
         conn: ConnId,
@@ -60,7 +60,7 @@ impl Hub {
     /// Lets a session out of a room, and tells it so in one of two forms.
     ///
     /// # Errors
-    /// What the session is to be told, or whoever wanted it out of there.
+    /// What is to be told to the session, or to the plugin that ordered it to leave.
     pub(super) fn let_out(
         &mut self,
         conn: ConnId,
@@ -319,7 +319,7 @@ impl Hub {
         self.clients_due(key, true, conn, out);
     }
 
-    /// Takes a session out of a room it is in and tells those who stay.
+    /// Takes a session out of a room it is in and tells the members who stay.
     fn depart(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
         let (Some(session), Some(room)) =
             (self.sessions.find_mut(conn), self.rooms.change_members(key))

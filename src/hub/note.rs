@@ -49,7 +49,7 @@ pub enum Note<'a> {
     RoomCreated {
         /// Its name.
         room: &'a str,
-        /// Who created it.
+        /// The session that created it.
         conn: ConnId,
     },
     /// A room is gone; the server's end is told as a whole.
@@ -67,7 +67,7 @@ pub enum Note<'a> {
     Kicked {
         /// Root; `None` for a plugin.
         by: Option<ConnId>,
-        /// Who was removed.
+        /// The session that was removed.
         conn: ConnId,
         /// Its nick, empty before the login.
         nick: &'a str,
@@ -99,17 +99,17 @@ pub enum Note<'a> {
     /// A session joined a room; only while `Registered::joins` is set. It comes after
     /// [`Note::RoomCreated`].
     Joined {
-        /// Who.
+        /// The session.
         conn: ConnId,
         /// Its nick.
         nick: &'a str,
         /// The room.
         room: &'a str,
     },
-    /// A session left a room or is over while in it; only while `Registered::leaves` is set.
+    /// A session left a room, or ended while it was in it; only while `Registered::leaves` is set.
     /// It comes before [`Note::LoggedOut`] and [`Note::RoomRemoved`].
     Left {
-        /// Who.
+        /// The session.
         conn: ConnId,
         /// Its nick.
         nick: &'a str,
@@ -123,21 +123,21 @@ pub enum Note<'a> {
         conn: ConnId,
         /// Its nick.
         nick: &'a str,
-        /// Who got it.
+        /// The receivers.
         to: MessageTo<'a>,
         /// The stanza as it was delivered, with its NUL.
         message: Span,
     },
 }
 
-/// Who got a message.
+/// The receivers of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageTo<'a> {
     /// The members of this room, the sender perhaps not.
     Room(&'a str),
     /// The client of this nick, as it was given at its login.
     Client(&'a str),
-    /// Everybody; root sent it.
+    /// All who have logged in; root sent it.
     Everybody,
 }
 
@@ -150,6 +150,6 @@ pub enum LoginRefusal {
     BadNick,
     /// It was asked about, and the answer was no.
     Unauthorised,
-    /// It was asked about, and nobody could find out.
+    /// It was asked about, and no plugin could find out.
     Undecided,
 }

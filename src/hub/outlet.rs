@@ -29,7 +29,7 @@ impl Span {
 pub struct Roster<'a> {
     /// Equal numbers are equal lists: each change of members gives a list a number of its own.
     pub number: u64,
-    /// Who is in, in the order of joining.
+    /// The members, in the order of joining.
     pub members: &'a [ConnId],
 }
 
@@ -78,8 +78,8 @@ pub trait Outlet {
     fn note(&mut self, note: Note<'_>);
 
     /// Tells of bytes that were or will be encoded in this turn besides those of
-    /// `Outlet::encode`: a list that is due, one that was too long. Whoever bounds a turn's
-    /// work counts them.
+    /// `Outlet::encode`: a list that is due, one that was too long. An outlet that bounds
+    /// a turn's work counts them.
     fn spent(&mut self, bytes: usize) {
         let _ = bytes;
     }
@@ -92,7 +92,7 @@ pub trait Outlet {
         let _ = question;
     }
 
-    /// The session of this question is over. Whom it was not put to yet need not hear of it; the
+    /// The session of this question is over. A plugin that was not asked yet need not be; the
     /// verdict is still wanted.
     fn cancel(&mut self, question: QuestionId) {
         let _ = question;
@@ -104,7 +104,7 @@ pub trait Outlet {
         let _ = conn;
     }
 
-    /// Hands out a stanza whose name is in `Registered::names`: who sent it and its nick, the
+    /// Hands out a stanza whose name is in `Registered::names`: the sender and its nick, the
     /// name, and the element as it was written, without what stood around it. It is relayed
     /// after this, when it carries a recipient.
     fn registered(&mut self, conn: ConnId, nick: &str, name: &str, element: &str) {

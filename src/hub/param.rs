@@ -47,7 +47,7 @@ impl Hub {
         self.refuse_if(conn, told, out);
     }
 
-    /// Sets a param of a room, whoever wants it.
+    /// Sets a param of a room, for a client or a plugin.
     pub(super) fn set_room_param(
         &mut self,
         key: RoomKey,
@@ -64,7 +64,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Removes a param of a room, whoever wants it.
+    /// Removes a param of a room, for a client or a plugin.
     pub(super) fn remove_room_param(
         &mut self,
         key: RoomKey,

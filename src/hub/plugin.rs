@@ -117,13 +117,13 @@ pub enum Verdict {
 /// The client that an order or a query is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who<'a> {
-    /// Who has logged in under a nick equal to this one.
+    /// The session that has logged in under a nick equal to this one.
     Nick(&'a str),
     /// This very session, logged in or not.
     Session(ConnId),
 }
 
-/// Who gets what a plugin sends.
+/// The receivers of what a plugin sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receivers<'a> {
     /// One session. It need not have logged in.
@@ -135,7 +135,7 @@ pub enum Receivers<'a> {
         /// A session that does not get it; there need not be such a one.
         except: Option<ConnId>,
     },
-    /// Everybody who has logged in but one.
+    /// All who have logged in but one.
     Everybody {
         /// A session that does not get it; there need not be such a one.
         except: Option<ConnId>,
@@ -147,7 +147,7 @@ pub enum Receivers<'a> {
 pub enum Order<'a> {
     /// Sends an element as it is. In a room it counts as a message of it.
     Deliver {
-        /// Who gets it.
+        /// The receivers.
         to: Receivers<'a>,
         /// The element, and nothing around it, that the strict parser has passed.
         element: &'a str,
@@ -163,14 +163,14 @@ pub enum Order<'a> {
     /// Has a client join a room, as if it had asked: within its limits, and as the operator of a
     /// room that is created.
     Join {
-        /// Who joins.
+        /// The client that joins.
         who: Who<'a>,
         /// The room's name.
         room: &'a str,
     },
     /// Has a client leave a room, as if it had asked by `room=`.
     Leave {
-        /// Who leaves.
+        /// The client that leaves.
         who: Who<'a>,
         /// The room's name.
         room: &'a str,
@@ -214,7 +214,7 @@ pub enum Order<'a> {
 pub enum Query<'a> {
     /// All rooms, as `getrooms` tells them.
     Rooms,
-    /// Who is in a room, in the order of joining, or who has logged in at all, in the order of
+    /// The members of a room, in the order of joining, or all who have logged in, in the order of
     /// the slots: nick, session, address and whether it is the room's operator.
     Clients {
         /// The room's name; without one all who have logged in.

@@ -1,13 +1,13 @@
 //! Logins that are asked about: how many at a time, and whose turn comes when there are more.
 //!
-//! A password that is asked about may be a guess, and nobody knows before the answer. So it
+//! A password that is asked about may be a guess, which is not known before the answer. So it
 //! counts as a failed one of its household's until then, and a login for which nothing is left
 //! waits in its household's line: the right passwords before it give back what they counted for.
 //! Besides, so many questions are open at a time and no more, of one household and in all, so that
 //! what plugins and their queues hold is bounded. Households in line have their turns in a round.
 //!
-//! The passwords themselves are not here: whoever waits is held back with its `connect`, and
-//! offers it again when its turn has come.
+//! The passwords themselves are not here: a session that waits is held back with its `connect`,
+//! which is offered again when its turn has come.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};

@@ -75,7 +75,7 @@ impl Params {
     /// # Errors
     /// The error for its sender, when it is one too many, when all of this owner or all of the
     /// server together are too long. Those of one owner are held to the size of a stanza, because
-    /// they are told in one: 64 values of 4 KiB, each escaped, would be 1.5 MB to everybody at
+    /// they are told in one: 64 values of 4 KiB, each escaped, would be 1.5 MB to each receiver at
     /// each change.
     pub(super) fn set(
         &mut self,
@@ -123,7 +123,7 @@ impl Params {
         self.entries.iter().map(|param| (&*param.0, &*param.1))
     }
 
-    /// All of them or, where there is no room for them, none.
+    /// All of them or, where they are not wanted, none.
     pub(super) fn iter_if(&self, wanted: bool) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let entries = if wanted { &self.entries[..] } else { &[] };
         entries.iter().map(|param| (&*param.0, &*param.1))
@@ -141,7 +141,7 @@ fn first_params() -> Params {
     Params { entries, bytes }
 }
 
-/// Rooms are listed in each other in so many ways that nobody looks at all of them.
+/// Rooms are listed in each other in more ways than are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entangled;
 
@@ -153,11 +153,11 @@ pub(super) struct Room {
     seen: Option<Box<Seen>>,
     /// Counts the rooms that ever were; orders them, and tells a reused key from its predecessor.
     pub(super) serial: u64,
-    /// Who is in, in the order of joining.
+    /// In the order of joining.
     pub(super) members: Vec<ConnId>,
     /// Names the members as they are, for [`Room::roster`].
     roster_number: u64,
-    /// Who created it, while still in.
+    /// The member that created it, while it is in.
     pub(super) operator: Option<ConnId>,
     pub(super) params: Params,
     /// The room it was created under. It can't be removed before this one.
@@ -187,7 +187,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Who is in.
+    /// The members.
     pub(super) fn roster(&self) -> Roster<'_> {
         Roster { number: self.roster_number, members: &self.members }
     }

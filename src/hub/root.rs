@@ -8,7 +8,7 @@ use super::{Hub, Login};
 use crate::reason::{CloseReason, RefusalReason};
 use crate::wire::write;
 
-/// What everybody is told when the server ends.
+/// What all clients are told when the server ends.
 const GOING_DOWN: &str = "### Server is now going down ... ###";
 
 /// What a client is told that is removed.

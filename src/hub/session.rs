@@ -1,4 +1,5 @@
-//! Sessions: who is connected, who they are, and what their addresses may still do.
+//! Sessions: which connections have one, their nicks and rooms, and what their addresses may still
+//! do.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,7 +37,7 @@ pub(super) enum Login {
     InLine(u64),
     /// Its turn has come: its `connect` is offered again.
     Called,
-    /// This question about it is open. The nick that it asked for is nobody's by that.
+    /// This question about it is open. The nick that it asked for is not taken by that.
     Asked(QuestionId),
     /// It has logged in.
     Done,
@@ -76,9 +77,9 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pub(super) reader: ReaderState,
-    /// It is on the list of those of whom it is looked whether they are waited for too long.
+    /// The session is among those that are looked at for being waited for too long.
     pub(super) reader_watched: bool,
-    /// It waits until those who are to receive what it says keep up.
+    /// The session waits until the receivers of what it says keep up.
     pub(super) held_back: Option<HeldBack>,
     /// Params of it that are still to be told to some of its rooms.
     pub(super) untold: Untold,
@@ -94,13 +95,13 @@ pub(super) type Untold = VecDeque<(Box<str>, Box<[RoomKey]>)>;
 pub(super) enum ReaderState {
     #[default]
     KeepsUp,
-    /// It does not keep up since then, and those who talk to it wait.
+    /// It has not kept up since then, and sessions that talk to it wait.
     Behind(Time),
     /// It does not keep up, and has been waited for long enough.
     GivenUp,
 }
 
-/// A stanza that waits until most of those who are to receive it keep up with reading.
+/// A stanza that waits until most of its receivers keep up with reading.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldBack {
     pub(super) room: RoomKey,
@@ -192,7 +193,7 @@ impl Session {
         self.flow().is_some_and(|flow| !flow.untold.is_empty())
     }
 
-    /// Whether those who talk to it wait.
+    /// Whether sessions that talk to it wait.
     pub(super) fn is_waited_for(&self) -> bool {
         self.flow().is_some_and(|flow| matches!(flow.reader, ReaderState::Behind(_)))
     }
@@ -266,7 +267,8 @@ pub(super) struct Sessions {
     nicks: Table<Box<str>, ConnId>,
     /// What these nicks look like.
     likenesses: Likenesses<KeyedState>,
-    /// The largest `limits.nickbytes` that has been in force: a longer nick is nobody's, unread.
+    /// The largest `limits.nickbytes` that has been in force: a longer nick is no session's,
+    /// unread.
     nick_bytes_max: usize,
     /// By what an address is counted as.
     addresses: Table<IpAddr, AddressRecord>,
@@ -408,7 +410,7 @@ impl Sessions {
         true
     }
 
-    /// Whether there is no room for one more connection from this household.
+    /// Whether this household has as many connections as it may have.
     fn is_full(&self, household: IpAddr, limits: &Limits) -> bool {
         let from_here = self.addresses.get(&household).map_or(0, |entry| entry.connections);
         exceeds(from_here + 1, limits.sessions_per_address_max)
@@ -466,7 +468,7 @@ impl Sessions {
         self.nicks.contains_key(key)
     }
 
-    /// Whether a nick that nobody has looks like one that is taken.
+    /// Whether a nick that no session has looks like one that is taken.
     pub(super) fn looks_taken(&self, nick: &str) -> bool {
         self.likenesses.has_like(nick, InTheWay::All)
     }
@@ -478,7 +480,7 @@ impl Sessions {
         }
     }
 
-    /// Somebody else is asked about a login under this nick.
+    /// A session's login under this nick is asked about.
     pub(super) fn ask(&mut self, conn: ConnId, question: QuestionId, nick: &str, caps: Caps) {
         if let Some(session) = self.find_mut(conn) {
             session.login = Login::Asked(question);
@@ -548,8 +550,8 @@ impl Sessions {
         self.remember_failures(household);
     }
 
-    /// Counts so many passwords that were sent together with wrong ones, enough of those that
-    /// nobody has asked about these: they may cost as much again.
+    /// Counts so many passwords that came together with wrong ones, and were not asked about
+    /// because of these: they may cost as much again.
     pub(super) fn count_unasked(
         &mut self,
         household: IpAddr,
@@ -601,12 +603,12 @@ impl Sessions {
         }
     }
 
-    /// Who has waited longest to log in, and since when.
+    /// The session that has waited longest to log in, and since when.
     pub(super) fn first_logging_in(&self) -> Option<(Time, ConnId)> {
         self.logging_in.first().copied()
     }
 
-    /// Forgets everybody, in the order of their slots.
+    /// Takes out all sessions, in the order of their slots.
     pub(super) fn take_all(&mut self) -> Vec<Session> {
         let all = self.slots.iter_mut().filter_map(Option::take).collect();
         self.count = 0;

@@ -26,8 +26,8 @@ pub enum RootPassword {
     None,
     /// The password itself, never empty. It is overwritten when it is dropped.
     Clear(Zeroizing<String>),
-    /// A hash, which the hub can't compare with what is given: it asks through `Outlet::ask`, and
-    /// who is asked has the hash.
+    /// A hash, which the hub can't compare with what is given: the hub asks through
+    /// `Outlet::ask`, and the worker has the hash.
     Hash,
 }
 
@@ -38,7 +38,7 @@ impl RootPassword {
         if text.is_empty() { Self::None } else { Self::Clear(Zeroizing::new(text.to_owned())) }
     }
 
-    /// Whether somebody has to be asked about a root password that is given.
+    /// Whether the worker has to be asked about a root password that is given.
     #[must_use]
     pub const fn is_hash(&self) -> bool {
         matches!(self, Self::Hash)
@@ -63,11 +63,11 @@ pub struct Settings {
     pub limits: Limits,
     /// `[admin] password`.
     pub root_password: RootPassword,
-    /// Whether the configuration says that logins are checked: where nobody does it, nobody but
-    /// root is let in.
+    /// Whether the configuration says that logins are checked: while no worker or plugin checks
+    /// them, none but root's is allowed.
     pub logins_checked: bool,
-    /// `[daemon] trustedproxies`: their sessions are as many as they like, until each is told
-    /// its client's address.
+    /// `[daemon] trustedproxies`: any number of sessions is from such an address, until
+    /// each session is told its client's address.
     pub trusted_proxies: Vec<IpNet>,
     /// `[crossdomain] alloweddomains`, in their order.
     pub domains: Vec<String>,

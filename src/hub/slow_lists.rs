@@ -3,7 +3,8 @@
 //! A room's list to its members costs its bytes once for each of them. Lists that cost more than a
 //! second of `limits.listrate`, those of a room that has used up what it had, and those of a room
 //! with members that don't keep up with reading are sent later, to some of the members at a time,
-//! as the list is by then: whatever changes meanwhile is merged. Who does not keep up gets it last.
+//! as the list is by then: whatever changes meanwhile is merged. Members that don't keep up get it
+//! last.
 
 use super::Hub;
 use super::later::{PARTS_PER_S, What};
@@ -21,7 +22,7 @@ const SMALL_PART: usize = 64;
 /// Bytes of a part where there is no rate any more.
 const PART_BYTES_UNLIMITED: usize = 1_048_576;
 
-/// How soon it is looked again whether those who did not keep up do.
+/// How soon members that did not keep up are looked at again.
 const LATE_LOOK_NS: u64 = 250_000_000;
 
 /// Which of a room's lists.
@@ -43,7 +44,7 @@ pub(super) struct SlowLists {
 struct Pass {
     /// The next member that gets it, by the order of joining.
     next: usize,
-    /// Those before the next one who did not keep up when it was their turn.
+    /// Members before the next one that did not keep up when it was their turn.
     late: Vec<ConnId>,
     /// It has changed since it was begun: all members get it once more.
     again: bool,
@@ -164,7 +165,7 @@ impl Hub {
         if pass.next >= room.members.len() && pass.again {
             pass = Pass::default();
         }
-        // In a large room nobody but joiners is told who is in it.
+        // In a large room joiners alone get the client list.
         if kind == ListKind::Clients && room.members.len() > full_roster_members {
             return Ok(());
         }
@@ -200,7 +201,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether there is somebody left who keeps up.
+    /// Whether a member is left that keeps up.
     fn may_tell_somebody(&self, key: RoomKey, pass: &Pass) -> bool {
         let members = self.rooms.room(key).map_or(&[][..], |room| &room.members);
         let rest = members.get(pass.next..).unwrap_or_default();

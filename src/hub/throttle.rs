@@ -1,5 +1,5 @@
-//! Who has to wait before more of what it sends is done: whoever has sent or asked for more than
-//! its rate, and whoever talks to those who don't keep up.
+//! Which sessions have to wait before more of what they send is done: those that have sent or
+//! asked for more than their rate, and those that talk to clients that don't keep up with reading.
 //!
 //! Nothing is lost by it. The shell offers the stanza again at the time that it is told, and reads
 //! no more of its sender until then.
@@ -69,7 +69,7 @@ impl Hub {
         }
     }
 
-    // Those who don't keep up.
+    // Sessions that don't keep up with reading.
 
     /// A session's reader does not keep up, or does again.
     pub(super) fn set_behind(&mut self, conn: ConnId, behind: bool) {
@@ -164,7 +164,7 @@ impl Hub {
     }
 
     /// Whether a room has been told so much in this turn that more waits for the next one: only
-    /// then is it known who does not keep up.
+    /// then is it known which members don't keep up.
     pub(super) fn is_full_this_turn(&self, key: RoomKey) -> bool {
         let (full_bytes, _) = self.settings.limits.behind_bytes();
         self.some_room_is_full
