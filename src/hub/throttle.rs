@@ -146,7 +146,7 @@ impl Hub {
         self.hold_back(conn, &rooms.unwrap_or_default())
     }
 
-    /// As a rule everybody keeps up, no room has been told too much, and no crowd is written to.
+    /// As a rule all sessions keep up, no room has been told too much, and no crowd is written to.
     const fn nobody_waits(&self) -> bool {
         self.readers_behind == 0 && !self.some_room_is_full && !self.crowds_wait
     }
