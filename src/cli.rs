@@ -17,7 +17,7 @@ use crate::accounts::file;
 use crate::accounts::worker::launch;
 use crate::config::{self, Config, in_path, is_executable};
 #[cfg(feature = "tls")]
-use crate::net::tls;
+use crate::net::certificate;
 
 mod arguments;
 #[cfg(feature = "bench")]
@@ -130,12 +130,14 @@ impl From<file::Error> for Failure {
 }
 
 #[cfg(feature = "tls")]
-impl From<tls::Error> for Failure {
-    fn from(error: tls::Error) -> Self {
+impl From<certificate::Error> for Failure {
+    fn from(error: certificate::Error) -> Self {
         match error {
             // `FILE: …` stands first in a line, as above.
-            tls::Error::Files(_) => Self { exit: Exit::NotConfigured, text: error.to_string() },
-            tls::Error::Library(_) => Self::new(Exit::Failed, error),
+            certificate::Error::Files(_) => {
+                Self { exit: Exit::NotConfigured, text: error.to_string() }
+            }
+            certificate::Error::Library(_) => Self::new(Exit::Failed, error),
         }
     }
 }

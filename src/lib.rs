@@ -9,9 +9,9 @@
 //!
 //! # Where to begin
 //!
-//! Read [`manual::protocol`] first: what a client sends and gets, and what the words mean. Then take
-//! the map below from the top; each module's page begins with what it does. [`manual`] has the other
-//! topics, [`manual::developing`] how the tests are run.
+//! Read [`manual::protocol`] first: what a client sends and gets, and what the words mean. Then
+//! take the map below from the top; each module's page begins with what it does. [`manual`] has the
+//! other topics, [`manual::developing`] how the tests are run.
 //!
 //! # Map, in reading order
 //!
@@ -41,16 +41,16 @@
 //!   processes of its own: [`manual::plugins`] has what they say to each other.
 //!   `src/web` has the page and the script that browsers load.
 //! - [`cli`]: the command line. `src/cli/arguments.rs` has its commands and options, a file or a
-//!   folder of the name each command (`restart` stands beside `start`); what several of them need is
-//!   in files of its own: pid files and ports, the terminal, what a server needs to start.
+//!   folder of the name each command (`restart` stands beside `start`); what several of them need
+//!   is in files of its own: pid files and ports, the terminal, what a server needs to start.
 //! - `bench`: the load generator, `palabre-bench`, and the floor it compares with. It is behind a
 //!   Cargo feature, and nothing else depends on it.
 //!
 //! # Where a change goes
 //!
-//! - A stanza that clients send: a row, an action and its arm in `src/hub/command.rs`, what it does in
-//!   a chapter of `src/hub` such as `src/hub/param.rs`, its answers in `src/wire/write.rs`. A name that
-//!   only the server sends is in the list of `src/hub/message.rs`. Then a transcript in
+//! - A stanza that clients send: a row, an action and its arm in `src/hub/command.rs`, what it does
+//!   in a chapter of `src/hub` such as `src/hub/param.rs`, its answers in `src/wire/write.rs`. A
+//!   name that only the server sends is in the list of `src/hub/message.rs`. Then a transcript in
 //!   `tests/transcripts`, the reference model in `tests/simulation`, the tables of `README.md` and
 //!   `src/manual/protocol.md` (a test prints them), and `src/web/palabre.js`.
 //! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; with a
@@ -58,41 +58,42 @@
 //!   is tested in `tests/limits.rs`.
 //! - A metric: `src/metrics.rs` counts, `src/metrics/prometheus.rs` writes; what a gauge shows is
 //!   gathered in `src/net/server/transports.rs`.
-//! - A transport: `src/net/transport/first.rs` tells it by its first bytes, `src/net/transport.rs` leads
-//!   to a file of its own beside `src/net/transport/websocket.rs`; its switch is in `src/config/web.rs`
-//!   and `src/config/keys.rs`.
-//! - A hook that plugins hear: `src/net/plugins/hook.rs` names it, `src/net/desk/hooks.rs` tells it. What
-//!   the hub has to say for it is a note in `src/hub/note.rs`, and in `src/hub/plugin.rs` where it is
-//!   said for those alone who have registered it. What a plugin may say is read in
-//!   `src/net/plugins/verb.rs`, done by `src/net/server/plugins/stanzas.rs`, what the hub has to do in
-//!   `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
+//! - A transport: `src/net/transport/detect.rs` tells it by its first bytes, `src/net/transport.rs`
+//!   leads to a file of its own beside `src/net/transport/websocket.rs`; its switch is in
+//!   `src/config/web.rs` and `src/config/keys.rs`.
+//! - A hook that plugins hear: `src/net/plugins/hook.rs` names it, `src/net/desk/hooks.rs` tells
+//!   it. What the hub has to say for it is a note in `src/hub/note.rs`, and in `src/hub/plugin.rs`
+//!   where it is said for those alone who have registered it. What a plugin may say is read in
+//!   `src/net/plugins/verb.rs`, done by `src/net/server/plugins/stanzas.rs`, what the hub has to do
+//!   in `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
 //!
 //! # Invariants
 //!
-//! 1. A turn has one order: poll, mark ready, read and handle, timers, plugins, settle closes, flush
-//!    sockets and plugins, close sockets, admit, free slots ([`net::server`]). Events only set flags.
-//!    Work that is left makes the next poll return at once.
+//! 1. A turn has one order: poll, mark ready, read and handle, timers, plugins, settle closes,
+//!    flush sockets and plugins, close sockets, admit, free slots ([`net::server`]). Events only
+//!    set flags. Work that is left makes the next poll return at once.
 //! 2. Readiness is told at its edges and kept in flags; a reader is paused by not reading it.
-//! 3. A connection is named by slot and generation ([`session_id::ConnId`]); a slot that is freed in a
-//!    turn is not given out in it.
+//! 3. A connection is named by slot and generation ([`session_id::ConnId`]); a slot that is freed
+//!    in a turn is not given out in it.
 //! 4. Closing has one door and always a reason ([`hub::CloseReason`]): what was received before
 //!    the end is handled, the farewell is flushed, then the stream is ended, then what still
 //!    comes is dropped until the peer's end or a deadline. A closing connection still counts.
 //! 5. Everything is bounded, in [`limits`].
-//! 6. Cost belongs to the one who causes it: a request takes time and memory in proportion to its own
-//!    bytes, plus what its sender may make others receive, and that has a rate. Nothing is normalised,
-//!    hashed, searched or copied before its length is held to its limit. A turn has so much work, so
-//!    many bytes and so many ends; the rest waits its go.
+//! 6. Cost belongs to the one who causes it: a request takes time and memory in proportion to its
+//!    own bytes, plus what its sender may make others receive, and that has a rate. Nothing is
+//!    normalised, hashed, searched or copied before its length is held to its limit. A turn has so
+//!    much work, so many bytes and so many ends; the rest waits its go.
 //! 7. An idle connection owns no buffer: there is one read buffer, and only an unfinished tail
 //!    is copied out of it.
 //! 8. A message is encoded once, however many receive it, and each receiver costs one system
 //!    call a turn, however many messages; one of a crowd costs one call in the several turns that
 //!    it takes to write to all of it.
 //! 9. Nothing iterates a hash map where the order can be seen.
-//! 10. A peer's bytes can't panic the server: a panic is a bug in us. Nor can a log, a disk or a plugin
-//!     that takes no more stop the loop: what can't be written without waiting is dropped and counted.
-//! 11. Doubt closes: where logins are to be checked and nobody can, nobody gets in, and the reason is
-//!     told.
+//! 10. A peer's bytes can't panic the server: a panic is a bug in us. Nor can a log, a disk or a
+//!     plugin that takes no more stop the loop: what can't be written without waiting is dropped
+//!     and counted.
+//! 11. Doubt closes: where logins are to be checked and nobody can, nobody gets in, and the reason
+//!     is told.
 //! 12. No unsafe code.
 //!
 //! # What is deliberately absent

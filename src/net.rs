@@ -6,12 +6,14 @@
 //! the hub says, `timers` has the loop's own deadlines, `backlog` adds up what waits, `log_budget`
 //! counts the lines that connections cause.
 //!
-//! [`transport`] stands between the bytes of some connections and their stanzas; `tls` reads the
-//! certificate for it, `proxy` the headers of proxies, `pages` has what a browser may load.
-//! [`plugins`] has what is kept of plugins and their processes, `worker` is what the server makes
-//! of itself where logins are checked.
+//! [`transport`] stands between the bytes of some connections and their stanzas; `certificate`
+//! reads the files of `[tls]` for it, `proxy` the headers of proxies, `pages` has what a browser
+//! may load. [`plugins`] has what is kept of plugins and their processes, `worker` is what the
+//! server makes of itself where logins are checked.
 
 mod backlog;
+#[cfg(feature = "tls")]
+pub(crate) mod certificate;
 mod connection;
 mod deliveries;
 mod desk;
@@ -30,8 +32,6 @@ pub(crate) use os::{bound, is_ignored, listen};
 pub(crate) use process::DescriptorLimit;
 pub mod server;
 mod timers;
-#[cfg(feature = "tls")]
-pub(crate) mod tls;
 pub mod transport;
 mod worker;
 pub mod world;

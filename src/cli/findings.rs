@@ -12,7 +12,7 @@ use super::pid_file::{self, State};
 use super::{Exit, Failure, ports, wanted_pid_file};
 use crate::config::Config;
 #[cfg(feature = "tls")]
-use crate::net::tls;
+use crate::net::certificate;
 use crate::{logging, net};
 
 /// Everything that is known of a configuration without serving by it.
@@ -72,9 +72,9 @@ impl Findings {
         let (now, hosts) = (SystemTime::now(), &config.web.hosts);
         let found = match purpose {
             Purpose::Check => {
-                let checked = tls::check(files, hosts, now);
+                let checked = certificate::check(files, hosts, now);
                 checked.map(|checked| {
-                    let tls::Checked { certificates, signature_ns, warnings } = checked;
+                    let certificate::Checked { certificates, signature_ns, warnings } = checked;
                     let certificates =
                         certificates.iter().map(|text| format!("certificate: {text}"));
                     let ms = signature_ns as f64 / 1e6;
@@ -83,7 +83,7 @@ impl Findings {
                 })
             }
             Purpose::Start => {
-                tls::load(files, hosts, now).map(|loaded| (loaded.warnings, Vec::new()))
+                certificate::load(files, hosts, now).map(|loaded| (loaded.warnings, Vec::new()))
             }
         };
         match found {

@@ -14,7 +14,7 @@ use argh::FromArgs;
 use super::{Exit, Failure, complain, say};
 use crate::config::{self, Arguments, Authority, Config, KnownHost, Misfit, is_authority, is_own};
 #[cfg(feature = "tls")]
-use crate::net::tls;
+use crate::net::certificate;
 
 /// print what to paste into a page so that old Flash movies work in it, by Ruffle
 #[derive(FromArgs)]
@@ -148,7 +148,7 @@ fn is_known(config: &Config, asked: &Authority) -> bool {
 #[cfg(feature = "tls")]
 fn certificate_hosts(config: &Config) -> Option<Vec<KnownHost>> {
     let Some(files) = &config.web.tls else { return Some(Vec::new()) };
-    Some(tls::load(files, &[], SystemTime::now()).ok()?.hosts)
+    Some(certificate::load(files, &[], SystemTime::now()).ok()?.hosts)
 }
 
 #[cfg(not(feature = "tls"))]

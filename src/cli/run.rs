@@ -176,10 +176,10 @@ fn front(config: &Config) -> Result<Front, Failure> {
     let web = config.web.clone();
     #[cfg(feature = "tls")]
     if let Some(files) = &web.tls {
-        let loaded = net::tls::load(files, &web.hosts, SystemTime::now())?;
+        let loaded = net::certificate::load(files, &web.hosts, SystemTime::now())?;
         tell_warnings(&loaded.warnings);
         let certificate_hosts = loaded.hosts;
-        let net::tls::Loaded { server, signature_ns, .. } = loaded;
+        let net::certificate::Loaded { server, signature_ns, .. } = loaded;
         let tls = Some(TlsConfig { server, signature_ns });
         return Ok(Front { tls, certificate_hosts, web, ..Front::default() });
     }

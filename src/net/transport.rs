@@ -6,28 +6,27 @@
 //! everybody, through `Transport::send` on their way out: as they are, or each in a frame, and
 //! all that in records of TLS.
 //!
-//! `first` tells what the first bytes are, `http` judges requests and writes answers, `target`
-//! takes apart what they ask for,
-//! [`websocket`] reads and writes frames, `framed` keeps what a turn has framed for many,
-//! `secure` is TLS.
+//! `detect` tells by the first bytes what a connection speaks, `http` judges requests and writes
+//! answers, `target` takes apart what requests ask for, [`websocket`] reads and writes frames,
+//! `frame_cache` keeps the messages that a turn has framed for many, `tls_records` is TLS.
 
-mod first;
-mod framed;
+mod detect;
+mod frame_cache;
 mod http;
-mod secure;
 mod target;
+mod tls_records;
 mod utf8;
 pub mod websocket;
 
 use std::net::IpAddr;
 
-use self::first::{First, Word, first};
-pub(super) use self::framed::Framed;
+use self::detect::{First, Word, first};
+pub(super) use self::frame_cache::Framed;
 pub(super) use self::http::{Advice, Page, Reply, TEXT};
 use self::http::{Caller, Verdict, judge};
 pub use self::http::{Handshake, handshake};
-pub use self::secure::Config as TlsConfig;
-use self::secure::Secure;
+pub use self::tls_records::Config as TlsConfig;
+use self::tls_records::Secure;
 use self::websocket::{Event, Payload};
 use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
@@ -142,8 +141,8 @@ pub(super) struct Received {
     pub(super) advice: Option<Advice>,
     /// Frames of a WebSocket in which no stanza ended.
     pub(super) frames_in_vain: u64,
-    /// A TLS handshake waits: it is to be gone on with, by [`Transport::receive`], when its turn has
-    /// come.
+    /// A TLS handshake waits: it is to be gone on with, by [`Transport::receive`], when its turn
+    /// has come.
     pub(super) greeting_kept: bool,
     /// What making flights of a handshake took, in nanoseconds as it is reckoned.
     pub(super) greeting_ns: u64,
@@ -239,7 +238,8 @@ impl Transport {
 
     /// Appends what is to be sent by now, as it goes over the wire: what was due besides
     /// stanzas, the stanzas in `pieces`, and with `end` the end of the stream, for this reason and
-    /// so many seconds after 1970. `wire` is scratch memory; what is to be sent is lent from it or from `framed`.
+    /// so many seconds after 1970. `wire` is scratch memory; what is to be sent is lent from it or
+    /// from `framed`.
     pub(super) fn send<'a>(
         &mut self,
         pieces: Pieces<'a>,
@@ -416,7 +416,7 @@ impl Transport {
 
     fn begin_tls(&mut self, reading: &mut Reading<'_>) {
         let Some(secure) = reading.front.tls.as_ref().and_then(Secure::new) else {
-            self.out.extend_from_slice(&secure::HANDSHAKE_FAILURE);
+            self.out.extend_from_slice(&tls_records::HANDSHAKE_FAILURE);
             return self.finish(CloseReason::NoTls);
         };
         self.secure = Some(secure);

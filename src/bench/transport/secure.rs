@@ -22,7 +22,7 @@ mod with_rustls {
     use rustls::pki_types::{CertificateDer, ServerName};
 
     use crate::bench::transport::Approach;
-    use crate::net::tls::trust::{Trust, client_config};
+    use crate::net::certificate::trust::{Trust, client_config};
 
     /// A certificate that nobody else has, and its key.
     #[derive(Clone, Debug)]

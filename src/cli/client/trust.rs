@@ -15,7 +15,7 @@ use super::super::{Exit, Failure};
 use super::Client;
 use crate::files;
 use crate::limits::PEM_FILE_BYTES_MAX;
-use crate::net::tls::trust::{Trust, client_config};
+use crate::net::certificate::trust::{Trust, client_config};
 
 /// The client's side of a handshake.
 ///
