@@ -74,7 +74,8 @@ impl Findings {
             Purpose::Check => {
                 let checked = certificate::check(files, hosts, now);
                 checked.map(|checked| {
-                    let certificate::Checked { certificates, signature_ns, warnings } = checked;
+                    let certificate::CheckedFiles { certificates, signature_ns, warnings } =
+                        checked;
                     let certificates =
                         certificates.iter().map(|text| format!("certificate: {text}"));
                     let ms = signature_ns as f64 / 1e6;

@@ -179,7 +179,7 @@ fn front(config: &Config) -> Result<Front, Failure> {
         let loaded = net::certificate::load(files, &web.hosts, SystemTime::now())?;
         tell_warnings(&loaded.warnings);
         let certificate_hosts = loaded.hosts;
-        let net::certificate::Loaded { server, signature_ns, .. } = loaded;
+        let net::certificate::LoadedFiles { server, signature_ns, .. } = loaded;
         let tls = Some(TlsConfig { server, signature_ns });
         return Ok(Front { tls, certificate_hosts, web, ..Front::default() });
     }

@@ -27,11 +27,11 @@ use crate::files;
 use crate::limits::{PEM_FILE_BYTES_MAX, SIGNATURE_NS_MAX};
 use chain::Chain;
 pub(crate) use problem::Error;
-use problem::{Fault, Problem, Role};
+use problem::{CertificateFault, CertificateProblem, Role};
 
 /// What TLS connections are made with, and what the operator should know.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedFiles {
     /// For every new connection.
     pub(crate) server: Arc<ServerConfig>,
     /// How long a signature with the key takes, in nanoseconds.
@@ -44,7 +44,7 @@ pub(crate) struct Loaded {
 
 /// What somebody who asks is told of files that are in order.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub(crate) struct CheckedFiles {
     /// What each certificate is, until when it is valid, and what the first one is for.
     pub(crate) certificates: Vec<String>,
     /// How long a signature with the key takes, in nanoseconds.
@@ -58,15 +58,19 @@ pub(crate) struct Checked {
 ///
 /// # Errors
 /// Everything that is wrong with the files, and rustls without random numbers.
-pub(crate) fn load(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<Loaded, Error> {
+pub(crate) fn load(
+    files: &Tls,
+    hosts: &[KnownHost],
+    now: SystemTime,
+) -> Result<LoadedFiles, Error> {
     let Found { chain, key, signature_ns, problems, dates, mut warnings } = look(files, hosts, now);
     let (Some(chain), Some(key), true) = (chain, key, problems.is_empty()) else {
         return Err(Error::Files(problems));
     };
-    warnings.splice(0..0, dates.iter().map(Problem::to_string));
+    warnings.splice(0..0, dates.iter().map(CertificateProblem::to_string));
     let hosts = chain.hosts();
     let certified = CertifiedKey::new(chain.into_certificates(), key);
-    Ok(Loaded { server: Arc::new(server_config(certified)?), signature_ns, hosts, warnings })
+    Ok(LoadedFiles { server: Arc::new(server_config(certified)?), signature_ns, hosts, warnings })
 }
 
 /// Reads certificate and key as [`load`] does, for somebody who can still mend them: dates that
@@ -74,13 +78,17 @@ pub(crate) fn load(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn check(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Result<Checked, Error> {
+pub(crate) fn check(
+    files: &Tls,
+    hosts: &[KnownHost],
+    now: SystemTime,
+) -> Result<CheckedFiles, Error> {
     let Found { chain, signature_ns, mut problems, dates, warnings, .. } = look(files, hosts, now);
     problems.extend(dates);
     match chain {
         Some(chain) if problems.is_empty() => {
             let certificates = chain.described(now).collect();
-            Ok(Checked { certificates, signature_ns, warnings })
+            Ok(CheckedFiles { certificates, signature_ns, warnings })
         }
         Some(_) | None => Err(Error::Files(problems)),
     }
@@ -109,9 +117,9 @@ struct Found {
     chain: Option<Chain>,
     key: Option<Arc<dyn SigningKey>>,
     signature_ns: u64,
-    problems: Vec<Problem>,
+    problems: Vec<CertificateProblem>,
     /// Dates that are over or yet to come.
-    dates: Vec<Problem>,
+    dates: Vec<CertificateProblem>,
     warnings: Vec<String>,
 }
 
@@ -125,8 +133,9 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
         dates: Vec::new(),
         warnings: Vec::new(),
     };
-    let of_certificate = |fault| Problem::new(Role::Certificate, &files.certificate, fault);
-    let of_key = |fault| Problem::new(Role::Key, &files.key, fault);
+    let of_certificate =
+        |fault| CertificateProblem::new(Role::Certificate, &files.certificate, fault);
+    let of_key = |fault| CertificateProblem::new(Role::Key, &files.key, fault);
     match read_chain(&files.certificate) {
         Ok(chain) => found.chain = Some(chain),
         Err(fault) => found.problems.push(of_certificate(fault)),
@@ -146,10 +155,14 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
     let place = found.key.as_ref().and_then(|key| key.public_key()).map(|key| chain.place_of(&key));
     let algorithms = provider.signature_verification_algorithms.all;
     match place {
-        Some(None) => found.problems.push(of_key(Fault::OtherKey { first: chain.name(0) })),
+        Some(None) => {
+            found.problems.push(of_key(CertificateFault::OtherKey { first: chain.name(0) }))
+        }
         Some(Some(place)) if place > 0 => {
             let own = chain.name(place);
-            found.problems.push(of_certificate(Fault::NotFirst { own, first: chain.name(0) }));
+            found
+                .problems
+                .push(of_certificate(CertificateFault::NotFirst { own, first: chain.name(0) }));
         }
         Some(Some(_)) | None => {
             found.problems.extend(chain.check_order(algorithms).map(of_certificate));
@@ -162,34 +175,45 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
     found
 }
 
-fn read_chain(path: &Path) -> Result<Chain, Fault> {
-    let text = files::read(path, PEM_FILE_BYTES_MAX).map_err(Fault::Unreadable)?;
+fn read_chain(path: &Path) -> Result<Chain, CertificateFault> {
+    let text = files::read(path, PEM_FILE_BYTES_MAX).map_err(CertificateFault::Unreadable)?;
     let (certificates, others): (Vec<_>, Vec<_>) =
         sections(&text)?.into_iter().partition(|(kind, _)| *kind == SectionKind::Certificate);
     if certificates.is_empty() {
         let key = others.iter().any(|(kind, _)| is_key(*kind)) || is_encrypted(&text);
-        return Err(if key { Fault::KeyForCertificate } else { Fault::NoCertificate });
+        return Err(if key {
+            CertificateFault::KeyForCertificate
+        } else {
+            CertificateFault::NoCertificate
+        });
     }
     Chain::read(certificates.into_iter().map(|(_, der)| der))
 }
 
-fn read_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Fault> {
-    let text = files::read(path, PEM_FILE_BYTES_MAX).map_err(Fault::Unreadable)?;
+fn read_key(
+    path: &Path,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn SigningKey>, CertificateFault> {
+    let text = files::read(path, PEM_FILE_BYTES_MAX).map_err(CertificateFault::Unreadable)?;
     // In the old form of an encrypted key headers stand before the base64, which then is none.
     if is_encrypted(&text) {
-        return Err(Fault::Encrypted);
+        return Err(CertificateFault::Encrypted);
     }
     let (mut keys, others): (Vec<_>, Vec<_>) =
         sections(&text)?.into_iter().partition(|(kind, _)| is_key(*kind));
     if keys.len() > 1 {
-        return Err(Fault::SeveralKeys(keys.len()));
+        return Err(CertificateFault::SeveralKeys(keys.len()));
     }
     let key = keys.pop().and_then(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
     let Some(key) = key else {
         let certificate = others.iter().any(|(kind, _)| *kind == SectionKind::Certificate);
-        return Err(if certificate { Fault::CertificateForKey } else { Fault::NoKey });
+        return Err(if certificate {
+            CertificateFault::CertificateForKey
+        } else {
+            CertificateFault::NoKey
+        });
     };
-    provider.key_provider.load_private_key(key).map_err(|_| Fault::UnusableKey)
+    provider.key_provider.load_private_key(key).map_err(|_| CertificateFault::UnusableKey)
 }
 
 /// How long this machine takes for a signature with a key, in nanoseconds: the dearest step of a
@@ -235,8 +259,10 @@ const SIGNATURE_SCHEMES: [SignatureScheme; 4] = [
     SignatureScheme::RSA_PSS_SHA256,
 ];
 
-fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Fault> {
-    <(SectionKind, Vec<u8>)>::pem_slice_iter(text).collect::<Result<_, _>>().map_err(Fault::Pem)
+fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, CertificateFault> {
+    <(SectionKind, Vec<u8>)>::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(CertificateFault::Pem)
 }
 
 fn is_key(kind: SectionKind) -> bool {

@@ -11,7 +11,7 @@ use crate::wire::framer::Framer;
 
 /// A connection's state. It goes one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ConnectionPhase {
     /// The hub has a session for it.
     Open,
     /// The hub has forgotten it; its farewell is flushed, then the stream is ended, then what
@@ -50,7 +50,7 @@ pub(super) struct Connection<S> {
     /// read.
     pub(super) secret: bool,
     pub(super) outbox: Outbox,
-    pub(super) state: State,
+    pub(super) state: ConnectionPhase,
     pub(super) hold: Hold,
     /// So much waits for its reader that those who talk to it are held back.
     pub(super) behind: bool,
@@ -101,7 +101,7 @@ impl<S> Connection<S> {
             framer: None,
             secret: true,
             outbox: Outbox::default(),
-            state: State::Open,
+            state: ConnectionPhase::Open,
             hold: Hold::Nothing,
             behind: false,
             slow_since: None,
@@ -184,14 +184,14 @@ impl<S> Connection<S> {
     /// Whether serving it could get anything done.
     pub(super) fn has_work(&self) -> bool {
         match self.state {
-            State::Open => {
+            ConnectionPhase::Open => {
                 let over = self.over().is_some();
                 let free = self.hold == Hold::Nothing && !self.stuffed;
                 let kept = self.frames_held || self.greeting_kept;
                 free && (kept || self.readable || over) || self.waits_for_nobody()
             }
-            State::Draining { .. } => self.readable,
-            State::Gone => false,
+            ConnectionPhase::Draining { .. } => self.readable,
+            ConnectionPhase::Gone => false,
         }
     }
 }

@@ -11,11 +11,11 @@ use log::Level::{Debug, Info, Warn};
 use slab::Slab;
 
 use super::backlog::Backlog;
-use super::connection::{Connection, Hold, State};
+use super::connection::{Connection, ConnectionPhase, Hold};
 use super::deliveries::Deliveries;
 use super::log_budget::LogBudget;
 use super::plugins::{Hook, Plugins};
-use super::timers::{Kind, Timers};
+use super::timers::{TimerKind, Timers};
 use crate::hub::{
     CloseReason, ConnId, LoginRefusal, Note, Outlet, Question, QuestionId, RefusalReason, Roster,
     Span, Time,
@@ -132,23 +132,24 @@ impl<S> Desk<S> {
         let refused = is_one_too_many(reason);
         let time_s = if refused { REFUSED_DRAIN_TIME_S } else { DRAIN_TIME_S };
         let deadline = self.now.plus_secs(time_s);
-        let Some(connection) = self.find(id).filter(|found| found.state == State::Open) else {
+        let Some(connection) = self.find(id).filter(|found| found.state == ConnectionPhase::Open)
+        else {
             return;
         };
-        connection.state = State::Draining { reason, deadline };
+        connection.state = ConnectionPhase::Draining { reason, deadline };
         connection.framer = None;
         let early_more_bytes = std::mem::take(&mut connection.early_more_bytes);
         let check = connection.transport.as_mut().and_then(|transport| transport.check_at.take());
         let hold = std::mem::replace(&mut connection.hold, Hold::Nothing);
         if let Hold::Rate(time) = hold {
-            self.timers.cancel(time, id, Kind::Resume);
+            self.timers.cancel(time, id, TimerKind::Resume);
         }
         if let Some(time) = check {
-            self.timers.cancel(time, id, Kind::Check);
+            self.timers.cancel(time, id, TimerKind::Check);
         }
         self.early_more_bytes -= early_more_bytes;
         self.deliveries.refuse(id.slot as usize);
-        self.timers.set(deadline, id, Kind::Drain);
+        self.timers.set(deadline, id, TimerKind::Drain);
         self.mark_dirty(id.slot as usize);
         self.log_close(id, reason);
         self.refused_draining += usize::from(refused);
@@ -162,16 +163,16 @@ impl<S> Desk<S> {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if let State::Draining { deadline, reason } = connection.state {
-            self.timers.cancel(deadline, connection.id, Kind::Drain);
+        if let ConnectionPhase::Draining { deadline, reason } = connection.state {
+            self.timers.cancel(deadline, connection.id, TimerKind::Drain);
             self.refused_draining -= usize::from(is_one_too_many(reason));
         }
         if let Some(since) = connection.slow_since.take() {
-            self.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
+            self.timers.cancel(slow_deadline(since), connection.id, TimerKind::SlowReader);
         }
         connection.framer = None;
         self.early_more_bytes -= std::mem::take(&mut connection.early_more_bytes);
-        connection.state = State::Gone;
+        connection.state = ConnectionPhase::Gone;
         self.empty_outbox(slot);
         self.mark_dirty(slot);
     }
@@ -276,7 +277,7 @@ impl<S> Desk<S> {
         if nick.is_some() {
             self.tell_hook(Hook::RemoveClient, id, named, &[]);
         }
-        let who = Who { id, address: self.address(id), nick: nick.as_deref() };
+        let who = NamedPeer { id, address: self.address(id), nick: nick.as_deref() };
         let level = if reason.is_limit() { Warn } else { Info };
         self.log(level, who.address, format_args!("{who} closed: {reason}"));
     }
@@ -324,8 +325,12 @@ impl<S> Desk<S> {
         self.connections.get(id.slot as usize).map(|connection| connection.address)
     }
 
-    fn who<'a>(&self, id: ConnId, nick: &'a str) -> Who<'a> {
-        Who { id, address: self.address(id), nick: Some(nick).filter(|nick| !nick.is_empty()) }
+    fn who<'a>(&self, id: ConnId, nick: &'a str) -> NamedPeer<'a> {
+        NamedPeer {
+            id,
+            address: self.address(id),
+            nick: Some(nick).filter(|nick| !nick.is_empty()),
+        }
     }
 }
 
@@ -340,13 +345,13 @@ pub(super) const fn slow_deadline(since: Time) -> Time {
 }
 
 /// A client as the log names it.
-struct Who<'a> {
+struct NamedPeer<'a> {
     id: ConnId,
     address: Option<IpAddr>,
     nick: Option<&'a str>,
 }
 
-impl std::fmt::Display for Who<'_> {
+impl std::fmt::Display for NamedPeer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "client {}", self.id)?;
         if let Some(nick) = self.nick {

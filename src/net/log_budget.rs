@@ -34,16 +34,16 @@ pub(super) struct LogBudget {
 /// What one address has left.
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
-    lines: Bucket,
-    warnings: Bucket,
+    lines: LineBucket,
+    warnings: LineBucket,
     left_out: u64,
 }
 
 /// A token bucket, kept as the time at which it is full again.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket(Time);
+struct LineBucket(Time);
 
-impl Bucket {
+impl LineBucket {
     fn has(self, rate: LineRate, now: Time) -> bool {
         self.0.since(now).as_nanos() <= u128::from(interval_ns(rate)) * u128::from(rate.burst - 1)
     }
@@ -63,7 +63,7 @@ impl Account {
         self.left_out == 0 && self.lines.0 <= now && self.warnings.0 <= now
     }
 
-    const fn bucket(&mut self, level: Level) -> &mut Bucket {
+    const fn bucket(&mut self, level: Level) -> &mut LineBucket {
         if is_warning(level) { &mut self.warnings } else { &mut self.lines }
     }
 }
@@ -131,7 +131,7 @@ impl LogBudget {
         let mut separator = ", ";
         for (count, address) in &counts[..named] {
             // Writing to a string can't fail.
-            let _ = write!(text, "{separator}{count} about {}", Shown(*address));
+            let _ = write!(text, "{separator}{count} about {}", ShownAddress(*address));
             separator = ", ";
         }
         let rest = others + counts[named..].iter().map(|(count, _)| count).sum::<u64>();
@@ -143,9 +143,9 @@ impl LogBudget {
 }
 
 /// A household, as people write it.
-struct Shown(IpAddr);
+struct ShownAddress(IpAddr);
 
-impl core::fmt::Display for Shown {
+impl core::fmt::Display for ShownAddress {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self.0 {
             IpAddr::V4(address) => address.fmt(f),

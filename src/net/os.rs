@@ -114,17 +114,17 @@ impl Signals {
 
     /// From now on a signal waits until the loop looks at it: there is something to clear away.
     /// Dropping what it gives ends that: the loop is over, or will never be.
-    pub fn wait_for_the_loop(&self) -> Waiting {
+    pub fn wait_for_the_loop(&self) -> SignalsHeld {
         self.at_once.store(false, Ordering::Release);
-        Waiting(Arc::clone(&self.at_once))
+        SignalsHeld(Arc::clone(&self.at_once))
     }
 }
 
 /// As long as it is there, signals that ask for the end wait for the loop.
 #[derive(Debug)]
-pub struct Waiting(Arc<AtomicBool>);
+pub struct SignalsHeld(Arc<AtomicBool>);
 
-impl Drop for Waiting {
+impl Drop for SignalsHeld {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }

@@ -16,10 +16,10 @@ const BACKLOG_STEP_BYTES: usize = 65_536;
 
 /// What earlier turns have left over for one connection.
 #[derive(Debug, Default)]
-pub(super) struct Outbox(Option<Box<Waiting>>);
+pub(super) struct Outbox(Option<Box<Leftover>>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Leftover {
     bytes: Vec<u8>,
     /// Those before are sent.
     head: usize,
@@ -160,7 +160,7 @@ impl Outbox {
     }
 }
 
-impl Waiting {
+impl Leftover {
     fn reserve(&mut self, extra: usize) {
         if self.bytes.len() + extra > self.bytes.capacity() {
             if self.head > 0 {

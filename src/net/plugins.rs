@@ -23,15 +23,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-use self::asking::Question;
+use self::asking::LoginQuestion;
 pub(super) use self::asks::AskId;
-use self::asks::{Asks, Open};
+use self::asks::{Asks, OpenAsk};
 pub(super) use self::child::Child;
 pub(super) use self::hook::{Hook, HookSet};
 pub(super) use self::mistake::{Mistake, Unregistered};
-use self::plugin::{DOWN, LATE, Standing, Trouble};
-pub(super) use self::plugin::{Life, Plugin, Restart};
-pub(super) use self::verb::{Action, Said};
+use self::plugin::{DOWN, LATE, PluginTrouble, Registration};
+pub(super) use self::plugin::{Life, NextStart, Plugin};
+pub(super) use self::verb::{PluginAction, Said};
 use super::world::Process;
 use crate::config::Module;
 use crate::hub::{QuestionId, Time};
@@ -73,7 +73,7 @@ enum Due {
 
 /// What a plugin has not done in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Overdue {
     /// It has not registered.
     Late,
     /// It is asked and says nothing.
@@ -86,7 +86,7 @@ pub(super) struct Plugins {
     list: Vec<Plugin>,
     asks: Asks,
     /// What the hub wants to know.
-    questions: BTreeMap<QuestionId, Question>,
+    questions: BTreeMap<QuestionId, LoginQuestion>,
     due: BTreeSet<(Time, Due)>,
     /// The hooks that are registered, by any plugin.
     heard: HookSet,
@@ -99,7 +99,7 @@ pub(super) struct Plugins {
     /// Bytes of events that may wait for a plugin, and of answers.
     backlog_bytes_max: usize,
     /// Logins could not be decided on because no plugin does.
-    unchecked: Trouble,
+    unchecked: PluginTrouble,
 }
 
 impl Plugins {
@@ -219,7 +219,7 @@ impl Plugins {
         };
         for (ask, open) in self.asks.open_of(id) {
             if open.process == Some(child.number) && child.lanes.take_back(ask) {
-                self.wait(ask, Open { tries: open.tries - 1, ..open }, until);
+                self.wait(ask, OpenAsk { tries: open.tries - 1, ..open }, until);
             }
         }
         self.list[id.index()].retire(child, now.plus_secs(WORKER_RETIRE_TIME_S), now);
@@ -244,7 +244,7 @@ impl Plugins {
 
     /// The present process of a plugin is over, or could not be started; tells when the next one
     /// is. It is put what the old one was asked, if it is there soon.
-    pub(super) fn ended(&mut self, id: PluginId, now: Time, stopping: bool) -> Restart {
+    pub(super) fn ended(&mut self, id: PluginId, now: Time, stopping: bool) -> NextStart {
         let (next, restart) = self.list[id.index()].plan_restart(now, stopping);
         if let Some(child) = self.leave(id, next) {
             self.put_again(id, child.number, now);
@@ -305,7 +305,7 @@ impl Plugins {
     /// The present process of a plugin is not its present one any more; gives it.
     fn leave(&mut self, id: PluginId, next: Life) -> Option<Child> {
         let up = *self.list[id.index()].leave(next)?;
-        if let Standing::Registering { until } = up.standing {
+        if let Registration::Registering { until } = up.registration {
             self.due.remove(&(until, Due::Registration(id)));
         }
         for (name, time) in up.timers {
@@ -335,8 +335,8 @@ impl Plugins {
         let Some(up) = plugin.up() else {
             return Ok(());
         };
-        let was_serving = matches!(up.standing, Standing::Serving { .. });
-        if let Standing::Registering { until } = up.standing {
+        let was_serving = matches!(up.registration, Registration::Serving { .. });
+        if let Registration::Registering { until } = up.registration {
             self.due.remove(&(until, Due::Registration(id)));
         }
         let (new, named) = up.register(hooks, names);
@@ -513,7 +513,7 @@ impl Plugins {
     }
 
     /// Does what has become due; gives the plugins that have not done something in time.
-    pub(super) fn run_due(&mut self, now: Time) -> Vec<(PluginId, Fault)> {
+    pub(super) fn run_due(&mut self, now: Time) -> Vec<(PluginId, Overdue)> {
         let mut faults = Vec::new();
         while self.due.first().is_some_and(|&(time, _)| time <= now)
             && let Some((time, due)) = self.due.pop_first()
@@ -521,8 +521,8 @@ impl Plugins {
             match due {
                 Due::Registration(id) => {
                     if let Some(up) = self.list[id.index()].up() {
-                        up.standing = Standing::Late;
-                        faults.push((id, Fault::Late));
+                        up.registration = Registration::Late;
+                        faults.push((id, Overdue::Late));
                     }
                     self.give_up_waiting(id, LATE);
                 }
@@ -531,7 +531,7 @@ impl Plugins {
                     if let Some(up) = self.list[id.index()].up() {
                         up.silent_at = None;
                         up.child.end_by(now);
-                        faults.push((id, Fault::Silent));
+                        faults.push((id, Overdue::Silent));
                     }
                 }
                 Due::Timer { plugin: id, name } => {
@@ -577,7 +577,7 @@ impl Plugins {
             let Life::Up(up) = &plugin.life else {
                 continue;
             };
-            if let Standing::Registering { until } = up.standing {
+            if let Registration::Registering { until } = up.registration {
                 expected.insert((until, Due::Registration(id)));
             }
             let timer = |(name, time): &(Box<str>, Time)| {

@@ -32,10 +32,10 @@ use std::time::Duration;
 
 use log::info;
 
-use super::connection::{Hold, State};
+use super::connection::{ConnectionPhase, Hold};
 use super::desk::{Desk, slow_deadline};
 use super::ready::{Greeters, Ready};
-use super::timers::Kind;
+use super::timers::TimerKind;
 use super::transport::{Framed, Front};
 use super::world::{Event, Socket, World};
 use crate::hub::{
@@ -253,7 +253,7 @@ impl<W: World> Server<W> {
             if let Some(socket) = &mut connection.socket {
                 socket.set_idle_time(idle_time_s);
             }
-            if connection.state == State::Open && connection.transport.is_some() {
+            if connection.state == ConnectionPhase::Open && connection.transport.is_some() {
                 let id = connection.id;
                 self.check_later(id);
             }
@@ -331,7 +331,7 @@ impl<W: World> Server<W> {
             assert!(waits || !connection.has_work(), "{id} is forgotten");
             let unread = connection.outbox.backlog_bytes();
             let unread_max = connection.unread_bytes_max(&self.hub.settings().limits);
-            let stuffed = connection.state == State::Open && connection.stuffed;
+            let stuffed = connection.state == ConnectionPhase::Open && connection.stuffed;
             assert!(!stuffed || unread > unread_max, "{id} is held for nothing");
             let in_dirty = self.desk.deliveries.is_dirty(slot);
             let queued = !self.desk.deliveries.pieces(slot).is_empty();
@@ -344,23 +344,23 @@ impl<W: World> Server<W> {
                 timers += 1;
             };
             if let Some(since) = connection.slow_since {
-                due(slow_deadline(since), Kind::SlowReader);
+                due(slow_deadline(since), TimerKind::SlowReader);
             }
             if let Some(time) = connection.transport.as_ref().and_then(|found| found.check_at) {
-                due(time, Kind::Check);
+                due(time, TimerKind::Check);
             }
             if let Hold::Rate(time) = connection.hold {
-                due(time, Kind::Resume);
+                due(time, TimerKind::Resume);
             }
             let held = self.held_for_crowds.contains(&id);
             assert!(held || connection.hold != Hold::Crowd, "{id} waits for no crowd");
             match connection.state {
-                State::Open => {
+                ConnectionPhase::Open => {
                     open += 1;
                     assert!(self.hub.has_session(id), "{id} has no session");
                 }
-                State::Draining { deadline, .. } => due(deadline, Kind::Drain),
-                State::Gone => assert!(in_dirty, "{id} is not cleared away"),
+                ConnectionPhase::Draining { deadline, .. } => due(deadline, TimerKind::Drain),
+                ConnectionPhase::Gone => assert!(in_dirty, "{id} is not cleared away"),
             }
         }
         assert!(self.to_write <= self.desk.deliveries.crowded(), "crowds have fewer members");
@@ -461,20 +461,20 @@ impl<W: World> Server<W> {
                 break;
             };
             match kind {
-                Kind::Resume => {
+                TimerKind::Resume => {
                     if let Some(connection) = self.desk.find(id) {
                         connection.hold = Hold::Nothing;
                         self.make_ready(id.slot as usize);
                     }
                 }
-                Kind::SlowReader => {
+                TimerKind::SlowReader => {
                     if let Some(connection) = self.desk.find(id) {
                         connection.slow_since = None;
                         self.cut_off(id, CloseReason::SlowReaderSoft);
                     }
                 }
-                Kind::Check => self.check(id),
-                Kind::Drain => {
+                TimerKind::Check => self.check(id),
+                TimerKind::Drain => {
                     if self.desk.find(id).is_some() {
                         self.desk.finish(id.slot as usize);
                     }
@@ -494,5 +494,5 @@ impl<W: World> Server<W> {
 fn is_open<S>(desk: &Desk<S>, id: ConnId) -> bool {
     desk.connections
         .get(id.slot as usize)
-        .is_some_and(|connection| connection.id == id && connection.state == State::Open)
+        .is_some_and(|connection| connection.id == id && connection.state == ConnectionPhase::Open)
 }

@@ -6,7 +6,7 @@ use crate::hub::{ConnId, Time};
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum TimerKind {
     /// A reader that was held back may go on.
     Resume,
     /// A reader has had too much waiting for too long.
@@ -20,18 +20,18 @@ pub(super) enum Kind {
 /// Deadlines; each is removed exactly when it is no longer wanted, so there are never more
 /// than four a connection.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BTreeSet<(Time, ConnId, Kind)>);
+pub(super) struct Timers(BTreeSet<(Time, ConnId, TimerKind)>);
 
 impl Timers {
-    pub(super) fn set(&mut self, time: Time, conn: ConnId, kind: Kind) {
+    pub(super) fn set(&mut self, time: Time, conn: ConnId, kind: TimerKind) {
         self.0.insert((time, conn, kind));
     }
 
-    pub(super) fn cancel(&mut self, time: Time, conn: ConnId, kind: Kind) {
+    pub(super) fn cancel(&mut self, time: Time, conn: ConnId, kind: TimerKind) {
         self.0.remove(&(time, conn, kind));
     }
 
-    pub(super) fn is_set(&self, time: Time, conn: ConnId, kind: Kind) -> bool {
+    pub(super) fn is_set(&self, time: Time, conn: ConnId, kind: TimerKind) -> bool {
         self.0.contains(&(time, conn, kind))
     }
 
@@ -44,7 +44,7 @@ impl Timers {
     }
 
     /// Takes a deadline that has come.
-    pub(super) fn take_due(&mut self, now: Time) -> Option<(ConnId, Kind)> {
+    pub(super) fn take_due(&mut self, now: Time) -> Option<(ConnId, TimerKind)> {
         let &(time, conn, kind) = self.0.first()?;
         if time > now {
             return None;

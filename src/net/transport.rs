@@ -23,11 +23,11 @@ use std::net::IpAddr;
 use self::detect::{First, Word, first};
 pub(super) use self::frame_cache::Framed;
 pub(super) use self::http::{Advice, Page, Reply, TEXT};
-use self::http::{Caller, Verdict, judge};
+use self::http::{Caller, HttpVerdict, judge};
 pub use self::http::{Handshake, handshake};
-pub use self::tls_records::Config as TlsConfig;
 use self::tls_records::Secure;
-use self::websocket::{Event, Payload};
+pub use self::tls_records::TlsConfig;
+use self::websocket::{Payload, WebSocketEvent};
 use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
 use crate::config::{KnownHost, Web};
@@ -85,7 +85,7 @@ enum Stage {
 
 #[derive(Debug, Default)]
 struct WebSocket {
-    reader: websocket::Reader,
+    reader: websocket::FrameReader,
     /// What its first message was; nobody knows before.
     payload: Option<Payload>,
     /// The last byte of the text that is under way.
@@ -503,18 +503,18 @@ impl Transport {
         reading.received.work_ns += self.held.len() as u64 * HEAD_BYTE_WORK_NS;
         reading.received.address = judged.address.or(reading.received.address);
         match judged.verdict {
-            Verdict::Partial => {}
-            Verdict::Page { page, reply } => {
+            HttpVerdict::Partial => {}
+            HttpVerdict::Page { page, reply } => {
                 reading.received.page = Some((page, reply));
                 secret::clear(&mut self.held);
                 self.held = Vec::new();
             }
-            Verdict::Refused { mut answer, advice } => {
+            HttpVerdict::Refused { mut answer, advice } => {
                 reading.received.advice = advice;
                 self.out.append(&mut answer);
                 self.finish(CloseReason::RequestRefused);
             }
-            Verdict::Upgrade { mut answer, head_bytes } => {
+            HttpVerdict::Upgrade { mut answer, head_bytes } => {
                 self.out.append(&mut answer);
                 self.stage = Stage::WebSocket(Box::default());
                 reading.received.upgraded = true;
@@ -534,7 +534,7 @@ impl Transport {
         let (out, stanzas, max) = (&mut self.out, &mut *reading.stanzas, reading.max);
         let (mut frames, mut in_vain) = (0, 0);
         let result = reader.read(bytes, |event| match event {
-            Event::Frame { payload, announced_bytes } => {
+            WebSocketEvent::Frame { payload, announced_bytes } => {
                 frames += 1;
                 (*left_bytes, *has_stanza) = (announced_bytes, false);
                 speaks.get_or_insert(payload);
@@ -544,7 +544,7 @@ impl Transport {
                     stanzas.resize(stanzas.len() + max + 1, b' ');
                 }
             }
-            Event::Data { payload, bytes, end } => {
+            WebSocketEvent::Data { payload, bytes, end } => {
                 secret::append(stanzas, bytes);
                 if payload == Payload::Text {
                     *last_byte = bytes.last().copied().or(*last_byte);
@@ -558,12 +558,12 @@ impl Transport {
                 *left_bytes -= bytes.len() as u64;
                 in_vain += u64::from(*left_bytes == 0 && !*has_stanza);
             }
-            Event::Ping(payload) => {
+            WebSocketEvent::Ping(payload) => {
                 in_vain += 1;
                 websocket::write_pong(out, payload);
             }
-            Event::Pong => in_vain += 1,
-            Event::Close(code) => *peer_close = Some(code),
+            WebSocketEvent::Pong => in_vain += 1,
+            WebSocketEvent::Close(code) => *peer_close = Some(code),
         });
         reading.received.frames_in_vain += in_vain;
         reading.received.work_ns += (frames + in_vain) * FRAME_WORK_NS;

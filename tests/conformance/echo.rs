@@ -9,7 +9,7 @@ use std::thread;
 
 use palabre::limits::READ_BYTES_PER_TURN;
 use palabre::net::transport::websocket::{
-    Event, Payload, Reader, write_close, write_message, write_pong,
+    FrameReader, Payload, WebSocketEvent, write_close, write_message, write_pong,
 };
 use palabre::net::transport::{Front, Handshake, handshake};
 
@@ -33,7 +33,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let Some(mut bytes) = open(&mut stream, &mut chunk)? else {
         return end(stream, &mut chunk);
     };
-    let mut reader = Reader::default();
+    let mut reader = FrameReader::default();
     let mut echo = Echo::default();
     loop {
         let result = reader.read(&mut bytes, |event| echo.take(event));
@@ -95,13 +95,13 @@ struct Echo {
 }
 
 impl Echo {
-    fn take(&mut self, event: Event<'_>) {
+    fn take(&mut self, event: WebSocketEvent<'_>) {
         match event {
-            Event::Frame { .. } => {}
-            Event::Data { payload, bytes, end } => self.take_data(payload, bytes, end),
-            Event::Ping(payload) => write_pong(&mut self.out, payload),
-            Event::Pong => {}
-            Event::Close(code) => {
+            WebSocketEvent::Frame { .. } => {}
+            WebSocketEvent::Data { payload, bytes, end } => self.take_data(payload, bytes, end),
+            WebSocketEvent::Ping(payload) => write_pong(&mut self.out, payload),
+            WebSocketEvent::Pong => {}
+            WebSocketEvent::Close(code) => {
                 write_close(&mut self.out, code);
                 self.closed = true;
             }

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use palabre::net::transport::websocket::{Event, Payload, Reader};
+use palabre::net::transport::websocket::{FrameReader, Payload, WebSocketEvent};
 use tungstenite::error::Error;
 use tungstenite::protocol::{Message, Role, WebSocket, WebSocketConfig};
 
@@ -60,22 +60,22 @@ enum Told {
 
 /// By our reader; whether it refuses the rest.
 fn read(stream: &[u8], size: usize) -> (Vec<Told>, bool) {
-    let mut reader = Reader::default();
+    let mut reader = FrameReader::default();
     let (mut told, mut message) = (Vec::new(), Vec::new());
     for chunk in stream.chunks(size) {
         let result = reader.read(&mut chunk.to_vec(), |event| {
             told.push(match event {
-                Event::Frame { .. } => return,
-                Event::Data { payload, bytes, end } => {
+                WebSocketEvent::Frame { .. } => return,
+                WebSocketEvent::Data { payload, bytes, end } => {
                     message.extend_from_slice(bytes);
                     if !end {
                         return;
                     }
                     Told::Message(payload, std::mem::take(&mut message))
                 }
-                Event::Ping(payload) => Told::Ping(payload.to_vec()),
-                Event::Pong => Told::Pong,
-                Event::Close(code) => Told::Close(code),
+                WebSocketEvent::Ping(payload) => Told::Ping(payload.to_vec()),
+                WebSocketEvent::Pong => Told::Pong,
+                WebSocketEvent::Close(code) => Told::Close(code),
             });
         });
         if result.is_err() {

@@ -324,7 +324,7 @@ mod tests {
             let mut answers = Vec::new();
             socket.send(&mut Vec::new(), &mut answers);
             let mut told = Vec::new();
-            let mut reader = server::Reader::default();
+            let mut reader = server::FrameReader::default();
             reader.read(&mut answers, |event| told.push(format!("{event:?}"))).unwrap();
             assert_eq!(told, ["Pong", "Close(Some(1000))"], "cut at {cut}");
         }
@@ -341,15 +341,18 @@ mod tests {
         socket.send(&mut stanzas, &mut wire);
         assert!(stanzas.is_empty());
         let (mut announced, mut messages) = (Vec::new(), Vec::new());
-        let mut reader = server::Reader::default();
+        let mut reader = server::FrameReader::default();
         reader
             .read(&mut wire, |event| match event {
-                server::Event::Frame { announced_bytes, .. } => announced.push(announced_bytes),
-                server::Event::Data { payload, bytes, end } => {
+                server::WebSocketEvent::Frame { announced_bytes, .. } => {
+                    announced.push(announced_bytes)
+                }
+                server::WebSocketEvent::Data { payload, bytes, end } => {
                     messages.push((payload, bytes.to_vec(), end));
                 }
-                other
-                @ (server::Event::Ping(_) | server::Event::Pong | server::Event::Close(_)) => {
+                other @ (server::WebSocketEvent::Ping(_)
+                | server::WebSocketEvent::Pong
+                | server::WebSocketEvent::Close(_)) => {
                     panic!("{other:?}")
                 }
             })

@@ -14,7 +14,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::time::Time;
 
-use super::problem::Fault;
+use super::problem::CertificateFault;
 use crate::config::{Authority, Host, KnownHost};
 
 /// The operator is told so long before a certificate expires.
@@ -75,10 +75,10 @@ impl Certificate {
 
 impl Chain {
     /// Reads certificates.
-    pub(super) fn read(all: impl Iterator<Item = Vec<u8>>) -> Result<Self, Fault> {
+    pub(super) fn read(all: impl Iterator<Item = Vec<u8>>) -> Result<Self, CertificateFault> {
         let read = |(index, der): (usize, Vec<u8>)| {
-            let parsed =
-                CertificateInner::from_der(&der).map_err(|_| Fault::Malformed(index + 1))?;
+            let parsed = CertificateInner::from_der(&der)
+                .map_err(|_| CertificateFault::Malformed(index + 1))?;
             Ok(Certificate { der: der.into(), parsed })
         };
         all.enumerate().map(read).collect::<Result<_, _>>().map(Self)
@@ -112,30 +112,30 @@ impl Chain {
     pub(super) fn check_order(
         &self,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
-    ) -> Option<Fault> {
+    ) -> Option<CertificateFault> {
         self.0.windows(2).enumerate().find_map(|(index, pair)| {
             let [this, next] = pair else { return None };
             let name = self.name(index);
             let next_name = self.name(index + 1);
             if !this.is_issued_by(next) {
                 let issuer = this.content().issuer().to_string();
-                return Some(Fault::OtherIssuer { name, next: next_name, issuer });
+                return Some(CertificateFault::OtherIssuer { name, next: next_name, issuer });
             }
             (!this.is_signed_by(next, algorithms))
-                .then_some(Fault::OtherSignature { name, next: next_name })
+                .then_some(CertificateFault::OtherSignature { name, next: next_name })
         })
     }
 
     /// The certificates whose time is over or yet to come.
-    pub(super) fn check_dates(&self, now: SystemTime) -> impl Iterator<Item = Fault> {
+    pub(super) fn check_dates(&self, now: SystemTime) -> impl Iterator<Item = CertificateFault> {
         self.0.iter().enumerate().filter_map(move |(index, certificate)| {
             let validity = certificate.content().validity();
             let name = || self.name(index);
             // It is valid up to the end of that second (RFC 5280 section 4.1.2.5).
             if validity.not_after.to_system_time() < whole_second(now) {
-                Some(Fault::Expired { name: name(), day: day(&validity.not_after) })
+                Some(CertificateFault::Expired { name: name(), day: day(&validity.not_after) })
             } else if validity.not_before.to_system_time() > now {
-                Some(Fault::NotYet { name: name(), day: day(&validity.not_before) })
+                Some(CertificateFault::NotYet { name: name(), day: day(&validity.not_before) })
             } else {
                 None
             }

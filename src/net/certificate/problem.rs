@@ -10,7 +10,7 @@ use rustls::pki_types::pem;
 #[derive(Debug)]
 pub(crate) enum Error {
     /// Everything that is wrong with the files.
-    Files(Vec<Problem>),
+    Files(Vec<CertificateProblem>),
     /// rustls got no random numbers.
     Library(rustls::Error),
 }
@@ -40,10 +40,10 @@ impl std::error::Error for Error {}
 
 /// One thing that is wrong with a file. No key is in it.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct CertificateProblem {
     role: Role,
     path: PathBuf,
-    fault: Fault,
+    fault: CertificateFault,
 }
 
 /// Which file it is.
@@ -55,13 +55,13 @@ pub(super) enum Role {
     Key,
 }
 
-impl Problem {
-    pub(super) fn new(role: Role, path: &Path, fault: Fault) -> Self {
+impl CertificateProblem {
+    pub(super) fn new(role: Role, path: &Path, fault: CertificateFault) -> Self {
         Self { role, path: path.to_owned(), fault }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for CertificateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = match self.role {
             Role::Certificate => "certificate",
@@ -74,7 +74,7 @@ impl fmt::Display for Problem {
 
 /// What is wrong with it. Certificates are named by their place and their subject.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum CertificateFault {
     /// The system does not let us read it.
     Unreadable(io::Error),
     /// A section that begins and is broken.
@@ -109,7 +109,7 @@ pub(super) enum Fault {
     NotYet { name: String, day: String },
 }
 
-impl Fault {
+impl CertificateFault {
     /// What was found and what would be right.
     fn found_and_needed(&self) -> (String, String) {
         let (found, needs): (String, &str) = match self {

@@ -200,7 +200,7 @@ fn every_kind_of_key_serves_both_versions() {
         let own = named("chat.example").signed_by(pair, &between.issuer).unwrap().pem();
         let files = Files::new(format!("{own}{}{}", between.pem, root.pem), text);
         assert_eq!(files.warnings(), Vec::<String>::new(), "{what}");
-        let Loaded { server, signature_ns, .. } = load(&files.tls, &[], now()).unwrap();
+        let LoadedFiles { server, signature_ns, .. } = load(&files.tls, &[], now()).unwrap();
         assert!(signature_ns > 0, "{what}");
         for version in [&TLS12, &TLS13] {
             let client = Arc::new(client(&root, version));

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::asks::{Answer, AskId, Open};
+use super::asks::{Answer, AskId, OpenAsk};
 use super::hook::Hook;
 use super::mistake::Mistake;
 use super::plugin::{DOWN, Stance};
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 
 /// A login that is being decided on.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct LoginQuestion {
     conn: ConnId,
     /// Whether the root password is right; `None` while that is open.
     root: Option<Answer>,
@@ -41,7 +41,7 @@ impl Plugins {
         write: impl Fn(AskId, Hook) -> Secret,
     ) {
         let unless_asked = |hook, answer| (!hooks.contains(&hook)).then_some(answer);
-        let asked = Question {
+        let asked = LoginQuestion {
             conn,
             root: unless_asked(Hook::IsRoot, Answer::No),
             login: unless_asked(Hook::IsAuthorized, Answer::Yes),
@@ -102,7 +102,7 @@ impl Plugins {
             }
         }
         let tries = tries + u8::from(process.is_some());
-        self.asks.add(ask, Open { plugin: id, deadline, process, tries });
+        self.asks.add(ask, OpenAsk { plugin: id, deadline, process, tries });
         if let Some(deadline) = deadline {
             self.due.insert((deadline, Due::Answer { plugin: id, ask }));
         }
@@ -150,12 +150,12 @@ impl Plugins {
     }
 
     /// A question that was put to a process waits for the next one, until then.
-    pub(super) fn wait(&mut self, ask: AskId, open: Open, until: Time) {
+    pub(super) fn wait(&mut self, ask: AskId, open: OpenAsk, until: Time) {
         if open.deadline.is_none() {
             self.due.insert((until, Due::Answer { plugin: open.plugin, ask }));
         }
         if let Some(found) = self.asks.find_open(ask, open.plugin) {
-            *found = Open { process: None, deadline: open.deadline.or(Some(until)), ..open };
+            *found = OpenAsk { process: None, deadline: open.deadline.or(Some(until)), ..open };
         }
     }
 
@@ -196,8 +196,8 @@ impl Plugins {
     }
 
     /// A plugin need not answer this any more, or has: nothing is due for it.
-    fn closed(&mut self, ask: AskId, open: Open) {
-        let Open { plugin: id, deadline, process, .. } = open;
+    fn closed(&mut self, ask: AskId, open: OpenAsk) {
+        let OpenAsk { plugin: id, deadline, process, .. } = open;
         if let Some(deadline) = deadline {
             self.due.remove(&(deadline, Due::Answer { plugin: id, ask }));
         }

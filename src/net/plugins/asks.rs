@@ -49,14 +49,14 @@ struct Ask {
     /// more.
     stanza: Option<Rc<Secret>>,
     /// Who has not answered yet.
-    open: Vec<Open>,
+    open: Vec<OpenAsk>,
     denied: bool,
     unknown: bool,
 }
 
 /// That one plugin has not answered one question.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
+pub(super) struct OpenAsk {
     pub(super) plugin: PluginId,
     /// Until when it has to have been put and answered, if it has.
     pub(super) deadline: Option<Time>,
@@ -74,7 +74,7 @@ pub(super) struct Asks {
     last: AskId,
     decided: VecDeque<Decision>,
     /// Who need not answer any more, and what.
-    excused: Vec<(AskId, Open)>,
+    excused: Vec<(AskId, OpenAsk)>,
     /// How much is open of each plugin.
     counts: BTreeMap<PluginId, usize>,
 }
@@ -113,7 +113,7 @@ impl Asks {
     }
 
     /// A plugin has to answer, or is waited for.
-    pub(super) fn add(&mut self, ask: AskId, open: Open) {
+    pub(super) fn add(&mut self, ask: AskId, open: OpenAsk) {
         if let Some(found) = self.by_number.get_mut(&ask) {
             found.open.push(open);
             *self.counts.entry(open.plugin).or_default() += 1;
@@ -129,7 +129,7 @@ impl Asks {
 
     /// Whether this plugin has been asked this, however it ended.
     pub(super) fn was_asked(&self, ask: AskId, plugin: PluginId) -> bool {
-        let own = |open: &Open| open.plugin == plugin && open.process.is_some();
+        let own = |open: &OpenAsk| open.plugin == plugin && open.process.is_some();
         match self.by_number.get(&ask) {
             Some(found) => found.denied || found.unknown || found.open.iter().any(own),
             // It is decided, and it is not kept which plugins were asked.
@@ -138,7 +138,12 @@ impl Asks {
     }
 
     /// Takes a plugin's answer; gives what was open.
-    pub(super) fn answer(&mut self, ask: AskId, plugin: PluginId, answer: Answer) -> Option<Open> {
+    pub(super) fn answer(
+        &mut self,
+        ask: AskId,
+        plugin: PluginId,
+        answer: Answer,
+    ) -> Option<OpenAsk> {
         let open = self.take_open(ask, plugin)?;
         match answer {
             Answer::Yes => self.decide(ask, Answer::Yes),
@@ -149,14 +154,14 @@ impl Asks {
     }
 
     /// A plugin turns out to have no say in this; gives what was open.
-    pub(super) fn excuse(&mut self, ask: AskId, plugin: PluginId) -> Option<Open> {
+    pub(super) fn excuse(&mut self, ask: AskId, plugin: PluginId) -> Option<OpenAsk> {
         let open = self.take_open(ask, plugin)?;
         self.settle(ask, false, false);
         Some(open)
     }
 
     /// What a plugin has not answered: its part of it, each with the number.
-    pub(super) fn open_of(&self, plugin: PluginId) -> Vec<(AskId, Open)> {
+    pub(super) fn open_of(&self, plugin: PluginId) -> Vec<(AskId, OpenAsk)> {
         let of_ask = |(&number, ask): (&AskId, &Ask)| {
             let open = ask.open.iter().find(|open| open.plugin == plugin);
             open.map(|open| (number, *open))
@@ -171,18 +176,18 @@ impl Asks {
 
     /// Whether this process of a plugin has been put a question that is open.
     pub(super) fn is_asked(&self, plugin: PluginId, process: u64) -> bool {
-        let own = |open: &Open| open.plugin == plugin && open.process == Some(process);
+        let own = |open: &OpenAsk| open.plugin == plugin && open.process == Some(process);
         self.by_number.values().any(|ask| ask.open.iter().any(own))
     }
 
     /// What is open of one plugin, to be changed.
-    pub(super) fn find_open(&mut self, ask: AskId, plugin: PluginId) -> Option<&mut Open> {
+    pub(super) fn find_open(&mut self, ask: AskId, plugin: PluginId) -> Option<&mut OpenAsk> {
         let found = self.by_number.get_mut(&ask)?;
         found.open.iter_mut().find(|open| open.plugin == plugin)
     }
 
     /// Takes out what is open of one plugin, without an answer.
-    pub(super) fn take_open(&mut self, ask: AskId, plugin: PluginId) -> Option<Open> {
+    pub(super) fn take_open(&mut self, ask: AskId, plugin: PluginId) -> Option<OpenAsk> {
         let found = self.by_number.get_mut(&ask)?;
         let place = found.open.iter().position(|open| open.plugin == plugin)?;
         let open = found.open.swap_remove(place);
@@ -192,7 +197,7 @@ impl Asks {
 
     /// The answer is not needed: the question is put to no plugin any more. The plugins that it was
     /// not put to are given; those that have it may answer, and with their answers it is settled.
-    pub(super) fn cancel(&mut self, ask: AskId) -> Vec<Open> {
+    pub(super) fn cancel(&mut self, ask: AskId) -> Vec<OpenAsk> {
         let Some(found) = self.by_number.get_mut(&ask) else {
             return Vec::new();
         };
@@ -205,7 +210,7 @@ impl Asks {
     }
 
     /// Forgets a question; gives what plugins have not answered of it.
-    pub(super) fn forget(&mut self, ask: AskId) -> Vec<(AskId, Open)> {
+    pub(super) fn forget(&mut self, ask: AskId) -> Vec<(AskId, OpenAsk)> {
         let found = self.by_number.remove(&ask);
         if let Some(found) = &found {
             self.uncount(&found.open);
@@ -238,7 +243,7 @@ impl Asks {
     }
 
     /// Who still has to answer what, and until when.
-    pub(super) fn open_ones(&self) -> impl Iterator<Item = (AskId, Open)> {
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = (AskId, OpenAsk)> {
         let of_ask = |(&number, ask): (&AskId, &Ask)| {
             ask.open.iter().map(move |open| (number, *open)).collect::<Vec<_>>()
         };
@@ -251,7 +256,7 @@ impl Asks {
     }
 
     /// The next of those who need not answer any more, and what.
-    pub(super) fn take_excused(&mut self) -> Option<(AskId, Open)> {
+    pub(super) fn take_excused(&mut self) -> Option<(AskId, OpenAsk)> {
         self.excused.pop()
     }
 
@@ -264,7 +269,7 @@ impl Asks {
         !self.decided.is_empty()
     }
 
-    fn uncount(&mut self, closed: &[Open]) {
+    fn uncount(&mut self, closed: &[OpenAsk]) {
         for open in closed {
             if let Some(count) = self.counts.get_mut(&open.plugin) {
                 *count -= 1;

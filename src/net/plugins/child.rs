@@ -41,7 +41,7 @@ pub(in crate::net) struct Child {
     calm_until: Option<Time>,
     /// A line on its standard error that has no end yet.
     error_line: Vec<u8>,
-    lines: Lines,
+    lines: LineBudget,
     output_ended: bool,
     /// How the process has ended, in words.
     exit: Option<String>,
@@ -61,7 +61,7 @@ enum End {
 
 impl Child {
     /// A process that has just been started.
-    pub(super) fn new(number: u64, process: Box<dyn Process>, lines: Lines) -> Self {
+    pub(super) fn new(number: u64, process: Box<dyn Process>, lines: LineBudget) -> Self {
         Self {
             number,
             process,
@@ -203,7 +203,7 @@ impl Child {
     }
 
     /// What the log still takes of the plugin's lines, for its next process.
-    pub(super) fn take_lines(&mut self) -> Lines {
+    pub(super) fn take_lines(&mut self) -> LineBudget {
         std::mem::take(&mut self.lines)
     }
 
@@ -304,19 +304,19 @@ impl Child {
 
 /// How many lines of a plugin the log still takes.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LineBudget {
     left: u32,
     counted_at: Time,
     dropped: u64,
 }
 
-impl Default for Lines {
+impl Default for LineBudget {
     fn default() -> Self {
         Self { left: PLUGIN_LINES_BURST, counted_at: Time::default(), dropped: 0 }
     }
 }
 
-impl Lines {
+impl LineBudget {
     /// Whether the log takes one more, and how many it did not take before it.
     fn take(&mut self, now: Time) -> Option<u64> {
         let seconds = now.since(self.counted_at).as_secs();

@@ -1,7 +1,7 @@
 //! One plugin: what it is, how far its life has come, and the question to it that follows from
 //! that.
 
-use super::child::{Child, Lines};
+use super::child::{Child, LineBudget};
 use super::hook::{Hook, HookSet};
 use super::mistake::Unregistered;
 use crate::config::Module;
@@ -43,10 +43,10 @@ pub(in crate::net) struct Plugin {
     /// What its next process is told.
     pub(super) kept: Option<Box<str>>,
     /// What the log still takes of its lines, for its next process.
-    lines: Lines,
+    lines: LineBudget,
     /// Seconds before it is started again.
     restart_wait_s: u64,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: PluginTrouble,
 }
 
 /// How far a plugin has come.
@@ -64,7 +64,7 @@ pub(in crate::net) enum Life {
 #[derive(Debug)]
 pub(in crate::net) struct Up {
     pub(in crate::net) child: Child,
-    pub(super) standing: Standing,
+    pub(super) registration: Registration,
     pub(super) timers: Vec<(Box<str>, Time)>,
     /// Questions that the process has and has not answered.
     pub(super) asked: usize,
@@ -79,7 +79,7 @@ pub(in crate::net) struct Up {
 
 /// What a process has said of what it wants.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(super) enum Registration {
     /// Nothing, and it has its time until then.
     Registering { until: Time },
     /// Nothing within its time: the plugin can't be asked.
@@ -98,7 +98,7 @@ pub(in crate::net) struct Retired {
 
 /// When a plugin is started again whose process is over, or could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Restart {
+pub(in crate::net) enum NextStart {
     /// In the next turn.
     AtOnce,
     /// After so many seconds.
@@ -131,9 +131,9 @@ impl Plugin {
             retired: Vec::new(),
             registered: None,
             kept: None,
-            lines: Lines::default(),
+            lines: LineBudget::default(),
             restart_wait_s: 0,
-            trouble: Trouble::default(),
+            trouble: PluginTrouble::default(),
         }
     }
 
@@ -153,23 +153,25 @@ impl Plugin {
 
     /// The hooks that its present process has registered.
     pub(super) fn hooks(&self) -> HookSet {
-        match self.standing() {
-            Some(Standing::Serving { hooks, .. }) => *hooks,
-            Some(Standing::Registering { .. } | Standing::Late) | None => HookSet::default(),
+        match self.registration() {
+            Some(Registration::Serving { hooks, .. }) => *hooks,
+            Some(Registration::Registering { .. } | Registration::Late) | None => {
+                HookSet::default()
+            }
         }
     }
 
     /// The names that its present process has registered.
     pub(super) fn names(&self) -> &[Box<str>] {
-        match self.standing() {
-            Some(Standing::Serving { names, .. }) => names,
-            Some(Standing::Registering { .. } | Standing::Late) | None => &[],
+        match self.registration() {
+            Some(Registration::Serving { names, .. }) => names,
+            Some(Registration::Registering { .. } | Registration::Late) | None => &[],
         }
     }
 
-    fn standing(&self) -> Option<&Standing> {
+    fn registration(&self) -> Option<&Registration> {
         match &self.life {
-            Life::Up(up) => Some(&up.standing),
+            Life::Up(up) => Some(&up.registration),
             Life::Waiting { .. } | Life::GivenUp => None,
         }
     }
@@ -206,7 +208,7 @@ impl Plugin {
         let child = Child::new(self.processes, process, std::mem::take(&mut self.lines));
         self.life = Life::Up(Box::new(Up {
             child,
-            standing: Standing::Registering { until },
+            registration: Registration::Registering { until },
             timers: Vec::new(),
             asked: 0,
             silent_at: None,
@@ -217,7 +219,7 @@ impl Plugin {
     }
 
     /// Its process is over or could not be started: plans when the next one is.
-    pub(super) fn plan_restart(&mut self, now: Time, stopping: bool) -> (Life, Restart) {
+    pub(super) fn plan_restart(&mut self, now: Time, stopping: bool) -> (Life, NextStart) {
         let (steady, at_once) = match &self.life {
             Life::Up(up) => (up.started_at.plus_secs(STEADY_S) <= now, up.restart_at_once),
             Life::Waiting { .. } | Life::GivenUp => (false, false),
@@ -225,13 +227,13 @@ impl Plugin {
         let wait_s = if steady { RESTART_WAIT_S } else { self.restart_wait_s.max(RESTART_WAIT_S) };
         self.restart_wait_s = (wait_s * 2).min(PLUGIN_RESTART_WAIT_S_MAX);
         if stopping || !self.wanted {
-            (Life::GivenUp, Restart::Unwanted)
+            (Life::GivenUp, NextStart::Unwanted)
         } else if at_once {
-            (Life::Waiting { start_at: now }, Restart::AtOnce)
+            (Life::Waiting { start_at: now }, NextStart::AtOnce)
         } else if self.module.restart {
-            (Life::Waiting { start_at: now.plus_secs(wait_s) }, Restart::AfterS(wait_s))
+            (Life::Waiting { start_at: now.plus_secs(wait_s) }, NextStart::AfterS(wait_s))
         } else {
-            (Life::GivenUp, Restart::Never)
+            (Life::GivenUp, NextStart::Never)
         }
     }
 
@@ -261,10 +263,10 @@ impl Plugin {
     /// Whether it has a say in this, as far as anybody can know.
     pub(super) fn may_judge(&self, hook: Hook) -> bool {
         self.wanted
-            && match self.standing() {
-                Some(Standing::Serving { hooks, .. }) => hooks.has(hook),
+            && match self.registration() {
+                Some(Registration::Serving { hooks, .. }) => hooks.has(hook),
                 // What it would register is not known.
-                Some(Standing::Registering { .. } | Standing::Late) => true,
+                Some(Registration::Registering { .. } | Registration::Late) => true,
                 None => self.registered.is_none_or(|hooks| hooks.has(hook)),
             }
     }
@@ -289,10 +291,10 @@ impl Plugin {
         if hook.is_the_workers() && !self.is_worker() || !self.may_judge(hook) {
             return Stance::Pass;
         }
-        match self.standing() {
-            Some(Standing::Serving { .. }) => Stance::Ask,
-            Some(&Standing::Registering { until }) => Stance::Wait(until),
-            Some(Standing::Late) => Stance::CanNot(LATE),
+        match self.registration() {
+            Some(Registration::Serving { .. }) => Stance::Ask,
+            Some(&Registration::Registering { until }) => Stance::Wait(until),
+            Some(Registration::Late) => Stance::CanNot(LATE),
             None if self.is_near(now) => Stance::Wait(self.timeout(now)),
             None => Stance::CanNot(DOWN),
         }
@@ -306,10 +308,13 @@ impl Up {
         hooks: &[Hook],
         names: &[&str],
     ) -> (HookSet, Result<(), Unregistered>) {
-        let (mut own, mut own_names) = match std::mem::replace(&mut self.standing, Standing::Late) {
-            Standing::Serving { hooks, names } => (hooks, names),
-            Standing::Registering { .. } | Standing::Late => (HookSet::default(), Vec::new()),
-        };
+        let (mut own, mut own_names) =
+            match std::mem::replace(&mut self.registration, Registration::Late) {
+                Registration::Serving { hooks, names } => (hooks, names),
+                Registration::Registering { .. } | Registration::Late => {
+                    (HookSet::default(), Vec::new())
+                }
+            };
         let mut new = HookSet::default();
         for &hook in hooks {
             if own.add(hook) {
@@ -317,7 +322,7 @@ impl Up {
             }
         }
         let named = add_names(&mut own_names, names);
-        self.standing = Standing::Serving { hooks: own, names: own_names };
+        self.registration = Registration::Serving { hooks: own, names: own_names };
         (new, named)
     }
 
@@ -351,13 +356,13 @@ fn add_names(own: &mut Vec<Box<str>>, added: &[&str]) -> Result<(), Unregistered
 
 /// Why a plugin could not be asked, as far as the log has not been told.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct PluginTrouble {
     why: Option<Box<str>>,
     count: u64,
     quiet_until: Time,
 }
 
-impl Trouble {
+impl PluginTrouble {
     pub(super) fn has(&mut self, why: &str) {
         self.count += 1;
         if self.why.is_none() {

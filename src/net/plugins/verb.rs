@@ -17,7 +17,7 @@ use crate::wire::stanza::Stanza;
 
 /// A stanza that plugins can send.
 #[derive(Debug)]
-pub struct Verb {
+pub struct PluginVerb {
     /// The element's name.
     pub name: &'static str,
     /// What it must have: of each group of attributes one.
@@ -28,7 +28,7 @@ pub struct Verb {
     /// does not show it.
     pub forms: &'static [Form],
     /// What is done about it.
-    pub(in crate::net) action: Action,
+    pub(in crate::net) action: PluginAction,
 }
 
 /// One way of writing a stanza.
@@ -42,7 +42,7 @@ pub struct Form {
 
 /// What is done about a plugin's stanza.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::net) enum Action {
+pub(in crate::net) enum PluginAction {
     /// It takes names and hooks.
     Register,
     /// It answers what it was asked.
@@ -77,12 +77,12 @@ const fn form(usage: &'static str, meaning: &'static str) -> Form {
 
 const fn verb(
     name: &'static str,
-    action: Action,
+    action: PluginAction,
     required: &'static [&'static [&'static str]],
     optional: &'static [&'static str],
     forms: &'static [Form],
-) -> Verb {
-    Verb { name, required, optional, forms, action }
+) -> PluginVerb {
+    PluginVerb { name, required, optional, forms, action }
 }
 
 const fn order(
@@ -91,15 +91,15 @@ const fn order(
     required: &'static [&'static [&'static str]],
     optional: &'static [&'static str],
     forms: &'static [Form],
-) -> Verb {
-    verb(name, Action::Order(read), required, optional, forms)
+) -> PluginVerb {
+    verb(name, PluginAction::Order(read), required, optional, forms)
 }
 
 /// Every stanza of plugins, in the manual's order.
-pub static VERBS: &[Verb] = &[
+pub static VERBS: &[PluginVerb] = &[
     verb(
         "register",
-        Action::Register,
+        PluginAction::Register,
         &[],
         &["names", "hooks"],
         &[form(
@@ -127,7 +127,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "verdict",
-        Action::Verdict,
+        PluginAction::Verdict,
         &[&["allowed", "error"], ASK],
         &[],
         &[
@@ -217,7 +217,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "get",
-        Action::Get,
+        PluginAction::Get,
         &[&["what"], ASK],
         &["room", "session", "nick"],
         &[
@@ -237,7 +237,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "timer",
-        Action::Timer,
+        PluginAction::Timer,
         &[NAME],
         &["after"],
         &[form(
@@ -248,7 +248,7 @@ pub static VERBS: &[Verb] = &[
     ),
     verb(
         "log",
-        Action::Log,
+        PluginAction::Log,
         &[],
         &["level"],
         &[form(
@@ -256,13 +256,13 @@ pub static VERBS: &[Verb] = &[
             "a line in the server's log: `debug`, `info`, `warning` or `error`",
         )],
     ),
-    verb("keep", Action::Keep, &[&["state"]], &[], &[]),
+    verb("keep", PluginAction::Keep, &[&["state"]], &[], &[]),
 ];
 
-impl Verb {
+impl PluginVerb {
     /// Whether a process may still say it that another one has taken the place of.
     pub(in crate::net) const fn is_for_the_retired(&self) -> bool {
-        matches!(self.action, Action::Verdict | Action::Log | Action::Keep)
+        matches!(self.action, PluginAction::Verdict | PluginAction::Log | PluginAction::Keep)
     }
 
     /// The attributes that it must or may have.
@@ -274,7 +274,7 @@ impl Verb {
 /// A plugin's stanza, with the attributes that the table names.
 #[derive(Debug)]
 pub(in crate::net) struct Said<'s, 'a> {
-    pub(in crate::net) verb: &'static Verb,
+    pub(in crate::net) verb: &'static PluginVerb,
     pub(in crate::net) stanza: &'s Stanza<'a>,
     values: SmallVec<[(&'static str, Cow<'a, str>); 4]>,
 }
@@ -406,19 +406,19 @@ mod tests {
         let stanza = parser.parse(text.as_bytes(), &Limits::usual()).expect("a stanza");
         let said = Said::read(&stanza)?;
         match said.verb.action {
-            Action::Register => said.words("names").chain(said.words("hooks")).for_each(drop),
-            Action::Verdict => drop(said.verdict()?),
-            Action::Get => drop(said.query()?),
-            Action::Log => drop(said.level()?),
-            Action::Keep => drop(said.need(&["state"])?),
-            Action::Timer => drop(said.timer()?),
-            Action::Order(read) => drop(read(&said)?),
+            PluginAction::Register => said.words("names").chain(said.words("hooks")).for_each(drop),
+            PluginAction::Verdict => drop(said.verdict()?),
+            PluginAction::Get => drop(said.query()?),
+            PluginAction::Log => drop(said.level()?),
+            PluginAction::Keep => drop(said.need(&["state"])?),
+            PluginAction::Timer => drop(said.timer()?),
+            PluginAction::Order(read) => drop(read(&said)?),
         }
         Ok(())
     }
 
     /// A stanza of this verb with these attributes.
-    fn stanza(verb: &Verb, names: impl Iterator<Item = &'static str>) -> String {
+    fn stanza(verb: &PluginVerb, names: impl Iterator<Item = &'static str>) -> String {
         let value = |name| match name {
             "what" => "rooms",
             "level" => "info",

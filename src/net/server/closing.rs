@@ -7,7 +7,7 @@ use log::Level::Debug;
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input};
 use crate::limits::ENDS_PER_TURN;
-use crate::net::connection::State;
+use crate::net::connection::ConnectionPhase;
 use crate::net::world::{Socket, World};
 
 /// Connections for which there is room without asking the system.
@@ -67,7 +67,7 @@ impl<W: World> Server<W> {
         let Some(connection) = self.desk.connections.get_mut(slot) else {
             return;
         };
-        if !matches!(connection.state, State::Draining { .. })
+        if !matches!(connection.state, ConnectionPhase::Draining { .. })
             || !connection.outbox.is_empty()
             || !self.desk.deliveries.pieces(slot).is_empty()
         {

@@ -9,10 +9,10 @@ use super::Server;
 use super::closing::reason_of;
 use crate::hub::{CloseReason, ConnId, Input};
 use crate::limits::{RECEIVER_WORK_NS, RECEIVERS_PER_TURN, WRITTEN_BYTES_PER_TURN};
-use crate::net::connection::{Hold, State};
+use crate::net::connection::{ConnectionPhase, Hold};
 use crate::net::desk::{Desk, slow_deadline};
 use crate::net::outbox::Flush;
-use crate::net::timers::Kind;
+use crate::net::timers::TimerKind;
 use crate::net::world::World;
 
 impl<W: World> Server<W> {
@@ -126,7 +126,7 @@ impl<W: World> Server<W> {
 
     fn is_gone(&self, slot: usize) -> bool {
         let connection = self.desk.connections.get(slot);
-        connection.is_some_and(|connection| connection.state == State::Gone)
+        connection.is_some_and(|connection| connection.state == ConnectionPhase::Gone)
     }
 
     fn flush_one(&mut self, slot: usize) {
@@ -138,7 +138,7 @@ impl<W: World> Server<W> {
         let Some(socket) = &mut connection.socket else {
             return;
         };
-        if connection.state == State::Gone {
+        if connection.state == ConnectionPhase::Gone {
             if !std::mem::replace(&mut connection.cleared, true) {
                 self.gone.push(slot);
             }
@@ -149,8 +149,8 @@ impl<W: World> Server<W> {
         let (mut pieces, writable) = (deliveries.pieces(slot), connection.writable);
         if let Some(transport) = &mut connection.transport {
             let end = match connection.state {
-                State::Draining { reason, .. } => Some((reason, unix_s)),
-                State::Open | State::Gone => None,
+                ConnectionPhase::Draining { reason, .. } => Some((reason, unix_s)),
+                ConnectionPhase::Open | ConnectionPhase::Gone => None,
             };
             pieces = transport.send(pieces, end, &mut self.framed, &mut self.wire);
         }
@@ -206,7 +206,7 @@ impl<W: World> Server<W> {
         let slot = id.slot as usize;
         self.desk.empty_outbox(slot);
         match self.desk.find(id) {
-            Some(connection) if connection.state == State::Open => {
+            Some(connection) if connection.state == ConnectionPhase::Open => {
                 connection.broken = Some(reason_of(error));
                 connection.readable = true;
                 connection.stuffed = false;
@@ -235,11 +235,11 @@ impl<W: World> Server<W> {
         match connection.slow_since {
             None if slow => {
                 connection.slow_since = Some(now);
-                self.desk.timers.set(slow_deadline(now), connection.id, Kind::SlowReader);
+                self.desk.timers.set(slow_deadline(now), connection.id, TimerKind::SlowReader);
             }
             Some(since) if !slow => {
                 connection.slow_since = None;
-                self.desk.timers.cancel(slow_deadline(since), connection.id, Kind::SlowReader);
+                self.desk.timers.cancel(slow_deadline(since), connection.id, TimerKind::SlowReader);
             }
             _ => {}
         }

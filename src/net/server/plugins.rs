@@ -13,7 +13,7 @@ use crate::hub;
 use crate::hub::{Input, Registered};
 use crate::limits::{DRAIN_TIME_S, ENDS_PER_TURN, WORKER_SILENCE_S};
 use crate::logging::Escaped;
-use crate::net::plugins::{Fault, Hook};
+use crate::net::plugins::{Hook, Overdue};
 use crate::net::world::World;
 
 impl<W: World> Server<W> {
@@ -39,14 +39,14 @@ impl<W: World> Server<W> {
         for (id, fault) in self.desk.plugins.run_due(now) {
             let name = self.desk.plugins.name(id);
             match fault {
-                Fault::Late => {
+                Overdue::Late => {
                     let timeout_s = self.desk.plugins.plugin(id).module.timeout_s;
                     error!(
                         "plugin {name}: it has not registered anything within {timeout_s} s: until \
                          it does, nobody can log in"
                     );
                 }
-                Fault::Silent => error!(
+                Overdue::Silent => error!(
                     "plugin {name}: it has said nothing for {WORKER_SILENCE_S} s though it is \
                      asked about logins: it is ended and started again"
                 ),

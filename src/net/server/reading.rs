@@ -8,8 +8,8 @@ use crate::limits::{
     CONNECTIONS_PER_TURN, EARLY_BYTES_MAX, READ_WORK_NS, SHARE_WORK_NS, STANZA_BYTE_WORK_NS,
     STANZA_WORK_NS,
 };
-use crate::net::connection::{Connection, Hold, State};
-use crate::net::timers::Kind;
+use crate::net::connection::{Connection, ConnectionPhase, Hold};
+use crate::net::timers::TimerKind;
 use crate::net::world::{Socket, World};
 use crate::secret;
 use crate::wire::framer::Framer;
@@ -32,9 +32,9 @@ impl<W: World> Server<W> {
             let slot = id.slot as usize;
             self.go_began_ns = self.desk.work_ns();
             match self.desk.connections[slot].state {
-                State::Open => self.serve(slot),
-                State::Draining { .. } => self.read_and_drop(slot),
-                State::Gone => {}
+                ConnectionPhase::Open => self.serve(slot),
+                ConnectionPhase::Draining { .. } => self.read_and_drop(slot),
+                ConnectionPhase::Gone => {}
             }
             self.wait_again(id);
         }
@@ -80,7 +80,7 @@ impl<W: World> Server<W> {
         let Some(connection) = self.desk.find(id) else {
             return;
         };
-        let free = connection.state == State::Open
+        let free = connection.state == ConnectionPhase::Open
             && connection.hold == Hold::Nothing
             && !connection.stuffed
             && connection.over().is_none_or(|_| connection.broken.is_some())
@@ -199,7 +199,7 @@ impl<W: World> Server<W> {
             connection.frames_held = frames_held && connection.framer.is_some();
             connection.hold = hold;
             match hold {
-                Hold::Rate(time) => self.desk.timers.set(time, id, Kind::Resume),
+                Hold::Rate(time) => self.desk.timers.set(time, id, TimerKind::Resume),
                 Hold::Crowd => self.held_for_crowds.push(id),
                 Hold::Nothing | Hold::Verdict => {}
             }
@@ -241,7 +241,7 @@ impl<W: World> Server<W> {
             && connection.hold == Hold::Nothing
         {
             connection.hold = Hold::Rate(time);
-            self.desk.timers.set(time, id, Kind::Resume);
+            self.desk.timers.set(time, id, TimerKind::Resume);
         }
     }
 

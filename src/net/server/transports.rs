@@ -11,9 +11,9 @@ use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
 use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, PING_ANSWER_TIME_S};
 use crate::logging::Escaped;
 use crate::metrics::prometheus::{self, Gauges};
-use crate::net::connection::State;
+use crate::net::connection::ConnectionPhase;
 use crate::net::pages;
-use crate::net::timers::Kind;
+use crate::net::timers::TimerKind;
 use crate::net::transport::{Advice, Arrival, Page, Received, Reply, TRANSPORTS, Transport};
 use crate::net::world::World;
 use crate::networks;
@@ -156,7 +156,7 @@ impl<W: World> Server<W> {
         }
         let check_at = transport.heard_at.plus_secs(wait_s);
         transport.check_at = Some(check_at);
-        self.desk.timers.set(check_at, id, Kind::Check);
+        self.desk.timers.set(check_at, id, TimerKind::Check);
     }
 
     /// The time of a check has come: whoever has been silent is sent a ping, and whoever has not
@@ -164,7 +164,9 @@ impl<W: World> Server<W> {
     pub(super) fn check(&mut self, id: ConnId) {
         let idle_time_s = self.hub.settings().limits.idle_time_s;
         let now = self.desk.now;
-        let Some(connection) = self.desk.find(id).filter(|found| found.state == State::Open) else {
+        let Some(connection) =
+            self.desk.find(id).filter(|found| found.state == ConnectionPhase::Open)
+        else {
             return;
         };
         let unread = connection.readable;
@@ -207,7 +209,7 @@ impl<W: World> Server<W> {
         for (_, connection) in &self.desk.connections {
             let spoken = connection.speaks();
             let place = TRANSPORTS.iter().position(|(known, _)| *known == spoken);
-            if let Some(place) = place.filter(|_| connection.state == State::Open) {
+            if let Some(place) = place.filter(|_| connection.state == ConnectionPhase::Open) {
                 sessions[place].1 += 1;
             }
         }

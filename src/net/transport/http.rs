@@ -60,7 +60,7 @@ pub(in crate::net) enum Page {
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum HttpVerdict {
     /// Its head is not whole yet.
     Partial,
     /// It gets this page.
@@ -104,7 +104,7 @@ impl fmt::Display for Advice {
 /// A request, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judged {
-    pub(super) verdict: Verdict,
+    pub(super) verdict: HttpVerdict,
     /// The client's own address, when a trusted proxy names it.
     pub(super) address: Option<IpAddr>,
 }
@@ -128,7 +128,7 @@ pub(super) fn judge(bytes: &[u8], front: &Front, caller: Caller) -> Judged {
     let nobody = |verdict| Judged { verdict, address: None };
     match parsed.parse(looked_at(bytes)) {
         Ok(Status::Complete(head_bytes)) => {
-            let request = Request {
+            let request = HttpRequest {
                 method: parsed.method.unwrap_or_default(),
                 target: parsed.path.unwrap_or_default(),
                 minor_version: parsed.version.unwrap_or_default(),
@@ -141,7 +141,7 @@ pub(super) fn judge(bytes: &[u8], front: &Front, caller: Caller) -> Judged {
             let address = request.forwarded_for();
             Judged { verdict: request.judge().unwrap_or_else(|refused| refused), address }
         }
-        Ok(Status::Partial) if bytes.len() <= HTTP_HEAD_BYTES_MAX => nobody(Verdict::Partial),
+        Ok(Status::Partial) if bytes.len() <= HTTP_HEAD_BYTES_MAX => nobody(HttpVerdict::Partial),
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => nobody(reply.refused(
             "431 Request Header Fields Too Large",
             "the head of a request is over 16 KiB or 64 headers",
@@ -225,10 +225,10 @@ pub enum Handshake {
 #[must_use]
 pub fn handshake(bytes: &[u8], front: &Front, peer: IpAddr, unix_s: u64) -> Handshake {
     match judge(bytes, front, Caller { peer, secure: false, unix_s }).verdict {
-        Verdict::Partial => Handshake::Partial,
-        Verdict::Upgrade { answer, head_bytes } => Handshake::Accepted { answer, head_bytes },
-        Verdict::Refused { answer, .. } => Handshake::Refused { answer },
-        Verdict::Page { reply, .. } => {
+        HttpVerdict::Partial => Handshake::Partial,
+        HttpVerdict::Upgrade { answer, head_bytes } => Handshake::Accepted { answer, head_bytes },
+        HttpVerdict::Refused { answer, .. } => Handshake::Refused { answer },
+        HttpVerdict::Page { reply, .. } => {
             let why = b"a WebSocket may be opened here\n";
             let answer = reply.answer(UPGRADE_REQUIRED, &[("Upgrade", "websocket")], TEXT, why);
             Handshake::Refused { answer }
@@ -310,19 +310,19 @@ impl Reply {
         format!("HTTP/1.1 {status}\r\nDate: {}\r\n", httpdate::fmt_http_date(time))
     }
 
-    fn refused(self, status: &str, why: &str) -> Verdict {
+    fn refused(self, status: &str, why: &str) -> HttpVerdict {
         self.refused_with(status, &[], why)
     }
 
     /// Nobody is to remember a refusal: what is refused today may be switched on tomorrow.
-    fn refused_with(self, status: &str, headers: &[(&str, &str)], why: &str) -> Verdict {
+    fn refused_with(self, status: &str, headers: &[(&str, &str)], why: &str) -> HttpVerdict {
         let headers = [&[("Cache-Control", "no-store")], headers].concat();
         let answer = self.answer(status, &headers, TEXT, format!("{why}\n").as_bytes());
-        Verdict::Refused { answer, advice: None }
+        HttpVerdict::Refused { answer, advice: None }
     }
 }
 
-struct Request<'a> {
+struct HttpRequest<'a> {
     method: &'a str,
     target: &'a str,
     minor_version: u8,
@@ -333,9 +333,9 @@ struct Request<'a> {
     reply: Reply,
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     /// What it gets; refusals come as errors.
-    fn judge(&self) -> Result<Verdict, Verdict> {
+    fn judge(&self) -> Result<HttpVerdict, HttpVerdict> {
         if !self.front.web.http {
             return Err(self.forbidden("HTTP is switched off here ([web] http)"));
         }
@@ -356,10 +356,10 @@ impl<'a> Request<'a> {
             return self.upgrade(&asked.host);
         }
         let page = self.page(&target)?;
-        Ok(Verdict::Page { page, reply: self.reply })
+        Ok(HttpVerdict::Page { page, reply: self.reply })
     }
 
-    fn page(&self, target: &Target<'_>) -> Result<Page, Verdict> {
+    fn page(&self, target: &Target<'_>) -> Result<Page, HttpVerdict> {
         // The page can do nothing without a WebSocket.
         let has_page = self.front.web.page && self.front.web.websocket;
         if has_page && target.is("/") {
@@ -377,17 +377,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn bad(&self, why: &str) -> Verdict {
+    fn bad(&self, why: &str) -> HttpVerdict {
         self.reply.refused("400 Bad Request", why)
     }
 
-    fn forbidden(&self, why: &str) -> Verdict {
+    fn forbidden(&self, why: &str) -> HttpVerdict {
         self.reply.refused("403 Forbidden", why)
     }
 
     /// The content that a request says it has is never read, but what it says must make sense
     /// (RFC 9112 section 6): who reads it otherwise than a proxy did answers somebody else.
-    fn check_framing(&self) -> Result<(), Verdict> {
+    fn check_framing(&self) -> Result<(), HttpVerdict> {
         let mut lengths = self.values("content-length").map(<[u8]>::trim_ascii);
         let length = lengths.next();
         let number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -408,7 +408,7 @@ impl<'a> Request<'a> {
 
     /// The host that is asked for. A request of HTTP/1.1 names one, once (RFC 9112 section 3.2),
     /// but that of the target counts (section 3.2.2).
-    fn asked(&self, target: &Target<'_>) -> Result<Option<Authority>, Verdict> {
+    fn asked(&self, target: &Target<'_>) -> Result<Option<Authority>, HttpVerdict> {
         let mut values = self.values("host");
         let named = match (values.next(), values.next()) {
             (None, _) if self.minor_version == 0 => None,
@@ -425,7 +425,11 @@ impl<'a> Request<'a> {
 
     /// A name that leads here and is not known as the server's own is somebody else's: a page of
     /// that name would have its browser take this server for its own.
-    fn check_host(&self, target: &Target<'_>, asked: Option<&Authority>) -> Result<(), Verdict> {
+    fn check_host(
+        &self,
+        target: &Target<'_>,
+        asked: Option<&Authority>,
+    ) -> Result<(), HttpVerdict> {
         const MISDIRECTED: &str = "421 Misdirected Request";
         if target.is_secure && !self.caller.secure && !self.comes_from_proxy() {
             let why = "this is asked for over TLS, and came without";
@@ -440,7 +444,7 @@ impl<'a> Request<'a> {
              restart, or SIGHUP):\n\n[web]\nhosts = {host}"
         );
         let mut verdict = self.reply.refused(MISDIRECTED, &why);
-        if let Verdict::Refused { advice, .. } = &mut verdict {
+        if let HttpVerdict::Refused { advice, .. } = &mut verdict {
             *advice = Some(Advice {
                 about: format!("the host {host}"),
                 text: format!(
@@ -467,7 +471,7 @@ impl<'a> Request<'a> {
         config::is_own(asked, addresses, web.hosts.iter().chain(certificate_hosts))
     }
 
-    fn check_method(&self) -> Result<(), Verdict> {
+    fn check_method(&self) -> Result<(), HttpVerdict> {
         let expected: Vec<&[u8]> = self.list("expect").collect();
         if self.minor_version > 0
             && expected.iter().any(|word| !word.eq_ignore_ascii_case(b"100-continue"))
@@ -488,7 +492,7 @@ impl<'a> Request<'a> {
 
     /// A proxy that does not say for whom it asks may ask for anybody, and what one says that is
     /// not trusted is nobody's word.
-    fn check_reader_of_metrics(&self) -> Result<(), Verdict> {
+    fn check_reader_of_metrics(&self) -> Result<(), HttpVerdict> {
         let peer = self.caller.peer;
         if !self.comes_from_proxy() && self.is_forwarded() {
             return Err(self.forbidden(&format!(
@@ -528,7 +532,7 @@ impl<'a> Request<'a> {
         target: &Target<'_>,
         asked: Option<&Authority>,
         upgrade: bool,
-    ) -> Verdict {
+    ) -> HttpVerdict {
         let Target { path, query, .. } = target;
         match asked {
             Some(asked) if !upgrade && path.is_ascii() && query.is_ascii() => {
@@ -542,7 +546,7 @@ impl<'a> Request<'a> {
     }
 
     /// The server's side of the opening handshake (RFC 6455 section 4.2).
-    fn upgrade(&self, own: &Host) -> Result<Verdict, Verdict> {
+    fn upgrade(&self, own: &Host) -> Result<HttpVerdict, HttpVerdict> {
         if !self.front.web.websocket {
             return Err(self.forbidden("WebSocket is switched off here ([web] websocket)"));
         }
@@ -578,11 +582,11 @@ impl<'a> Request<'a> {
             let _ = write!(answer, "Sec-WebSocket-Protocol: {protocol}\r\n");
         }
         answer.push_str("\r\n");
-        Ok(Verdict::Upgrade { answer: answer.into_bytes(), head_bytes: self.head_bytes })
+        Ok(HttpVerdict::Upgrade { answer: answer.into_bytes(), head_bytes: self.head_bytes })
     }
 
     /// A page of somebody else's may not speak to this server in the name of who looks at it.
-    fn check_origin(&self, own: &Host) -> Result<(), Verdict> {
+    fn check_origin(&self, own: &Host) -> Result<(), HttpVerdict> {
         // Who names no origin is no browser.
         let values: Vec<&[u8]> = self.values("origin").collect();
         let origin = match values[..] {
@@ -601,7 +605,7 @@ impl<'a> Request<'a> {
         }
         let mut verdict =
             self.forbidden("pages of this origin may not connect here ([web] origins)");
-        if let Verdict::Refused { advice, .. } = &mut verdict {
+        if let HttpVerdict::Refused { advice, .. } = &mut verdict {
             *advice = Some(origin_advice(origin, spelled.as_deref(), origins));
         }
         Err(verdict)

@@ -6,13 +6,13 @@
 pub(super) const HANDSHAKE_FAILURE: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];
 
 #[cfg(feature = "tls")]
-pub use with_rustls::Config;
-#[cfg(feature = "tls")]
 pub(super) use with_rustls::Secure;
-#[cfg(not(feature = "tls"))]
-pub use without::Config;
+#[cfg(feature = "tls")]
+pub use with_rustls::TlsConfig;
 #[cfg(not(feature = "tls"))]
 pub(super) use without::Secure;
+#[cfg(not(feature = "tls"))]
+pub use without::TlsConfig;
 
 #[cfg(feature = "tls")]
 mod with_rustls {
@@ -46,7 +46,7 @@ mod with_rustls {
 
     /// A certificate and all that belongs to it.
     #[derive(Clone, Debug)]
-    pub struct Config {
+    pub struct TlsConfig {
         /// What connections are made with.
         pub server: Arc<ServerConfig>,
         /// How long a signature with its key takes, in nanoseconds.
@@ -56,9 +56,9 @@ mod with_rustls {
     /// The server's side of one connection. `rustls` keeps no buffers for it: with those that it
     /// has otherwise an idle connection takes twice the memory.
     #[derive(Debug)]
-    pub(in crate::net::transport) struct Secure(Box<Session>);
+    pub(in crate::net::transport) struct Secure(Box<TlsSession>);
 
-    struct Session {
+    struct TlsSession {
         connection: UnbufferedServerConnection,
         /// Records that have not come as a whole, at most [`EARLY_BYTES_MAX`]: a record, or those
         /// of one message of the handshake, for which rustls would wait until it has 64 KiB,
@@ -114,9 +114,9 @@ mod with_rustls {
     }
 
     impl Secure {
-        pub(in crate::net::transport) fn new(config: &Config) -> Option<Self> {
+        pub(in crate::net::transport) fn new(config: &TlsConfig) -> Option<Self> {
             let connection = UnbufferedServerConnection::new(Arc::clone(&config.server)).ok()?;
-            Some(Self(Box::new(Session {
+            Some(Self(Box::new(TlsSession {
                 connection,
                 held: Vec::new(),
                 signature_ns: config.signature_ns,
@@ -229,7 +229,7 @@ mod with_rustls {
         }
     }
 
-    impl Session {
+    impl TlsSession {
         /// Reads what there is; tells how many bytes of it are not needed any more.
         fn read(
             &mut self,
@@ -354,7 +354,7 @@ mod with_rustls {
         }
     }
 
-    impl fmt::Debug for Session {
+    impl fmt::Debug for TlsSession {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Session").field("over", &self.over).finish_non_exhaustive()
         }
@@ -392,14 +392,14 @@ mod with_rustls {
 mod without {
     /// No certificate can be read.
     #[derive(Clone, Debug)]
-    pub enum Config {}
+    pub enum TlsConfig {}
 
     /// No connection has it.
     #[derive(Debug)]
     pub(in crate::net::transport) enum Secure {}
 
     impl Secure {
-        pub(in crate::net::transport) fn new(config: &Config) -> Option<Self> {
+        pub(in crate::net::transport) fn new(config: &TlsConfig) -> Option<Self> {
             match *config {}
         }
 

@@ -28,7 +28,7 @@ pub enum Payload {
 
 /// What came in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum WebSocketEvent<'a> {
     /// A frame of a message begins.
     Frame {
         /// What the message is.
@@ -56,14 +56,14 @@ pub enum Event<'a> {
 
 /// Why the stream can't be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum WebSocketError {
     /// It breaks RFC 6455; what it breaks.
     Protocol(&'static str),
     /// A text that is not UTF-8.
     NotUtf8,
 }
 
-impl Failure {
+impl WebSocketError {
     /// The code of the close that answers it (RFC 6455 section 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> u16 {
@@ -85,7 +85,7 @@ impl Failure {
 
 /// How far the reading of one connection's frames has come.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct FrameReader {
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: u8,
     /// The frame whose payload is being read.
@@ -100,30 +100,30 @@ pub struct Reader {
 
 #[derive(Clone, Copy, Debug)]
 struct Frame {
-    kind: Kind,
+    kind: FrameKind,
     is_final: bool,
     mask: [u8; 4],
     left_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FrameKind {
     Data(Payload),
     Ping,
     Pong,
     Close,
 }
 
-impl Reader {
+impl FrameReader {
     /// Reads on, and tells what came in. What stands behind a close is dropped.
     ///
     /// # Errors
-    /// [`Failure`], after which nothing can be read.
+    /// [`WebSocketError`], after which nothing can be read.
     pub fn read(
         &mut self,
         mut input: &mut [u8],
-        mut tell: impl FnMut(Event<'_>),
-    ) -> Result<(), Failure> {
+        mut tell: impl FnMut(WebSocketEvent<'_>),
+    ) -> Result<(), WebSocketError> {
         while !self.closed {
             let frame = match self.frame {
                 Some(frame) => frame,
@@ -131,8 +131,8 @@ impl Reader {
                     let Some(frame) = self.read_header(&mut input)? else {
                         break;
                     };
-                    if let Kind::Data(payload) = frame.kind {
-                        tell(Event::Frame { payload, announced_bytes: frame.left_bytes });
+                    if let FrameKind::Data(payload) = frame.kind {
+                        tell(WebSocketEvent::Frame { payload, announced_bytes: frame.left_bytes });
                     }
                     frame
                 }
@@ -150,14 +150,14 @@ impl Reader {
     }
 
     /// The next frame's header, checked, when it is there as a whole.
-    fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Failure> {
+    fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, WebSocketError> {
         // A header may come byte by byte: it is put together in a place of its own.
         let before = usize::from(self.header_bytes);
         let fresh = (HEADER_BYTES_MAX - before).min(input.len());
         self.header[before..before + fresh].copy_from_slice(&input[..fresh]);
         let mut cursor = Cursor::new(&self.header[..before + fresh]);
         let parsed = FrameHeader::parse(&mut cursor)
-            .map_err(|_| Failure::Protocol("a frame of a reserved kind"))?;
+            .map_err(|_| WebSocketError::Protocol("a frame of a reserved kind"))?;
         let used = parsed.as_ref().map_or(fresh, |_| cursor.position() as usize - before);
         *input = &mut std::mem::take(input)[used..];
         let Some((header, length)) = parsed else {
@@ -170,8 +170,8 @@ impl Reader {
         Ok(Some(frame))
     }
 
-    fn checked(&mut self, header: &FrameHeader, length: u64) -> Result<Frame, Failure> {
-        let broken = |what| Err(Failure::Protocol(what));
+    fn checked(&mut self, header: &FrameHeader, length: u64) -> Result<Frame, WebSocketError> {
+        let broken = |what| Err(WebSocketError::Protocol(what));
         let Some(mask) = header.mask else {
             return broken("a frame without a mask");
         };
@@ -182,32 +182,32 @@ impl Reader {
             return broken("a frame longer than there can be");
         }
         let kind = match header.opcode {
-            OpCode::Data(data) => Kind::Data(self.begin_data(data)?),
+            OpCode::Data(data) => FrameKind::Data(self.begin_data(data)?),
             OpCode::Control(_) if !header.is_final => return broken("a control frame in parts"),
             OpCode::Control(_) if length > CONTROL_BYTES_MAX => {
                 return broken("a control frame over 125 bytes");
             }
-            OpCode::Control(Control::Ping) => Kind::Ping,
-            OpCode::Control(Control::Pong) => Kind::Pong,
-            OpCode::Control(Control::Close) => Kind::Close,
+            OpCode::Control(Control::Ping) => FrameKind::Ping,
+            OpCode::Control(Control::Pong) => FrameKind::Pong,
+            OpCode::Control(Control::Close) => FrameKind::Close,
             OpCode::Control(Control::Reserved(_)) => return broken("a frame of a reserved kind"),
         };
         Ok(Frame { kind, is_final: header.is_final, mask, left_bytes: length })
     }
 
-    fn begin_data(&mut self, data: Data) -> Result<Payload, Failure> {
+    fn begin_data(&mut self, data: Data) -> Result<Payload, WebSocketError> {
         let payload = match (data, self.message) {
             (Data::Continue, Some(payload)) => payload,
             (Data::Text, None) => Payload::Text,
             (Data::Binary, None) => Payload::Binary,
             (Data::Continue, None) => {
-                return Err(Failure::Protocol("a continuation of no message"));
+                return Err(WebSocketError::Protocol("a continuation of no message"));
             }
             (Data::Text | Data::Binary, Some(_)) => {
-                return Err(Failure::Protocol("a message within a message"));
+                return Err(WebSocketError::Protocol("a message within a message"));
             }
             (Data::Reserved(_), _) => {
-                return Err(Failure::Protocol("a frame of a reserved kind"));
+                return Err(WebSocketError::Protocol("a frame of a reserved kind"));
             }
         };
         self.message = Some(payload);
@@ -219,29 +219,33 @@ impl Reader {
         &mut self,
         mut frame: Frame,
         bytes: &mut [u8],
-        tell: &mut impl FnMut(Event<'_>),
-    ) -> Result<(), Failure> {
+        tell: &mut impl FnMut(WebSocketEvent<'_>),
+    ) -> Result<(), WebSocketError> {
         unmask(bytes, frame.mask);
         // The mask goes on where these bytes end.
         frame.mask.rotate_left(bytes.len() % 4);
         frame.left_bytes -= bytes.len() as u64;
         let whole = frame.left_bytes == 0;
         self.frame = (!whole).then_some(frame);
-        if let Kind::Data(payload) = frame.kind {
+        if let FrameKind::Data(payload) = frame.kind {
             let end = whole && frame.is_final;
             if payload == Payload::Text {
                 let sound = self.utf8.push(bytes);
                 let sound_bytes = sound.err().unwrap_or(bytes.len());
                 if sound.is_err() || (end && !self.utf8.is_whole()) {
                     // What was said before counts, however the bytes are cut.
-                    tell(Event::Data { payload, bytes: &bytes[..sound_bytes], end: false });
-                    return Err(Failure::NotUtf8);
+                    tell(WebSocketEvent::Data {
+                        payload,
+                        bytes: &bytes[..sound_bytes],
+                        end: false,
+                    });
+                    return Err(WebSocketError::NotUtf8);
                 }
             }
             if end {
                 self.message = None;
             }
-            tell(Event::Data { payload, bytes, end });
+            tell(WebSocketEvent::Data { payload, bytes, end });
         } else if whole && self.control.is_empty() {
             self.take_control(frame.kind, bytes, tell)?;
         } else {
@@ -256,35 +260,35 @@ impl Reader {
 
     fn take_control(
         &mut self,
-        kind: Kind,
+        kind: FrameKind,
         payload: &[u8],
-        tell: &mut impl FnMut(Event<'_>),
-    ) -> Result<(), Failure> {
+        tell: &mut impl FnMut(WebSocketEvent<'_>),
+    ) -> Result<(), WebSocketError> {
         match kind {
-            Kind::Ping => tell(Event::Ping(payload)),
-            Kind::Pong => tell(Event::Pong),
-            Kind::Close => {
+            FrameKind::Ping => tell(WebSocketEvent::Ping(payload)),
+            FrameKind::Pong => tell(WebSocketEvent::Pong),
+            FrameKind::Close => {
                 self.closed = true;
-                tell(Event::Close(close_code(payload)?));
+                tell(WebSocketEvent::Close(close_code(payload)?));
             }
-            Kind::Data(_) => {}
+            FrameKind::Data(_) => {}
         }
         Ok(())
     }
 }
 
 /// The code of a close's payload, which may be empty (RFC 6455 section 5.5.1).
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Failure> {
+fn close_code(payload: &[u8]) -> Result<Option<u16>, WebSocketError> {
     match payload {
         [] => Ok(None),
-        [_] => Err(Failure::Protocol("a close with half a code")),
+        [_] => Err(WebSocketError::Protocol("a close with half a code")),
         &[high, low, ref reason @ ..] => {
             let code = u16::from_be_bytes([high, low]);
             if !may_be_sent(code) {
-                return Err(Failure::Protocol("a close with a code that nobody may send"));
+                return Err(WebSocketError::Protocol("a close with a code that nobody may send"));
             }
             if std::str::from_utf8(reason).is_err() {
-                return Err(Failure::NotUtf8);
+                return Err(WebSocketError::NotUtf8);
             }
             Ok(Some(code))
         }
@@ -370,13 +374,13 @@ mod tests {
     }
 
     /// What a stream tells that comes in these chunks: data joined to whole messages.
-    fn told(chunks: &[&[u8]]) -> (Vec<String>, Result<(), Failure>) {
-        let mut reader = Reader::default();
+    fn told(chunks: &[&[u8]]) -> (Vec<String>, Result<(), WebSocketError>) {
+        let mut reader = FrameReader::default();
         let (mut told, mut message) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let result = reader.read(&mut chunk.to_vec(), |event| match event {
-                Event::Frame { .. } => {}
-                Event::Data { payload, bytes, end } => {
+                WebSocketEvent::Frame { .. } => {}
+                WebSocketEvent::Data { payload, bytes, end } => {
                     message.extend_from_slice(bytes);
                     if end {
                         let text =
@@ -384,11 +388,11 @@ mod tests {
                         told.push(format!("{payload:?} {text}"));
                     }
                 }
-                Event::Ping(payload) => {
+                WebSocketEvent::Ping(payload) => {
                     told.push(format!("Ping {}", String::from_utf8_lossy(payload)));
                 }
-                Event::Pong => told.push("Pong".to_owned()),
-                Event::Close(code) => told.push(format!("Close {code:?}")),
+                WebSocketEvent::Pong => told.push("Pong".to_owned()),
+                WebSocketEvent::Close(code) => told.push(format!("Close {code:?}")),
             });
             if result.is_err() {
                 return (told, result);
@@ -435,7 +439,7 @@ mod tests {
     #[test]
     fn what_breaks_the_standard_is_refused() {
         let protocol = |bytes: &[u8]| match told(&[bytes]).1 {
-            Err(Failure::Protocol(what)) => what,
+            Err(WebSocketError::Protocol(what)) => what,
             other => panic!("{other:?}"),
         };
         assert_eq!(protocol(&[0x81, 0x01, b'x']), "a frame without a mask");
@@ -463,11 +467,11 @@ mod tests {
     #[test]
     fn a_text_that_is_no_utf8_is_refused_as_soon_as_it_is_seen() {
         for wrong in [&b"\xc0\xaf"[..], b"\xed\xa0\x80", b"\xf4\x90", b"ok \xff"] {
-            assert_eq!(told(&[&frame(0x01, wrong)]).1, Err(Failure::NotUtf8), "{wrong:x?}");
+            assert_eq!(told(&[&frame(0x01, wrong)]).1, Err(WebSocketError::NotUtf8), "{wrong:x?}");
         }
         // Half a character at the end.
-        assert_eq!(told(&[&frame(0x81, b"\xf0\x9f\x8d")]).1, Err(Failure::NotUtf8));
-        assert_eq!(told(&[&frame(0x88, b"\x03\xe8\xff")]).1, Err(Failure::NotUtf8));
+        assert_eq!(told(&[&frame(0x81, b"\xf0\x9f\x8d")]).1, Err(WebSocketError::NotUtf8));
+        assert_eq!(told(&[&frame(0x88, b"\x03\xe8\xff")]).1, Err(WebSocketError::NotUtf8));
         // Bytes are bytes.
         assert_eq!(told(&[&frame(0x82, b"\xff")]).1, Ok(()));
     }

@@ -6,7 +6,7 @@ use super::Server;
 use super::stanzas::tell_dropped_lines;
 use crate::config::Module;
 use crate::logging::Escaped;
-use crate::net::plugins::{PluginId, Plugins, ProcessId, Restart};
+use crate::net::plugins::{NextStart, PluginId, Plugins, ProcessId};
 use crate::net::world::World;
 
 impl<W: World> Server<W> {
@@ -47,11 +47,11 @@ impl<W: World> Server<W> {
         let restart = self.desk.plugins.ended(id, self.desk.now, self.stopping);
         let name = self.desk.plugins.name(id);
         match restart {
-            Restart::AfterS(wait_s) => warn!("plugin {name} is started again in {wait_s} s"),
-            Restart::Never => {
+            NextStart::AfterS(wait_s) => warn!("plugin {name} is started again in {wait_s} s"),
+            NextStart::Never => {
                 error!("plugin {name} is not started again ([module {name}] restart)");
             }
-            Restart::AtOnce | Restart::Unwanted => {}
+            NextStart::AtOnce | NextStart::Unwanted => {}
         }
     }
 

@@ -12,7 +12,7 @@ use crate::limits::{
     STANZAS_PER_TURN,
 };
 use crate::logging::Escaped;
-use crate::net::plugins::{Action, Hook, Mistake, PluginId, ProcessId, Said, Unregistered};
+use crate::net::plugins::{Hook, Mistake, PluginAction, PluginId, ProcessId, Said, Unregistered};
 use crate::net::server::reading::stanza_work_ns;
 use crate::net::world::World;
 use crate::wire::stanza::{Parser, is_name};
@@ -135,31 +135,31 @@ impl<W: World> Server<W> {
             return Err(Mistake::Replaced);
         }
         match said.verb.action {
-            Action::Register => self.register(id, &said),
-            Action::Verdict => {
+            PluginAction::Register => self.register(id, &said),
+            PluginAction::Verdict => {
                 let (ask, answer, error) = said.verdict()?;
                 self.desk.plugins.answer(id, ask, answer, error, now)
             }
-            Action::Get => {
+            PluginAction::Get => {
                 let (query, ask) = said.query()?;
                 self.tell_answer(id, query, ask);
                 Ok(())
             }
-            Action::Log => {
+            PluginAction::Log => {
                 self.log_line_of(process, said.level()?, &stanza.inner_text());
                 Ok(())
             }
-            Action::Keep => {
+            PluginAction::Keep => {
                 let state = said.need(&["state"])?;
                 // What a worker knows that has been replaced is no news.
                 if retired { Ok(()) } else { self.desk.plugins.keep(id, state) }
             }
-            Action::Timer => {
+            PluginAction::Timer => {
                 let (name, after_ms) = said.timer()?;
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));
                 self.desk.plugins.set_timer(id, name, at)
             }
-            Action::Order(read) => self.order(read(&said)?),
+            PluginAction::Order(read) => self.order(read(&said)?),
         }
     }
 
