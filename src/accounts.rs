@@ -19,13 +19,13 @@ pub mod request;
 pub mod worker;
 
 use hash::PasswordHash;
-use request::Request;
+use request::DatabaseRequest;
 
 use crate::nick::Lookalikes;
 
 /// What the configuration says about logins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct LoginSettings {
     /// `[accounts] file`, absolute.
     pub file: Option<PathBuf>,
     /// `[accounts] guests`: nicks that have no account in the file may log in.
@@ -38,7 +38,7 @@ pub struct Settings {
     pub root: Option<PasswordHash>,
 }
 
-impl Settings {
+impl LoginSettings {
     /// Whether each login has to be asked about.
     #[must_use]
     pub const fn asks_logins(&self) -> bool {
@@ -69,7 +69,7 @@ pub struct Database {
     /// `dbDatabase`: a name; for SQLite the file, absolute.
     pub database: String,
     /// `dbRequest`.
-    pub request: Request,
+    pub request: DatabaseRequest,
 }
 
 /// The password stays out of it.

@@ -41,7 +41,7 @@ mod stop;
 mod terminal;
 mod worker;
 
-use arguments::{Command, Options, Palabre, Unparsed, parse};
+use arguments::{Command, ConfigOptions, Palabre, Unparsed, parse};
 
 /// What the server calls itself.
 const PROGRAM: &str = "palabre";
@@ -234,9 +234,9 @@ fn dispatch(top: Palabre) -> Result<Exit, Failure> {
 /// Options may stand before the command as well; those behind it count first.
 fn run_command(mut top: Palabre) -> Result<Exit, Failure> {
     let before = top.options();
-    let chosen = |own: Options| own.over(before);
+    let chosen = |own: ConfigOptions| own.over(before);
     match top.command {
-        None => run::run(chosen(Options::default()).arguments(None)?, false),
+        None => run::run(chosen(ConfigOptions::default()).arguments(None)?, false),
         Some(Command::Run(mut run)) => {
             run::run(chosen(run.options()).arguments(run.directory)?, run.detached)
         }
@@ -255,10 +255,12 @@ fn run_command(mut top: Palabre) -> Result<Exit, Failure> {
         }
         Some(Command::Client(client)) => client::client(&client),
         Some(Command::Ruffle(mut ruffle)) => {
-            let options = chosen(Options::of_file(ruffle.config.take()));
+            let options = chosen(ConfigOptions::of_file(ruffle.config.take()));
             ruffle::ruffle(&options.arguments(None)?, ruffle)
         }
-        Some(Command::Passwd(passwd)) => passwd::passwd(passwd, chosen(Options::default()).config),
+        Some(Command::Passwd(passwd)) => {
+            passwd::passwd(passwd, chosen(ConfigOptions::default()).config)
+        }
         Some(Command::PluginTest(arguments)) => plugin_test::plugin_test(&arguments),
     }
 }

@@ -41,7 +41,7 @@ mod web;
 use draft::ConfigDraft;
 pub(crate) use hosts::is_own;
 pub use hosts::{Authority, Host, KnownHost};
-pub use listen::{Listen, Place};
+pub use listen::{Listen, ListenPlace};
 pub use modules::Module;
 use origins::{Origin, Origins};
 pub(crate) use problem::nearest_told;
@@ -61,7 +61,7 @@ pub struct Arguments {
     /// `--config`.
     pub file: Option<PathBuf>,
     /// `--listen`; replaces the file's addresses when there is one.
-    pub listen: Vec<Place>,
+    pub listen: Vec<ListenPlace>,
     /// `--log-level`; replaces the file's.
     pub log_level: Option<Level>,
     /// Where `palabre.conf` is looked for, and what a relative `--config` is relative to. The
@@ -92,7 +92,7 @@ pub struct Config {
     /// binds port 0 fills in [`policy_ports`] of what it got.
     pub settings: Settings,
     /// Who may log in, and what the worker has to know for it.
-    pub accounts: accounts::Settings,
+    pub accounts: accounts::LoginSettings,
     /// What the listener takes, and from whom.
     pub web: Web,
     /// What the operator should know: accepted, but not done.
@@ -106,7 +106,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let values = Values { ip: vec![Place::LOOPBACK], ..Values::default() };
+        let values = Values { ip: vec![ListenPlace::LOOPBACK], ..Values::default() };
         Self::assemble(None, values, Origins::default(), Vec::new(), Vec::new())
     }
 }
@@ -302,8 +302,8 @@ fn wants_logins_checked(values: &Values, origins: &Origins) -> bool {
 }
 
 /// What the cross-checks have found to be in order.
-fn accounts_of(values: &Values) -> accounts::Settings {
-    accounts::Settings {
+fn accounts_of(values: &Values) -> accounts::LoginSettings {
+    accounts::LoginSettings {
         file: values.accounts_file.clone(),
         guests: values.guests,
         lookalikes: values.lookalikes,
@@ -352,7 +352,7 @@ pub fn policy_ports(addresses: &[SocketAddr]) -> String {
 /// [`Error::Invalid`] with everything that is wrong in it.
 pub fn load(arguments: &Arguments) -> Result<Config, Error> {
     let Some((path, text)) = find(arguments)? else {
-        let mut values = Values { ip: vec![Place::LOOPBACK], ..Values::default() };
+        let mut values = Values { ip: vec![ListenPlace::LOOPBACK], ..Values::default() };
         let mut origins = Origins::default();
         override_by(arguments, &mut values, &mut origins);
         return Ok(Config::assemble(None, values, origins, Vec::new(), Vec::new()));

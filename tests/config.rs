@@ -9,7 +9,7 @@ mod manual;
 use std::fs;
 use std::path::PathBuf;
 
-use palabre::config::{Arguments, Config, Error, Place, load};
+use palabre::config::{Arguments, Config, Error, ListenPlace, load};
 use palabre::hub::{Lookalikes, RelayNames, RootPassword};
 use palabre::limits::Limits;
 use palabre::logging::Level;
@@ -208,7 +208,10 @@ fn arguments_override_the_file() {
     .unwrap();
     let arguments = Arguments {
         file: Some("other.conf".into()),
-        listen: vec![Place::with_port("127.0.0.1:0").unwrap(), Place::with_port(":7").unwrap()],
+        listen: vec![
+            ListenPlace::with_port("127.0.0.1:0").unwrap(),
+            ListenPlace::with_port(":7").unwrap(),
+        ],
         log_level: Some(Level::Debug),
         directory: directory.path().to_owned(),
     };

@@ -24,13 +24,18 @@ mod postgres;
 mod sqlite;
 
 /// A connection on which the request has been prepared.
-pub trait Connection {
+pub trait DatabaseConnection {
     /// Whether the request has a row for this nick and password. What is in its way is waited for
     /// until then, where that can be done.
     ///
     /// # Errors
     /// What went wrong; no value of a client is in it.
-    fn has_row(&mut self, login: &str, password: &str, until: Instant) -> Result<bool, Trouble>;
+    fn has_row(
+        &mut self,
+        login: &str,
+        password: &str,
+        until: Instant,
+    ) -> Result<bool, DatabaseTrouble>;
 }
 
 /// Why there is no connection to a database. Neither its password nor a value of a client is in it.
@@ -75,14 +80,14 @@ impl Error for ConnectError {
 
 /// What went wrong on a connection. Its text names no value of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct DatabaseTrouble {
     /// What the database or the system says.
     pub text: String,
     /// What has become of the connection.
     pub fate: Fate,
 }
 
-/// What becomes of a connection after a [`Trouble`].
+/// What becomes of a connection after a [`DatabaseTrouble`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It can be asked again.
@@ -97,7 +102,7 @@ pub enum Fate {
 ///
 /// # Errors
 /// Why that is not possible; the password of the database is not in it.
-pub fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
+pub fn connect(database: &Database) -> Result<Box<dyn DatabaseConnection>, ConnectError> {
     match database.kind {
         #[cfg(feature = "sqlite")]
         DatabaseKind::Sqlite => sqlite::connect(database),
@@ -116,7 +121,7 @@ pub fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError>
 
 /// Why a database can't say who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DatabaseRefusal {
     /// It can't be reached, or can't do what it is asked.
     Down(String),
     /// It lets everybody in.
@@ -127,19 +132,23 @@ pub enum Refusal {
 ///
 /// # Errors
 /// Why it can't.
-pub fn look(database: &Database) -> Result<(), Refusal> {
-    let mut connection = connect(database).map_err(|error| Refusal::Down(error.to_string()))?;
+pub fn look(database: &Database) -> Result<(), DatabaseRefusal> {
+    let mut connection =
+        connect(database).map_err(|error| DatabaseRefusal::Down(error.to_string()))?;
     let until = Instant::now() + Duration::from_secs(DATABASE_REQUEST_TIME_S);
     match knows_a_stranger(connection.as_mut(), until) {
         Ok(false) => Ok(()),
-        Ok(true) => Err(Refusal::Open),
-        Err(trouble) => Err(Refusal::Down(trouble.text)),
+        Ok(true) => Err(DatabaseRefusal::Open),
+        Err(trouble) => Err(DatabaseRefusal::Down(trouble.text)),
     }
 }
 
 /// Whether the request has a row for a nick and a password that nobody has: one that counts, that
 /// ends in `OR 1` or that joins to the left has a row whoever asks.
-fn knows_a_stranger(connection: &mut dyn Connection, until: Instant) -> Result<bool, Trouble> {
+fn knows_a_stranger(
+    connection: &mut dyn DatabaseConnection,
+    until: Instant,
+) -> Result<bool, DatabaseTrouble> {
     let random = || RandomState::new().hash_one(0_u8);
     let login = format!("stranger-{:016x}", random());
     let password = format!("{:016x}{:016x}", random(), random());
@@ -148,7 +157,7 @@ fn knows_a_stranger(connection: &mut dyn Connection, until: Instant) -> Result<b
 
 /// Why a database gives no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum DatabaseFailure {
     /// It can't be reached.
     Down(String),
     /// It could not be reached, and is not tried again yet.
@@ -159,7 +168,7 @@ pub enum Failure {
     Open,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for DatabaseFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Down(text) => write!(f, "can't reach the database: {text}"),
@@ -173,9 +182,9 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {}
+impl Error for DatabaseFailure {}
 
-impl Failure {
+impl DatabaseFailure {
     /// The same in a few words, without what the database says.
     #[must_use]
     pub const fn why(&self) -> &'static str {
@@ -190,7 +199,7 @@ impl Failure {
 /// A kept connection; `Connect` makes one.
 pub struct Keeper<Connect> {
     connect: Connect,
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Box<dyn DatabaseConnection>>,
     /// When it last had no row for a stranger.
     proven_at: Option<Instant>,
     /// No attempt before.
@@ -209,7 +218,7 @@ impl<Connect> fmt::Debug for Keeper<Connect> {
     }
 }
 
-impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connect> {
+impl<E: Error, Connect: FnMut() -> Result<Box<dyn DatabaseConnection>, E>> Keeper<Connect> {
     /// A keeper that has not connected yet.
     pub const fn new(connect: Connect) -> Self {
         Self {
@@ -225,10 +234,10 @@ impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connec
     ///
     /// # Errors
     /// Why there is none.
-    pub fn ready(&mut self, now: Instant) -> Result<&mut dyn Connection, Failure> {
+    pub fn ready(&mut self, now: Instant) -> Result<&mut dyn DatabaseConnection, DatabaseFailure> {
         if self.connection.is_none() {
             if self.next_try.is_some_and(|next_try| now < next_try) {
-                return Err(Failure::Pause);
+                return Err(DatabaseFailure::Pause);
             }
             match (self.connect)() {
                 Ok(connection) => self.connection = Some(connection),
@@ -237,7 +246,7 @@ impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connec
         }
         match &mut self.connection {
             Some(connection) => Ok(connection.as_mut()),
-            None => Err(Failure::Pause),
+            None => Err(DatabaseFailure::Pause),
         }
     }
 
@@ -261,7 +270,7 @@ impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connec
         password: &str,
         now: Instant,
         until: Instant,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, DatabaseFailure> {
         let kept = self.connection.is_some();
         let mut answer = self.ready(now)?.has_row(login, password, until);
         if kept && answer.as_ref().is_err_and(|trouble| trouble.fate == Fate::Lost) {
@@ -273,7 +282,7 @@ impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connec
         let is_proven = self.proven_at.is_some_and(|at| now.duration_since(at) < proof_time);
         if answer == Ok(true) && !is_proven {
             match knows_a_stranger(self.ready(now)?, until) {
-                Ok(true) => return Err(Failure::Open),
+                Ok(true) => return Err(DatabaseFailure::Open),
                 Ok(false) => self.proven_at = Some(now),
                 Err(trouble) => answer = Err(trouble),
             }
@@ -284,17 +293,19 @@ impl<E: Error, Connect: FnMut() -> Result<Box<dyn Connection>, E>> Keeper<Connec
                 self.pause_s = DATABASE_PAUSE_S;
                 Ok(allowed)
             }
-            Err(Trouble { text, fate: Fate::Kept }) => Err(Failure::Request(text)),
-            Err(Trouble { text, fate: Fate::Lost | Fate::Stuck }) => Err(self.pause(text, now)),
+            Err(DatabaseTrouble { text, fate: Fate::Kept }) => Err(DatabaseFailure::Request(text)),
+            Err(DatabaseTrouble { text, fate: Fate::Lost | Fate::Stuck }) => {
+                Err(self.pause(text, now))
+            }
         }
     }
 
-    fn pause(&mut self, text: String, now: Instant) -> Failure {
+    fn pause(&mut self, text: String, now: Instant) -> DatabaseFailure {
         self.connection = None;
         self.proven_at = None;
         self.next_try = Some(now + Duration::from_secs(self.pause_s));
         self.pause_s = (2 * self.pause_s).min(DATABASE_PAUSE_MAX_S);
-        Failure::Down(text)
+        DatabaseFailure::Down(text)
     }
 }
 
@@ -316,24 +327,24 @@ mod tests {
         }
     }
 
-    impl Connection for Scripted {
-        fn has_row(&mut self, _: &str, _: &str, _: Instant) -> Result<bool, Trouble> {
+    impl DatabaseConnection for Scripted {
+        fn has_row(&mut self, _: &str, _: &str, _: Instant) -> Result<bool, DatabaseTrouble> {
             match self.next() {
                 "row" => Ok(true),
                 "none" => Ok(false),
-                "lost" => Err(Trouble { text: "lost".to_owned(), fate: Fate::Lost }),
-                "stuck" => Err(Trouble { text: "stuck".to_owned(), fate: Fate::Stuck }),
-                text => Err(Trouble { text: text.to_owned(), fate: Fate::Kept }),
+                "lost" => Err(DatabaseTrouble { text: "lost".to_owned(), fate: Fate::Lost }),
+                "stuck" => Err(DatabaseTrouble { text: "stuck".to_owned(), fate: Fate::Stuck }),
+                text => Err(DatabaseTrouble { text: text.to_owned(), fate: Fate::Kept }),
             }
         }
     }
 
     /// What the keeper answers at these seconds; the script must be used up.
-    fn answers(script: &[&'static str], seconds: &[u64]) -> Vec<Result<bool, Failure>> {
+    fn answers(script: &[&'static str], seconds: &[u64]) -> Vec<Result<bool, DatabaseFailure>> {
         let script = Scripted(Rc::new(RefCell::new(script.to_vec())));
         let connecting = script.clone();
         let mut keeper = Keeper::new(move || match connecting.next() {
-            "connects" => Ok(Box::new(connecting.clone()) as Box<dyn Connection>),
+            "connects" => Ok(Box::new(connecting.clone()) as Box<dyn DatabaseConnection>),
             text => Err(io::Error::other(text)),
         });
         let start = Instant::now();
@@ -348,8 +359,8 @@ mod tests {
         answers
     }
 
-    fn down(text: &str) -> Result<bool, Failure> {
-        Err(Failure::Down(text.to_owned()))
+    fn down(text: &str) -> Result<bool, DatabaseFailure> {
+        Err(DatabaseFailure::Down(text.to_owned()))
     }
 
     #[test]
@@ -360,7 +371,7 @@ mod tests {
 
     #[test]
     fn nobody_gets_in_by_a_request_that_knows_a_stranger() {
-        let open = || Err(Failure::Open);
+        let open = || Err(DatabaseFailure::Open);
         let seen = answers(&["connects", "row", "row", "none", "row", "row"], &[0, 0, 0]);
         assert_eq!(seen, [open(), Ok(false), open()]);
         // What stands in the database may change, so it is looked again by and by, and on each
@@ -373,7 +384,7 @@ mod tests {
         assert_eq!(answers(&script, &[0, 0]), [Ok(true), open()]);
         let script = ["connects", "row", "wrong", "row", "lost"];
         let seen = answers(&script, &[0, 0]);
-        assert_eq!(seen, [Err(Failure::Request("wrong".to_owned())), down("lost")]);
+        assert_eq!(seen, [Err(DatabaseFailure::Request("wrong".to_owned())), down("lost")]);
     }
 
     #[test]
@@ -392,7 +403,7 @@ mod tests {
             ],
             &[0, 0, 0, 1, 1, 2, 3, 6, 7, 7],
         );
-        let pause = || Err(Failure::Pause);
+        let pause = || Err(DatabaseFailure::Pause);
         let expected = [
             Ok(true),
             down("refused"),
@@ -414,7 +425,7 @@ mod tests {
             &["connects", "row", "none", "stuck", "connects", "row", "none"],
             &[0, 1, 1, 2],
         );
-        assert_eq!(seen, [Ok(true), down("stuck"), Err(Failure::Pause), Ok(true)]);
+        assert_eq!(seen, [Ok(true), down("stuck"), Err(DatabaseFailure::Pause), Ok(true)]);
     }
 
     #[test]
@@ -444,6 +455,6 @@ mod tests {
     #[test]
     fn a_request_that_fails_does_not_cost_the_connection() {
         let seen = answers(&["connects", "wrong", "row", "none"], &[0, 0]);
-        assert_eq!(seen, [Err(Failure::Request("wrong".to_owned())), Ok(true)]);
+        assert_eq!(seen, [Err(DatabaseFailure::Request("wrong".to_owned())), Ok(true)]);
     }
 }

@@ -34,7 +34,7 @@ use crate::nick::{InTheWay, Likenesses, comparison_key};
 /// What an accounts file holds.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
-    lines: Vec<Line>,
+    lines: Vec<AccountLine>,
     /// Where each account stands in `lines`, by the [`comparison_key`] of its nick.
     places: HashMap<Box<str>, usize>,
     /// The keys of the nicks whose accounts are switched off.
@@ -55,7 +55,7 @@ pub enum Standing {
 }
 
 #[derive(Clone)]
-enum Line {
+enum AccountLine {
     /// A comment, or blank; an old one may be in any encoding.
     Kept(Vec<u8>),
     /// An account as it is written; its nick has so many bytes.
@@ -63,7 +63,7 @@ enum Line {
 }
 
 /// A hash is not shown.
-impl fmt::Debug for Line {
+impl fmt::Debug for AccountLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kept(text) => write!(f, "Kept({:?})", String::from_utf8_lossy(text)),
@@ -75,7 +75,7 @@ impl fmt::Debug for Line {
 /// What is wrong with a line. Of what stands there only a nick is in it, since the rest could
 /// be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum AccountFault {
     /// Bytes that are no UTF-8.
     NotUtf8,
     /// No `:$argon2` in it.
@@ -99,7 +99,7 @@ pub enum Fault {
     },
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for AccountFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUtf8 => {
@@ -159,7 +159,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong, each with its line, from 1; up to [`ACCOUNTS_FAULTS_MAX`].
-        faults: Vec<(usize, Fault)>,
+        faults: Vec<(usize, AccountFault)>,
     },
 }
 
@@ -208,7 +208,7 @@ impl Accounts {
     ///
     /// # Errors
     /// What is wrong, with its line, from 1; not more than [`ACCOUNTS_FAULTS_MAX`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, Vec<(usize, Fault)>> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, Vec<(usize, AccountFault)>> {
         let mut accounts = Self::default();
         let mut faults = Vec::new();
         if bytes.is_empty() {
@@ -219,42 +219,42 @@ impl Accounts {
                 break;
             }
             if index == ACCOUNTS_LINES_MAX {
-                faults.push((index + 1, Fault::TooMany));
+                faults.push((index + 1, AccountFault::TooMany));
                 break;
             }
             if let Err(fault) = accounts.read_line(line) {
                 faults.push((index + 1, fault));
                 // So that places stay lines.
-                accounts.lines.push(Line::Kept(Vec::new()));
+                accounts.lines.push(AccountLine::Kept(Vec::new()));
             }
         }
         if faults.is_empty() { Ok(accounts) } else { Err(faults) }
     }
 
-    fn read_line(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn read_line(&mut self, line: &[u8]) -> Result<(), AccountFault> {
         let trimmed = line.trim_ascii();
         if trimmed.is_empty() || trimmed.starts_with(b"#") {
             for key in switched_off(line)? {
                 self.marks.push(mark(&key));
                 self.off.insert(key);
             }
-            self.lines.push(Line::Kept(line.to_owned()));
+            self.lines.push(AccountLine::Kept(line.to_owned()));
             return Ok(());
         }
-        let line = str::from_utf8(line).map_err(|_| Fault::NotUtf8)?;
+        let line = str::from_utf8(line).map_err(|_| AccountFault::NotUtf8)?;
         let line = line.trim_ascii_end();
-        let colon = line.rfind(&format!(":{}", hash::PREFIX)).ok_or(Fault::NoHash)?;
+        let colon = line.rfind(&format!(":{}", hash::PREFIX)).ok_or(AccountFault::NoHash)?;
         let nick = &line[..colon];
-        let key = comparison_key(nick).ok_or(Fault::Nick)?;
+        let key = comparison_key(nick).ok_or(AccountFault::Nick)?;
         check_key(&key)?;
-        PasswordHash::parse(&line[colon + 1..]).map_err(Fault::Hash)?;
+        PasswordHash::parse(&line[colon + 1..]).map_err(AccountFault::Hash)?;
         if let Some(first) = self.places.get(&key) {
-            return Err(Fault::Twice { nick: nick.to_owned(), first: first + 1 });
+            return Err(AccountFault::Twice { nick: nick.to_owned(), first: first + 1 });
         }
         self.off.extend(behind_sign(nick));
         self.marks.push(mark(&key));
         self.places.insert(key, self.lines.len());
-        self.lines.push(Line::Account(line.to_owned(), colon));
+        self.lines.push(AccountLine::Account(line.to_owned(), colon));
         Ok(())
     }
 
@@ -315,16 +315,16 @@ impl Accounts {
     fn account(&self, nick: &str) -> Option<(&str, usize)> {
         let key = comparison_key(nick)?;
         match &self.lines[*self.places.get(&key)?] {
-            Line::Account(line, nick) => Some((line, *nick)),
-            Line::Kept(_) => None,
+            AccountLine::Account(line, nick) => Some((line, *nick)),
+            AccountLine::Kept(_) => None,
         }
     }
 
     /// The nicks in the order of their lines.
     pub fn nicks(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Account(line, nick) => Some(&line[..*nick]),
-            Line::Kept(_) => None,
+            AccountLine::Account(line, nick) => Some(&line[..*nick]),
+            AccountLine::Kept(_) => None,
         })
     }
 
@@ -346,7 +346,7 @@ impl Accounts {
     /// When there can be no account under this nick.
     pub fn set(&mut self, nick: &str, hash: &PasswordHash) -> Result<(), NickError> {
         let key = check_nick(nick)?;
-        let line = Line::Account(format!("{nick}:{}", hash.as_str()), nick.len());
+        let line = AccountLine::Account(format!("{nick}:{}", hash.as_str()), nick.len());
         match self.places.get(&key) {
             Some(place) => self.lines[*place] = line,
             None => {
@@ -370,8 +370,10 @@ impl Accounts {
         let (mut at, mut removed) = (0, Vec::new());
         self.lines.retain(|line| {
             let own = match line {
-                Line::Kept(line) => off && switched_off(line).is_ok_and(|off| off.contains(&key)),
-                Line::Account(..) => Some(at) == place,
+                AccountLine::Kept(line) => {
+                    off && switched_off(line).is_ok_and(|off| off.contains(&key))
+                }
+                AccountLine::Account(..) => Some(at) == place,
             };
             removed.extend(own.then_some(at));
             at += 1;
@@ -391,8 +393,8 @@ impl Accounts {
         let mut bytes = Vec::new();
         for line in &self.lines {
             bytes.extend_from_slice(match line {
-                Line::Kept(line) => line,
-                Line::Account(line, _) => line.as_bytes(),
+                AccountLine::Kept(line) => line,
+                AccountLine::Account(line, _) => line.as_bytes(),
             });
             bytes.push(b'\n');
         }
@@ -427,7 +429,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The keys of the nicks whose account may be switched off in this comment: all before a hash or
 /// before what stands in its place, or the only word. Prose is about no account.
-fn switched_off(line: &[u8]) -> Result<Vec<Box<str>>, Fault> {
+fn switched_off(line: &[u8]) -> Result<Vec<Box<str>>, AccountFault> {
     let is_sign = |byte: &u8| *byte == b'#' || byte.is_ascii_whitespace();
     let start = line.iter().position(|byte| !is_sign(byte)).unwrap_or(line.len());
     let rest = line[start..].trim_ascii_end();
@@ -435,7 +437,7 @@ fn switched_off(line: &[u8]) -> Result<Vec<Box<str>>, Fault> {
         // Of which nick it is depends on an encoding that nobody knows.
         let colon = memchr::memchr(b':', rest);
         let is_prose = colon.is_none_or(|at| rest.get(at + 1).is_none_or(u8::is_ascii_whitespace));
-        return if is_prose { Ok(Vec::new()) } else { Err(Fault::NotUtf8) };
+        return if is_prose { Ok(Vec::new()) } else { Err(AccountFault::NotUtf8) };
     };
     let text = text.trim();
     if let Some(colon) = text.rfind(&format!(":{}", hash::PREFIX)) {
@@ -443,7 +445,7 @@ fn switched_off(line: &[u8]) -> Result<Vec<Box<str>>, Fault> {
         let key = comparison_key(nick);
         // One that could not be read would not be known.
         return if key.is_none() && !nick.is_empty() {
-            Err(Fault::Nick)
+            Err(AccountFault::Nick)
         } else {
             Ok(key.into_iter().collect())
         };
@@ -468,19 +470,19 @@ const MARKS: [&str; 4] = [";", "//", "/*", "--"];
 const SIGNS: [&str; 6] = ["rem ", "!", "%", "*", "-", "'"];
 
 /// Whether an account may have a nick of this key.
-fn check_key(key: &str) -> Result<(), Fault> {
+fn check_key(key: &str) -> Result<(), AccountFault> {
     if key.starts_with('#') {
         // One of another width.
-        return Err(Fault::Mark("#"));
+        return Err(AccountFault::Mark("#"));
     }
     if let Some(mark) = MARKS.into_iter().find(|mark| key.starts_with(mark)) {
-        return Err(Fault::Mark(mark));
+        return Err(AccountFault::Mark(mark));
     }
     let is_quoted = |quote| {
         let inner = key.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
         inner.is_some_and(|inner| !inner.is_empty() && !inner.contains(quote))
     };
-    if is_quoted('"') || is_quoted('\'') { Err(Fault::Quoted) } else { Ok(()) }
+    if is_quoted('"') || is_quoted('\'') { Err(AccountFault::Quoted) } else { Ok(()) }
 }
 
 /// The key of the nick that is meant, should the sign before it have switched its account off.
@@ -571,7 +573,7 @@ mod tests {
         let lines = "\n".repeat(ACCOUNTS_LINES_MAX);
         assert!(Accounts::parse(lines.as_bytes()).is_ok());
         let faults = Accounts::parse(format!("{lines}#\n").as_bytes()).unwrap_err();
-        assert_eq!(faults, [(ACCOUNTS_LINES_MAX + 1, Fault::TooMany)]);
+        assert_eq!(faults, [(ACCOUNTS_LINES_MAX + 1, AccountFault::TooMany)]);
         for (count, told) in [(ACCOUNTS_FAULTS_MAX - 1, false), (ACCOUNTS_FAULTS_MAX + 1, true)] {
             let faults = Accounts::parse("x\n".repeat(count).as_bytes()).unwrap_err();
             assert_eq!(faults.len(), count.min(ACCOUNTS_FAULTS_MAX));
@@ -644,18 +646,18 @@ mod tests {
         );
         let faults = Accounts::parse(text.as_bytes()).unwrap_err();
         let expected = [
-            (2, Fault::NoHash),
-            (3, Fault::Nick),
-            (4, Fault::Nick),
-            (5, Fault::Hash(HashError::NotArgon2id)),
-            (7, Fault::Twice { nick: "ANN".to_owned(), first: 1 }),
-            (8, Fault::NoHash),
+            (2, AccountFault::NoHash),
+            (3, AccountFault::Nick),
+            (4, AccountFault::Nick),
+            (5, AccountFault::Hash(HashError::NotArgon2id)),
+            (7, AccountFault::Twice { nick: "ANN".to_owned(), first: 1 }),
+            (8, AccountFault::NoHash),
         ];
         assert_eq!(faults, expected);
         let error = Error::Invalid { path: "a/b".into(), faults }.to_string();
         assert!(error.starts_with("a/b:2: found a line without a hash, needs "), "{error}");
         assert!(!error.contains("secret"), "{error}");
-        assert_eq!(Accounts::parse(b"#\xff\nB\xff:").unwrap_err(), [(2, Fault::NotUtf8)]);
+        assert_eq!(Accounts::parse(b"#\xff\nB\xff:").unwrap_err(), [(2, AccountFault::NotUtf8)]);
     }
 
     #[test]
@@ -687,7 +689,7 @@ mod tests {
         let off = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Nobodys)]);
         let on = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Account(hash()))]);
         let free = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Free)]);
-        let mark = |mark| Err((1, Fault::Mark(mark)));
+        let mark = |mark| Err((1, AccountFault::Mark(mark)));
         for (line, expected) in [
             ("Ann:HASH", on("Ann")),
             ("Ann:HASH  \t", on("Ann")),
@@ -711,25 +713,25 @@ mod tests {
             ("# Ann: she is away", free("Ann")),
             ("# all of Ann's accounts", free("Ann")),
             (";Ann:HASH", mark(";")),
-            (" ; Ann:HASH", Err((1, Fault::Nick))),
+            (" ; Ann:HASH", Err((1, AccountFault::Nick))),
             ("//Ann:HASH", mark("//")),
             ("// Ann:HASH", mark("//")),
             ("/*Ann:HASH*/", mark("/*")),
             ("--Ann:HASH", mark("--")),
             ("＃Ann:HASH", mark("#")),
             ("；Ann:HASH", mark(";")),
-            ("\"Ann\":HASH", Err((1, Fault::Quoted))),
-            ("'Ann':HASH", Err((1, Fault::Quoted))),
+            ("\"Ann\":HASH", Err((1, AccountFault::Quoted))),
+            ("'Ann':HASH", Err((1, AccountFault::Quoted))),
             ("rem Ann:HASH", off("Ann")),
             ("REM  Ann:HASH", off("Ann")),
             ("!Ann:HASH", off("Ann")),
             ("%Ann:HASH", off("Ann")),
             ("*Ann:HASH", off("Ann")),
-            ("Ann:*", Err((1, Fault::NoHash))),
-            ("Ann:!HASH", Err((1, Fault::NoHash))),
-            ("#A\u{200b}nn:HASH", Err((1, Fault::Nick))),
-            ("#x\u{b}Ann:HASH", Err((1, Fault::Nick))),
-            ("\u{a0}#Ann:HASH", Err((1, Fault::Nick))),
+            ("Ann:*", Err((1, AccountFault::NoHash))),
+            ("Ann:!HASH", Err((1, AccountFault::NoHash))),
+            ("#A\u{200b}nn:HASH", Err((1, AccountFault::Nick))),
+            ("#x\u{b}Ann:HASH", Err((1, AccountFault::Nick))),
+            ("\u{a0}#Ann:HASH", Err((1, AccountFault::Nick))),
         ] {
             for end in ["", "\n", "\r\n", "\r"] {
                 let text = line.replace("HASH", HASH) + end;
@@ -739,13 +741,17 @@ mod tests {
                     expected.iter().flatten().map(standing).collect::<Vec<_>>()
                 });
                 // An account with its hash behind a comment may not be one.
-                let seen = seen.map_err(|faults: Vec<(usize, Fault)>| faults[0].clone());
+                let seen = seen.map_err(|faults: Vec<(usize, AccountFault)>| faults[0].clone());
                 assert_eq!(seen, expected, "{line:?} {end:?}");
             }
         }
         // In an encoding that nobody knows.
         for line in [&b"#Ren\xE9:$argon2id$v=19"[..], b"# Ren\xE9:*", b"#\x82\xa0:x"] {
-            assert_eq!(Accounts::parse(line).unwrap_err(), [(1, Fault::NotUtf8)], "{line:?}");
+            assert_eq!(
+                Accounts::parse(line).unwrap_err(),
+                [(1, AccountFault::NotUtf8)],
+                "{line:?}"
+            );
         }
         for line in [&b"# caf\xE9"[..], b"# Ren\xE9: away", b"#\xff:"] {
             assert!(Accounts::parse(line).is_ok(), "{line:?}");
@@ -761,7 +767,7 @@ mod tests {
             assert_eq!(accounts.nick_of("Bob"), Some("Bob"), "{end:?}");
             assert_eq!(text(&accounts), lines.join("\n") + "\n", "{end:?}");
             let wrong = Accounts::parse((lines.join(end) + end + "Cid").as_bytes()).unwrap_err();
-            assert_eq!(wrong, [(4, Fault::NoHash)], "{end:?}");
+            assert_eq!(wrong, [(4, AccountFault::NoHash)], "{end:?}");
         }
     }
 

@@ -10,11 +10,11 @@ use super::DatabaseKind;
 
 /// A statement that asks whether a login may happen: a row says yes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct DatabaseRequest {
     /// The SQL, with the placeholders of its database.
     pub sql: String,
     /// What its placeholders stand for, in their order.
-    pub places: Vec<Place>,
+    pub places: Vec<Placeholder>,
     /// Whether the nick is compared by a pattern: `%` is then everybody's nick.
     pub nick_is_pattern: bool,
     /// Whether a part of it is a comment, which the database does not read.
@@ -23,14 +23,14 @@ pub struct Request {
 
 /// What a client said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Placeholder {
     /// The nick that it asks for.
     Login,
     /// Its password.
     Password,
 }
 
-impl Place {
+impl Placeholder {
     const ALL: [Self; 2] = [Self::Login, Self::Password];
 
     /// As it stands in `dbRequest`.
@@ -47,11 +47,11 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
     /// A placeholder does not stand in it.
-    Without(Place),
+    Without(Placeholder),
     /// A placeholder is a part of a text or of a name in quotes.
-    InQuotes(Place),
+    InQuotes(Placeholder),
     /// A placeholder is a part of a comment: the database would be asked without it.
-    InComment(Place),
+    InComment(Placeholder),
     /// A quote has no other.
     Unclosed,
     /// The password would be a pattern, and `%` everybody's password.
@@ -97,7 +97,7 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-impl Request {
+impl DatabaseRequest {
     /// Reads a `dbRequest` for a database.
     ///
     /// # Errors
@@ -113,7 +113,8 @@ impl Request {
         while let Some(first) = rest.chars().next() {
             let (place, length) = if let Some(length) = comment_length(rest, kind) {
                 let comment = &rest[..length];
-                let within = Place::ALL.into_iter().find(|place| comment.contains(place.name()));
+                let within =
+                    Placeholder::ALL.into_iter().find(|place| comment.contains(place.name()));
                 if let Some(place) = within {
                     return Err(RequestError::InComment(place));
                 }
@@ -122,14 +123,15 @@ impl Request {
             } else if matches!(first, '\'' | '"' | '`') {
                 let length = quoted_length(rest, first, kind).ok_or(RequestError::Unclosed)?;
                 let inner = &rest[1..length - 1];
-                match Place::ALL.into_iter().find(|place| inner.contains(place.name())) {
+                match Placeholder::ALL.into_iter().find(|place| inner.contains(place.name())) {
                     Some(place) if inner != place.name() => {
                         return Err(RequestError::InQuotes(place));
                     }
                     place => (place, length),
                 }
             } else {
-                let place = Place::ALL.into_iter().find(|place| rest.starts_with(place.name()));
+                let place =
+                    Placeholder::ALL.into_iter().find(|place| rest.starts_with(place.name()));
                 (place, place.map_or(first.len_utf8(), |place| place.name().len()))
             };
             let (part, after) = rest.split_at(length);
@@ -139,25 +141,25 @@ impl Request {
             }
             rest = after;
         }
-        match Place::ALL.into_iter().find(|place| !request.places.contains(place)) {
+        match Placeholder::ALL.into_iter().find(|place| !request.places.contains(place)) {
             Some(place) => Err(RequestError::Without(place)),
             None => Ok(request),
         }
     }
 
-    fn put(&mut self, place: Place, kind: DatabaseKind) -> Result<(), RequestError> {
+    fn put(&mut self, place: Placeholder, kind: DatabaseKind) -> Result<(), RequestError> {
         if ends_in_pattern_operator(&self.sql) {
             match place {
-                Place::Login => self.nick_is_pattern = true,
-                Place::Password => return Err(RequestError::PasswordIsPattern),
+                Placeholder::Login => self.nick_is_pattern = true,
+                Placeholder::Password => return Err(RequestError::PasswordIsPattern),
             }
         }
         self.places.push(place);
         self.sql.push_str(match (kind, place) {
-            (DatabaseKind::Sqlite, Place::Login) => "?1",
-            (DatabaseKind::Sqlite, Place::Password) => "?2",
-            (DatabaseKind::Postgres, Place::Login) => "$1",
-            (DatabaseKind::Postgres, Place::Password) => "$2",
+            (DatabaseKind::Sqlite, Placeholder::Login) => "?1",
+            (DatabaseKind::Sqlite, Placeholder::Password) => "?2",
+            (DatabaseKind::Postgres, Placeholder::Login) => "$1",
+            (DatabaseKind::Postgres, Placeholder::Password) => "$2",
             (DatabaseKind::Mysql, _) => "?",
         });
         Ok(())
@@ -224,11 +226,11 @@ mod tests {
     use super::*;
 
     fn sql(text: &str, kind: DatabaseKind) -> String {
-        Request::parse(text, kind).unwrap().sql
+        DatabaseRequest::parse(text, kind).unwrap().sql
     }
 
     fn error(text: &str) -> RequestError {
-        Request::parse(text, DatabaseKind::Sqlite).unwrap_err()
+        DatabaseRequest::parse(text, DatabaseKind::Sqlite).unwrap_err()
     }
 
     #[test]
@@ -241,8 +243,12 @@ mod tests {
         ] {
             assert_eq!(sql(text, kind), expected);
         }
-        let twice = Request::parse("[PASSWORD][LOGIN] [PASSWORD]", DatabaseKind::Mysql).unwrap();
-        assert_eq!(twice.places, [Place::Password, Place::Login, Place::Password]);
+        let twice =
+            DatabaseRequest::parse("[PASSWORD][LOGIN] [PASSWORD]", DatabaseKind::Mysql).unwrap();
+        assert_eq!(
+            twice.places,
+            [Placeholder::Password, Placeholder::Login, Placeholder::Password]
+        );
         assert_eq!(sql("[PASSWORD][LOGIN] [PASSWORD]", DatabaseKind::Sqlite), "?2?1 ?2");
     }
 
@@ -264,21 +270,21 @@ mod tests {
     fn what_could_not_be_bound_is_refused() {
         use RequestError::{InComment, InQuotes, PasswordIsPattern, Unclosed, Without};
         for (text, expected) in [
-            ("SELECT 1", Without(Place::Login)),
-            ("SELECT [LOGIN]", Without(Place::Password)),
-            ("SELECT [PASSWORD]", Without(Place::Login)),
-            ("SELECT [login] [password]", Without(Place::Login)),
-            ("n = [LOGIN] AND p = MD5('salt[PASSWORD]')", InQuotes(Place::Password)),
-            ("n = '%[LOGIN]%' AND p = [PASSWORD]", InQuotes(Place::Login)),
-            ("n = ' [LOGIN]' AND p = [PASSWORD]", InQuotes(Place::Login)),
-            ("n = '[LOGIN]''' AND p = [PASSWORD]", InQuotes(Place::Login)),
+            ("SELECT 1", Without(Placeholder::Login)),
+            ("SELECT [LOGIN]", Without(Placeholder::Password)),
+            ("SELECT [PASSWORD]", Without(Placeholder::Login)),
+            ("SELECT [login] [password]", Without(Placeholder::Login)),
+            ("n = [LOGIN] AND p = MD5('salt[PASSWORD]')", InQuotes(Placeholder::Password)),
+            ("n = '%[LOGIN]%' AND p = [PASSWORD]", InQuotes(Placeholder::Login)),
+            ("n = ' [LOGIN]' AND p = [PASSWORD]", InQuotes(Placeholder::Login)),
+            ("n = '[LOGIN]''' AND p = [PASSWORD]", InQuotes(Placeholder::Login)),
             ("n = '[LOGIN] AND p = [PASSWORD]", Unclosed),
-            ("n = [LOGIN] -- AND p = [PASSWORD]", InComment(Place::Password)),
-            ("n = [LOGIN] --AND p = [PASSWORD]", InComment(Place::Password)),
-            ("n = [LOGIN] /* AND p = [PASSWORD] */", InComment(Place::Password)),
-            ("/* n = [LOGIN] AND */ p = [PASSWORD]", InComment(Place::Login)),
-            ("n = [LOGIN] /* AND p = [PASSWORD]", InComment(Place::Password)),
-            ("n = [LOGIN] AND -- '\n-- p = [PASSWORD]", InComment(Place::Password)),
+            ("n = [LOGIN] -- AND p = [PASSWORD]", InComment(Placeholder::Password)),
+            ("n = [LOGIN] --AND p = [PASSWORD]", InComment(Placeholder::Password)),
+            ("n = [LOGIN] /* AND p = [PASSWORD] */", InComment(Placeholder::Password)),
+            ("/* n = [LOGIN] AND */ p = [PASSWORD]", InComment(Placeholder::Login)),
+            ("n = [LOGIN] /* AND p = [PASSWORD]", InComment(Placeholder::Password)),
+            ("n = [LOGIN] AND -- '\n-- p = [PASSWORD]", InComment(Placeholder::Password)),
             ("n = [LOGIN] AND p LIKE [PASSWORD]", PasswordIsPattern),
             ("n = [LOGIN] AND p like '[PASSWORD]'", PasswordIsPattern),
             ("n = [LOGIN] AND p LIKE BINARY ([PASSWORD])", PasswordIsPattern),
@@ -303,7 +309,8 @@ mod tests {
         ] {
             for (kinds, has_comment) in [(comment_for, true), (none_for, false)] {
                 for kind in kinds {
-                    let request = Request::parse(text, *kind).map(|request| request.has_comment);
+                    let request =
+                        DatabaseRequest::parse(text, *kind).map(|request| request.has_comment);
                     assert_eq!(request, Ok(has_comment), "{kind} {text}");
                 }
             }
@@ -313,14 +320,15 @@ mod tests {
             ("[LOGIN] -- [PASSWORD]", Mysql),
             ("[LOGIN] /* /* */ [PASSWORD] */", Postgres),
         ] {
-            let error = RequestError::InComment(Place::Password);
-            assert_eq!(Request::parse(text, kind), Err(error), "{text}");
+            let error = RequestError::InComment(Placeholder::Password);
+            assert_eq!(DatabaseRequest::parse(text, kind), Err(error), "{text}");
         }
     }
 
     #[test]
     fn a_nick_that_is_a_pattern_is_known() {
-        let pattern = |text| Request::parse(text, DatabaseKind::Mysql).unwrap().nick_is_pattern;
+        let pattern =
+            |text| DatabaseRequest::parse(text, DatabaseKind::Mysql).unwrap().nick_is_pattern;
         // As in the old server's example.
         assert!(pattern("login LIKE [LOGIN] AND password LIKE MD5([PASSWORD])"));
         assert!(!pattern("likes = [LOGIN] AND password LIKE MD5([PASSWORD])"));

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::database::{self, Failure, Keeper};
+use super::database::{self, DatabaseFailure, Keeper};
 use super::file::{Followed, Look, Standing};
 use super::hash::{self, Checked, PasswordHash};
-use super::{Database, Settings};
+use super::{Database, LoginSettings};
 use crate::limits::{
     DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX, READ_BYTES_PER_TURN,
 };
@@ -35,7 +35,7 @@ pub mod launch;
 mod voice;
 
 use fair::Fair;
-use voice::{Answer, Level, Topic, Voice};
+use voice::{LineLevel, Topic, Voice, WorkerAnswer};
 
 /// The version of the plugin protocol that it speaks.
 const PROTOCOL: &str = "1";
@@ -82,7 +82,7 @@ const OF_THE_SERVER: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits
 /// # Errors
 /// Why it can't go on.
 pub fn run(
-    settings: &Settings,
+    settings: &LoginSettings,
     limits: &Limits,
     mut input: impl Read,
     output: impl Write + Send + 'static,
@@ -92,7 +92,7 @@ pub fn run(
     let frame_bytes_max = limits.stanza_bytes_max + 6 * limits.nick_bytes_max + 1_024;
     // Root's password comes by itself, whatever a client's stanza may have.
     let frame_bytes_max = frame_bytes_max.max(8 * PASSWORD_BYTES_MAX);
-    let mut desk: Option<Desk> = None;
+    let mut desk: Option<LoginWorker> = None;
     let mut framer = Framer::for_secrets();
     let mut chunk = Zeroizing::new(vec![0; READ_BYTES_PER_TURN]);
     loop {
@@ -108,7 +108,7 @@ pub fn run(
                 Some(desk) => desk.handle(frame),
                 None => {
                     let kept = check_greeting(frame)?;
-                    desk = Some(Desk::open(settings, Arc::clone(&voice), kept.as_deref())?);
+                    desk = Some(LoginWorker::open(settings, Arc::clone(&voice), kept.as_deref())?);
                 }
             }
         }
@@ -131,7 +131,7 @@ fn check_greeting(frame: &[u8]) -> Result<Option<String>, Error> {
 }
 
 /// A question of the server, as far as it concerns anybody behind the desk.
-struct Question {
+struct WorkerQuestion {
     /// What the answer has to carry.
     ask: String,
     nick: String,
@@ -147,7 +147,7 @@ struct Question {
 
 /// A password to be hashed.
 struct Hashing {
-    question: Question,
+    question: WorkerQuestion,
     /// What it is compared with; `None` when there is no account and the time is to pass.
     hash: Option<PasswordHash>,
     /// Whether the database is asked when it is wrong, where there is one.
@@ -159,25 +159,25 @@ struct Behind {
     voice: Arc<Voice>,
     hashing: Fair<Hashing>,
     /// What waits for the database, where there is one.
-    database: Option<Fair<Question>>,
+    database: Option<Fair<WorkerQuestion>>,
 }
 
 impl Behind {
     /// The last word on a question. Whoever hears it finds no password here any more.
-    fn answer(&self, mut question: Question, allowed: bool) {
+    fn answer(&self, mut question: WorkerQuestion, allowed: bool) {
         question.password.zeroize();
         let answer = match question.unknown {
-            _ if allowed => Answer::Yes,
-            Some(why) => Answer::Unknown { why, denied: question.denied },
-            None => Answer::No,
+            _ if allowed => WorkerAnswer::Yes,
+            Some(why) => WorkerAnswer::Unknown { why, denied: question.denied },
+            None => WorkerAnswer::No,
         };
         self.voice.verdict(&question.ask, answer);
     }
 
     /// That a question can't be answered, and why.
-    fn give_up(&self, mut question: Question, why: &'static str) {
+    fn give_up(&self, mut question: WorkerQuestion, why: &'static str) {
         question.password.zeroize();
-        let answer = Answer::Unknown { why, denied: question.denied };
+        let answer = WorkerAnswer::Unknown { why, denied: question.denied };
         self.voice.verdict(&question.ask, answer);
     }
 
@@ -191,7 +191,7 @@ impl Behind {
     }
 
     /// Asks the database, where there is one.
-    fn hand_on(&self, question: Question) {
+    fn hand_on(&self, question: WorkerQuestion) {
         let Some(database) = &self.database else {
             return self.answer(question, false);
         };
@@ -204,7 +204,7 @@ impl Behind {
 }
 
 /// Where questions come in.
-struct Desk {
+struct LoginWorker {
     behind: Arc<Behind>,
     guests: bool,
     lookalikes: Lookalikes,
@@ -214,7 +214,7 @@ struct Desk {
     parsers: (Parser, Parser),
 }
 
-impl Drop for Desk {
+impl Drop for LoginWorker {
     fn drop(&mut self) {
         self.behind.hashing.close();
         if let Some(database) = &self.behind.database {
@@ -223,10 +223,10 @@ impl Drop for Desk {
     }
 }
 
-impl Desk {
+impl LoginWorker {
     /// Registers with the server, and starts the threads. `kept` is what the worker before this one
     /// has left.
-    fn open(settings: &Settings, voice: Arc<Voice>, kept: Option<&str>) -> io::Result<Self> {
+    fn open(settings: &LoginSettings, voice: Arc<Voice>, kept: Option<&str>) -> io::Result<Self> {
         let hooks = match (settings.asks_logins(), settings.root.is_some()) {
             (true, true) => "isAuthorized isRoot",
             (true, false) => "isAuthorized",
@@ -283,7 +283,7 @@ impl Desk {
         let password_name = if hook == "isRoot" { "rootpass" } else { "password" };
         let connect = parser.parse(stanza.inner().as_bytes(), &OF_THE_SERVER).ok();
         let given = connect.and_then(|connect| connect.value(password_name));
-        let question = Question {
+        let question = WorkerQuestion {
             ask: value("ask"),
             nick: value("nick"),
             password: Zeroizing::new(given.unwrap_or_default().into_owned()),
@@ -303,7 +303,7 @@ impl Desk {
         }
     }
 
-    fn is_root(&self, question: Question) {
+    fn is_root(&self, question: WorkerQuestion) {
         match &self.root {
             Some(hash) if hash::is_usable(&question.password) => {
                 let hash = Some(hash.clone());
@@ -314,7 +314,7 @@ impl Desk {
         }
     }
 
-    fn is_authorized(&mut self, question: Question) {
+    fn is_authorized(&mut self, question: WorkerQuestion) {
         if question.password.len() > PASSWORD_BYTES_MAX {
             return self.behind.answer(question, false);
         }
@@ -372,13 +372,13 @@ impl Desk {
             Ok(Look::Same) => {}
             Ok(Look::Read) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());
-                voice.log(Level::Info, &format!("accounts read: {count}"));
+                voice.log(LineLevel::Info, &format!("accounts read: {count}"));
                 if let Some(kept) = accounts.kept() {
                     voice.keep(&kept);
                 }
             }
             Ok(Look::Doubted) => voice.log(
-                Level::Error,
+                LineLevel::Error,
                 "the accounts file may lack nicks that it had before this worker was started, as \
                  one that is being written: those that it names can log in, and nobody else until \
                  a whole file is put in its place (bring back what it lacks, then palabre passwd or \
@@ -387,7 +387,7 @@ impl Desk {
             Ok(Look::Lost(lost)) => {
                 let count = accounts.accounts().map_or(0, |accounts| accounts.len());
                 voice.log(
-                    Level::Warning,
+                    LineLevel::Warning,
                     &format!(
                         "accounts read: {count}; the file was written where it is and lacks {lost} \
                          nicks that it had before: nobody gets in under them until a whole file is \
@@ -396,9 +396,9 @@ impl Desk {
                 );
             }
             Err(error) => {
-                voice.log(Level::Error, &error.to_string());
+                voice.log(LineLevel::Error, &error.to_string());
                 voice.log(
-                    Level::Error,
+                    LineLevel::Error,
                     if accounts.accounts().is_some() {
                         "the accounts that were read before stay in force"
                     } else {
@@ -450,7 +450,7 @@ fn ask_database(database: &Database, behind: &Behind) {
     let mut keeper = Keeper::new(|| database::connect(database));
     let mut works = true;
     match keeper.ready(Instant::now()) {
-        Ok(_) => voice.log(Level::Info, &format!("logins are checked in {database}")),
+        Ok(_) => voice.log(LineLevel::Info, &format!("logins are checked in {database}")),
         Err(failure) => {
             works = false;
             voice.complain(Topic::Database, &failure.to_string());
@@ -477,7 +477,7 @@ fn ask_database(database: &Database, behind: &Behind) {
             }
             Err(failure) => {
                 works = false;
-                if failure != Failure::Pause {
+                if failure != DatabaseFailure::Pause {
                     voice.complain(Topic::Database, &failure.to_string());
                 }
                 behind.give_up(question, failure.why());
@@ -502,7 +502,7 @@ mod tests {
             let heard = Heard::default();
             let voice = Arc::new(Voice::new(heard));
             let behind = Behind { voice, hashing: Fair::new(), database: None };
-            let question = Question {
+            let question = WorkerQuestion {
                 ask: "1".to_owned(),
                 nick: "Ann".to_owned(),
                 password: Zeroizing::new(password.to_owned()),

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use argh::{FromArgs, TopLevelCommand};
 
 use super::{Failure, client, mistakes, passwd, plugin_test, ruffle, with_directory};
-use crate::config::{self, Misfit, Place, nearest_told};
+use crate::config::{self, ListenPlace, Misfit, nearest_told};
 use crate::logging::Level;
 
 /// `--listen`: an address with its port.
-pub(super) struct ListenAddress(Place);
+pub(super) struct ListenAddress(ListenPlace);
 
 impl FromStr for ListenAddress {
     type Err = Misfit;
 
     fn from_str(text: &str) -> Result<Self, Misfit> {
-        Place::with_port(text).map(Self)
+        ListenPlace::with_port(text).map(Self)
     }
 }
 
@@ -35,13 +35,13 @@ impl FromStr for LogLevel {
 
 /// What options say about the configuration.
 #[derive(Default)]
-pub(super) struct Options {
+pub(super) struct ConfigOptions {
     pub(super) config: Option<PathBuf>,
     listen: Vec<ListenAddress>,
     log_level: Option<LogLevel>,
 }
 
-impl Options {
+impl ConfigOptions {
     /// Those that name a configuration and nothing else.
     pub(super) fn of_file(config: Option<PathBuf>) -> Self {
         Self { config, ..Self::default() }
@@ -101,8 +101,8 @@ macro_rules! with_options {
 
         impl $name {
             /// Takes what its options say about the configuration.
-            pub(super) fn options(&mut self) -> Options {
-                Options {
+            pub(super) fn options(&mut self) -> ConfigOptions {
+                ConfigOptions {
                     config: self.config.take(),
                     listen: core::mem::take(&mut self.listen),
                     log_level: self.log_level.take(),
@@ -131,9 +131,9 @@ macro_rules! with_pid_file {
 
         impl $name {
             /// Takes what its options say about the configuration.
-            pub(super) fn options(&mut self) -> Options {
+            pub(super) fn options(&mut self) -> ConfigOptions {
                 let (config, listen) = (self.config.take(), core::mem::take(&mut self.listen));
-                Options { config, listen, log_level: None }
+                ConfigOptions { config, listen, log_level: None }
             }
         }
     };

@@ -28,10 +28,10 @@ use super::terminal::password;
 use super::{Exit, Failure, PROGRAM, command_line, complain, is_end_of_output, unsaid};
 use crate::secret;
 use crate::wire::write;
-use commands::{Action, Session};
-use console::{Input, Printer};
-use line::{Line, Pumped};
-use verdict::Verdict;
+use commands::{CommandContext, LineAction};
+use console::{ConsoleInput, Printer};
+use line::{Pumped, ServerConnection};
+use verdict::Outcome;
 
 /// talk to a server: what is typed is sent, what arrives is printed, one stanza a line
 #[derive(FromArgs)]
@@ -78,7 +78,7 @@ pub(super) struct Client {
 
 /// What the input wants of the connection.
 #[derive(Debug)]
-enum Order {
+enum InputStep {
     Send(Vec<u8>),
     /// A line was not sent.
     Withhold,
@@ -96,7 +96,7 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
     let server = &arguments.connect;
     check_options(arguments)?;
     let login = login(arguments)?;
-    let mut line = Line::connect(arguments)?;
+    let mut line = ServerConnection::connect(arguments)?;
     let lost = |error| Failure::new(Exit::Failed, line::lost(server, &error, arguments.tls));
     // Closed, it would wake nobody: it lives as long as the connection.
     let waker = Arc::new(line.waker().map_err(lost)?);
@@ -106,13 +106,13 @@ pub(super) fn client(arguments: &Client) -> Result<Exit, Failure> {
         complain(format_args!("connected to {server}; /help for help, /quit to end"));
     }
     let (sender, orders) = channel();
-    let mut verdict = Verdict::new(login.is_some());
+    let mut verdict = Outcome::new(login.is_some());
     if let Some(login) = login {
         line.queue(&login);
     }
     thread::spawn(move || {
-        send_input(input, &sender, &own, &mut Session::default());
-        let _ = sender.send(Order::End);
+        send_input(input, &sender, &own, &mut CommandContext::default());
+        let _ = sender.send(InputStep::End);
         let _ = own.wake();
     });
     let talked = talk(&mut line, &orders, &mut printer, &mut verdict);
@@ -169,7 +169,12 @@ fn login(arguments: &Client) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
 
 /// Sends the input line by line until it ends. A NUL ends a line as well, for scripts that
 /// already speak the protocol.
-fn send_input(mut input: Input, orders: &Sender<Order>, waker: &Waker, session: &mut Session) {
+fn send_input(
+    mut input: ConsoleInput,
+    orders: &Sender<InputStep>,
+    waker: &Waker,
+    session: &mut CommandContext,
+) {
     let mut line = Vec::new();
     loop {
         match input.read(&mut line) {
@@ -179,28 +184,28 @@ fn send_input(mut input: Input, orders: &Sender<Order>, waker: &Waker, session: 
                 complain(format_args!("palabre: can't read the input: {error}"));
                 // A line that is too long is a line that was not sent.
                 let is_line = error.kind() == io::ErrorKind::FileTooLarge;
-                let order = if is_line { Order::Withhold } else { Order::Unreadable };
+                let order = if is_line { InputStep::Withhold } else { InputStep::Unreadable };
                 let _ = orders.send(order);
                 return;
             }
         }
         for part in line.split(|byte| *byte == 0) {
             let action = core::str::from_utf8(part).map_or_else(
-                |_| Action::Refuse("palabre: a line that is not UTF-8 was not sent".to_owned()),
+                |_| LineAction::Refuse("palabre: a line that is not UTF-8 was not sent".to_owned()),
                 |part| session.line(part),
             );
-            let is_last = matches!(action, Action::SendLast(_));
+            let is_last = matches!(action, LineAction::SendLast(_));
             let order = match action {
-                Action::Send(stanza) | Action::SendLast(stanza) => Order::Send(stanza),
-                Action::Tell(text) => {
+                LineAction::Send(stanza) | LineAction::SendLast(stanza) => InputStep::Send(stanza),
+                LineAction::Tell(text) => {
                     complain(text);
                     continue;
                 }
-                Action::Refuse(text) => {
+                LineAction::Refuse(text) => {
                     complain(text);
-                    Order::Withhold
+                    InputStep::Withhold
                 }
-                Action::Nothing => continue,
+                LineAction::Nothing => continue,
             };
             let sent = orders.send(order).is_ok() && waker.wake().is_ok();
             if is_last || !sent {
@@ -221,23 +226,23 @@ enum Lost {
 /// Prints each stanza as one line, and sends what there is to send, until the server ends. What it
 /// had begun is printed too.
 fn talk(
-    line: &mut Line,
-    orders: &Receiver<Order>,
+    line: &mut ServerConnection,
+    orders: &Receiver<InputStep>,
     printer: &mut Printer,
-    verdict: &mut Verdict,
+    verdict: &mut Outcome,
 ) -> Result<(), Lost> {
     let mut stanza = Vec::new();
     let mut received = Vec::new();
     loop {
         loop {
             match orders.try_recv() {
-                Ok(Order::Send(request)) => {
+                Ok(InputStep::Send(request)) => {
                     verdict.sent(&request);
                     line.queue(&request);
                 }
-                Ok(Order::Withhold) => verdict.withheld(),
-                Ok(Order::Unreadable) => verdict.unreadable(),
-                Ok(Order::End) => {
+                Ok(InputStep::Withhold) => verdict.withheld(),
+                Ok(InputStep::Unreadable) => verdict.unreadable(),
+                Ok(InputStep::End) => {
                     verdict.leaves();
                     line.end();
                 }

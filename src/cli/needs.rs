@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::{Exit, Failure, command_line, command_line_here};
-use crate::accounts::database::{self, Refusal};
+use crate::accounts::database::{self, DatabaseRefusal};
 use crate::accounts::file;
 use crate::config::Config;
 use crate::files;
@@ -47,10 +47,10 @@ pub(super) fn look_at_database(config: &Config) -> Result<Option<String>, Failur
     let Some(database) = database else { return Ok(None) };
     match database::look(database) {
         Ok(()) => Ok(None),
-        Err(Refusal::Down(error)) => {
+        Err(DatabaseRefusal::Down(error)) => {
             Ok(Some(format!("logins can't be checked in {database}: {error}")))
         }
-        Err(Refusal::Open) => {
+        Err(DatabaseRefusal::Open) => {
             Err(Failure { exit: Exit::NotConfigured, text: config.open_request() })
         }
     }

@@ -47,17 +47,17 @@ A password is asked for; where the standard input is no terminal, its first line
     )]
     pub(super) struct Passwd {
         #[argh(subcommand)]
-        command: Command,
+        command: PasswdCommand,
     }
 }
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
-enum Command {
+enum PasswdCommand {
     Add(Add),
     Remove(Remove),
     List(List),
-    Check(Check),
+    Check(CheckPassword),
     Hash(Hash),
 }
 
@@ -65,7 +65,7 @@ impl Passwd {
     /// Whether it is asked for what it prints; the others have done something, or say by their exit
     /// code what is so.
     pub(super) const fn asks_for_text(&self) -> bool {
-        matches!(self.command, Command::List(_) | Command::Hash(_))
+        matches!(self.command, PasswdCommand::List(_) | PasswdCommand::Hash(_))
     }
 }
 
@@ -98,7 +98,7 @@ with_accounts! {
 with_accounts! {
     /// say whether a password is that of a nick's account; exit code 1 when it is not
     #[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
-    struct Check {
+    struct CheckPassword {
         /// the nick
         #[argh(positional)]
         nick: String,
@@ -117,25 +117,29 @@ struct Hash {}
 pub(super) fn passwd(passwd: Passwd, config: Option<PathBuf>) -> Result<Exit, Failure> {
     // What is named behind the command counts first.
     let place = |file: Option<PathBuf>, own: Option<PathBuf>| {
-        Place::find(file.or(passwd.file), own.or(passwd.config).or(config))
+        AccountsPlace::find(file.or(passwd.file), own.or(passwd.config).or(config))
     };
     match passwd.command {
-        Command::Add(Add { nick, file, config }) => add(&nick, &place(file, config)?),
-        Command::Remove(Remove { nick, file, config }) => remove(&nick, &place(file, config)?),
-        Command::List(List { file, config }) => list(&place(file, config)?),
-        Command::Check(Check { nick, file, config }) => check(&nick, &place(file, config)?),
-        Command::Hash(Hash {}) => hash(),
+        PasswdCommand::Add(Add { nick, file, config }) => add(&nick, &place(file, config)?),
+        PasswdCommand::Remove(Remove { nick, file, config }) => {
+            remove(&nick, &place(file, config)?)
+        }
+        PasswdCommand::List(List { file, config }) => list(&place(file, config)?),
+        PasswdCommand::Check(CheckPassword { nick, file, config }) => {
+            check(&nick, &place(file, config)?)
+        }
+        PasswdCommand::Hash(Hash {}) => hash(),
     }
 }
 
 /// Where the accounts are.
-struct Place {
+struct AccountsPlace {
     file: PathBuf,
     /// The limits that the accounts' nicks are held to.
     limits: Limits,
 }
 
-impl Place {
+impl AccountsPlace {
     fn find(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Self, Failure> {
         if let Some(file) = file {
             return Ok(Self { file, limits: Limits::default() });
@@ -158,7 +162,7 @@ impl Place {
     }
 }
 
-fn add(nick: &str, place: &Place) -> Result<Exit, Failure> {
+fn add(nick: &str, place: &AccountsPlace) -> Result<Exit, Failure> {
     let max = place.limits.nick_bytes_max;
     if nick.len() > max {
         let text = format_args!("{nick:?} is too long for a nick (limit {max} bytes)");
@@ -195,7 +199,7 @@ fn add(nick: &str, place: &Place) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn remove(nick: &str, place: &Place) -> Result<Exit, Failure> {
+fn remove(nick: &str, place: &AccountsPlace) -> Result<Exit, Failure> {
     let mut draft = Draft::open(&place.file, false)?;
     let Some(nick) = draft.accounts.remove(nick) else { return Err(no_account(nick)) };
     draft.save()?;
@@ -203,7 +207,7 @@ fn remove(nick: &str, place: &Place) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn list(place: &Place) -> Result<Exit, Failure> {
+fn list(place: &AccountsPlace) -> Result<Exit, Failure> {
     let accounts = file::read(&place.file)?;
     let nicks: Vec<&str> = accounts.nicks().collect();
     if !nicks.is_empty() {
@@ -212,7 +216,7 @@ fn list(place: &Place) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn check(nick: &str, place: &Place) -> Result<Exit, Failure> {
+fn check(nick: &str, place: &AccountsPlace) -> Result<Exit, Failure> {
     let accounts = file::read(&place.file)?;
     let Some(hash) = accounts.hash_of(nick) else { return Err(no_account(nick)) };
     match hash.check(&password("Password: ")?) {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
-use self::stage::{Act, Stage, Step};
+use self::stage::{Act, ScriptedWorld, Step};
 use super::{Exit, Failure};
 use crate::config::{Misfit, Module};
 use crate::hub::{HashKey, ListenerKind, RootPassword, Settings};
@@ -74,7 +74,7 @@ pub(super) fn plugin_test(arguments: &PluginTest) -> Result<Exit, Failure> {
     };
     let module = module(program, rest)?;
     let system = |error| Failure::system(&error, format_args!("can't set up the poll: {error}"));
-    let stage = Stage::new(arguments.wait.0, script(arguments)).map_err(system)?;
+    let stage = ScriptedWorld::new(arguments.wait.0, script(arguments)).map_err(system)?;
     let mut server = Server::new(stage, &[ListenerKind::Main], settings(), HashKey::default(), 0);
     server.set_plugins(vec![module]);
     while server.turn().map_err(system)? != Turn::Stop {}

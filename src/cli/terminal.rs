@@ -23,9 +23,9 @@ use crate::net::is_ignored;
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// What a signal has to put back.
-static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+static KEPT: Mutex<Option<SavedTerminal>> = Mutex::new(None);
 
-struct Kept {
+struct SavedTerminal {
     terminal: OwnedFd,
     before: Termios,
     /// How it is while nothing that is typed is seen: a shell that had the process stopped gives
@@ -66,21 +66,21 @@ impl Keeping {
         if let Some(unseen) = &unseen {
             tcsetattr(&terminal, OptionalActions::Now, unseen)?;
         }
-        *kept = Some(Kept { terminal: own, before, unseen });
+        *kept = Some(SavedTerminal { terminal: own, before, unseen });
         Ok(Self(()))
     }
 }
 
 impl Drop for Keeping {
     fn drop(&mut self) {
-        if let Some(Kept { terminal, before, .. }) = kept().take() {
+        if let Some(SavedTerminal { terminal, before, .. }) = kept().take() {
             // One that has gone has no state.
             let _ = tcsetattr(terminal, OptionalActions::Now, &before);
         }
     }
 }
 
-fn kept() -> MutexGuard<'static, Option<Kept>> {
+fn kept() -> MutexGuard<'static, Option<SavedTerminal>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -96,7 +96,7 @@ fn watch_signals() -> io::Result<()> {
     thread::spawn(move || {
         for signal in signals.forever() {
             let kept = kept();
-            if let Some(Kept { terminal, before, unseen }) = &*kept {
+            if let Some(SavedTerminal { terminal, before, unseen }) = &*kept {
                 let wanted = if signal == SIGCONT { unseen.as_ref() } else { Some(before) };
                 let _ = wanted.map(|wanted| tcsetattr(terminal, OptionalActions::Now, wanted));
             }

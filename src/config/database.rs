@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::problem::Misfit;
 use super::values::Values;
-use crate::accounts::request::Request;
+use crate::accounts::request::DatabaseRequest;
 use crate::accounts::{Database, DatabaseKind};
 
 /// A key of `[database]`, and what is wrong with it.
-pub(super) type Fault = (&'static str, Misfit);
+pub(super) type KeyMisfit = (&'static str, Misfit);
 
-fn fault(key: &'static str, found: impl Into<String>, needs: impl Into<String>) -> Fault {
+fn fault(key: &'static str, found: impl Into<String>, needs: impl Into<String>) -> KeyMisfit {
     (key, Misfit::new(found, needs))
 }
 
@@ -18,7 +18,7 @@ fn fault(key: &'static str, found: impl Into<String>, needs: impl Into<String>) 
 ///
 /// # Errors
 /// Everything that is wrong with it. A key that is missing is a fault of `usedatabase`.
-pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<Fault>> {
+pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<KeyMisfit>> {
     if !(values.use_database && values.check_password) {
         return Ok(None);
     }
@@ -44,7 +44,7 @@ pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<Fault>> {
     if values.db_request.is_empty() {
         faults.push(missing("dbRequest", "which has a row when the login is allowed"));
     } else if let Ok(kind) = kind {
-        match Request::parse(&values.db_request, kind) {
+        match DatabaseRequest::parse(&values.db_request, kind) {
             Ok(parsed) => request = Some(parsed),
             Err(error) => {
                 let (found, needs) = error.found_and_needed();
@@ -136,7 +136,7 @@ pub(super) fn make_absolute(values: &mut Values, directory: &Path) {
     }
 }
 
-fn kind(name: &str) -> Result<DatabaseKind, Fault> {
+fn kind(name: &str) -> Result<DatabaseKind, KeyMisfit> {
     let built_in: Vec<&str> = DatabaseKind::built_in().map(DatabaseKind::name).collect();
     let one_of = match built_in.as_slice() {
         [] => "a palabre with one in it: cargo build --release --features sqlite".to_owned(),
@@ -160,7 +160,7 @@ fn kind(name: &str) -> Result<DatabaseKind, Fault> {
 }
 
 /// Splits a port off, if there is one.
-fn address(host: &str) -> Result<(String, Option<u16>), Fault> {
+fn address(host: &str) -> Result<(String, Option<u16>), KeyMisfit> {
     let host = if host.is_empty() { "localhost" } else { host };
     let wrong = || {
         let needs = "a host, HOST:PORT, [ADDRESS]:PORT, or the path of a Unix socket";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::database;
 use super::doubts::{Written, doubts};
-use super::ini::{self, Content, Fault, Tail};
+use super::ini::{self, Content, IniFault, Tail};
 use super::keys::{self, KEYS, SECTIONS};
 use super::modules::{self, Module};
 use super::origins::{Origin, Origins};
@@ -30,14 +30,14 @@ pub(super) struct ConfigDraft {
 }
 
 /// Where in the file something stands.
-struct Place<'a> {
+struct KeyPlace<'a> {
     file: &'a Path,
     line: usize,
     section: &'a str,
     key: &'a str,
 }
 
-impl Place<'_> {
+impl KeyPlace<'_> {
     fn problem(&self, misfit: Misfit) -> Problem {
         Problem::at(self.file, self.line, self.section, self.key, misfit)
     }
@@ -76,10 +76,10 @@ impl ConfigDraft {
         let mut section = String::new();
         let mut known = true;
         for item in ini::read(text) {
-            let place = Place { file, line: item.line, section: &section, key: "" };
+            let place = KeyPlace { file, line: item.line, section: &section, key: "" };
             match item.content {
                 Content::Section(name) => {
-                    known = self.enter(&Place { section: &name, ..place });
+                    known = self.enter(&KeyPlace { section: &name, ..place });
                     section = name;
                 }
                 // An unknown section has been told; its keys would only be noise.
@@ -89,15 +89,15 @@ impl ConfigDraft {
                         "a key before the first section",
                         "a line \"[section]\" above it",
                     );
-                    let problem = Place { key: &key, ..place }.problem(misfit);
+                    let problem = KeyPlace { key: &key, ..place }.problem(misfit);
                     self.problems.push(Problem { nearest: elsewhere(&key), ..problem });
                 }
                 Content::Entry { key, value, tail } => {
-                    self.entry(&Place { key: &key, ..place }, &value, &tail);
+                    self.entry(&KeyPlace { key: &key, ..place }, &value, &tail);
                 }
                 Content::Fault(fault) => {
                     let (found, needs) = fault.found_and_needed();
-                    let place = Place { key: known_key_of(&fault), ..place };
+                    let place = KeyPlace { key: known_key_of(&fault), ..place };
                     self.problems.push(place.problem(Misfit::new(found, needs)));
                 }
             }
@@ -105,7 +105,7 @@ impl ConfigDraft {
     }
 
     /// Whether the section is a known one.
-    fn enter(&mut self, place: &Place<'_>) -> bool {
+    fn enter(&mut self, place: &KeyPlace<'_>) -> bool {
         let name = place.section;
         if SECTIONS.iter().any(|section| section.eq_ignore_ascii_case(name)) {
             return true;
@@ -122,7 +122,7 @@ impl ConfigDraft {
         false
     }
 
-    fn entry(&mut self, place: &Place<'_>, value: &str, tail: &Tail) {
+    fn entry(&mut self, place: &KeyPlace<'_>, value: &str, tail: &Tail) {
         if let Some(module) = modules::named(place.section) {
             let written =
                 if modules::is_of_words(place.key) { Written::AsWords } else { Written::Exactly };
@@ -146,7 +146,7 @@ impl ConfigDraft {
     }
 
     /// A line of a `[module NAME]` section.
-    fn module_entry(&mut self, module: &str, place: &Place<'_>, value: &str) {
+    fn module_entry(&mut self, module: &str, place: &KeyPlace<'_>, value: &str) {
         let names = modules::key_names();
         if !names.iter().any(|key| key.eq_ignore_ascii_case(place.key)) {
             let misfit = Misfit::new("an unknown key", format!("one of {}", names.join(", ")));
@@ -235,7 +235,8 @@ impl ConfigDraft {
             match section.module(name, &self.values.module_path, directory) {
                 Ok(module) => self.modules.push(module),
                 Err(misfit) => {
-                    let place = Place { file: &self.file, line, section: "modules", key: "list" };
+                    let place =
+                        KeyPlace { file: &self.file, line, section: "modules", key: "list" };
                     self.problems.push(place.problem(misfit));
                 }
             }
@@ -253,25 +254,25 @@ impl ConfigDraft {
 }
 
 /// The key that a faulty line seems to set; nothing that could be a part of a password.
-fn known_key_of(fault: &Fault) -> &str {
+fn known_key_of(fault: &IniFault) -> &str {
     match fault {
-        Fault::NoEquals(word) | Fault::CommentForValue(word)
+        IniFault::NoEquals(word) | IniFault::CommentForValue(word)
             if KEYS.iter().any(|key| key.name.eq_ignore_ascii_case(word)) =>
         {
             word
         }
-        Fault::NoEquals(_)
-        | Fault::CommentForValue(_)
-        | Fault::NoKey
-        | Fault::Header
-        | Fault::Indented
-        | Fault::NotUtf8
-        | Fault::Control => "",
+        IniFault::NoEquals(_)
+        | IniFault::CommentForValue(_)
+        | IniFault::NoKey
+        | IniFault::Header
+        | IniFault::Indented
+        | IniFault::NotUtf8
+        | IniFault::Control => "",
     }
 }
 
 /// What is told of a key that its section does not have.
-fn unknown_key(place: &Place<'_>) -> Problem {
+fn unknown_key(place: &KeyPlace<'_>) -> Problem {
     let of_section = |key: &&keys::Key| key.section.eq_ignore_ascii_case(place.section);
     let names: Vec<&str> = KEYS.iter().filter(of_section).map(|key| key.name).collect();
     let near = nearest(place.key, names.iter().copied()).map(str::to_owned);

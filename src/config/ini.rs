@@ -34,7 +34,7 @@ pub(super) enum Content {
         tail: Tail,
     },
     /// None of these.
-    Fault(Fault),
+    Fault(IniFault),
 }
 
 /// What stands behind a ` ;` that ends a value.
@@ -52,7 +52,7 @@ pub(super) enum Tail {
 
 /// What is wrong with a line. Nothing of a value is in it, because it could be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum IniFault {
     /// A line without `=`; its first word.
     NoEquals(String),
     /// A line that begins with `=`.
@@ -69,7 +69,7 @@ pub(super) enum Fault {
     Control,
 }
 
-impl Fault {
+impl IniFault {
     /// What was found and what would be right.
     pub(super) fn found_and_needed(&self) -> (String, &'static str) {
         let entry = "a line \"key = value\"";
@@ -102,15 +102,18 @@ pub(super) fn read(bytes: &[u8]) -> Vec<Item> {
             continue;
         };
         match (content, items.last_mut()) {
-            (Line::Own(content), _) => items.push(Item { line: index + 1, content }),
-            (Line::Continued(more), Some(Item { content: Content::Entry { value, .. }, .. })) => {
+            (IniLine::Own(content), _) => items.push(Item { line: index + 1, content }),
+            (
+                IniLine::Continued(more),
+                Some(Item { content: Content::Entry { value, .. }, .. }),
+            ) => {
                 if !value.is_empty() {
                     value.push('\n');
                 }
                 value.push_str(&more);
             }
-            (Line::Continued(_), _) => {
-                items.push(Item { line: index + 1, content: Content::Fault(Fault::Indented) });
+            (IniLine::Continued(_), _) => {
+                items.push(Item { line: index + 1, content: Content::Fault(IniFault::Indented) });
             }
         }
     }
@@ -161,7 +164,7 @@ impl fmt::Display for Percent {
 }
 
 /// A line that means something.
-enum Line {
+enum IniLine {
     Own(Content),
     Continued(String),
 }
@@ -179,17 +182,17 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-fn read_line(line: &[u8]) -> Option<Line> {
+fn read_line(line: &[u8]) -> Option<IniLine> {
     let trimmed = line.trim_ascii();
     if trimmed.is_empty() || matches!(trimmed[0], b'#' | b';') {
         return None;
     }
-    let fault = |fault| Some(Line::Own(Content::Fault(fault)));
+    let fault = |fault| Some(IniLine::Own(Content::Fault(fault)));
     let Ok(line) = core::str::from_utf8(line) else {
-        return fault(Fault::NotUtf8);
+        return fault(IniFault::NotUtf8);
     };
     if line.chars().any(|c| c.is_control() && c != '\t') {
-        return fault(Fault::Control);
+        return fault(IniFault::Control);
     }
     let indented = line.starts_with(char::is_whitespace);
     let line = line.trim();
@@ -200,12 +203,12 @@ fn read_line(line: &[u8]) -> Option<Line> {
         // A whole section header is not meant to be a part of the value above it.
         let header = line.starts_with('[') && line.ends_with(']');
         return if header {
-            fault(Fault::Indented)
+            fault(IniFault::Indented)
         } else {
-            Some(Line::Continued(line.to_owned()))
+            Some(IniLine::Continued(line.to_owned()))
         };
     }
-    Some(Line::Own(line.strip_prefix('[').map_or_else(|| entry(line), header)))
+    Some(IniLine::Own(line.strip_prefix('[').map_or_else(|| entry(line), header)))
 }
 
 fn header(after_bracket: &str) -> Content {
@@ -213,21 +216,21 @@ fn header(after_bracket: &str) -> Content {
         Some((name, rest)) if rest.trim().is_empty() || rest.trim().starts_with(['#', ';']) => {
             Content::Section(name.trim().to_owned())
         }
-        Some(_) | None => Content::Fault(Fault::Header),
+        Some(_) | None => Content::Fault(IniFault::Header),
     }
 }
 
 fn entry(line: &str) -> Content {
     let Some((key, value)) = line.split_once(['=', ':']) else {
         let word = line.split_whitespace().next().unwrap_or_default();
-        return Content::Fault(Fault::NoEquals(word.to_owned()));
+        return Content::Fault(IniFault::NoEquals(word.to_owned()));
     };
     let key = key.trim().to_owned();
     if key.is_empty() {
-        return Content::Fault(Fault::NoKey);
+        return Content::Fault(IniFault::NoKey);
     }
     if value.trim().starts_with(';') {
-        return Content::Fault(Fault::CommentForValue(key));
+        return Content::Fault(IniFault::CommentForValue(key));
     }
     // Only the first `;` is looked at: that is how old files were read.
     let (value, tail) = match value.split_once(';') {
@@ -262,7 +265,7 @@ mod tests {
         Item { line, content: Content::Section(name.to_owned()) }
     }
 
-    fn fault(line: usize, fault: Fault) -> Item {
+    fn fault(line: usize, fault: IniFault) -> Item {
         Item { line, content: Content::Fault(fault) }
     }
 
@@ -293,7 +296,7 @@ mod tests {
             read(b"\xEF\xBB\xBF[a]\n# caf\xE9\nk = v"),
             [section(1, "a"), entry(3, "k", "v")]
         );
-        assert_eq!(read(b"k = caf\xE9"), [fault(1, Fault::NotUtf8)]);
+        assert_eq!(read(b"k = caf\xE9"), [fault(1, IniFault::NotUtf8)]);
     }
 
     #[test]
@@ -333,19 +336,19 @@ mod tests {
             items,
             [section(1, "a"), entry(2, "k", "one\ntwo\nthree"), entry(6, "l", "four")]
         );
-        assert_eq!(read(b"[a]\n  k = v"), [section(1, "a"), fault(2, Fault::Indented)]);
-        assert_eq!(read(b"k = v\n  [a]"), [entry(1, "k", "v"), fault(2, Fault::Indented)]);
+        assert_eq!(read(b"[a]\n  k = v"), [section(1, "a"), fault(2, IniFault::Indented)]);
+        assert_eq!(read(b"k = v\n  [a]"), [entry(1, "k", "v"), fault(2, IniFault::Indented)]);
     }
 
     #[test]
     fn what_is_no_entry_is_a_fault() {
         for (text, expected) in [
-            ("port 2468", Fault::NoEquals("port".to_owned())),
-            ("= 2468", Fault::NoKey),
-            ("[daemon", Fault::Header),
-            ("[daemon] port = 1", Fault::Header),
-            ("password = ; none", Fault::CommentForValue("password".to_owned())),
-            ("k = a\u{1b}b", Fault::Control),
+            ("port 2468", IniFault::NoEquals("port".to_owned())),
+            ("= 2468", IniFault::NoKey),
+            ("[daemon", IniFault::Header),
+            ("[daemon] port = 1", IniFault::Header),
+            ("password = ; none", IniFault::CommentForValue("password".to_owned())),
+            ("k = a\u{1b}b", IniFault::Control),
         ] {
             assert_eq!(read(text.as_bytes()), [fault(1, expected)], "{text:?}");
         }

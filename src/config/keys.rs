@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::doubts::Written;
 use super::hosts::KnownHost;
 use super::ini;
-use super::listen::Place;
+use super::listen::ListenPlace;
 use super::modules;
 use super::problem::Misfit;
 use super::readers::{count, domain, flag, host, network, origin, places, port, words};
@@ -21,7 +21,7 @@ use crate::nick::Lookalikes;
 pub(super) struct Key {
     pub(super) section: &'static str,
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: KeyKind,
     /// The unit, or what the value is.
     pub(super) unit: &'static str,
     /// What it does, in one line.
@@ -30,7 +30,7 @@ pub(super) struct Key {
 
 /// How a value is read, and where it goes.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     Flag(fn(&mut Values) -> &mut bool),
     Text(fn(&mut Values) -> &mut String),
     /// `[database] dbRequest`.
@@ -80,7 +80,7 @@ const BYTES_MAX: u64 = 1 << 40;
 /// What the shortest useful login takes.
 const STANZA_BYTES_MIN: usize = 64;
 
-impl Kind {
+impl KeyKind {
     /// Reads a value, as the file has it, into its place.
     pub(super) fn read(self, values: &mut Values, text: &str) -> Result<(), Misfit> {
         let secret = matches!(self, Self::Secret(_));
@@ -215,7 +215,9 @@ impl Kind {
             Self::Path(at) | Self::ClosingPath(at, _) => {
                 at(&mut values).as_ref().map_or_else(String::new, |path| path.display().to_string())
             }
-            Self::Places => values.ip.iter().map(Place::to_string).collect::<Vec<_>>().join(" "),
+            Self::Places => {
+                values.ip.iter().map(ListenPlace::to_string).collect::<Vec<_>>().join(" ")
+            }
             Self::Port => values.port.to_string(),
             Self::PolicyPort => {
                 values.policy_port.map_or_else(String::new, |port| port.to_string())
@@ -275,125 +277,125 @@ macro_rules! keys {
 /// Every key.
 #[rustfmt::skip]
 pub(super) static KEYS: &[Key] = keys![
-    "daemon" "startdaemon" Kind::Flag(|v| &mut v.start_daemon), "true, false",
+    "daemon" "startdaemon" KeyKind::Flag(|v| &mut v.start_daemon), "true, false",
         "accepted for old files; the command decides: `start` detaches, `run` stays";
-    "daemon" "pidfile" Kind::Path(|v| &mut v.pid_file), "path",
+    "daemon" "pidfile" KeyKind::Path(|v| &mut v.pid_file), "path",
         "the file that names and locks the running server; empty: one of its own for each configuration, see manual: operating, 'Running it'";
-    "daemon" "ip" Kind::Places, "addresses",
+    "daemon" "ip" KeyKind::Places, "addresses",
         "what to listen on, separated by blanks, each with a port of its own if need be; empty or `*`: all addresses";
-    "daemon" "port" Kind::Port, "port",
+    "daemon" "port" KeyKind::Port, "port",
         "the port of every address that has none of its own; 0: a free one";
-    "daemon" "stanzas" Kind::Flag(|v| &mut v.stanzas), "true, false",
+    "daemon" "stanzas" KeyKind::Flag(|v| &mut v.stanzas), "true, false",
         "whether stanzas are taken as they are, without HTTP around them; false: browsers only";
-    "daemon" "trustedproxies" Kind::Networks(|v| &mut v.trusted_proxies), "networks",
+    "daemon" "trustedproxies" KeyKind::Networks(|v| &mut v.trusted_proxies), "networks",
         "proxies whose word about a client's address counts (PROXY protocol, X-Forwarded-For), separated by blanks";
-    "logging" "loglevel" Kind::LogLevel, "debug, info, warning, error, critical",
+    "logging" "loglevel" KeyKind::LogLevel, "debug, info, warning, error, critical",
         "the least that is logged";
-    "logging" "logfile" Kind::Path(|v| &mut v.log_file), "path",
+    "logging" "logfile" KeyKind::Path(|v| &mut v.log_file), "path",
         "the log, or a FIFO; empty: the console, and for `start` /var/log/palabre.log or one of the user's own";
-    "admin" "password" Kind::Secret(|v| &mut v.root_password), "text",
+    "admin" "password" KeyKind::Secret(|v| &mut v.root_password), "text",
         "the `rootpass` that makes a session root, or the hash of it that `palabre passwd hash` prints; empty: nobody becomes root";
-    "accounts" "file" Kind::ClosingPath(|v| &mut v.accounts_file, "without which everybody may log in"), "path",
+    "accounts" "file" KeyKind::ClosingPath(|v| &mut v.accounts_file, "without which everybody may log in"), "path",
         "the accounts that may log in, as `palabre passwd` writes them; such a line needs a path";
-    "accounts" "guests" Kind::Flag(|v| &mut v.guests), "true, false",
+    "accounts" "guests" KeyKind::Flag(|v| &mut v.guests), "true, false",
         "whether nicks without an account in the file may log in; no needs a file, or something else that checks logins";
-    "crossdomain" "alloweddomains" Kind::Domains, "domains",
+    "crossdomain" "alloweddomains" KeyKind::Domains, "domains",
         "the domains whose Flash movies may connect, separated by blanks; `*` for all";
-    "crossdomain" "policyport" Kind::PolicyPort, "port",
+    "crossdomain" "policyport" KeyKind::PolicyPort, "port",
         "a port that answers policy requests and nothing else, 843 for Flash; empty: none; 0: a free one";
-    "database" "usedatabase" Kind::Flag(|v| &mut v.use_database), "true, false",
+    "database" "usedatabase" KeyKind::Flag(|v| &mut v.use_database), "true, false",
         "whether there is a database";
-    "database" "checkpassword" Kind::Flag(|v| &mut v.check_password), "true, false",
+    "database" "checkpassword" KeyKind::Flag(|v| &mut v.check_password), "true, false",
         "whether logins are checked in the database; false: it is not asked at all; true, where it is written, needs something that checks logins";
-    "database" "dbType" Kind::Text(|v| &mut v.db_type), "sqlite, postgres, mysql",
+    "database" "dbType" KeyKind::Text(|v| &mut v.db_type), "sqlite, postgres, mysql",
         "what kind of database it is; the last two have to be built in";
-    "database" "dbHost" Kind::Text(|v| &mut v.db_host), "host",
+    "database" "dbHost" KeyKind::Text(|v| &mut v.db_host), "host",
         "where it is, with `:PORT` behind it if need be; `/…` is a Unix socket (for postgres its directory); empty: localhost";
-    "database" "dbUser" Kind::Text(|v| &mut v.db_user), "text",
+    "database" "dbUser" KeyKind::Text(|v| &mut v.db_user), "text",
         "the user of the database";
-    "database" "dbPassword" Kind::Secret(|v| &mut v.db_password), "text",
+    "database" "dbPassword" KeyKind::Secret(|v| &mut v.db_password), "text",
         "the password of this user";
-    "database" "dbDatabase" Kind::Text(|v| &mut v.db_database), "text",
+    "database" "dbDatabase" KeyKind::Text(|v| &mut v.db_database), "text",
         "the name of the database; for sqlite the file";
-    "database" "dbRequest" Kind::Sql, "SQL",
+    "database" "dbRequest" KeyKind::Sql, "SQL",
         "a login is allowed when this has a row; `[LOGIN]` and `[PASSWORD]` are the client's";
-    "modules" "list" Kind::Modules, "names",
+    "modules" "list" KeyKind::Modules, "names",
         "the plugins to run, separated by commas; each may have a section `[module NAME]`";
-    "modules" "path" Kind::ModulePath, "directories",
+    "modules" "path" KeyKind::ModulePath, "directories",
         "where their programs are looked for, separated by blanks; relative to this file";
-    "web" "http" Kind::Flag(|v| &mut v.http), "true, false",
+    "web" "http" KeyKind::Flag(|v| &mut v.http), "true, false",
         "whether HTTP is taken at all; false: no WebSocket and no page either";
-    "web" "websocket" Kind::Flag(|v| &mut v.websocket), "true, false",
+    "web" "websocket" KeyKind::Flag(|v| &mut v.websocket), "true, false",
         "whether WebSocket is taken; false: no page either";
-    "web" "page" Kind::Flag(|v| &mut v.page), "true, false",
+    "web" "page" KeyKind::Flag(|v| &mut v.page), "true, false",
         "whether the chat page is served at `/`, and its script at `/palabre.js`";
-    "web" "hosts" Kind::Hosts, "hosts",
+    "web" "hosts" KeyKind::Hosts, "hosts",
         "names of this server, separated by blanks, besides its addresses, `localhost` and the names of its certificate: `chat.example.org *.example.org`; HTTP for any other is refused; `*` for any";
-    "web" "origins" Kind::Origins, "origins",
+    "web" "origins" KeyKind::Origins, "origins",
         "where pages that may connect come from, besides this server: `https://example.org http://localhost:8000`; `*` for anywhere";
-    "web" "metrics" Kind::Networks(|v| &mut v.metrics), "networks",
+    "web" "metrics" KeyKind::Networks(|v| &mut v.metrics), "networks",
         "who may read `/metrics`, separated by blanks; empty: nobody";
-    "tls" "certificate" Kind::ClosingPath(|v| &mut v.certificate, "without which there is no TLS"), "path",
+    "tls" "certificate" KeyKind::ClosingPath(|v| &mut v.certificate, "without which there is no TLS"), "path",
         "a PEM file: the server's certificate, then its chain; without such a line: no TLS";
-    "tls" "key" Kind::ClosingPath(|v| &mut v.key, "without which there is no TLS"), "path",
+    "tls" "key" KeyKind::ClosingPath(|v| &mut v.key, "without which there is no TLS"), "path",
         "a PEM file: the private key of the certificate";
-    "tls" "required" Kind::Flag(|v| &mut v.tls_required), "true, false",
+    "tls" "required" KeyKind::Flag(|v| &mut v.tls_required), "true, false",
         "whether nothing is taken without TLS";
-    "rooms" "relaynames" Kind::RelayNames, "safe, any",
+    "rooms" "relaynames" KeyKind::RelayNames, "safe, any",
         "whether stanzas with the names of the server's own can be relayed: safe refuses them, any is as it was";
-    "rooms" "lookalikes" Kind::Lookalikes, "refuse, allow",
+    "rooms" "lookalikes" KeyKind::Lookalikes, "refuse, allow",
         "whether a new nick or room may look like one that is there and be another, such as `Bob` with a Cyrillic `о`; refuse: it may not";
-    "rooms" "fullroster" Kind::Count(|v| &mut v.full_roster), "members",
+    "rooms" "fullroster" KeyKind::Count(|v| &mut v.full_roster), "members",
         "in a larger room only the joiner gets the whole client list; 0: only joiners ever do";
-    "limits" "stanzabytes" Kind::Bytes(|v| &mut v.limits.stanza_bytes_max, STANZA_BYTES_MIN), "bytes",
+    "limits" "stanzabytes" KeyKind::Bytes(|v| &mut v.limits.stanza_bytes_max, STANZA_BYTES_MIN), "bytes",
         "a stanza; at least 64";
-    "limits" "depth" Kind::Count(|v| &mut v.limits.depth_max), "levels",
+    "limits" "depth" KeyKind::Count(|v| &mut v.limits.depth_max), "levels",
         "nesting of a stanza; 0: no limit";
-    "limits" "attributes" Kind::Count(|v| &mut v.limits.attributes_max), "attributes",
+    "limits" "attributes" KeyKind::Count(|v| &mut v.limits.attributes_max), "attributes",
         "of one element; 0: no limit";
-    "limits" "nickbytes" Kind::Bytes(|v| &mut v.limits.nick_bytes_max, 1), "bytes",
+    "limits" "nickbytes" KeyKind::Bytes(|v| &mut v.limits.nick_bytes_max, 1), "bytes",
         "a nick";
-    "limits" "roombytes" Kind::Bytes(|v| &mut v.limits.room_bytes_max, 1), "bytes",
+    "limits" "roombytes" KeyKind::Bytes(|v| &mut v.limits.room_bytes_max, 1), "bytes",
         "a room's name";
-    "limits" "params" Kind::Count(|v| &mut v.limits.params_max), "params",
+    "limits" "params" KeyKind::Count(|v| &mut v.limits.params_max), "params",
         "of a client or a room; 0: no limit";
-    "limits" "parambytes" Kind::Bytes(|v| &mut v.limits.param_bytes_max, 1), "bytes",
+    "limits" "parambytes" KeyKind::Bytes(|v| &mut v.limits.param_bytes_max, 1), "bytes",
         "one param's value";
-    "limits" "paramstotal" Kind::Bytes(|v| &mut v.limits.params_total_bytes_max, 1), "bytes",
+    "limits" "paramstotal" KeyKind::Bytes(|v| &mut v.limits.params_total_bytes_max, 1), "bytes",
         "of all params of all rooms and clients, and 96 more for each";
-    "limits" "roomsperclient" Kind::Count(|v| &mut v.limits.rooms_per_client_max), "rooms",
+    "limits" "roomsperclient" KeyKind::Count(|v| &mut v.limits.rooms_per_client_max), "rooms",
         "that one client is in; 0: no limit";
-    "limits" "rooms" Kind::Count(|v| &mut v.limits.rooms_max), "rooms",
+    "limits" "rooms" KeyKind::Count(|v| &mut v.limits.rooms_max), "rooms",
         "in all; 0: no limit";
-    "limits" "roomdepth" Kind::Count(|v| &mut v.limits.room_depth_max), "levels",
+    "limits" "roomdepth" KeyKind::Count(|v| &mut v.limits.room_depth_max), "levels",
         "child rooms within child rooms; 0: no limit";
-    "limits" "sessions" Kind::Count(|v| &mut v.limits.sessions_max), "sessions",
+    "limits" "sessions" KeyKind::Count(|v| &mut v.limits.sessions_max), "sessions",
         "open at once, closing ones too; 0: what the descriptor limit allows";
-    "limits" "sessionsperaddress" Kind::Count(|v| &mut v.limits.sessions_per_address_max), "sessions",
+    "limits" "sessionsperaddress" KeyKind::Count(|v| &mut v.limits.sessions_per_address_max), "sessions",
         "from one address, closing ones too, IPv6 by its /64, loopback exempt; 0: no limit";
-    "limits" "logintime" Kind::Rate(|v| &mut v.limits.login_time_s), "seconds",
+    "limits" "logintime" KeyKind::Rate(|v| &mut v.limits.login_time_s), "seconds",
         "from accept to login; 0: no limit";
-    "limits" "idletime" Kind::IdleTime, "seconds",
+    "limits" "idletime" KeyKind::IdleTime, "seconds",
         "of silence before the server checks that the peer is there, at most 32767; 0: never";
-    "limits" "stanzarate" Kind::Rate(|v| &mut v.limits.stanza_rate_per_s), "per second",
+    "limits" "stanzarate" KeyKind::Rate(|v| &mut v.limits.stanza_rate_per_s), "per second",
         "stanzas of one client; 0: no limit";
-    "limits" "stanzaburst" Kind::Rate(|v| &mut v.limits.stanza_burst), "stanzas",
+    "limits" "stanzaburst" KeyKind::Rate(|v| &mut v.limits.stanza_burst), "stanzas",
         "that may come at once before the rate counts; 0: no limit";
-    "limits" "byterate" Kind::Rate(|v| &mut v.limits.byte_rate_per_s), "bytes a second",
+    "limits" "byterate" KeyKind::Rate(|v| &mut v.limits.byte_rate_per_s), "bytes a second",
         "of one client, what it has others told counting where that is more; beyond it the client is read later; 0: no limit";
-    "limits" "byteburst" Kind::Rate(|v| &mut v.limits.byte_burst), "bytes",
+    "limits" "byteburst" KeyKind::Rate(|v| &mut v.limits.byte_burst), "bytes",
         "that may come at once before the rate counts; 0: no limit";
-    "limits" "failedlogins" Kind::Rate(|v| &mut v.limits.failed_logins_per_minute), "per minute",
+    "limits" "failedlogins" KeyKind::Rate(|v| &mut v.limits.failed_logins_per_minute), "per minute",
         "failed authentications and wrong root passwords of one address, IPv6 by its /64; 0: no limit";
-    "limits" "backlog" Kind::Bytes(|v| &mut v.limits.backlog_bytes_max, STANZA_BYTES_MIN), "bytes",
+    "limits" "backlog" KeyKind::Bytes(|v| &mut v.limits.backlog_bytes_max, STANZA_BYTES_MIN), "bytes",
         "waiting for one slow reader; at least stanzabytes";
-    "limits" "backlogsoft" Kind::Bytes(|v| &mut v.limits.backlog_soft_bytes_max, 1), "bytes",
+    "limits" "backlogsoft" KeyKind::Bytes(|v| &mut v.limits.backlog_soft_bytes_max, 1), "bytes",
         "waiting for one slow reader for 10 s; at most backlog";
-    "limits" "backlogtotal" Kind::Bytes(|v| &mut v.limits.backlog_total_bytes_max, STANZA_BYTES_MIN), "bytes",
+    "limits" "backlogtotal" KeyKind::Bytes(|v| &mut v.limits.backlog_total_bytes_max, STANZA_BYTES_MIN), "bytes",
         "waiting for all readers; at least backlog";
-    "limits" "listbytes" Kind::Bytes(|v| &mut v.limits.list_bytes_max, STANZA_BYTES_MIN), "bytes",
+    "limits" "listbytes" KeyKind::Bytes(|v| &mut v.limits.list_bytes_max, STANZA_BYTES_MIN), "bytes",
         "of one list: clients, child rooms, rooms; a longer one goes without params, or an error in its place; at most a quarter of backlog, which is the default";
-    "limits" "listrate" Kind::Rate(|v| &mut v.limits.list_rate_per_s), "bytes a second",
+    "limits" "listrate" KeyKind::Rate(|v| &mut v.limits.list_rate_per_s), "bytes a second",
         "of lists that one room has its members told, once for each, or that one client asks for; beyond it they come later; 0: no limit";
 ];
 

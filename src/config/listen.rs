@@ -30,13 +30,13 @@ impl Listen {
 
 /// What is listened on, before the port of `[daemon] port` is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    host: Host,
+pub struct ListenPlace {
+    host: ListenHost,
     port: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Host {
+enum ListenHost {
     /// Every address, IPv4 and IPv6.
     All,
     /// The loopback addresses.
@@ -44,12 +44,12 @@ enum Host {
     One(IpAddr),
 }
 
-impl Place {
+impl ListenPlace {
     /// Every address of the host.
-    const ALL: Self = Self { host: Host::All, port: None };
+    const ALL: Self = Self { host: ListenHost::All, port: None };
     /// IPv4 loopback.
     pub(super) const LOOPBACK: Self =
-        Self { host: Host::One(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: None };
+        Self { host: ListenHost::One(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: None };
 
     /// Reads `ADDR:PORT`, `[ADDR]:PORT`, `:PORT`, `*:PORT` or `localhost:PORT`.
     ///
@@ -59,10 +59,10 @@ impl Place {
         let place: Self = text.parse()?;
         let needs = match (place.port, place.host) {
             (Some(_), _) => return Ok(place),
-            (None, Host::One(IpAddr::V6(address))) => {
+            (None, ListenHost::One(IpAddr::V6(address))) => {
                 format!("an address and a port, IPv6 in brackets: [{address}]:2468")
             }
-            (None, Host::All | Host::Localhost | Host::One(IpAddr::V4(_))) => {
+            (None, ListenHost::All | ListenHost::Localhost | ListenHost::One(IpAddr::V4(_))) => {
                 format!("an address and a port: {text}:2468")
             }
         };
@@ -73,9 +73,9 @@ impl Place {
     fn resolve(self, port: u16) -> impl Iterator<Item = Listen> {
         let port = self.port.unwrap_or(port);
         let (first, second) = match self.host {
-            Host::All => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED)),
-            Host::Localhost => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST)),
-            Host::One(address) => (address, None),
+            ListenHost::All => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED)),
+            ListenHost::Localhost => (Ipv4Addr::LOCALHOST.into(), Some(Ipv6Addr::LOCALHOST)),
+            ListenHost::One(address) => (address, None),
         };
         let listen =
             move |address, optional| Listen { address: SocketAddr::new(address, port), optional };
@@ -84,25 +84,25 @@ impl Place {
     }
 }
 
-impl FromStr for Place {
+impl FromStr for ListenPlace {
     type Err = Misfit;
 
     fn from_str(text: &str) -> Result<Self, Misfit> {
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self { host: Host::One(address.ip()), port: Some(address.port()) });
+            return Ok(Self { host: ListenHost::One(address.ip()), port: Some(address.port()) });
         }
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse::<IpAddr>() {
-            return Ok(Self { host: Host::One(address), port: None });
+            return Ok(Self { host: ListenHost::One(address), port: None });
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         };
         let host = match host {
-            "*" => Host::All,
-            "" if port.is_some() => Host::All,
-            host if host.eq_ignore_ascii_case("localhost") => Host::Localhost,
+            "*" => ListenHost::All,
+            "" if port.is_some() => ListenHost::All,
+            host if host.eq_ignore_ascii_case("localhost") => ListenHost::Localhost,
             _ => return Err(refusal(text)),
         };
         let port = port.map(|port| port.parse().map_err(|_| refusal(text))).transpose()?;
@@ -128,8 +128,8 @@ fn refusal(text: &str) -> Misfit {
 
 /// The addresses that these places stand for, each once; all addresses when there are none. What all addresses of a kind have among
 /// them is not asked for again.
-pub(super) fn resolve(places: &[Place], port: u16) -> Vec<Listen> {
-    let places = if places.is_empty() { &[Place::ALL] } else { places };
+pub(super) fn resolve(places: &[ListenPlace], port: u16) -> Vec<Listen> {
+    let places = if places.is_empty() { &[ListenPlace::ALL] } else { places };
     let mut addresses: Vec<Listen> = Vec::new();
     for listen in places.iter().flat_map(|place| place.resolve(port)) {
         // Port 0 is another one each time.
@@ -144,15 +144,17 @@ pub(super) fn resolve(places: &[Place], port: u16) -> Vec<Listen> {
     addresses
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.host, self.port) {
-            (Host::All, None) => f.write_str("*"),
-            (Host::All, Some(port)) => write!(f, "*:{port}"),
-            (Host::Localhost, None) => f.write_str("localhost"),
-            (Host::Localhost, Some(port)) => write!(f, "localhost:{port}"),
-            (Host::One(address), None) => write!(f, "{address}"),
-            (Host::One(address), Some(port)) => write!(f, "{}", SocketAddr::new(address, port)),
+            (ListenHost::All, None) => f.write_str("*"),
+            (ListenHost::All, Some(port)) => write!(f, "*:{port}"),
+            (ListenHost::Localhost, None) => f.write_str("localhost"),
+            (ListenHost::Localhost, Some(port)) => write!(f, "localhost:{port}"),
+            (ListenHost::One(address), None) => write!(f, "{address}"),
+            (ListenHost::One(address), Some(port)) => {
+                write!(f, "{}", SocketAddr::new(address, port))
+            }
         }
     }
 }
@@ -162,7 +164,7 @@ mod tests {
     use super::*;
 
     fn resolved(text: &str) -> Vec<(String, bool)> {
-        let place: Place = text.parse().unwrap();
+        let place: ListenPlace = text.parse().unwrap();
         place.resolve(2468).map(|listen| (listen.address.to_string(), listen.optional)).collect()
     }
 
@@ -186,7 +188,7 @@ mod tests {
         for text in
             ["127.0.0.1", "127.0.0.1:0", "::1", "[::1]:1", "*", "*:7", "localhost", "localhost:7"]
         {
-            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<ListenPlace>().unwrap().to_string(), text);
         }
     }
 
@@ -202,7 +204,7 @@ mod tests {
             ("example.org:2468", "not looked up"),
             ("", "an IPv4 or IPv6 address"),
         ] {
-            let error = Place::with_port(text).unwrap_err().to_string();
+            let error = ListenPlace::with_port(text).unwrap_err().to_string();
             assert!(error.contains(hint), "{text:?}: {error}");
         }
     }

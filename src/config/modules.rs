@@ -91,7 +91,7 @@ pub(super) struct Section {
 
 /// A key of such a section, as the table of keys shows it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
+pub(super) struct ModuleKey {
     pub(super) name: &'static str,
     pub(super) default: &'static str,
     pub(super) unit: &'static str,
@@ -99,26 +99,26 @@ pub(super) struct Key {
 }
 
 /// The keys of such a section.
-pub(super) const KEYS: [Key; 4] = [
-    Key {
+pub(super) const KEYS: [ModuleKey; 4] = [
+    ModuleKey {
         name: "command",
         default: "",
         unit: "program, arguments",
         meaning: "what is run, as a shell would split it, instead of the program of that name; relative to this file",
     },
-    Key {
+    ModuleKey {
         name: "restart",
         default: "true",
         unit: "true, false",
         meaning: "whether it is started again when it has ended",
     },
-    Key {
+    ModuleKey {
         name: "timeout",
         default: "5",
         unit: "seconds",
         meaning: "the time it has to register, and to answer a question",
     },
-    Key {
+    ModuleKey {
         name: "environment",
         default: "",
         unit: "NAME=value",

@@ -12,7 +12,7 @@ const START_BYTES: u64 = 256;
 
 /// Why a program can't be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ProgramFault {
     /// Nothing is in it.
     Empty,
     /// Neither a program nor a script.
@@ -28,7 +28,7 @@ pub(super) enum Fault {
     WindowsLine,
 }
 
-impl Fault {
+impl ProgramFault {
     /// What was found, behind the name of the program, and what would be right.
     pub(super) fn found_and_needed(&self) -> (String, &'static str) {
         let first_line = "a first line such as #!/bin/sh or #!/usr/bin/env python3, or a program";
@@ -54,30 +54,30 @@ impl Fault {
 
 /// What keeps an executable file from being run in this directory; nothing where that can't be
 /// told.
-pub(super) fn fault(program: &Path, directory: &Path) -> Option<Fault> {
+pub(super) fn fault(program: &Path, directory: &Path) -> Option<ProgramFault> {
     fault_at(program, directory, 0)
 }
 
-fn fault_at(program: &Path, directory: &Path, depth: u32) -> Option<Fault> {
+fn fault_at(program: &Path, directory: &Path, depth: u32) -> Option<ProgramFault> {
     let mut start = Vec::new();
     // Who may run it may not be allowed to read it.
     File::open(program).ok()?.take(START_BYTES).read_to_end(&mut start).ok()?;
     if start.is_empty() {
-        return Some(Fault::Empty);
+        return Some(ProgramFault::Empty);
     }
     let Some(line) = start.strip_prefix(b"#!") else {
-        return (!is_program(&start)).then_some(Fault::Nothing);
+        return (!is_program(&start)).then_some(ProgramFault::Nothing);
     };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if line.ends_with(b"\r") {
-        return Some(Fault::WindowsLine);
+        return Some(ProgramFault::WindowsLine);
     }
     let line = str::from_utf8(line).ok()?;
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
-    let Some(interpreter) = words.next() else { return Some(Fault::NoInterpreter) };
+    let Some(interpreter) = words.next() else { return Some(ProgramFault::NoInterpreter) };
     let interpreter = directory.join(interpreter);
     if !is_executable(&interpreter) {
-        return Some(Fault::Interpreter(interpreter));
+        return Some(ProgramFault::Interpreter(interpreter));
     }
     if interpreter.ends_with("env")
         && let Some(name) = words.find(|word| *word != "-S")
@@ -85,10 +85,10 @@ fn fault_at(program: &Path, directory: &Path, depth: u32) -> Option<Fault> {
         && !name.contains(['=', '/'])
         && in_path(Path::new(name)).is_none()
     {
-        return Some(Fault::NotInPath(name.to_owned()));
+        return Some(ProgramFault::NotInPath(name.to_owned()));
     }
     let is_wrong = depth < SCRIPTS_MAX && fault_at(&interpreter, directory, depth + 1).is_some();
-    is_wrong.then_some(Fault::Interpreter(interpreter))
+    is_wrong.then_some(ProgramFault::Interpreter(interpreter))
 }
 
 /// Whether a file that begins so is a program.
@@ -145,15 +145,18 @@ mod tests {
             (b"#!/usr/bin/env -i X=1 sh\n", None),
             (b"#!good.sh\n", None),
             (&by("good.sh"), None),
-            (b"", Some(Fault::Empty)),
-            (b"#!\n", Some(Fault::NoInterpreter)),
-            (b"#! \t\n", Some(Fault::NoInterpreter)),
-            (b"#!/bin/sh\r\n", Some(Fault::WindowsLine)),
-            (b"#!/bin/sh -e\r\n", Some(Fault::WindowsLine)),
-            (b"#!/no/such -e\n", Some(Fault::Interpreter("/no/such".into()))),
-            (b"#!/\n", Some(Fault::Interpreter("/".into()))),
-            (&by("empty"), Some(Fault::Interpreter(path("empty")))),
-            (b"#!/usr/bin/env no-such-program\n", Some(Fault::NotInPath("no-such-program".into()))),
+            (b"", Some(ProgramFault::Empty)),
+            (b"#!\n", Some(ProgramFault::NoInterpreter)),
+            (b"#! \t\n", Some(ProgramFault::NoInterpreter)),
+            (b"#!/bin/sh\r\n", Some(ProgramFault::WindowsLine)),
+            (b"#!/bin/sh -e\r\n", Some(ProgramFault::WindowsLine)),
+            (b"#!/no/such -e\n", Some(ProgramFault::Interpreter("/no/such".into()))),
+            (b"#!/\n", Some(ProgramFault::Interpreter("/".into()))),
+            (&by("empty"), Some(ProgramFault::Interpreter(path("empty")))),
+            (
+                b"#!/usr/bin/env no-such-program\n",
+                Some(ProgramFault::NotInPath("no-such-program".into())),
+            ),
         ] {
             write("program", text);
             let found = fault(&path("program"), directory.path());

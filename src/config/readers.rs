@@ -5,7 +5,7 @@ use core::num::IntErrorKind;
 use ipnet::IpNet;
 
 use super::hosts::KnownHost;
-use super::listen::Place;
+use super::listen::ListenPlace;
 use super::problem::Misfit;
 use super::web;
 use crate::networks;
@@ -25,8 +25,8 @@ pub(super) fn flag(text: &str) -> Result<bool, Misfit> {
 }
 
 /// Addresses to listen on, each once.
-pub(super) fn places(text: &str) -> Result<Vec<Place>, Misfit> {
-    let mut places: Vec<Place> = Vec::new();
+pub(super) fn places(text: &str) -> Result<Vec<ListenPlace>, Misfit> {
+    let mut places: Vec<ListenPlace> = Vec::new();
     for word in words(text) {
         let place = word.parse()?;
         if places.contains(&place) {

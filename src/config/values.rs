@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::hosts::KnownHost;
-use super::listen::{self, Listen, Place};
+use super::listen::{self, Listen, ListenPlace};
 use super::modules;
 use crate::hub::RelayNames;
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
@@ -20,7 +20,7 @@ use crate::nick::Lookalikes;
 pub(super) struct Values {
     pub(super) start_daemon: bool,
     pub(super) pid_file: Option<PathBuf>,
-    pub(super) ip: Vec<Place>,
+    pub(super) ip: Vec<ListenPlace>,
     pub(super) port: u16,
     pub(super) stanzas: bool,
     pub(super) trusted_proxies: Vec<IpNet>,

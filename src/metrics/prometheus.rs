@@ -27,7 +27,7 @@ pub struct Gauges<'a> {
 
 /// Appends everything to `out`.
 pub fn write(out: &mut String, metrics: &Metrics, gauges: &Gauges<'_>) {
-    let mut page = Page(out);
+    let mut page = MetricsPage(out);
     page.head("build_info", "gauge", "The version that runs.");
     page.labelled("build_info", "version", gauges.version, 1);
     let start = Seconds::of_us(gauges.start_unix_us);
@@ -67,9 +67,9 @@ pub fn write(out: &mut String, metrics: &Metrics, gauges: &Gauges<'_>) {
     page.turn_time(metrics);
 }
 
-struct Page<'a>(&'a mut String);
+struct MetricsPage<'a>(&'a mut String);
 
-impl Page<'_> {
+impl MetricsPage<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "gauge", help);
         self.line(format_args!("palabre_{name} {value}"));

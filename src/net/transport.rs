@@ -85,7 +85,7 @@ enum Stage {
 
 #[derive(Debug, Default)]
 struct WebSocket {
-    reader: websocket::FrameReader,
+    reader: websocket::WebSocketReader,
     /// What its first message was; nobody knows before.
     payload: Option<Payload>,
     /// The last byte of the text that is under way.

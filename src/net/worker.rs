@@ -11,7 +11,7 @@ use crate::config::{Config, Module};
 use crate::limits::ASK_TIME_S;
 
 /// What the worker reads of a configuration: it is started anew when that has changed.
-pub(super) type JudgedBy = (accounts::Settings, usize, usize);
+pub(super) type JudgedBy = (accounts::LoginSettings, usize, usize);
 
 pub(super) fn judged_by(config: &Config) -> JudgedBy {
     let limits = &config.settings.limits;

@@ -250,27 +250,27 @@ impl<S: BuildHasher> Likenesses<S> {
 const KEPT: usize = 1_024;
 
 /// One appearance of a name, in bytes of UTF-8.
-type Look = SmallVec<[u8; 64]>;
+type Appearance = SmallVec<[u8; 64]>;
 
 /// What a name looks like: in small letters, as it is given, and in capitals. The last one keeps to
 /// capitals, so that `I`, whose skeleton is `l`, is not taken for `L`.
-fn appearances(name: &str) -> SmallVec<[Look; 3]> {
+fn appearances(name: &str) -> SmallVec<[Appearance; 3]> {
     let mut looks = if name.is_ascii() { ascii_looks(name) } else { looks(name) };
     looks.dedup();
     looks
 }
 
-fn looks(name: &str) -> SmallVec<[Look; 3]> {
+fn looks(name: &str) -> SmallVec<[Appearance; 3]> {
     let texts = [
         look_normalised(&name.to_lowercase()).to_lowercase(),
         look(name).to_lowercase(),
         capitals(&look_normalised(&in_capitals(name))),
     ];
-    texts.iter().map(|text| Look::from_slice(text.as_bytes())).collect()
+    texts.iter().map(|text| Appearance::from_slice(text.as_bytes())).collect()
 }
 
 /// What [`looks`] come to for ASCII, which is its own normal form; nearly all names are of it.
-fn ascii_looks(name: &str) -> SmallVec<[Look; 3]> {
+fn ascii_looks(name: &str) -> SmallVec<[Appearance; 3]> {
     let (small, large) = (u8::to_ascii_lowercase, u8::to_ascii_uppercase);
     let mut looks = SmallVec::new();
     looks.push(ascii_look(name, small, small));
@@ -286,8 +286,8 @@ fn ascii_looks(name: &str) -> SmallVec<[Look; 3]> {
     looks
 }
 
-fn ascii_look(name: &str, before: impl Fn(&u8) -> u8, after: impl Fn(&u8) -> u8) -> Look {
-    let mut look = Look::new();
+fn ascii_look(name: &str, before: impl Fn(&u8) -> u8, after: impl Fn(&u8) -> u8) -> Appearance {
+    let mut look = Appearance::new();
     for letter in name.bytes() {
         match before(&letter) {
             b' ' => {}

@@ -9,7 +9,7 @@ use std::thread;
 
 use palabre::limits::READ_BYTES_PER_TURN;
 use palabre::net::transport::websocket::{
-    FrameReader, Payload, WebSocketEvent, write_close, write_message, write_pong,
+    Payload, WebSocketEvent, WebSocketReader, write_close, write_message, write_pong,
 };
 use palabre::net::transport::{Front, Handshake, handshake};
 
@@ -33,7 +33,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let Some(mut bytes) = open(&mut stream, &mut chunk)? else {
         return end(stream, &mut chunk);
     };
-    let mut reader = FrameReader::default();
+    let mut reader = WebSocketReader::default();
     let mut echo = Echo::default();
     loop {
         let result = reader.read(&mut bytes, |event| echo.take(event));

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use palabre::net::transport::websocket::{FrameReader, Payload, WebSocketEvent};
+use palabre::net::transport::websocket::{Payload, WebSocketEvent, WebSocketReader};
 use tungstenite::error::Error;
 use tungstenite::protocol::{Message, Role, WebSocket, WebSocketConfig};
 
@@ -60,7 +60,7 @@ enum Told {
 
 /// By our reader; whether it refuses the rest.
 fn read(stream: &[u8], size: usize) -> (Vec<Told>, bool) {
-    let mut reader = FrameReader::default();
+    let mut reader = WebSocketReader::default();
     let (mut told, mut message) = (Vec::new(), Vec::new());
     for chunk in stream.chunks(size) {
         let result = reader.read(&mut chunk.to_vec(), |event| {

@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, Error, OptsBuilder, Params, Statement, Value};
 
-use super::{ConnectError, Connection, Fate, Trouble};
+use super::{ConnectError, DatabaseConnection, DatabaseTrouble, Fate};
 use crate::accounts::Database;
-use crate::accounts::request::Place;
+use crate::accounts::request::Placeholder;
 use crate::limits::{DATABASE_CONNECT_TIME_S, DATABASE_REQUEST_TIME_S};
 
 /// Errors of the server after which another connection may do better: it is shutting down, the
 /// statement is not known or has to be prepared anew, it was killed.
 const PASSING: [u16; 4] = [1053, 1243, 1615, 1927];
 
-struct Open {
+struct MysqlConnection {
     connection: Conn,
     statement: Statement,
-    places: Vec<Place>,
+    places: Vec<Placeholder>,
 }
 
 /// Connects and prepares the request.
-pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
+pub(super) fn connect(database: &Database) -> Result<Box<dyn DatabaseConnection>, ConnectError> {
     let socket = database.host.starts_with('/');
     let request_time = Some(Duration::from_secs(DATABASE_REQUEST_TIME_S));
     let options = OptsBuilder::new()
@@ -43,15 +43,20 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, Connec
     let mut connection = Conn::new(options).map_err(told)?;
     // Nothing of a client is in it yet, so whatever is wrong can be told.
     let statement = connection.prep(&database.request.sql).map_err(told)?;
-    Ok(Box::new(Open { connection, statement, places: database.request.places.clone() }))
+    Ok(Box::new(MysqlConnection { connection, statement, places: database.request.places.clone() }))
 }
 
-impl Connection for Open {
-    fn has_row(&mut self, login: &str, password: &str, _: Instant) -> Result<bool, Trouble> {
-        let value = |place: &Place| {
+impl DatabaseConnection for MysqlConnection {
+    fn has_row(
+        &mut self,
+        login: &str,
+        password: &str,
+        _: Instant,
+    ) -> Result<bool, DatabaseTrouble> {
+        let value = |place: &Placeholder| {
             Value::from(match place {
-                Place::Login => login,
-                Place::Password => password,
+                Placeholder::Login => login,
+                Placeholder::Password => password,
             })
         };
         let params = Params::Positional(self.places.iter().map(value).collect());
@@ -62,7 +67,7 @@ impl Connection for Open {
 }
 
 /// An error without what it quotes.
-fn trouble(error: Error) -> Trouble {
+fn trouble(error: Error) -> DatabaseTrouble {
     let (text, fate) = match &error {
         Error::MySqlError(error) => {
             let fate = if PASSING.contains(&error.code) { Fate::Lost } else { Fate::Kept };
@@ -79,7 +84,7 @@ fn trouble(error: Error) -> Trouble {
             ("it gave something unexpected".to_owned(), Fate::Lost)
         }
     };
-    Trouble { text, fate }
+    DatabaseTrouble { text, fate }
 }
 
 fn system(error: &io::Error) -> (String, Fate) {

@@ -8,17 +8,17 @@ use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::ToSql;
 use postgres::{Client, Config, Error, NoTls, Statement};
 
-use super::{ConnectError, Connection, Fate, Trouble};
+use super::{ConnectError, DatabaseConnection, DatabaseTrouble, Fate};
 use crate::accounts::Database;
 use crate::limits::{DATABASE_CONNECT_TIME_S, DATABASE_REQUEST_TIME_S};
 
-struct Open {
+struct PostgresConnection {
     client: Client,
     statement: Statement,
 }
 
 /// Connects and prepares the request.
-pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
+pub(super) fn connect(database: &Database) -> Result<Box<dyn DatabaseConnection>, ConnectError> {
     let mut config = Config::new();
     config
         .host(&database.host)
@@ -39,18 +39,23 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, Connec
     let mut client = config.connect(NoTls).map_err(told)?;
     // Nothing of a client is in it yet, so whatever is wrong can be told.
     let statement = client.prepare(&database.request.sql).map_err(told)?;
-    Ok(Box::new(Open { client, statement }))
+    Ok(Box::new(PostgresConnection { client, statement }))
 }
 
-impl Connection for Open {
-    fn has_row(&mut self, login: &str, password: &str, _: Instant) -> Result<bool, Trouble> {
+impl DatabaseConnection for PostgresConnection {
+    fn has_row(
+        &mut self,
+        login: &str,
+        password: &str,
+        _: Instant,
+    ) -> Result<bool, DatabaseTrouble> {
         // `$1` and `$2`; the request may be one that the server sees no use for the second in.
         let params: [&(dyn ToSql + Sync); 2] = [&login, &password];
         let rows = self.client.query_raw(&self.statement, params);
         let row = rows.and_then(|mut rows| rows.next());
         row.map(|row| row.is_some()).map_err(|error| {
             let lost = self.client.is_closed() || wants_another_connection(&error);
-            Trouble { text: code(&error), fate: if lost { Fate::Lost } else { Fate::Kept } }
+            DatabaseTrouble { text: code(&error), fate: if lost { Fate::Lost } else { Fate::Kept } }
         })
     }
 }

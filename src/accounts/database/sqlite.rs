@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection as Sqlite, Error, ErrorCode, OpenFlags};
 
-use super::{ConnectError, Connection, Fate, Trouble};
+use super::{ConnectError, DatabaseConnection, DatabaseTrouble, Fate};
 use crate::accounts::Database;
 use crate::files;
 use crate::limits::DATABASE_REQUEST_TIME_S;
@@ -17,7 +17,7 @@ use crate::limits::DATABASE_REQUEST_TIME_S;
 /// worth.
 const STEPS: i32 = 1_000;
 
-struct Open {
+struct SqliteConnection {
     sqlite: Sqlite,
     sql: String,
     path: PathBuf,
@@ -28,7 +28,7 @@ struct Open {
 }
 
 /// Opens the file and looks whether the request can be made.
-pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, ConnectError> {
+pub(super) fn connect(database: &Database) -> Result<Box<dyn DatabaseConnection>, ConnectError> {
     let path = PathBuf::from(&database.database);
     let told = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::File {
         path: path.clone(),
@@ -53,24 +53,29 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn Connection>, Connec
     sqlite.progress_handler(STEPS, Some(is_late)).map_err(refused)?;
     let sql = database.request.sql.clone();
     sqlite.prepare(&sql).map_err(refused)?;
-    Ok(Box::new(Open { sqlite, sql, path, file, deadline }))
+    Ok(Box::new(SqliteConnection { sqlite, sql, path, file, deadline }))
 }
 
 fn file_at(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-impl Open {
+impl SqliteConnection {
     fn ask(&self, login: &str, password: &str) -> Result<bool, Error> {
         self.sqlite.prepare(&self.sql)?.exists([login, password])
     }
 }
 
-impl Connection for Open {
-    fn has_row(&mut self, login: &str, password: &str, until: Instant) -> Result<bool, Trouble> {
+impl DatabaseConnection for SqliteConnection {
+    fn has_row(
+        &mut self,
+        login: &str,
+        password: &str,
+        until: Instant,
+    ) -> Result<bool, DatabaseTrouble> {
         if file_at(&self.path) != self.file {
             let text = format!("{}: it is another file now", self.path.display());
-            return Err(Trouble { text, fate: Fate::Lost });
+            return Err(DatabaseTrouble { text, fate: Fate::Lost });
         }
         let set = |deadline| {
             *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
@@ -83,7 +88,7 @@ impl Connection for Open {
             .busy_timeout(until.saturating_duration_since(now))
             .and_then(|()| self.ask(login, password));
         set(None);
-        answer.map_err(|error| Trouble {
+        answer.map_err(|error| DatabaseTrouble {
             text: format!("{}: {}", self.path.display(), code(&error)),
             fate: Fate::Kept,
         })

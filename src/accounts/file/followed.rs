@@ -73,13 +73,13 @@ impl Stamp {
 /// What is to be known of a file to whoever follows it next: which one it is, how many nicks it
 /// knew and what they came to. A file that knows more behind them has lost none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Kept {
+struct KnownFile {
     file: String,
     count: usize,
     digest: String,
 }
 
-impl Kept {
+impl KnownFile {
     fn of((device, number, birth): Identity, accounts: &Accounts) -> Option<Self> {
         let birth = birth.and_then(|birth| birth.duration_since(SystemTime::UNIX_EPOCH).ok());
         let birth = birth.map_or(0, |birth| birth.as_nanos());
@@ -99,7 +99,7 @@ impl Kept {
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KnownFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.file, self.count, self.digest)
     }
@@ -133,7 +133,7 @@ pub struct Followed {
     /// The keys of nicks that it has lost by being written in place.
     reserved: HashSet<Box<str>>,
     /// What whoever followed it before knew, until the file is known to know as much.
-    before: Option<Kept>,
+    before: Option<KnownFile>,
     /// What all nicks that are not for guests look like, once it was asked for.
     likenesses: OnceCell<Likenesses<RandomState>>,
 }
@@ -153,7 +153,7 @@ pub enum Look {
 
 /// What is seen of a file that has changed, beside what it holds.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct FileSeen {
     /// It was looked at before, as it is, and then it was waited.
     waited: bool,
     /// It has not changed for [`ACCOUNTS_SETTLE_TIME_S`].
@@ -182,7 +182,7 @@ impl Followed {
     /// The same, after somebody who followed it and left this ([`Followed::kept`]).
     #[must_use]
     pub fn after(self, kept: Option<&str>) -> Self {
-        Self { before: kept.and_then(Kept::parse), ..self }
+        Self { before: kept.and_then(KnownFile::parse), ..self }
     }
 
     /// What is to be told to whoever follows it next; nothing new as long as it lacks nicks.
@@ -190,7 +190,7 @@ impl Followed {
     pub fn kept(&self) -> Option<String> {
         let whole = self.before.is_none() && self.reserved.is_empty();
         let accounts = self.accounts.as_ref().filter(|_| whole)?;
-        Some(Kept::of(self.file?, accounts)?.to_string())
+        Some(KnownFile::of(self.file?, accounts)?.to_string())
     }
 
     /// Looks whether the file has changed, and reads it if so.
@@ -216,7 +216,7 @@ impl Followed {
         let settle = Duration::from_secs(ACCOUNTS_SETTLE_TIME_S);
         let whole_after = Duration::from_secs(ACCOUNTS_ONE_GO_SETTLE_TIME_S);
         let is_of_one_go = read.is_whole && read.stamp.is_of_one_go();
-        let seen = Seen {
+        let seen = FileSeen {
             waited,
             left_alone: waited || unchanged >= settle,
             is_no_half: read.stamp.is_finished() || is_of_one_go && unchanged >= whole_after,
@@ -239,9 +239,9 @@ impl Followed {
     }
 
     /// Takes in what was read, unless it may be a half.
-    fn take(&mut self, read: Read, seen: Seen) -> Result<Look, Error> {
+    fn take(&mut self, read: Read, seen: FileSeen) -> Result<Look, Error> {
         if let Some(before) = &self.before {
-            let same_file = Kept::of(read.stamp.file, &read.accounts)
+            let same_file = KnownFile::of(read.stamp.file, &read.accounts)
                 .is_none_or(|present| present.file == before.file);
             let knows_all = before.is_in(&read.accounts);
             let is_new = !same_file && seen.is_no_half;

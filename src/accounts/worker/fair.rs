@@ -12,12 +12,12 @@ use crate::networks::household;
 
 /// A queue between threads.
 pub(super) struct Fair<T> {
-    inner: Mutex<Inner<T>>,
+    inner: Mutex<Queues<T>>,
     /// Something was put in, or nothing will be any more.
     changed: Condvar,
 }
 
-struct Inner<T> {
+struct Queues<T> {
     by_address: BTreeMap<IpAddr, VecDeque<T>>,
     /// Those that have something here, in the order of their turns.
     round: VecDeque<IpAddr>,
@@ -28,7 +28,7 @@ struct Inner<T> {
 impl<T> Fair<T> {
     pub(super) fn new() -> Self {
         let inner =
-            Inner { by_address: BTreeMap::new(), round: VecDeque::new(), count: 0, closed: false };
+            Queues { by_address: BTreeMap::new(), round: VecDeque::new(), count: 0, closed: false };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
@@ -73,13 +73,13 @@ impl<T> Fair<T> {
         self.changed.notify_all();
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner<T>> {
+    fn inner(&self) -> MutexGuard<'_, Queues<T>> {
         // Whoever panics has put in or taken out as a whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Inner<T> {
+impl<T> Queues<T> {
     fn take(&mut self) -> Option<T> {
         let address = self.round.pop_front()?;
         let own = self.by_address.get_mut(&address)?;

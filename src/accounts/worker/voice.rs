@@ -10,13 +10,13 @@ use crate::wire::write;
 
 /// How important a line of the log is, in the words of the plugin protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum LineLevel {
     Info,
     Warning,
     Error,
 }
 
-impl Level {
+impl LineLevel {
     const fn name(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -45,7 +45,7 @@ pub(super) enum Topic {
 
 /// What is said to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum WorkerAnswer {
     Yes,
     No,
     /// It could not be found out.
@@ -61,9 +61,9 @@ pub(super) enum Answer {
 const TOPICS: usize = Topic::Database as usize + 1;
 
 /// The one way out.
-pub(super) struct Voice(Mutex<Inner>);
+pub(super) struct Voice(Mutex<Output>);
 
-struct Inner {
+struct Output {
     output: Box<dyn Write + Send>,
     complaints: [Complaint; TOPICS],
 }
@@ -79,7 +79,7 @@ struct Complaint {
 impl Voice {
     pub(super) fn new(output: impl Write + Send + 'static) -> Self {
         let complaints = [Complaint::default(); TOPICS];
-        Self(Mutex::new(Inner { output: Box::new(output), complaints }))
+        Self(Mutex::new(Output { output: Box::new(output), complaints }))
     }
 
     /// Which hooks the worker wants to be asked.
@@ -91,13 +91,13 @@ impl Voice {
     }
 
     /// The answer to a question.
-    pub(super) fn verdict(&self, ask: &str, answer: Answer) {
+    pub(super) fn verdict(&self, ask: &str, answer: WorkerAnswer) {
         let mut stanza = b"<verdict ask='".to_vec();
         write::attribute_value(&mut stanza, ask);
         let (allowed, error) = match answer {
-            Answer::Yes => ("' allowed='1", None),
-            Answer::No => ("' allowed='0", None),
-            Answer::Unknown { why, denied } => {
+            WorkerAnswer::Yes => ("' allowed='1", None),
+            WorkerAnswer::No => ("' allowed='0", None),
+            WorkerAnswer::Unknown { why, denied } => {
                 (if denied { "' allowed='0" } else { "" }, Some(why))
             }
         };
@@ -119,7 +119,7 @@ impl Voice {
     }
 
     /// A line for the server's log.
-    pub(super) fn log(&self, level: Level, text: &str) {
+    pub(super) fn log(&self, level: LineLevel, text: &str) {
         self.inner().log(level, text);
     }
 
@@ -139,10 +139,12 @@ impl Voice {
         let withheld = core::mem::take(&mut complaint.withheld);
         complaint.told = Some(now);
         match withheld {
-            0 => inner.log(Level::Warning, text),
+            0 => inner.log(LineLevel::Warning, text),
             count => {
-                inner
-                    .log(Level::Warning, &format!("{text} (and {count} more since the last line)"));
+                inner.log(
+                    LineLevel::Warning,
+                    &format!("{text} (and {count} more since the last line)"),
+                );
             }
         }
     }
@@ -151,17 +153,17 @@ impl Voice {
     pub(super) fn settled(&self, topic: Topic, text: &str) {
         let mut inner = self.inner();
         inner.complaints[topic as usize] = Complaint::default();
-        inner.log(Level::Info, text);
+        inner.log(LineLevel::Info, text);
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, Output> {
         // A stanza is written as a whole or not at all, whoever panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn log(&mut self, level: Level, text: &str) {
+impl Output {
+    fn log(&mut self, level: LineLevel, text: &str) {
         let mut stanza = format!("<log level='{}'>", level.name()).into_bytes();
         // Characters that XML forbids can't be written in any way.
         let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
@@ -215,11 +217,11 @@ pub(super) mod tests {
     fn what_it_says_is_escaped() {
         let said = heard(|voice| {
             voice.register("isAuthorized isRoot");
-            voice.verdict("1'7", Answer::Yes);
-            voice.verdict("18", Answer::No);
-            voice.verdict("19", Answer::Unknown { why: "a<b", denied: false });
-            voice.verdict("20", Answer::Unknown { why: "it's gone", denied: true });
-            voice.log(Level::Error, "a<b\0\n");
+            voice.verdict("1'7", WorkerAnswer::Yes);
+            voice.verdict("18", WorkerAnswer::No);
+            voice.verdict("19", WorkerAnswer::Unknown { why: "a<b", denied: false });
+            voice.verdict("20", WorkerAnswer::Unknown { why: "it's gone", denied: true });
+            voice.log(LineLevel::Error, "a<b\0\n");
         });
         let expected = [
             "<register hooks='isAuthorized isRoot' />",
@@ -235,7 +237,7 @@ pub(super) mod tests {
     #[test]
     fn a_line_is_no_longer_than_the_server_takes_a_stanza() {
         for text in ["'".repeat(100_000), "é".repeat(100_000), "\0".repeat(100_000)] {
-            let said = heard(|voice| voice.log(Level::Warning, &text));
+            let said = heard(|voice| voice.log(LineLevel::Warning, &text));
             assert!(said[0].len() < PLUGIN_STANZA_BYTES_MIN, "{}", said[0].len());
             assert!(said[0].len() > WORKER_LINE_BYTES_MAX && said[0].ends_with("</log>"));
         }

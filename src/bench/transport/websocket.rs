@@ -324,7 +324,7 @@ mod tests {
             let mut answers = Vec::new();
             socket.send(&mut Vec::new(), &mut answers);
             let mut told = Vec::new();
-            let mut reader = server::FrameReader::default();
+            let mut reader = server::WebSocketReader::default();
             reader.read(&mut answers, |event| told.push(format!("{event:?}"))).unwrap();
             assert_eq!(told, ["Pong", "Close(Some(1000))"], "cut at {cut}");
         }
@@ -341,7 +341,7 @@ mod tests {
         socket.send(&mut stanzas, &mut wire);
         assert!(stanzas.is_empty());
         let (mut announced, mut messages) = (Vec::new(), Vec::new());
-        let mut reader = server::FrameReader::default();
+        let mut reader = server::WebSocketReader::default();
         reader
             .read(&mut wire, |event| match event {
                 server::WebSocketEvent::Frame { announced_bytes, .. } => {

@@ -22,14 +22,14 @@ A name with blanks in it stands in quotes: /msg \"Ann Lee\" hi; a quote in it is
 
 /// Where the client stands, as far as its own commands tell.
 #[derive(Debug, Default)]
-pub(super) struct Session {
+pub(super) struct CommandContext {
     /// The room that was joined last.
     room: Option<String>,
 }
 
 /// What becomes of a line of input.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum LineAction {
     Send(Vec<u8>),
     /// Send it, and read no more input.
     SendLast(Vec<u8>),
@@ -40,19 +40,19 @@ pub(super) enum Action {
     Nothing,
 }
 
-impl Session {
+impl CommandContext {
     /// Reads one line of input.
-    pub(super) fn line(&mut self, line: &str) -> Action {
+    pub(super) fn line(&mut self, line: &str) -> LineAction {
         // Some editors begin a file with a mark of its encoding.
         let line = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         if line.is_empty() {
-            return Action::Nothing;
+            return LineAction::Nothing;
         }
         if let Some(element) = line.strip_prefix('<') {
             let stanza = line.as_bytes().to_vec();
             let after = element.strip_prefix("quit").unwrap_or("no");
             let quits = after.starts_with(|c: char| c.is_whitespace() || c == '/' || c == '>');
-            return if quits { Action::SendLast(stanza) } else { Action::Send(stanza) };
+            return if quits { LineAction::SendLast(stanza) } else { LineAction::Send(stanza) };
         }
         if line.starts_with("//") {
             return self.say(&line[1..]);
@@ -63,7 +63,7 @@ impl Session {
         }
         if let Some(first) = disguise(line) {
             let code = u32::from(first);
-            return Action::Refuse(format!(
+            return LineAction::Refuse(format!(
                 "not sent, since it looks like a command and begins with U+{code:04X}: type it anew"
             ));
         }
@@ -71,15 +71,15 @@ impl Session {
     }
 
     /// A message to the room that was joined last.
-    fn say(&self, text: &str) -> Action {
+    fn say(&self, text: &str) -> LineAction {
         match &self.room {
-            Some(room) => Action::Send(message("r", room, text)),
-            None => Action::Refuse("no room joined: /join R first, or /msg N text".to_owned()),
+            Some(room) => LineAction::Send(message("r", room, text)),
+            None => LineAction::Refuse("no room joined: /join R first, or /msg N text".to_owned()),
         }
     }
 
-    fn command(&mut self, name: &str, rest: &str) -> Action {
-        let refuse = |text: &str| Action::Refuse(text.to_owned());
+    fn command(&mut self, name: &str, rest: &str) -> LineAction {
+        let refuse = |text: &str| LineAction::Refuse(text.to_owned());
         // Where nothing but a name stands it may be in quotes, and may have blanks without them.
         let unquoted = match name_and_rest(rest) {
             Some((name, "")) => name,
@@ -88,11 +88,11 @@ impl Session {
         let whole = &*unquoted;
         match name {
             "nick" if whole.is_empty() => refuse("/nick N: a name is missing"),
-            "nick" => Action::Send(request("connect", "nickname", whole)),
+            "nick" => LineAction::Send(request("connect", "nickname", whole)),
             "join" if whole.is_empty() => refuse("/join R: a room is missing"),
             "join" => {
                 self.room = Some(whole.to_owned());
-                Action::Send(request("join", "room", whole))
+                LineAction::Send(request("join", "room", whole))
             }
             "leave" => {
                 let room = Some(whole.to_owned())
@@ -100,7 +100,7 @@ impl Session {
                     .or_else(|| self.room.clone());
                 let Some(room) = room else { return refuse("/leave R: a room is missing") };
                 self.room.take_if(|joined| *joined == room);
-                Action::Send(request("leave", "room", &room))
+                LineAction::Send(request("leave", "room", &room))
             }
             "msg" => self
                 .to("c", rest)
@@ -108,10 +108,10 @@ impl Session {
             "say" => self
                 .to("r", rest)
                 .unwrap_or_else(|| refuse("/say R text: a room or the text is missing")),
-            "rooms" => Action::Send(b"<getrooms />".to_vec()),
-            "quit" => Action::SendLast(b"<quit />".to_vec()),
-            "help" => Action::Tell(HELP.to_owned()),
-            _ => Action::Refuse(format!(
+            "rooms" => LineAction::Send(b"<getrooms />".to_vec()),
+            "quit" => LineAction::SendLast(b"<quit />".to_vec()),
+            "help" => LineAction::Tell(HELP.to_owned()),
+            _ => LineAction::Refuse(format!(
                 "/{}: no such command, see /help; a text that begins with a slash is sent with two",
                 Shown(name.as_bytes())
             )),
@@ -119,10 +119,10 @@ impl Session {
     }
 
     /// A message to the first word of `rest`, or to the name in quotes that it begins with.
-    fn to(&self, attribute: &str, rest: &str) -> Option<Action> {
+    fn to(&self, attribute: &str, rest: &str) -> Option<LineAction> {
         let (name, text) = name_and_rest(rest)?;
         Some(text).filter(|text| !text.is_empty() && !name.is_empty())?;
-        Some(Action::Send(message(attribute, &name, text)))
+        Some(LineAction::Send(message(attribute, &name, text)))
     }
 }
 
@@ -183,17 +183,19 @@ fn message(attribute: &str, to: &str, text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn sent(session: &mut Session, line: &str) -> String {
+    fn sent(session: &mut CommandContext, line: &str) -> String {
         match session.line(line) {
-            Action::Send(stanza) | Action::SendLast(stanza) => String::from_utf8(stanza).unwrap(),
-            Action::Tell(text) | Action::Refuse(text) => format!("! {text}"),
-            Action::Nothing => String::new(),
+            LineAction::Send(stanza) | LineAction::SendLast(stanza) => {
+                String::from_utf8(stanza).unwrap()
+            }
+            LineAction::Tell(text) | LineAction::Refuse(text) => format!("! {text}"),
+            LineAction::Nothing => String::new(),
         }
     }
 
     #[test]
     fn lines_become_stanzas() {
-        let session = &mut Session::default();
+        let session = &mut CommandContext::default();
         for (line, stanza) in [
             ("", ""),
             ("  \r\n", ""),
@@ -239,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_command_is_no_message() {
-        let session = &mut Session { room: Some("tea".to_owned()) };
+        let session = &mut CommandContext { room: Some("tea".to_owned()) };
         for (line, code) in [
             ("\u{200b}/msg Bob secret", "U+200B"),
             ("\u{2060} /msg Bob secret", "U+2060"),
@@ -251,22 +253,22 @@ mod tests {
             ("\u{2215}msg Bob secret", "U+2215"),
         ] {
             let action = session.line(line);
-            let Action::Refuse(text) = action else { panic!("{line:?}: {action:?}") };
+            let LineAction::Refuse(text) = action else { panic!("{line:?}: {action:?}") };
             assert!(text.contains(code), "{text}");
         }
         for line in ["and/or", "\u{200b}hello", "\u{ff0f}\u{4eba}", "\u{200b}//x", "1 \u{2044} 2"] {
-            assert!(matches!(session.line(line), Action::Send(_)), "{line:?}");
+            assert!(matches!(session.line(line), LineAction::Send(_)), "{line:?}");
         }
     }
 
     #[test]
     fn quit_is_the_last_however_it_is_spelled() {
-        let session = &mut Session::default();
+        let session = &mut CommandContext::default();
         for line in ["/quit", "<quit />", "<quit/>", "<quit></quit>"] {
-            assert!(matches!(session.line(line), Action::SendLast(_)), "{line}");
+            assert!(matches!(session.line(line), LineAction::SendLast(_)), "{line}");
         }
         for line in ["<quite />", "<m>quit</m>", "<q"] {
-            assert!(matches!(session.line(line), Action::Send(_)), "{line}");
+            assert!(matches!(session.line(line), LineAction::Send(_)), "{line}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::shown::Shown;
 use crate::limits::CLIENT_LINE_BYTES_MAX;
 
 /// Where lines come from.
-pub(super) enum Input {
+pub(super) enum ConsoleInput {
     #[cfg(feature = "editor")]
     Typed(Box<typed::Editor>),
     Piped,
@@ -20,19 +20,19 @@ pub(super) struct Printer {
 }
 
 /// Opens the console as it is.
-pub(super) fn open() -> (Input, Printer) {
+pub(super) fn open() -> (ConsoleInput, Printer) {
     #[cfg(feature = "editor")]
     if let Some((editor, above)) = typed::open() {
-        return (Input::Typed(Box::new(editor)), Printer { above: Some(above) });
+        return (ConsoleInput::Typed(Box::new(editor)), Printer { above: Some(above) });
     }
     let printer = Printer {
         #[cfg(feature = "editor")]
         above: None,
     };
-    (Input::Piped, printer)
+    (ConsoleInput::Piped, printer)
 }
 
-impl Input {
+impl ConsoleInput {
     /// Whether somebody types.
     pub(super) fn is_typed(&self) -> bool {
         match self {

@@ -26,7 +26,7 @@ pub(super) enum Pumped {
 }
 
 /// A connection.
-pub(super) struct Line {
+pub(super) struct ServerConnection {
     poll: Poll,
     events: Events,
     socket: TcpStream,
@@ -44,7 +44,7 @@ pub(super) struct Line {
     shut: bool,
 }
 
-impl Line {
+impl ServerConnection {
     /// Connects.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Line {
         })
     }
 
-    /// What ends a [`Line::wait`] from another thread.
+    /// What ends a [`ServerConnection::wait`] from another thread.
     ///
     /// # Errors
     /// When the system refuses.

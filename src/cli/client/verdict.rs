@@ -8,7 +8,7 @@ use crate::wire::stanza::Parser;
 const LAST: [&str; 4] = ["quit", "shutdown", "policy-file-request", "cross-domain-request"];
 
 /// What is known so far.
-pub(super) struct Verdict {
+pub(super) struct Outcome {
     parser: Parser,
     limits: Limits,
     /// Logins that have no answer yet.
@@ -26,7 +26,7 @@ pub(super) struct Verdict {
     broken: bool,
 }
 
-impl Verdict {
+impl Outcome {
     /// Nothing yet; `asked` is whether a login is sent first.
     pub(super) fn new(asked: bool) -> Self {
         Self {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn exit(sent: &[&str], received: &[&str], leaves: bool, within: bool) -> Exit {
-        let mut verdict = Verdict::new(true);
+        let mut verdict = Outcome::new(true);
         sent.iter().for_each(|request| verdict.sent(request.as_bytes()));
         received.iter().for_each(|stanza| verdict.received(stanza.as_bytes()));
         if leaves {
@@ -146,7 +146,7 @@ mod tests {
         let again = "<connect nickname='b'/>";
         assert_eq!(exit(&[again], &[yes, error], true, false), Exit::Refused);
         assert_eq!(exit(&[again, again], &[no, error, yes, error], true, false), Exit::Refused);
-        let mut verdict = Verdict::new(true);
+        let mut verdict = Outcome::new(true);
         verdict.received(yes.as_bytes());
         verdict.sent(again.as_bytes());
         verdict.received(error.as_bytes());

@@ -50,16 +50,16 @@ pub(super) enum Act {
 }
 
 /// The world.
-pub(super) struct Stage {
+pub(super) struct ScriptedWorld {
     os: Os,
     /// How far the clock is put forward.
     skipped: Duration,
     /// The silence after which nothing more is expected.
     wait: Duration,
     script: VecDeque<Step>,
-    clients: [Handle; 2],
+    clients: [ClientHandle; 2],
     /// Those who wait to be accepted.
-    arrivals: VecDeque<Handle>,
+    arrivals: VecDeque<ClientHandle>,
     talk: Rc<RefCell<Talk>>,
     cannot_start: Option<io::Error>,
     /// It has registered something: the script has begun.
@@ -72,7 +72,7 @@ pub(super) struct Stage {
     fired: bool,
 }
 
-impl Stage {
+impl ScriptedWorld {
     pub(super) fn new(wait_ms: u64, script: Vec<Step>) -> io::Result<Self> {
         Ok(Self {
             os: Os::new(Vec::new(), Signals::take()?, 1, DescriptorLimit::unraised())?,
@@ -169,7 +169,7 @@ impl Stage {
         let index = step.client;
         match step.act {
             Act::Connect => {
-                self.clients[index] = Handle::default();
+                self.clients[index] = ClientHandle::default();
                 self.arrivals.push_back(Rc::clone(&self.clients[index]));
                 events.push(Event::Acceptable { listener: 0 });
             }
@@ -197,8 +197,8 @@ impl Stage {
     }
 }
 
-impl World for Stage {
-    type Socket = Line;
+impl World for ScriptedWorld {
+    type Socket = ScriptedSocket;
 
     fn now(&mut self) -> Time {
         self.os.now() + self.skipped
@@ -250,12 +250,12 @@ impl World for Stage {
 
     fn set_idle_time(&mut self, _: u64) {}
 
-    fn accept(&mut self, _: usize) -> io::Result<(Line, SocketAddr)> {
+    fn accept(&mut self, _: usize) -> io::Result<(ScriptedSocket, SocketAddr)> {
         let client = self.arrivals.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        Ok((Line(client), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+        Ok((ScriptedSocket(client), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
     }
 
-    fn register(&mut self, socket: &mut Line, slot: usize) -> io::Result<()> {
+    fn register(&mut self, socket: &mut ScriptedSocket, slot: usize) -> io::Result<()> {
         let mut client = socket.0.borrow_mut();
         client.slot = Some(slot);
         client.edge = true;
@@ -276,10 +276,10 @@ impl World for Stage {
 }
 
 /// A client of the script, as script and server share it.
-type Handle = Rc<RefCell<Client>>;
+type ClientHandle = Rc<RefCell<ScriptedClient>>;
 
 #[derive(Debug, Default)]
-struct Client {
+struct ScriptedClient {
     slot: Option<usize>,
     /// What it has said and the server has not read.
     said: Vec<u8>,
@@ -291,7 +291,7 @@ struct Client {
     logged_in: bool,
 }
 
-impl Client {
+impl ScriptedClient {
     fn say(&mut self, stanza: &str) {
         self.said.extend_from_slice(stanza.as_bytes());
         self.said.push(FRAME_END);
@@ -319,9 +319,9 @@ impl Client {
 
 /// Its connection, as the server has it.
 #[derive(Debug)]
-pub(super) struct Line(Handle);
+pub(super) struct ScriptedSocket(ClientHandle);
 
-impl Socket for Line {
+impl Socket for ScriptedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut client = self.0.borrow_mut();
         let count = client.said.len().min(buffer.len());

@@ -85,7 +85,7 @@ impl WebSocketError {
 
 /// How far the reading of one connection's frames has come.
 #[derive(Debug, Default)]
-pub struct FrameReader {
+pub struct WebSocketReader {
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: u8,
     /// The frame whose payload is being read.
@@ -114,7 +114,7 @@ enum FrameKind {
     Close,
 }
 
-impl FrameReader {
+impl WebSocketReader {
     /// Reads on, and tells what came in. What stands behind a close is dropped.
     ///
     /// # Errors
@@ -375,7 +375,7 @@ mod tests {
 
     /// What a stream tells that comes in these chunks: data joined to whole messages.
     fn told(chunks: &[&[u8]]) -> (Vec<String>, Result<(), WebSocketError>) {
-        let mut reader = FrameReader::default();
+        let mut reader = WebSocketReader::default();
         let (mut told, mut message) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let result = reader.read(&mut chunk.to_vec(), |event| match event {
