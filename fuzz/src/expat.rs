@@ -3,14 +3,14 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use crate::oracle::{Name, Piece, Reading, push_text};
+use crate::oracle::{ExpandedName, RootRead, XmlPiece, push_text};
 
 /// Stands between a namespace and a local name; no URI holds it.
 const SEPARATOR: u8 = b'\n';
 
 /// expat's `XML_Parser`, of which nothing is known here.
 #[repr(C)]
-struct Handle {
+struct ExpatParser {
     _private: [u8; 0],
 }
 
@@ -21,28 +21,33 @@ type OnComment = unsafe extern "C" fn(*mut c_void, *const c_char);
 
 #[link(name = "expat")]
 unsafe extern "C" {
-    fn XML_ParserCreateNS(encoding: *const c_char, separator: c_char) -> *mut Handle;
-    fn XML_SetUserData(parser: *mut Handle, data: *mut c_void);
-    fn XML_SetElementHandler(parser: *mut Handle, start: OnStart, end: OnEnd);
-    fn XML_SetCharacterDataHandler(parser: *mut Handle, text: OnText);
-    fn XML_SetCommentHandler(parser: *mut Handle, comment: OnComment);
-    fn XML_Parse(parser: *mut Handle, text: *const c_char, length: c_int, last: c_int) -> c_int;
-    fn XML_GetErrorCode(parser: *mut Handle) -> c_int;
+    fn XML_ParserCreateNS(encoding: *const c_char, separator: c_char) -> *mut ExpatParser;
+    fn XML_SetUserData(parser: *mut ExpatParser, data: *mut c_void);
+    fn XML_SetElementHandler(parser: *mut ExpatParser, start: OnStart, end: OnEnd);
+    fn XML_SetCharacterDataHandler(parser: *mut ExpatParser, text: OnText);
+    fn XML_SetCommentHandler(parser: *mut ExpatParser, comment: OnComment);
+    fn XML_Parse(
+        parser: *mut ExpatParser,
+        text: *const c_char,
+        length: c_int,
+        last: c_int,
+    ) -> c_int;
+    fn XML_GetErrorCode(parser: *mut ExpatParser) -> c_int;
     fn XML_ErrorString(code: c_int) -> *const c_char;
-    fn XML_ParserFree(parser: *mut Handle);
+    fn XML_ParserFree(parser: *mut ExpatParser);
 }
 
 /// What the handlers have seen.
 #[derive(Default)]
-struct Seen {
-    pieces: Vec<Piece>,
+struct PiecesRead {
+    pieces: Vec<XmlPiece>,
     depth: usize,
 }
 
 /// What expat reads.
-pub(crate) fn read(document: &str) -> Reading {
+pub(crate) fn read(document: &str) -> RootRead {
     let length = c_int::try_from(document.len()).map_err(|_| "too long".to_owned())?;
-    let mut seen = Seen::default();
+    let mut seen = PiecesRead::default();
     // SAFETY: the parser is used by this thread alone and freed once. The handlers are of the
     // types that expat's header gives them; the pointer that they are called with is to `seen`,
     // which outlives the parser and is not touched while `XML_Parse` runs. The text is valid
@@ -70,7 +75,7 @@ unsafe extern "C" fn on_start(
 ) {
     // SAFETY: see `read`; `attributes` are pairs of strings, and a null pointer ends them.
     unsafe {
-        let seen = &mut *seen.cast::<Seen>();
+        let seen = &mut *seen.cast::<PiecesRead>();
         let mut read = Vec::new();
         let mut pair = attributes;
         while !(*pair).is_null() {
@@ -78,22 +83,22 @@ unsafe extern "C" fn on_start(
             pair = pair.add(2);
         }
         read.sort_unstable();
-        seen.pieces.push(Piece::Start { name: split(&string(name)), attributes: read });
+        seen.pieces.push(XmlPiece::Start { name: split(&string(name)), attributes: read });
         seen.depth += 1;
     }
 }
 
 unsafe extern "C" fn on_end(seen: *mut c_void, _name: *const c_char) {
     // SAFETY: see `read`.
-    let seen = unsafe { &mut *seen.cast::<Seen>() };
-    seen.pieces.push(Piece::End);
+    let seen = unsafe { &mut *seen.cast::<PiecesRead>() };
+    seen.pieces.push(XmlPiece::End);
     seen.depth -= 1;
 }
 
 unsafe extern "C" fn on_text(seen: *mut c_void, text: *const c_char, length: c_int) {
     // SAFETY: see `read`; the text is `length` bytes long.
     unsafe {
-        let seen = &mut *seen.cast::<Seen>();
+        let seen = &mut *seen.cast::<PiecesRead>();
         let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length as usize);
         push_text(&mut seen.pieces, &String::from_utf8_lossy(bytes));
     }
@@ -101,10 +106,10 @@ unsafe extern "C" fn on_text(seen: *mut c_void, text: *const c_char, length: c_i
 
 unsafe extern "C" fn on_comment(seen: *mut c_void, text: *const c_char) {
     // SAFETY: see `read`.
-    let (seen, text) = unsafe { (&mut *seen.cast::<Seen>(), string(text)) };
+    let (seen, text) = unsafe { (&mut *seen.cast::<PiecesRead>(), string(text)) };
     // Comments beside the root are not the stanza's.
     if seen.depth > 0 {
-        seen.pieces.push(Piece::Comment(text));
+        seen.pieces.push(XmlPiece::Comment(text));
     }
 }
 
@@ -117,7 +122,7 @@ unsafe fn string(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-fn split(name: &str) -> Name {
+fn split(name: &str) -> ExpandedName {
     let (namespace, local) = name.split_once(char::from(SEPARATOR)).unwrap_or(("", name));
     (namespace.to_owned(), local.to_owned())
 }

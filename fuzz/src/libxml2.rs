@@ -5,10 +5,10 @@ use libxml::parser::{Parser, ParserOptions, XmlParseFailure};
 use libxml::readonly::RoNode;
 use libxml::tree::NodeType;
 
-use crate::oracle::{Name, Piece, Reading, push_text};
+use crate::oracle::{ExpandedName, RootRead, XmlPiece, push_text};
 
 /// What libxml2 reads. An error in a namespace is a refusal, although it gives a tree then.
-pub(crate) fn read(document: &str) -> Reading {
+pub(crate) fn read(document: &str) -> RootRead {
     let options = ParserOptions { recover: false, no_net: true, ..ParserOptions::default() };
     let parsed = Parser::default().parse_string_with_diagnostics(document, options);
     let (tree, diagnostics) = match parsed {
@@ -31,9 +31,9 @@ pub(crate) fn read(document: &str) -> Reading {
 }
 
 /// Reads an element; it recurses, but no deeper than the strict parser lets elements nest.
-fn element(node: RoNode, pieces: &mut Vec<Piece>) {
+fn element(node: RoNode, pieces: &mut Vec<XmlPiece>) {
     let namespace = node.get_namespace().map(|found| found.get_href()).unwrap_or_default();
-    let mut attributes: Vec<(Name, String)> = node
+    let mut attributes: Vec<(ExpandedName, String)> = node
         .get_properties_ns()
         .into_iter()
         .map(|((local, found), value)| {
@@ -41,16 +41,16 @@ fn element(node: RoNode, pieces: &mut Vec<Piece>) {
         })
         .collect();
     attributes.sort_unstable();
-    pieces.push(Piece::Start { name: (namespace, node.get_name()), attributes });
+    pieces.push(XmlPiece::Start { name: (namespace, node.get_name()), attributes });
     for child in node.get_child_nodes() {
         match child.get_type() {
             Some(NodeType::ElementNode) => element(child, pieces),
             Some(NodeType::TextNode | NodeType::CDataSectionNode) => {
                 push_text(pieces, &child.get_content());
             }
-            Some(NodeType::CommentNode) => pieces.push(Piece::Comment(child.get_content())),
+            Some(NodeType::CommentNode) => pieces.push(XmlPiece::Comment(child.get_content())),
             other => panic!("libxml2 reads a {other:?}"),
         }
     }
-    pieces.push(Piece::End);
+    pieces.push(XmlPiece::End);
 }

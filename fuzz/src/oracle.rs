@@ -4,13 +4,13 @@ use crate::checks::stanza::Accepted;
 
 /// A piece of a document as a parser read it. Text that touches is one piece, CDATA included.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum XmlPiece {
     /// An element begins.
     Start {
         /// Its name.
-        name: Name,
+        name: ExpandedName,
         /// Its attributes, in order of their names; namespace declarations are none.
-        attributes: Vec<(Name, String)>,
+        attributes: Vec<(ExpandedName, String)>,
     },
     /// Character data.
     Text(String),
@@ -21,15 +21,15 @@ pub enum Piece {
 }
 
 /// A namespace (empty when there is none) and a local name.
-pub type Name = (String, String);
+pub type ExpandedName = (String, String);
 
 /// What a parser reads in a document: its root element.
-pub type Reading = Result<Vec<Piece>, String>;
+pub type RootRead = Result<Vec<XmlPiece>, String>;
 
 /// Another parser.
 struct Oracle {
     name: &'static str,
-    read: fn(&str) -> Reading,
+    read: fn(&str) -> RootRead,
     /// Whether it reads the ends of lines as XML 1.0 section 2.11 has them.
     reads_line_ends: bool,
 }
@@ -77,19 +77,19 @@ pub fn agree(frame: &[u8], accepted: &Accepted) {
     }
 }
 
-fn strip_line_ends(pieces: &[Piece]) -> Vec<Piece> {
+fn strip_line_ends(pieces: &[XmlPiece]) -> Vec<XmlPiece> {
     let strip = |text: &str| text.replace(['\r', '\n'], "");
     let stripped = pieces.iter().map(|piece| match piece {
-        Piece::Text(text) => Piece::Text(strip(text)),
-        Piece::Comment(text) => Piece::Comment(strip(text)),
-        Piece::Start { .. } | Piece::End => piece.clone(),
+        XmlPiece::Text(text) => XmlPiece::Text(strip(text)),
+        XmlPiece::Comment(text) => XmlPiece::Comment(strip(text)),
+        XmlPiece::Start { .. } | XmlPiece::End => piece.clone(),
     });
-    stripped.filter(|piece| *piece != Piece::Text(String::new())).collect()
+    stripped.filter(|piece| *piece != XmlPiece::Text(String::new())).collect()
 }
 
 /// The root's name and values are those that the strict parser gave.
-fn assert_root(oracle: &str, pieces: &[Piece], accepted: &Accepted) {
-    let Some(Piece::Start { name, attributes }) = pieces.first() else {
+fn assert_root(oracle: &str, pieces: &[XmlPiece], accepted: &Accepted) {
+    let Some(XmlPiece::Start { name, attributes }) = pieces.first() else {
         panic!("{oracle} reads no element")
     };
     assert_eq!(name.1, local(&accepted.name), "{oracle}");
@@ -111,15 +111,15 @@ fn local(name: &str) -> &str {
 }
 
 /// Adds text, to the piece before it if that is text too.
-pub(crate) fn push_text(pieces: &mut Vec<Piece>, text: &str) {
+pub(crate) fn push_text(pieces: &mut Vec<XmlPiece>, text: &str) {
     match pieces.last_mut() {
-        Some(Piece::Text(before)) => before.push_str(text),
+        Some(XmlPiece::Text(before)) => before.push_str(text),
         _ if text.is_empty() => {}
-        _ => pieces.push(Piece::Text(text.to_owned())),
+        _ => pieces.push(XmlPiece::Text(text.to_owned())),
     }
 }
 
-fn read_roxmltree(document: &str) -> Reading {
+fn read_roxmltree(document: &str) -> RootRead {
     let tree = roxmltree::Document::parse(document).map_err(|error| error.to_string())?;
     let root = tree.root_element();
     let mut pieces = Vec::new();
@@ -127,26 +127,26 @@ fn read_roxmltree(document: &str) -> Reading {
     for node in root.descendants() {
         while open.last().is_some_and(|&parent| node.parent() != Some(parent)) {
             open.pop();
-            pieces.push(Piece::End);
+            pieces.push(XmlPiece::End);
         }
         if node.is_element() {
             let name = |namespace: Option<&str>, local: &str| {
                 (namespace.unwrap_or_default().to_owned(), local.to_owned())
             };
-            let mut attributes: Vec<(Name, String)> = node
+            let mut attributes: Vec<(ExpandedName, String)> = node
                 .attributes()
                 .map(|found| (name(found.namespace(), found.name()), found.value().to_owned()))
                 .collect();
             attributes.sort_unstable();
             let tag = node.tag_name();
-            pieces.push(Piece::Start { name: name(tag.namespace(), tag.name()), attributes });
+            pieces.push(XmlPiece::Start { name: name(tag.namespace(), tag.name()), attributes });
             open.push(node);
         } else if node.is_text() {
             push_text(&mut pieces, node.text().unwrap_or_default());
         } else if node.is_comment() {
-            pieces.push(Piece::Comment(node.text().unwrap_or_default().to_owned()));
+            pieces.push(XmlPiece::Comment(node.text().unwrap_or_default().to_owned()));
         }
     }
-    pieces.extend(open.iter().map(|_| Piece::End));
+    pieces.extend(open.iter().map(|_| XmlPiece::End));
     Ok(pieces)
 }

@@ -38,7 +38,7 @@ pub fn check(data: &[u8]) {
         How::GivesUp => assert!(ours.starts_with(&theirs), "{ours:?} and {theirs:?}"),
         How::RefusesCode => {
             let (close, before) = match ours.split_last() {
-                Some((Told::Close(code), before)) => (*code, before),
+                Some((ToldFrame::Close(code), before)) => (*code, before),
                 _ => (None, &ours[..]),
             };
             let as_well = matches!(close, Some(UNKNOWN_THERE | PROTOCOL_ERROR));
@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
 
 /// What was told.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum ToldFrame {
     Message(Payload, Vec<u8>),
     Ping(Vec<u8>),
     Pong,
@@ -59,7 +59,7 @@ enum Told {
 }
 
 /// By our reader; whether it refuses the rest.
-fn read(stream: &[u8], size: usize) -> (Vec<Told>, bool) {
+fn read(stream: &[u8], size: usize) -> (Vec<ToldFrame>, bool) {
     let mut reader = WebSocketReader::default();
     let (mut told, mut message) = (Vec::new(), Vec::new());
     for chunk in stream.chunks(size) {
@@ -71,11 +71,11 @@ fn read(stream: &[u8], size: usize) -> (Vec<Told>, bool) {
                     if !end {
                         return;
                     }
-                    Told::Message(payload, std::mem::take(&mut message))
+                    ToldFrame::Message(payload, std::mem::take(&mut message))
                 }
-                WebSocketEvent::Ping(payload) => Told::Ping(payload.to_vec()),
-                WebSocketEvent::Pong => Told::Pong,
-                WebSocketEvent::Close(code) => Told::Close(code),
+                WebSocketEvent::Ping(payload) => ToldFrame::Ping(payload.to_vec()),
+                WebSocketEvent::Pong => ToldFrame::Pong,
+                WebSocketEvent::Close(code) => ToldFrame::Close(code),
             });
         });
         if result.is_err() {
@@ -95,24 +95,24 @@ enum How {
     GivesUp,
 }
 
-fn read_by_tungstenite(stream: &[u8]) -> (Vec<Told>, How) {
+fn read_by_tungstenite(stream: &[u8]) -> (Vec<ToldFrame>, How) {
     let config =
         WebSocketConfig::default().max_frame_size(Some(FRAME_BYTES_MAX)).max_message_size(None);
-    let mut socket = WebSocket::from_raw_socket(Stream(stream), Role::Server, Some(config));
+    let mut socket = WebSocket::from_raw_socket(InputOnly(stream), Role::Server, Some(config));
     let mut told = Vec::new();
     loop {
         told.push(match socket.read() {
-            Ok(Message::Text(text)) => Told::Message(Payload::Text, text.as_bytes().to_vec()),
-            Ok(Message::Binary(bytes)) => Told::Message(Payload::Binary, bytes.to_vec()),
-            Ok(Message::Ping(payload)) => Told::Ping(payload.to_vec()),
-            Ok(Message::Pong(_)) => Told::Pong,
+            Ok(Message::Text(text)) => ToldFrame::Message(Payload::Text, text.as_bytes().to_vec()),
+            Ok(Message::Binary(bytes)) => ToldFrame::Message(Payload::Binary, bytes.to_vec()),
+            Ok(Message::Ping(payload)) => ToldFrame::Ping(payload.to_vec()),
+            Ok(Message::Pong(_)) => ToldFrame::Pong,
             Ok(Message::Close(close)) => {
                 let close = close.as_ref();
                 // This is how it tells of a code that nobody may send.
                 if close.is_some_and(|close| close.reason.as_str() == "Protocol violation") {
                     return (told, How::RefusesCode);
                 }
-                told.push(Told::Close(close.map(|close| close.code.into())));
+                told.push(ToldFrame::Close(close.map(|close| close.code.into())));
                 return (told, How::Waits);
             }
             Ok(Message::Frame(_)) => unreachable!("reading gives no bare frames"),
@@ -126,9 +126,9 @@ fn read_by_tungstenite(stream: &[u8]) -> (Vec<Told>, How) {
 }
 
 /// What is read stands there, what is written goes nowhere.
-struct Stream<'a>(&'a [u8]);
+struct InputOnly<'a>(&'a [u8]);
 
-impl Read for Stream<'_> {
+impl Read for InputOnly<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer)? {
             0 => Err(ErrorKind::WouldBlock.into()),
@@ -137,7 +137,7 @@ impl Read for Stream<'_> {
     }
 }
 
-impl Write for Stream<'_> {
+impl Write for InputOnly<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }

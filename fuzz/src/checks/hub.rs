@@ -41,7 +41,7 @@ const STEP_BYTES: usize = 100;
 /// # Panics
 /// When the check fails.
 pub fn check(script: &[u8]) -> usize {
-    let mut play = Play::new();
+    let mut play = HubPlay::new();
     play.register();
     let mut before: &[u8] = &[];
     for step in script.split(|&byte| byte == 0) {
@@ -63,7 +63,7 @@ pub fn check(script: &[u8]) -> usize {
     play.bytes + STEP_BYTES * play.steps
 }
 
-struct Play {
+struct HubPlay {
     hub: Hub,
     out: Meter,
     now: Time,
@@ -99,7 +99,7 @@ fn limits() -> Limits {
     }
 }
 
-impl Play {
+impl HubPlay {
     fn new() -> Self {
         let settings = Settings {
             limits: limits(),

@@ -18,7 +18,7 @@ use super::outlet::Recorder;
 /// # Panics
 /// When the check fails.
 pub fn check(script: &[u8]) {
-    let mut play = Play::new();
+    let mut play = SessionPlay::new();
     for step in script.split(|&byte| byte == 0) {
         let Some((&what, rest)) = step.split_first() else { continue };
         let who = rest.first().map_or(0, |digit| u32::from(digit % 3));
@@ -49,7 +49,7 @@ pub fn check(script: &[u8]) {
     assert_eq!(play.hub.rooms(), 0, "rooms without anybody in them");
 }
 
-struct Play {
+struct SessionPlay {
     hub: Hub,
     out: Recorder,
     now: Time,
@@ -57,7 +57,7 @@ struct Play {
     conns: [Option<ConnId>; 3],
 }
 
-impl Play {
+impl SessionPlay {
     fn new() -> Self {
         let mut settings =
             Settings { root_password: RootPassword::clear("p"), ..Settings::default() };

@@ -45,9 +45,9 @@ fn both() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
 
 /// The client's side of a connection.
 #[derive(Debug)]
-pub(super) struct Client(ClientConnection);
+pub(super) struct TlsPeer(ClientConnection);
 
-impl Client {
+impl TlsPeer {
     pub(super) fn new() -> Self {
         let name = ServerName::try_from(NAME).expect(ALL_IS_THERE);
         let mut client = ClientConnection::new(Arc::clone(&both().1), name).expect(ALL_IS_THERE);

@@ -5,12 +5,12 @@ use super::outlet::assert_stanza;
 
 /// All that a connection was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ToldConnection {
     /// The status line and the headers.
     pub(super) head: String,
     pub(super) body: Vec<u8>,
     /// Stanzas as they are, or each with the kind of its frame.
-    pub(super) stanzas: Vec<(Option<Kind>, String)>,
+    pub(super) stanzas: Vec<(Option<FramePayload>, String)>,
     pub(super) pings: usize,
     pub(super) pongs: Vec<Vec<u8>>,
     pub(super) close: Option<Option<u16>>,
@@ -19,7 +19,7 @@ pub(super) struct Told {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FramePayload {
     Text,
     Binary,
 }
@@ -44,7 +44,7 @@ const HEADERS: [&str; 16] = [
     "X-Content-Type-Options",
 ];
 
-impl Told {
+impl ToldConnection {
     /// Reads it; `whole` unless it was cut off in the middle, `head_only` when only the head of a
     /// page was asked for.
     ///
@@ -130,16 +130,16 @@ impl Told {
         match first {
             0x81 => {
                 assert_stanza(payload);
-                self.stanzas.push((Some(Kind::Text), shown(payload)));
+                self.stanzas.push((Some(FramePayload::Text), shown(payload)));
             }
             0x82 => {
-                let texts = self.stanzas.iter().any(|(kind, _)| *kind == Some(Kind::Text));
+                let texts = self.stanzas.iter().any(|(kind, _)| *kind == Some(FramePayload::Text));
                 assert!(!texts, "bytes for one who speaks in texts");
                 let Some((0, stanza)) = payload.split_last() else {
                     panic!("no NUL behind {}", shown(payload));
                 };
                 assert_stanza(stanza);
-                self.stanzas.push((Some(Kind::Binary), shown(stanza)));
+                self.stanzas.push((Some(FramePayload::Binary), shown(stanza)));
             }
             0x88..=0x8a => {
                 assert!(payload.len() <= 125, "a long control frame");

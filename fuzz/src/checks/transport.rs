@@ -15,8 +15,8 @@ use palabre::net::transport::Front;
 use palabre::net::world::Event;
 
 use super::tls;
-use super::told::Told;
-use super::world::{Handle, Network};
+use super::told::ToldConnection;
+use super::world::{LinkHandle, Network};
 
 /// What stands between two steps; no text holds it.
 const STEP_END: [u8; 2] = [0xfe, 0xff];
@@ -76,9 +76,9 @@ pub fn check(script: &[u8]) {
 
 /// Everything that each connection was told, in the order in which they were opened. Each byte
 /// has a turn of its own if `cut`.
-fn play(script: &[u8], cut: bool) -> Vec<Told> {
+fn play(script: &[u8], cut: bool) -> Vec<ToldConnection> {
     let mut steps = steps(script);
-    let mut play = Play::new(steps.next().unwrap_or_default(), cut);
+    let mut play = TransportPlay::new(steps.next().unwrap_or_default(), cut);
     for step in steps {
         if !play.stopped {
             play.step(step);
@@ -99,22 +99,22 @@ fn steps(script: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-struct Play {
+struct TransportPlay {
     server: Server<Network>,
     cut: bool,
     room_bytes: usize,
     stopped: bool,
-    lines: [Option<Line>; 3],
+    lines: [Option<PeerLine>; 3],
     /// What those were told who are gone.
-    told: Vec<Told>,
+    told: Vec<ToldConnection>,
 }
 
 /// A client's connection.
-struct Line {
-    link: Handle,
+struct PeerLine {
+    link: LinkHandle,
     /// Which of all connections it is.
     number: usize,
-    tls: Option<tls::Client>,
+    tls: Option<tls::TlsPeer>,
     /// What it has said, in clear.
     said: Vec<u8>,
     /// What it has received as it came, and in clear.
@@ -127,7 +127,7 @@ struct Line {
     broken: bool,
 }
 
-impl Play {
+impl TransportPlay {
     fn new(options: &[u8], cut: bool) -> Self {
         let on = |letter| options.contains(&letter);
         let mut settings =
@@ -192,13 +192,13 @@ impl Play {
     }
 
     /// The client's connection, opened when there is none.
-    fn line(&mut self, who: usize) -> &mut Line {
+    fn line(&mut self, who: usize) -> &mut PeerLine {
         let gone = self.lines[who].as_ref().is_none_or(|line| line.link.borrow().dropped);
         if gone {
             self.hang_up(who);
             let link = self.server.world_mut().connect(address(who), self.room_bytes);
-            self.told.push(Told::default());
-            self.lines[who] = Some(Line::new(link, self.told.len() - 1));
+            self.told.push(ToldConnection::default());
+            self.lines[who] = Some(PeerLine::new(link, self.told.len() - 1));
             self.settle();
         }
         self.lines[who].as_mut().expect("it has just been opened")
@@ -234,7 +234,7 @@ impl Play {
         }
         // A handshake goes back and forth.
         let due =
-            self.lines[who].as_mut().and_then(|line| line.tls.as_mut()).map(tls::Client::take);
+            self.lines[who].as_mut().and_then(|line| line.tls.as_mut()).map(tls::TlsPeer::take);
         if let Some(due) = due.filter(|due| !due.is_empty()) {
             self.deliver(who, &due);
         }
@@ -243,7 +243,7 @@ impl Play {
     fn begin_tls(&mut self, who: usize) {
         let line = self.line(who);
         if line.said.is_empty() && line.tls.is_none() && !line.ended {
-            line.tls = Some(tls::Client::new());
+            line.tls = Some(tls::TlsPeer::new());
             self.deliver(who, &[]);
         }
     }
@@ -341,8 +341,8 @@ impl Play {
     }
 }
 
-impl Line {
-    fn new(link: Handle, number: usize) -> Self {
+impl PeerLine {
+    fn new(link: LinkHandle, number: usize) -> Self {
         Self {
             link,
             number,
@@ -378,12 +378,12 @@ impl Line {
     }
 
     /// All that it was told; `whole` unless the end may be missing.
-    fn told(mut self, whole: bool) -> Told {
+    fn told(mut self, whole: bool) -> ToldConnection {
         let head_only = self.said.windows(5).any(|part| part == b"HEAD ");
         if self.failed {
-            return Told::read(&self.raw, whole, head_only);
+            return ToldConnection::read(&self.raw, whole, head_only);
         }
-        if let Some(ended) = self.tls.as_mut().and_then(tls::Client::ended) {
+        if let Some(ended) = self.tls.as_mut().and_then(tls::TlsPeer::ended) {
             assert!(ended || !whole, "TLS without its end");
         }
         let form = is_request(&self.said);
@@ -392,7 +392,7 @@ impl Line {
         let early = early.iter().any(|start| self.plain.starts_with(start));
         let is_answer = self.plain.is_empty() || self.plain.starts_with(b"HTTP/1.1 ");
         assert!(!form || is_answer || early, "a form is told {:?}", self.plain);
-        Told::read(&self.plain, whole, head_only)
+        ToldConnection::read(&self.plain, whole, head_only)
     }
 }
 

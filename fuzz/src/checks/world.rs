@@ -12,10 +12,10 @@ use palabre::hub::Time;
 use palabre::net::world::{Event, Socket, World};
 
 /// A connection, as both sides and the world see it.
-pub(super) type Handle = Rc<RefCell<Link>>;
+pub(super) type LinkHandle = Rc<RefCell<FakeLink>>;
 
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct FakeLink {
     /// Sent by the client, not yet read by the server.
     up: VecDeque<u8>,
     /// The client sends no more.
@@ -35,7 +35,7 @@ pub(super) struct Link {
     pub(super) dropped: bool,
 }
 
-impl Link {
+impl FakeLink {
     /// The client sends this.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         self.up.extend(bytes);
@@ -64,15 +64,15 @@ impl Link {
 
 /// The server's end of a connection.
 #[derive(Debug)]
-pub(super) struct End(Handle);
+pub(super) struct ServerEnd(LinkHandle);
 
-impl Drop for End {
+impl Drop for ServerEnd {
     fn drop(&mut self) {
         self.0.borrow_mut().dropped = true;
     }
 }
 
-impl Socket for End {
+impl Socket for ServerEnd {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let link = &mut *self.0.borrow_mut();
         if link.broken {
@@ -122,9 +122,9 @@ pub(super) struct Network {
     now: Time,
     /// What the server was told last.
     told: Time,
-    waiting: VecDeque<(Handle, IpAddr)>,
+    waiting: VecDeque<(LinkHandle, IpAddr)>,
     knocked: bool,
-    slots: Vec<Handle>,
+    slots: Vec<LinkHandle>,
     pub(super) signals: Vec<Event>,
     /// The last poll had nothing to tell, and nothing to return at once for.
     pub(super) asleep: bool,
@@ -147,8 +147,8 @@ impl Network {
     }
 
     /// Connects; the server may send so many bytes before they are read.
-    pub(super) fn connect(&mut self, address: IpAddr, room_bytes: usize) -> Handle {
-        let link = Rc::new(RefCell::new(Link { room_bytes, ..Link::default() }));
+    pub(super) fn connect(&mut self, address: IpAddr, room_bytes: usize) -> LinkHandle {
+        let link = Rc::new(RefCell::new(FakeLink { room_bytes, ..FakeLink::default() }));
         self.waiting.push_back((Rc::clone(&link), address));
         self.knocked = true;
         link
@@ -165,7 +165,7 @@ impl Network {
 }
 
 impl World for Network {
-    type Socket = End;
+    type Socket = ServerEnd;
 
     fn now(&mut self) -> Time {
         self.told = self.now;
@@ -197,17 +197,17 @@ impl World for Network {
 
     fn set_idle_time(&mut self, _seconds: u64) {}
 
-    fn accept(&mut self, _listener: usize) -> io::Result<(End, SocketAddr)> {
+    fn accept(&mut self, _listener: usize) -> io::Result<(ServerEnd, SocketAddr)> {
         let (link, address) = self.waiting.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        Ok((End(link), SocketAddr::new(address, 40_000)))
+        Ok((ServerEnd(link), SocketAddr::new(address, 40_000)))
     }
 
-    fn register(&mut self, socket: &mut End, slot: usize) -> io::Result<()> {
+    fn register(&mut self, socket: &mut ServerEnd, slot: usize) -> io::Result<()> {
         let link = &mut *socket.0.borrow_mut();
         link.slot = Some(slot);
         link.woken = true;
         if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, Handle::default);
+            self.slots.resize_with(slot + 1, LinkHandle::default);
         }
         self.slots[slot] = Rc::clone(&socket.0);
         Ok(())
