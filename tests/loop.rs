@@ -17,6 +17,8 @@ mod client;
 mod closing;
 #[path = "loop/crowd.rs"]
 mod crowd;
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "loop/house.rs"]
 mod house;
 #[path = "loop/keeping_up.rs"]

@@ -9,6 +9,8 @@
 
 #[path = "support/built.rs"]
 mod built;
+#[path = "support/frames.rs"]
+mod frames;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -17,6 +19,7 @@ use std::os::unix::fs::FileExt as _;
 use std::process::{Command, Stdio};
 
 use built::{Built, PATIENCE};
+use frames::masked;
 use palabre::accounts::hash::PasswordHash;
 use tempfile::TempDir;
 
@@ -216,22 +219,6 @@ fn passwords_over_stanzas() {
     server.check("broken off");
 }
 
-/// What it hides in is not known to the other side: an XOR, as RFC 6455 section 5.3 has it.
-fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x5a, 0xc3, 0x17, 0x99];
-    let mut frame = vec![0x80 | opcode];
-    match u16::try_from(payload.len()).unwrap() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length => {
-            frame.push(0x80 | 126);
-            frame.extend(length.to_be_bytes());
-        }
-    }
-    frame.extend(mask);
-    frame.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]));
-    frame
-}
-
 /// Everything that is written is a frame.
 struct Frames<S>(S);
 
@@ -242,7 +229,7 @@ impl<S: Read + Write> Frames<S> {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         // A client in a hurry sends its login with the head.
-        let first = if first.is_empty() { Vec::new() } else { masked(1, first.as_bytes()) };
+        let first = if first.is_empty() { Vec::new() } else { masked(0x81, first.as_bytes()) };
         stream.write_all(&[head.as_bytes(), &first].concat()).unwrap();
         stream.flush().unwrap();
         Self(stream)
@@ -257,7 +244,7 @@ impl<S: Read> Read for Frames<S> {
 
 impl<S: Write> Write for Frames<S> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write_all(&masked(2, bytes))?;
+        self.0.write_all(&masked(0x82, bytes))?;
         Ok(bytes.len())
     }
 

@@ -1,5 +1,6 @@
 //! How a client of the crowd speaks: stanzas as they are, or in a WebSocket, as bytes or texts.
 
+use crate::frames::masked_by;
 use crate::rng::Rng;
 
 const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -60,19 +61,9 @@ impl Speech {
     }
 }
 
-/// A frame as a client sends it.
+/// A frame as a client sends it, under a mask that nobody foresees.
 fn put_frame(out: &mut Vec<u8>, first: u8, payload: &[u8], rng: &mut Rng) {
-    out.push(first);
-    match payload.len() {
-        length if length < 126 => out.push(0x80 | length as u8),
-        length => {
-            out.push(0x80 | 126);
-            out.extend(u16::try_from(length).expect("no stanza is longer").to_be_bytes());
-        }
-    }
-    let mask = (rng.next() as u32).to_be_bytes();
-    out.extend(mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    out.extend(masked_by((rng.next() as u32).to_be_bytes(), first, payload));
 }
 
 /// Takes stanzas out of what the server sends in a WebSocket.

@@ -8,6 +8,7 @@ use palabre::hub::Time;
 use palabre::limits::{Limits, PING_ANSWER_TIME_S, TRANSPORT_READ_BYTES_PER_TURN};
 use palabre::net::transport::Front;
 
+use crate::frames::masked;
 use crate::house::{House, Peer, ROOM, checked, logged};
 use crate::pipe::{Received, Room};
 use crate::requests::hosts;
@@ -35,26 +36,6 @@ const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
-
-/// A frame as a client sends it.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [1, 2, 3, 4];
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend(mask);
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
 
 /// All that has come for a client, as it came.
 fn raw(peer: &Peer) -> Vec<u8> {

@@ -349,29 +349,13 @@ fn write_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/frames.rs"]
+mod frames;
+
+#[cfg(test)]
 mod tests {
+    use super::frames::masked as frame;
     use super::*;
-
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-    /// A masked frame, as a client sends it; `first` is its first byte.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length @ 126..65_536 => {
-                frame.push(0x80 | 126);
-                frame.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
-        frame.extend(MASK);
-        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        frame
-    }
 
     /// What a stream tells that comes in these chunks: data joined to whole messages.
     fn told(chunks: &[&[u8]]) -> (Vec<String>, Result<(), WebSocketError>) {
