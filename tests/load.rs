@@ -1,6 +1,8 @@
 //! `palabre-bench`: the load generator as it is built, small. What it measures is no matter
 //! here; that it measures, counts right and fails when it should is.
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "support/manual.rs"]
 mod manual;
 
@@ -11,8 +13,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
 
+use built::{Built, PATIENCE, read_until, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::Value;
@@ -48,7 +50,10 @@ fn found(arguments: &[&str]) -> (Value, String) {
 }
 
 /// A server with this configuration; ended when it goes.
-struct Server(Child, String);
+struct Server {
+    built: Built,
+    address: String,
+}
 
 impl Server {
     fn start(configuration: &str) -> Self {
@@ -56,29 +61,12 @@ impl Server {
         let pid_file = file.path().with_extension("pid");
         let text = format!("{configuration}\n[daemon]\npidfile = {}\n", pid_file.display());
         std::fs::write(file.path(), text).expect("a configuration");
-        let mut child = command(SERVER)
-            .args(["run", "--listen", "127.0.0.1:0", "--config"])
-            .arg(file.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let console = BufReader::new(child.stdout.take().expect("its console"));
-        let address = console
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-            .expect("it says where it listens");
-        Self(child, address)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
+        let run = ["run", "--listen", "127.0.0.1:0", "--config"];
+        let mut built = Built::start(command(SERVER).args(run).arg(file.path()));
         // It removes its pid file.
-        let pid = Pid::from_child(&self.0);
-        let _ = kill_process(pid, Signal::TERM);
-        let _ = self.0.wait();
+        built.ends_by_itself = true;
+        let address = built.address();
+        Self { built, address }
     }
 }
 
@@ -274,7 +262,7 @@ fn the_latencies_are_plotted_where_asked_for() {
 #[test]
 fn a_server_that_runs_already_is_measured_with_its_processor_time() {
     let server = Server::start("[limits]\nstanzarate = 0\nbyterate = 0\n");
-    let (json, _) = found(&["fanout", "--members", "3", "--connect", &server.1]);
+    let (json, _) = found(&["fanout", "--members", "3", "--connect", &server.address]);
     assert!(json["servers"][0]["rounds"][0]["processor_seconds"].is_number(), "{json}");
 }
 
@@ -292,7 +280,7 @@ fn any_certificate_of_a_server_that_runs_already_is_taken() {
         key.display()
     ));
     let over = "tls:2,wss:2";
-    let (json, _) = found(&["fanout", "--over", over, "--connect", &server.1]);
+    let (json, _) = found(&["fanout", "--over", over, "--connect", &server.address]);
     assert!(json["servers"][0]["rounds"][0]["count"].as_u64() > Some(0), "{json}");
 }
 
@@ -306,7 +294,7 @@ fn a_server_that_does_not_speak_it_is_told_on() {
         #[cfg(not(feature = "tls"))]
         ("tls", "built without the Cargo feature tls"),
     ] {
-        let output = bench(&["ping", "--over", over, "--connect", &server.1]);
+        let output = bench(&["ping", "--over", over, "--connect", &server.address]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{over}: {told}");
         assert!(told.contains(text), "{over}: {told}");
@@ -316,7 +304,7 @@ fn a_server_that_does_not_speak_it_is_told_on() {
 #[test]
 fn a_limit_in_the_way_is_named() {
     let server = Server::start("[limits]\nstanzarate = 10\nstanzaburst = 20\n");
-    let output = bench(&["ping", "--connections", "1", "--connect", &server.1]);
+    let output = bench(&["ping", "--connections", "1", "--connect", &server.address]);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("Too many stanzas (limit 10 per second)"), "{told}");
@@ -422,9 +410,6 @@ fn the_server_is_the_one_beside_the_generator_or_the_one_that_is_named() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// How long something may take that a test waits for, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A run of the load generator.
 struct Running(Child);
 
@@ -501,36 +486,24 @@ fn the_server_of_a_run_ends_with_it_however_that_ends() {
 
 #[test]
 fn idle_sessions_are_left_at_once_when_asked_to() {
-    let folder = tempfile::tempdir().expect("a directory");
-    let log = folder.path().join("log");
-    let server = Server::start(&format!(
-        "[limits]\nstanzarate = 0\n[logging]\nloglevel = debug\nlogfile = {}\n",
-        log.display()
-    ));
-    let address = &server.1;
+    let server = Server::start("[limits]\nstanzarate = 0\n[logging]\nloglevel = debug\n");
+    let address = &server.address;
     let run =
         Running::start(&["idle", "--connections", "3", "--seconds", "3600", "--connect", address]);
-    let begin = Instant::now();
-    let wait = |what: &str| {
-        assert!(begin.elapsed() < PATIENCE, "{what}");
-        thread::yield_now();
-    };
     // One session comes and goes, then three come.
-    let rooms = || std::fs::read_to_string(&log).expect("a log").matches("created room").count();
-    while rooms() < 2 {
-        wait("the sessions don't come");
+    for _ in 0..2 {
+        read_until(&server.built.log, "created room").expect("the sessions come");
     }
     // Three stanzas each, and then they rest.
     let all = "\npalabre_stanzas_received_total 12\n";
-    let mut metrics = String::new();
-    while !metrics.contains(all) {
-        wait(&metrics);
+    until("each session has sent three stanzas", || {
         let mut stream = TcpStream::connect(address).expect("it serves");
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("it reads");
-        metrics.clear();
+        let mut metrics = String::new();
         stream.read_to_string(&mut metrics).expect("it answers");
-    }
+        metrics.contains(all).then_some(())
+    });
     run.signal(Signal::INT);
     let (code, printed) = run.end();
     // It may not have heard the last answer yet; then there is nothing to print.

@@ -60,6 +60,23 @@ impl Server {
         stream
     }
 
+    /// Sends a login, in pieces where they are wanted, and waits for the answer; then quits.
+    fn talk(&self, stream: &mut (impl Read + Write), login: &str, pieces: usize, answer: &str) {
+        let bytes = format!("{login}\0").into_bytes();
+        for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
+            stream.write_all(piece).unwrap();
+            stream.flush().unwrap();
+            if pieces > 1 {
+                // Each piece is read by itself: the server answers another client meanwhile.
+                let mut other = self.connect();
+                other.write_all(b"<help />\0").unwrap();
+                hear(&mut other, "\0");
+            }
+        }
+        hear(stream, answer);
+        quit(stream);
+    }
+
     fn worker(&self) -> u32 {
         let pid = self.built.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -110,21 +127,6 @@ fn find(pid: u32, wanted: &[u8]) -> Option<String> {
         }
     }
     None
-}
-
-/// Sends a login, in pieces where they are wanted, and waits for the answer; then quits.
-fn talk(stream: &mut (impl Read + Write), login: &str, pieces: usize, answer: &str) {
-    let bytes = format!("{login}\0").into_bytes();
-    for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
-        stream.write_all(piece).unwrap();
-        stream.flush().unwrap();
-        if pieces > 1 {
-            // Each piece is read by itself: the server answers a request of HTTP elsewhere meanwhile.
-            std::thread::yield_now();
-        }
-    }
-    hear(stream, answer);
-    quit(stream);
 }
 
 fn hear(stream: &mut impl Read, answer: &str) {
@@ -191,7 +193,7 @@ fn passwords_over_stanzas() {
     let server = Server::new(&config, &accounts);
     for pieces in [1, 7] {
         for (login, answer) in logins() {
-            talk(&mut server.connect(), &login, pieces, answer);
+            server.talk(&mut server.connect(), &login, pieces, answer);
             server.check(&login[..60.min(login.len())]);
         }
     }
@@ -206,8 +208,8 @@ fn passwords_over_stanzas() {
         .collect();
     drop(streams);
     // What was sent before is answered before this.
-    talk(&mut server.connect(), &logins()[1].0, 1, logins()[1].1);
-    talk(&mut server.connect(), &logins()[2].0, 1, logins()[2].1);
+    server.talk(&mut server.connect(), &logins()[1].0, 1, logins()[1].1);
+    server.talk(&mut server.connect(), &logins()[2].0, 1, logins()[2].1);
     server.check("many together");
     // One that never ends, and one that is broken off in the middle.
     for login in [format!("<connect password='{}-half", mark()), format!("<a>{}-b\0", mark())] {
@@ -215,7 +217,7 @@ fn passwords_over_stanzas() {
         stream.write_all(login.as_bytes()).unwrap();
         drop(stream);
     }
-    talk(&mut server.connect(), &logins()[0].0, 1, logins()[0].1);
+    server.talk(&mut server.connect(), &logins()[0].0, 1, logins()[0].1);
     server.check("broken off");
 }
 
@@ -260,7 +262,7 @@ fn passwords_over_web_sockets() {
     for pieces in [1, 5] {
         for (login, answer) in logins() {
             let mut frames = Frames::open(server.connect(), &server.address, "");
-            talk(&mut frames, &login, pieces, answer);
+            server.talk(&mut frames, &login, pieces, answer);
             server.check(&login[..60.min(login.len())]);
         }
     }
@@ -316,10 +318,10 @@ fn passwords_over_tls() {
             if login.len() > RECORD_BYTES_MAX {
                 continue;
             }
-            talk(&mut open(), &login, 3, answer);
+            server.talk(&mut open(), &login, 3, answer);
             server.check(&login[..60.min(login.len())]);
             let mut frames = Frames::open(open(), &server.address, "");
-            talk(&mut frames, &login, 1, answer);
+            server.talk(&mut frames, &login, 1, answer);
             server.check("a WebSocket over TLS");
         }
     }

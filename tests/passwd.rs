@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "support/manual.rs"]
 mod manual;
 
@@ -143,26 +145,59 @@ fn a_switched_off_account_can_be_removed_and_is_not_in_the_list() {
     house.failed(&["passwd", "remove", "Ann"], b"", 1);
 }
 
-/// It is killed at every moment that it can be; what is in the directory then is whole.
+/// Whether the directory has told of so many things that were done in it by the time that the
+/// command ends. Then the command is killed at once.
+#[cfg(target_os = "linux")]
+fn killed_behind(events: usize, seen: &std::os::fd::OwnedFd, mut command: Command) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::inotify::Reader;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // One that does not read its input may end first.
+    let _ = child.stdin.take().unwrap().write_all(b"hunter2\n");
+    let output = child.stdout.take().unwrap();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4_096];
+    let mut reader = Reader::new(seen, &mut buffer);
+    let patience = Timespec::try_from(built::PATIENCE).unwrap();
+    let mut left = events;
+    while left > 0 {
+        let mut ready = [PollFd::new(seen, PollFlags::IN), PollFd::new(&output, PollFlags::IN)];
+        assert!(poll(&mut ready, Some(&patience)).unwrap() > 0, "it neither works nor ends");
+        let [told, ended] = ready.map(|fd| !fd.revents().is_empty());
+        if told {
+            reader.next().unwrap();
+            left -= 1;
+        } else if ended {
+            break;
+        }
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    left == 0
+}
+
+/// It is killed behind each thing that its directory tells of; what is there then is whole.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_command_that_is_killed_leaves_no_hashes_behind() {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
     let house = House::with("[accounts]\nfile = people\n");
     house.done(&["passwd", "add", "Ann"], b"hunter2\n");
-    for round in 0..40_u64 {
+    let mut events = 0;
+    loop {
         let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
         command.args(["passwd", "add", "Bob"]).current_dir(house.0.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(b"hunter2\n").unwrap();
-        let moment = std::time::Instant::now() + std::time::Duration::from_micros(round * 2_000);
-        while std::time::Instant::now() < moment {
-            std::thread::yield_now();
-        }
-        let _ = child.kill();
-        child.wait().unwrap();
+        let seen = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        add_watch(&seen, house.0.path(), WatchFlags::ALL_EVENTS).unwrap();
+        let killed = killed_behind(events, &seen, command);
         let listed = house.done(&["passwd", "list"], b"");
         assert!(listed == "Ann\n" || listed == "Ann\nBob\n", "{listed}");
+        if !killed {
+            break;
+        }
+        events += 1;
     }
+    assert!(events > 5, "the directory tells of the configuration and of two files");
     // A name is there for the moment between two system calls at most; the next one clears it away.
     house.done(&["passwd", "add", "Cid"], b"hunter2\n");
     let mut names: Vec<_> = fs::read_dir(house.0.path())

@@ -9,19 +9,16 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::built::{Built, PATIENCE, read_until};
 use crate::movie::{self, LISTENER, MOVES, Part};
 use crate::webdriver::{Browser, Driver, Look};
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_movie_under_ruffle_logs_in_and_says_again_what_it_hears() {
@@ -127,7 +124,7 @@ fn wait_until_said(browser: &Browser<'_>, word: &str) {
 
 /// The built server on a free port, in a directory of its own.
 struct Server {
-    process: Child,
+    built: Built,
     port: u16,
     directory: TempDir,
 }
@@ -135,19 +132,10 @@ struct Server {
 impl Server {
     fn start(config: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let config = format!("[logging]\nlogfile = log\n{config}");
         fs::write(directory.path().join("palabre.conf"), config).expect("a configuration");
-        let mut process = palabre(&directory, &["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let console = BufReader::new(process.stdout.take().expect("a piped output"));
-        let port = console
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on 127.0.0.1:")?.parse().ok())
-            .expect("the server says where it listens");
-        Self { process, port, directory }
+        let built = Built::start(&mut palabre(&directory, &["--listen", "127.0.0.1:0"]));
+        let port = built.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        Self { port: port.expect("an address with its port"), built, directory }
     }
 
     /// What `palabre ruffle` prints.
@@ -161,31 +149,14 @@ impl Server {
 
     /// Ends it as an operator does.
     fn stop(&mut self) {
-        let number = i32::try_from(self.process.id()).expect("a pid");
-        let pid = Pid::from_raw(number).expect("a pid");
-        kill_process(pid, Signal::TERM).expect("the server runs");
-        let status = self.process.wait().expect("the server ends");
-        assert_eq!(status.code(), Some(0));
+        self.built.signal(Signal::TERM);
+        assert_eq!(self.built.ended().code(), Some(0));
     }
 
-    /// The first line of the log that holds `words`.
+    /// The next line of the log that holds `words`.
     fn wait_for_log(&self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let log = fs::read_to_string(self.directory.path().join("log")).expect("a log");
-            if let Some(line) = log.lines().find(|line| line.contains(words)) {
-                return line.to_owned();
-            }
-            assert!(Instant::now() < deadline, "no {words:?} in {log}");
-            thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let read = read_until(&self.built.log, words);
+        read.expect("the log has it").pop().expect("the line that was wanted")
     }
 }
 
