@@ -347,7 +347,7 @@ impl Plugins {
                 write::event(buffer, Hook::Startup.name(), None, &[], None);
             });
         }
-        if !was_serving {
+        if !was_serving || new != HookSet::default() {
             self.put_the_waiting_questions(id, now);
         }
         named

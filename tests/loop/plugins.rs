@@ -430,10 +430,22 @@ fn what_clients_are_held_to_keeps_no_plugin_from_speaking() {
     assert_eq!(a.frames(), [connected("A")]);
     house.told(&plugin, &["<send nick='A' x='y'><hi a='1'/></send>"]);
     assert_eq!(a.frames(), ["<hi a='1'/>"]);
-    let error = "<error>&lt;send&gt; needs exactly one element in it</error>";
-    for held in ["<hi a='1' b='2'/>", "<hi><you/></hi>"] {
+    let longest = format!("<hi>{}</hi>", "x".repeat(64 - 9));
+    for (held, error) in [
+        (
+            "<hi a='1' b='2'/>",
+            "the element in &lt;send&gt;: Too many attributes (limit 1 on one element)",
+        ),
+        ("<hi><you/></hi>", "the element in &lt;send&gt;: Stanza nested too deep (limit 1 levels)"),
+        (&longest.replace("</", "x</"), "an element over 64 bytes in &lt;send&gt;"),
+    ] {
+        let error = format!("<error>{error}</error>");
         assert_eq!(house.told(&plugin, &[&format!("<send nick='A'>{held}</send>")]), [error]);
     }
+    assert_eq!(a.frames(), Vec::<String>::new());
+    // The blanks around it are no part of it.
+    house.told(&plugin, &[&format!("<send nick='A'>  {longest}  </send>")]);
+    assert_eq!(a.frames(), [longest]);
 }
 
 #[test]
@@ -499,6 +511,26 @@ fn nobody_is_let_in_while_the_plugin_that_decides_is_away_or_not_ready() {
     }
     assert_eq!(waiting.frames(), [connected("Waiting")]);
     assert_eq!(down.frames(), [connected("Down")]);
+}
+
+#[test]
+fn a_question_that_waits_is_put_to_a_plugin_that_registers_in_two_stanzas() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    house.told(&plugin, &["<register hooks='isAuthorized' />"]);
+    let mut a = house.try_login("A");
+    let ask = asked(&plugin.borrow_mut().heard());
+    plugin.borrow_mut().end(ProcessEnd::Signal(11));
+    house.settle();
+    let back = house.now().plus_secs(1);
+    house.run_until(back);
+    let again = house.process(0);
+    again.borrow_mut().heard();
+    assert_eq!(house.told(&again, &["<register names='tea' />"]), Vec::<String>::new());
+    assert_eq!(a.frames(), Vec::<String>::new(), "what was asked before is not let in unasked");
+    assert_eq!(asked(&house.told(&again, &["<register hooks='isAuthorized' />"])), ask);
+    house.told(&again, &[&format!("<verdict ask='{ask}' allowed='1' />")]);
+    assert_eq!(a.frames(), [connected("A")]);
 }
 
 #[test]

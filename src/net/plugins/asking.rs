@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::asks::{Answer, AskId, OpenAsk};
 use super::hook::Hook;
 use super::mistake::Mistake;
-use super::plugin::{DOWN, Stance};
+use super::plugin::{DOWN, LATE, Stance};
 use super::{Due, PluginId, Plugins};
 use crate::hub::{ConnId, QuestionId, Time, Verdict};
 use crate::limits::{ASK_TRIES_MAX, PLUGIN_ASKS_MAX, WORKER_SILENCE_S};
@@ -313,7 +313,8 @@ impl Plugins {
         if open.process.is_some() {
             self.has_trouble(id, &format!("it has not answered within {timeout_s} s"));
         } else {
-            self.has_trouble(id, DOWN);
+            let runs = self.list[id.index()].up().is_some();
+            self.has_trouble(id, if runs { LATE } else { DOWN });
         }
         self.asks.settle(ask, false, true);
     }

@@ -27,8 +27,12 @@ pub(in crate::net) enum Mistake {
     NoSession(&'static str, Box<str>),
     /// The value of this attribute is none of these words.
     NoneOf(&'static str, Box<str>, &'static str),
-    /// A `<send>` has not exactly one element in it, or one that clients may not be sent.
+    /// A `<send>` has not exactly one element in it.
     NoElement,
+    /// The element in a `<send>` has more than clients' own stanzas may have.
+    ElementRefused(Refusal),
+    /// The element in a `<send>` is longer than so many bytes, which is what clients' own may have.
+    LargeElement(usize),
     /// Some of what a `<register>` has in it was not registered.
     NotRegistered(Vec<Unregistered>),
     /// A `<timer>` has too long a name.
@@ -89,6 +93,8 @@ impl fmt::Display for Mistake {
             Self::NoSession(name, text) => write!(f, "{name}='{text}' is no session"),
             Self::NoneOf(name, text, words) => write!(f, "{name}='{text}' is none of {words}"),
             Self::NoElement => f.write_str("<send> needs exactly one element in it"),
+            Self::ElementRefused(refusal) => write!(f, "the element in <send>: {refusal}"),
+            Self::LargeElement(max) => write!(f, "an element over {max} bytes in <send>"),
             Self::NotRegistered(all) => {
                 for (place, one) in all.iter().enumerate() {
                     let between = if place == 0 { "" } else { "; " };

@@ -19,8 +19,8 @@ const RESTART_WAIT_S: u64 = 1;
 /// A plugin whose process has run for so long is started again after the first wait.
 const STEADY_S: u64 = 60;
 
-/// Why a plugin can't be asked that has not registered in time.
-pub(super) const LATE: &str = "it has not registered anything yet";
+/// Why a plugin can't be asked that has not registered in time what it would be asked.
+pub(super) const LATE: &str = "it has not registered yet that it is to be asked";
 
 /// Why a plugin can't be asked of which no process runs.
 pub(super) const DOWN: &str = "it does not run";

@@ -15,7 +15,7 @@ use crate::logging::Escaped;
 use crate::net::plugins::{Hook, Mistake, PluginAction, PluginId, ProcessId, Said, Unregistered};
 use crate::net::server::reading::stanza_work_ns;
 use crate::net::world::World;
-use crate::wire::stanza::{Parser, is_name};
+use crate::wire::stanza::{Parser, Refusal, is_name};
 use crate::wire::write;
 
 /// What a plugin sends is held to its length alone.
@@ -171,7 +171,14 @@ impl<W: World> Server<W> {
         };
         let limits = &self.hub.settings().limits;
         let stanza = self.element_parser.parse(element.as_bytes(), limits);
-        let element = stanza.map_err(|_| Mistake::NoElement)?.element();
+        let stanza = stanza.map_err(|refusal| match refusal {
+            Refusal::NotXml { .. } => Mistake::NoElement,
+            Refusal::TooDeep(_) | Refusal::TooManyAttributes(_) => Mistake::ElementRefused(refusal),
+        })?;
+        let element = stanza.element();
+        if element.len() > limits.stanza_bytes_max {
+            return Err(Mistake::LargeElement(limits.stanza_bytes_max));
+        }
         let order = Order::Deliver { to, element };
         self.hub.order(order, now, &mut self.desk).map_err(Mistake::Order)
     }
