@@ -21,6 +21,7 @@ use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::logging::Level;
 
 mod checks;
+mod closing;
 mod database;
 mod doubts;
 mod draft;
@@ -260,7 +261,8 @@ impl Config {
         let settings = Settings {
             limits: values.limits.clone(),
             root_password,
-            logins_checked: accounts.asks_logins() || wants_logins_checked(&values, &origins),
+            logins_checked: accounts.asks_logins()
+                || closing::wants_logins_checked(&values, &origins),
             trusted_proxies: values.trusted_proxies.clone(),
             domains: values.domains.clone(),
             policy_ports: policy_ports(&ports),
@@ -293,12 +295,6 @@ impl Default for Web {
     fn default() -> Self {
         web(&Values::default())
     }
-}
-
-/// Whether the file says, by a key that it has, that not everybody may log in.
-fn wants_logins_checked(values: &Values, origins: &Origins) -> bool {
-    values.check_password && origins.is_written("database", "checkpassword")
-        || !values.guests && origins.is_written("accounts", "guests")
 }
 
 /// What the cross-checks have found to be in order.

@@ -4,6 +4,7 @@
 use core::fmt;
 use std::path::{Path, PathBuf};
 
+use super::closing::CLOSING;
 use super::database;
 use super::doubts::doubt_about_root;
 use super::draft::ConfigDraft;
@@ -138,21 +139,13 @@ impl Checks<'_> {
             || !values.modules.is_empty();
         let is_right =
             |key: &str| problems.iter().all(|problem| !problem.key.eq_ignore_ascii_case(key));
-        let says_so = values.check_password
-            && origins.is_written("database", "checkpassword")
-            && is_right("checkpassword");
-        let no_guests =
-            !values.guests && origins.is_written("accounts", "guests") && is_right("guests");
-        if says_so && !checked {
-            let needs = "false, which lets everybody in, or what checks logins: [accounts] file, \
-                         usedatabase = true, or a plugin in [modules] list that does";
-            let found = "true, and nothing that checks a login";
-            self.wrong("database", "checkpassword", found, needs);
+        if checked {
+            return;
         }
-        if no_guests && !checked {
-            let needs = "yes, which lets everybody in, or [accounts] file as well: palabre passwd \
-                         add NICK makes it";
-            self.wrong("accounts", "guests", "no, without accounts", needs);
+        for key in CLOSING {
+            if key.is_meant(values, origins) && is_right(key.key) {
+                self.wrong(key.section, key.key, key.found, key.needs);
+            }
         }
     }
 

@@ -2,13 +2,11 @@
 
 use core::fmt::Write as _;
 
+use super::closing::says_more_when_written;
 use super::keys::{KEYS, SECTIONS};
 use super::origins::Origin;
 use super::values::Values;
 use super::{Config, modules};
-
-/// Keys that mean more where they are written: then something has to check logins.
-const CLOSING: [(&str, &str); 2] = [("accounts", "guests"), ("database", "checkpassword")];
 
 impl Config {
     /// The effective configuration as a file that loads again, each value with its origin.
@@ -28,7 +26,7 @@ impl Config {
                 let name = key.name;
                 line(&mut text, format_args!("# {} ({})", key.meaning, told(origin)));
                 // Were it written, it would say that logins are checked.
-                let silent = CLOSING.contains(&(section, name)) && *origin == Origin::Default;
+                let silent = says_more_when_written(section, name) && *origin == Origin::Default;
                 match key.kind.show(&self.values) {
                     Some(value) if silent => line(&mut text, format_args!("# {name} = {value}")),
                     Some(value) if value.is_empty() && key.kind.needs_a_value() => {
