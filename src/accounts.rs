@@ -22,6 +22,7 @@ use hash::PasswordHash;
 use request::DatabaseRequest;
 
 use crate::nick::Lookalikes;
+use crate::secret::HiddenText;
 
 /// What the configuration says about logins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl LoginSettings {
 }
 
 /// A database, and how it is asked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     /// `dbType`.
     pub kind: DatabaseKind,
@@ -65,25 +66,11 @@ pub struct Database {
     /// `dbUser`.
     pub user: String,
     /// `dbPassword`.
-    pub password: String,
+    pub password: HiddenText,
     /// `dbDatabase`: a name; for SQLite the file, absolute.
     pub database: String,
     /// `dbRequest`.
     pub request: DatabaseRequest,
-}
-
-/// The password stays out of it.
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("kind", &self.kind)
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("user", &self.user)
-            .field("database", &self.database)
-            .field("request", &self.request)
-            .finish_non_exhaustive()
-    }
 }
 
 /// For the log: which database this is.

@@ -39,6 +39,31 @@ impl Secret {
     }
 }
 
+/// A text that is overwritten when it is dropped. It is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct HiddenText(Zeroizing<String>);
+
+impl fmt::Debug for HiddenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if self.0.is_empty() { "HiddenText(empty)" } else { "HiddenText(not shown)" };
+        f.write_str(text)
+    }
+}
+
+impl HiddenText {
+    /// A copy of a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Overwrites bytes.
 pub fn wipe(bytes: &mut [u8]) {
     bytes.zeroize();
@@ -98,6 +123,14 @@ mod tests {
         let secret = Secret::written(16, |buffer| buffer.extend_from_slice(b"hunter2"));
         assert_eq!(secret.bytes(), b"hunter2");
         assert_eq!(format!("{secret:?}"), "Secret(7 bytes)");
+    }
+
+    #[test]
+    fn a_hidden_text_is_not_shown() {
+        let hidden = HiddenText::new("hunter2");
+        assert_eq!(hidden.text(), "hunter2");
+        assert_eq!(format!("{hidden:?}"), "HiddenText(not shown)");
+        assert_eq!(format!("{:?}", HiddenText::default()), "HiddenText(empty)");
     }
 
     #[test]

@@ -106,7 +106,10 @@ fn each_module_uses_only_what_stands_below_it() {
         ("logging", &["files", "limits"]),
         ("metrics", &["reason"]),
         // What it makes of the file are the settings that the hub lives by.
-        ("config", &["accounts", "files", "hub", "limits", "logging", "networks", "nick"]),
+        (
+            "config",
+            &["accounts", "files", "hub", "limits", "logging", "networks", "nick", "secret"],
+        ),
         (
             "net",
             &[

@@ -58,7 +58,7 @@ pub(super) fn read(values: &Values) -> Result<Option<Database>, Vec<KeyMisfit>> 
             host,
             port,
             user: values.db_user.clone(),
-            password: values.db_password.text().to_owned(),
+            password: values.db_password.clone(),
             database: values.db_database.clone(),
             request,
         })),

@@ -11,11 +11,12 @@ use super::listen::ListenPlace;
 use super::modules;
 use super::problem::Misfit;
 use super::readers::{count, domain, flag, host, network, origin, places, port, words};
-use super::values::{HiddenText, Values};
+use super::values::Values;
 use crate::hub::RelayNames;
 use crate::logging::LevelError;
 use crate::networks;
 use crate::nick::Lookalikes;
+use crate::secret::HiddenText;
 
 /// One key of the file.
 pub(super) struct Key {

@@ -1,10 +1,8 @@
 //! What a configuration says, key by key, defaults included.
 
-use core::fmt;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use zeroize::Zeroizing;
 
 use super::hosts::KnownHost;
 use super::listen::{self, Listen, ListenPlace};
@@ -14,6 +12,7 @@ use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 use crate::logging::Level;
 use crate::networks;
 use crate::nick::Lookalikes;
+use crate::secret::HiddenText;
 
 /// What the file says, key by key.
 #[derive(Clone, Debug)]
@@ -114,26 +113,5 @@ impl Values {
     /// Whether a WebSocket can be opened, which begins as HTTP.
     pub(super) const fn takes_websocket(&self) -> bool {
         self.http && self.websocket
-    }
-}
-
-/// A text that is never shown, and is overwritten when it is dropped.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct HiddenText(Zeroizing<String>);
-
-impl HiddenText {
-    pub(super) fn new(text: &str) -> Self {
-        Self(Zeroizing::new(text.to_owned()))
-    }
-
-    pub(super) fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for HiddenText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = if self.0.is_empty() { "HiddenText(empty)" } else { "HiddenText(not shown)" };
-        f.write_str(text)
     }
 }

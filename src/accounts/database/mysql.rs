@@ -33,7 +33,7 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn DatabaseConnection>
         .prefer_socket(false)
         .tcp_port(database.port.unwrap_or(3306))
         .user(Some(&*database.user))
-        .pass(Some(&*database.password))
+        .pass(Some(database.password.text()))
         .db_name(Some(&*database.database))
         .tcp_connect_timeout(Some(Duration::from_secs(DATABASE_CONNECT_TIME_S)))
         .read_timeout(request_time)

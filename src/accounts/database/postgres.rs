@@ -23,7 +23,7 @@ pub(super) fn connect(database: &Database) -> Result<Box<dyn DatabaseConnection>
     config
         .host(&database.host)
         .user(&database.user)
-        .password(&database.password)
+        .password(database.password.text())
         .dbname(&database.database)
         .application_name("palabre")
         .connect_timeout(Duration::from_secs(DATABASE_CONNECT_TIME_S))
