@@ -19,6 +19,7 @@ use crate::files;
 use crate::hub::{RootPassword, Settings};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::logging::Level;
+use crate::secret::Secret;
 
 mod checks;
 mod closing;
@@ -100,6 +101,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The file as it was named, for what is told of its lines.
     file: PathBuf,
+    /// What it held, for the worker: the file may have changed by the time that it is started.
+    text: Secret,
     values: Values,
     origins: Origins,
     module_sections: BTreeMap<String, modules::Section>,
@@ -125,6 +128,12 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// What the file held when it was read.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.text.bytes()
+    }
+
     /// The addresses of the policy port: those of [`Config::listen`], each once, with that port.
     #[must_use]
     pub fn policy_listen(&self) -> Vec<Listen> {
@@ -284,6 +293,7 @@ impl Config {
             modules,
             warnings,
             file: PathBuf::new(),
+            text: Secret::default(),
             values,
             origins,
             module_sections: BTreeMap::new(),
@@ -353,8 +363,16 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
         override_by(arguments, &mut values, &mut origins);
         return Ok(Config::assemble(None, values, origins, Vec::new(), Vec::new()));
     };
+    load_text(arguments, path, &text)
+}
+
+/// The same where the file has been read: this is its text, and by this path it was named.
+///
+/// # Errors
+/// [`Error::Invalid`] with everything that is wrong in it.
+pub fn load_text(arguments: &Arguments, path: PathBuf, text: &[u8]) -> Result<Config, Error> {
     let source = arguments.directory.join(&path);
-    let mut draft = ConfigDraft::read(path, source.clone(), &text);
+    let mut draft = ConfigDraft::read(path, source.clone(), text);
     // Paths in a file are the file's, wherever the process stands.
     let directory = source.parent().unwrap_or(Path::new("/"));
     draft.make_absolute(directory);
@@ -371,7 +389,8 @@ pub fn load(arguments: &Arguments) -> Result<Config, Error> {
     let ConfigDraft { file, values, origins, warnings, modules, module_sections, .. } = draft;
     let directory = arguments.directory.clone();
     let config = Config::assemble(Some(source), values, origins, warnings, modules);
-    Ok(Config { directory, file, module_sections, ..config })
+    let text = Secret::written(text.len(), |buffer| buffer.extend_from_slice(text));
+    Ok(Config { directory, file, text, module_sections, ..config })
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Zeroizing<Vec<u8>>)>, Error> {

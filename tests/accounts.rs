@@ -192,6 +192,29 @@ fn a_worker_that_was_killed_comes_back_and_logins_wait_for_it() {
     assert_eq!(server.login("nickname='Ann' password='hunter3'"), NO);
 }
 
+/// What the file says by then may be a change that was refused, or was not read yet.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_comes_back_goes_by_the_configuration_in_force() {
+    let accounts = format!("Ann:{}\n", hash("hunter2"));
+    let mut server = Server::new("[accounts]\nfile = accounts\n", &accounts);
+    fs::write(server.path("others"), format!("Bob:{}\n", hash("hunter2"))).unwrap();
+    for (text, is_read) in
+        [("[accounts]\nfile = others\n", false), ("[accounts]\nfiles = others\n", true)]
+    {
+        fs::write(server.path("palabre.conf"), text).unwrap();
+        if is_read {
+            server.built.signal(Signal::HUP);
+            server.hear("the old one stays in force");
+        }
+        let worker = children_of(&server.built.child).pop().expect("a worker");
+        kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
+        server.hear("plugin accounts: accounts read: 1");
+        assert!(server.login("nickname='Ann' password='hunter2'").starts_with(YES), "{text}");
+        assert_eq!(server.login("nickname='Bob' password='hunter2'"), NO, "{text}");
+    }
+}
+
 /// A configuration that stands elsewhere names files from where the server was started.
 #[test]
 fn server_and_worker_find_the_same_accounts() {

@@ -18,6 +18,7 @@ use crate::config::{Misfit, Module};
 use crate::hub::{HashKey, ListenerKind, RootPassword, Settings};
 use crate::limits::{Limits, PLUGIN_TEST_WAIT_MS_MAX};
 use crate::net::server::{Server, Turn};
+use crate::secret::Secret;
 use crate::wire::stanza::Parser;
 use crate::wire::write;
 
@@ -113,6 +114,7 @@ fn module(program: &str, arguments: &[String]) -> Result<Module, Failure> {
         environment: vec![("PALABRE_PLUGIN".to_owned(), name.to_owned())],
         restart: false,
         timeout_s: stage::TIMEOUT_S,
+        input: Secret::default(),
     })
 }
 

@@ -40,7 +40,6 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     tell_warnings(&check_accounts(&config)?);
     let front = front(&config)?;
     check_faults(&config)?;
-    check_that_the_worker_can_read(&config)?;
     tell_of_database(&config)?;
     // A pid file has to be removed, and those who connect are told good-bye.
     let _waiting = signals.wait_for_the_loop();
@@ -143,22 +142,6 @@ fn check_faults(config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure { exit: Exit::NotConfigured, text: text.join("\n") })
-}
-
-/// The process that checks logins reads the configuration as well: a pipe has nothing more for it,
-/// and nobody could log in.
-fn check_that_the_worker_can_read(config: &Config) -> Result<(), Failure> {
-    let source = config.source.as_ref().filter(|_| config.accounts.needs_worker());
-    match source {
-        Some(path) if path.metadata().is_ok_and(|found| !found.is_file()) => {
-            let text = format_args!(
-                "{} is no file that could be read again, as the process that checks logins has to",
-                path.display()
-            );
-            Err(Failure::new(Exit::NotConfigured, text))
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// A database that is down may come back: until then nobody gets in by it. One that lets everybody

@@ -8,6 +8,7 @@ use super::program::{self, in_path, is_executable};
 use super::readers::{flag, words};
 use crate::accounts::worker::launch;
 use crate::limits::PLUGIN_TIMEOUT_S_MAX;
+use crate::secret::Secret;
 
 /// Where modules are looked for.
 pub(super) const PATH: [&str; 2] = ["/usr/lib/palabre/modules", "modules"];
@@ -32,6 +33,9 @@ pub struct Module {
     pub restart: bool,
     /// Seconds within which it has to register and to answer.
     pub timeout_s: u64,
+    /// What each of its processes reads before anything else; nothing but for the server's own
+    /// worker.
+    pub input: Secret,
 }
 
 impl Module {
@@ -270,6 +274,7 @@ impl Section {
             environment,
             restart: self.restart,
             timeout_s: self.timeout_s,
+            input: Secret::default(),
         })
     }
 }

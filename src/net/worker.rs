@@ -36,6 +36,7 @@ pub(super) fn module(config: &Config) -> Result<Option<Module>, Error> {
         environment: Vec::new(),
         restart: true,
         timeout_s: ASK_TIME_S,
+        input: launch::input(config.text()),
     }))
 }
 

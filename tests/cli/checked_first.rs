@@ -2,12 +2,15 @@
 //! finds it as well.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 
-use crate::house::{House, Talk, addresses};
+use crate::built::Built;
+use crate::house::{House, Talk, addresses, announced, gentle};
 
 /// A configuration whose server has this port, and lines more.
 fn config(address: &str, more: &str) -> String {
@@ -166,7 +169,7 @@ fn nothing_waits_for_what_is_no_file() {
     }
 }
 
-/// What makes a configuration can be asked to check it; the worker could not read it again.
+/// What makes a configuration can be asked to check it; the server hands it on to its worker.
 #[test]
 fn a_configuration_may_come_from_a_pipe_where_nobody_reads_it_again() {
     let house = House::new();
@@ -177,8 +180,16 @@ fn a_configuration_may_come_from_a_pipe_where_nobody_reads_it_again() {
         "[daemon]\nip = 127.0.0.1\nport = 0\n[accounts]\nfile = {}\n",
         house.path("accounts").display()
     );
-    let run = house.run_with(&["run", "--config", "/dev/stdin"], &accounts);
-    assert!(run.code == 6 && run.err.contains("/dev/stdin is no file that could"), "{run:?}");
+    let (config, mut write) = std::io::pipe().unwrap();
+    write.write_all(accounts.as_bytes()).unwrap();
+    drop(write);
+    let words = [env!("CARGO_BIN_EXE_palabre"), "run", "--config", "/dev/stdin"];
+    let mut server = gentle(Built::start(house.program("setsid", &words).stdin(config)));
+    let address = addresses(&announced(&server)).remove(0);
+    let answer = Talk::to(&address).ask("<connect nickname=\"Ann\" />");
+    assert_eq!(answer, "<connect isok='0' msg='Authentication Error'/>");
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
     // The server would read another standard input.
     let start = house.run_with(&["start", "--config", "/dev/stdin"], "[daemon]\nport = 0\n");
     assert!(start.code == 6 && start.err.contains("it is a device"), "{start:?}");

@@ -10,6 +10,7 @@ use palabre::limits::{
     PLUGIN_STANZA_BYTES_MIN,
 };
 use palabre::net::world::ProcessEnd;
+use palabre::secret::Secret;
 
 use crate::house::{House, Peer, ROOM, logged};
 use crate::pipe::Received;
@@ -24,6 +25,7 @@ pub(crate) fn module(name: &str) -> Module {
         environment: Vec::new(),
         restart: true,
         timeout_s: 5,
+        input: Secret::default(),
     }
 }
 

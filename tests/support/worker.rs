@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::SystemTime;
 
+use palabre::accounts::worker::launch;
 use palabre::wire::write;
 use tempfile::TempDir;
 
@@ -53,7 +54,10 @@ impl House {
         let directory = self.0.path().display().to_string();
         let config = self.path("palabre.conf").display().to_string();
         let mut command = self.command(&["worker", "--config", &config, "--directory", &directory]);
-        Worker::new(command.current_dir("/").spawn().unwrap())
+        let mut worker = Worker::new(command.current_dir("/").spawn().unwrap());
+        let text = fs::read(self.path("palabre.conf")).unwrap();
+        worker.input.as_mut().unwrap().write_all(launch::input(&text).bytes()).unwrap();
+        worker
     }
 
     /// A worker that has been greeted and has registered these hooks.

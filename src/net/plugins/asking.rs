@@ -354,6 +354,7 @@ const fn verdict(root: Option<Answer>, login: Option<Answer>) -> Option<Verdict>
 mod tests {
     use super::*;
     use crate::config::Module;
+    use crate::secret::Secret;
 
     fn plugins() -> Plugins {
         let module = Module {
@@ -364,6 +365,7 @@ mod tests {
             environment: Vec::new(),
             restart: true,
             timeout_s: 5,
+            input: Secret::default(),
         };
         Plugins::new(vec![module], 1_000, Time::default())
     }

@@ -28,6 +28,8 @@ enum Urgent {
     Question(AskId, Rc<Secret>),
     /// What the plugin has asked for.
     Answer(Vec<u8>),
+    /// What the process reads before anything else.
+    Input(Secret),
 }
 
 impl Urgent {
@@ -35,6 +37,7 @@ impl Urgent {
         match self {
             Self::Question(_, stanza) => stanza.bytes(),
             Self::Answer(stanza) => stanza,
+            Self::Input(input) => input.bytes(),
         }
     }
 }
@@ -63,6 +66,13 @@ impl Lanes {
     /// Bytes of events that wait.
     pub(super) const fn event_bytes(&self) -> usize {
         self.events.len() - self.head
+    }
+
+    /// Puts what the process is to read before anything else, if it is anything.
+    pub(super) fn begin_with(&mut self, input: Secret) {
+        if !input.bytes().is_empty() {
+            self.urgent.push_front(Urgent::Input(input));
+        }
     }
 
     /// Puts a question behind the urgent ones.
@@ -187,7 +197,7 @@ impl Lanes {
     pub(super) fn check_invariants(&self, max: usize) {
         let answers = self.urgent.iter().filter_map(|urgent| match urgent {
             Urgent::Answer(stanza) => Some(stanza.len()),
-            Urgent::Question(..) => None,
+            Urgent::Question(..) | Urgent::Input(_) => None,
         });
         assert_eq!(self.answer_bytes, answers.sum::<usize>(), "bytes of answers");
         // A word about what was dropped goes in any case.

@@ -205,7 +205,8 @@ impl Plugin {
     /// A process of it runs from now on.
     pub(super) fn begin(&mut self, process: Box<dyn Process>, until: Time, now: Time) {
         self.processes += 1;
-        let child = Child::new(self.processes, process, std::mem::take(&mut self.lines));
+        let mut child = Child::new(self.processes, process, std::mem::take(&mut self.lines));
+        child.lanes.begin_with(self.module.input.clone());
         self.life = Life::Up(Box::new(Up {
             child,
             registration: Registration::Registering { until },
