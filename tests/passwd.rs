@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use palabre::accounts::hash::PasswordHash;
 use tempfile::TempDir;
@@ -38,9 +39,21 @@ impl House {
         self.0.path().join(name)
     }
 
+    /// A file that nobody is writing any more.
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+        let file = fs::File::options().write(true).open(self.path(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }
+
     fn run(&self, arguments: &[&str], input: &[u8]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_palabre"));
-        command.args(arguments).current_dir(self.0.path());
+        command.args(arguments);
+        self.ran(command, input)
+    }
+
+    fn ran(&self, mut command: Command, input: &[u8]) -> Ran {
+        command.current_dir(self.0.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A command that does not read its input may end first.
@@ -138,7 +151,7 @@ fn a_switched_off_account_can_be_removed_and_is_not_in_the_list() {
     let house = House::with("[accounts]\nfile = people\n");
     house.done(&["passwd", "add", "Ann"], b"hunter2\n");
     let text = fs::read_to_string(house.path("people")).unwrap();
-    fs::write(house.path("people"), format!("# ours\n#{text}")).unwrap();
+    house.write("people", &format!("# ours\n#{text}"));
     assert_eq!(house.done(&["passwd", "list"], b""), "");
     assert_eq!(house.done(&["passwd", "remove", "Ann"], b""), "Ann has no account any more\n");
     assert_eq!(fs::read_to_string(house.path("people")).unwrap(), "# ours\n");
@@ -206,6 +219,25 @@ fn a_command_that_is_killed_leaves_no_hashes_behind() {
         .collect();
     names.sort();
     assert_eq!(names, ["palabre.conf", "people"]);
+}
+
+#[test]
+fn a_file_that_would_be_too_large_is_told_and_the_old_one_kept() {
+    let house = House::with("[accounts]\nfile = people\n");
+    house.done(&["passwd", "add", "Ann"], b"hunter2\n");
+    let before = fs::read(house.path("people")).unwrap();
+    // Of blocks of 512 or 1,024 bytes, none.
+    for (nick, file) in [("Bob", "people"), ("Cid", "others")] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -f 0; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_palabre")]);
+        command.args(["passwd", "add", nick, "--file", file]);
+        let ran = house.ran(command, b"hunter2\n");
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let told = format!("{file}: can't write the accounts file: File too large");
+        assert!(ran.err.contains(&told), "{ran:?}");
+    }
+    assert_eq!(fs::read(house.path("people")).unwrap(), before);
+    assert!(!house.path("others").exists());
 }
 
 #[test]

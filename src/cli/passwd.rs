@@ -5,8 +5,11 @@
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use argh::FromArgs;
+use signal_hook::consts::SIGXFSZ;
 
 use super::terminal::password;
 use super::{Exit, Failure, complain, say, with_directory};
@@ -119,6 +122,9 @@ pub(super) fn passwd(passwd: Passwd, config: Option<PathBuf>) -> Result<Exit, Fa
     let place = |file: Option<PathBuf>, own: Option<PathBuf>| {
         AccountsPlace::find(file.or(passwd.file), own.or(passwd.config).or(config))
     };
+    // A file that would be larger than files may be is a write that fails, and told. Where there can
+    // be no handler, the signal ends the command, and the old file is still there.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     match passwd.command {
         PasswdCommand::Add(Add { nick, file, config }) => add(&nick, &place(file, config)?),
         PasswdCommand::Remove(Remove { nick, file, config }) => {
