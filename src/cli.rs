@@ -118,9 +118,9 @@ impl From<file::Error> for Failure {
     fn from(error: file::Error) -> Self {
         match &error {
             file::Error::System { source, .. } => Self::system(source, &error),
-            file::Error::TooLarge { .. } | file::Error::Emptied { .. } => {
-                Self::new(Exit::NotConfigured, error)
-            }
+            file::Error::TooLarge { .. }
+            | file::Error::Emptied { .. }
+            | file::Error::Lost { .. } => Self::new(Exit::NotConfigured, error),
             // `FILE:LINE: …` stands first in a line, as above.
             file::Error::Invalid { .. } => {
                 Self { exit: Exit::NotConfigured, text: error.to_string() }

@@ -28,7 +28,9 @@ use self::followed::Stamp;
 pub use self::followed::{Followed, Look};
 use super::hash::{self, HashError, PasswordHash};
 use crate::files;
-use crate::limits::{ACCOUNTS_FAULTS_MAX, ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_LINES_MAX};
+use crate::limits::{
+    ACCOUNTS_FAULTS_MAX, ACCOUNTS_FILE_BYTES_MAX, ACCOUNTS_LINES_MAX, NICKS_RESERVED_MAX,
+};
 use crate::nick::{InTheWay, Likenesses, comparison_key};
 
 /// What an accounts file holds.
@@ -154,6 +156,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// It was written where it is and lacks more nicks than can be kept from everybody.
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        nicks: usize,
+    },
     /// Something in it is wrong.
     Invalid {
         /// The file.
@@ -178,6 +187,12 @@ impl fmt::Display for Error {
                 f,
                 "{}: the accounts file had accounts and is empty now, as after a write that has \
                  failed; palabre passwd remove takes accounts away",
+                path.display()
+            ),
+            Self::Lost { path, nicks } => write!(
+                f,
+                "{}: the accounts file was written where it is and lacks {nicks} nicks that it had \
+                 before (limit {NICKS_RESERVED_MAX}), as after a write that has failed",
                 path.display()
             ),
             Self::Invalid { path, faults } => {

@@ -6,12 +6,15 @@ use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Gid, Uid, fchown};
 
+use super::followed::Stamp;
 use super::{Accounts, Error, read_open};
 use crate::files;
+use crate::limits::ACCOUNTS_SETTLE_TIME_S;
 
 /// An accounts file that is being changed: locked until it is saved or dropped.
 #[derive(Debug)]
@@ -26,43 +29,73 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Opens the file to change it; waits while somebody else does. A file that is missing is
-    /// made when `create` says so, for nobody but its owner to read.
+    /// Opens the file to change it; waits while somebody else does, and until one that is being
+    /// written where it is has been left alone for [`ACCOUNTS_SETTLE_TIME_S`]: a half that is saved
+    /// would be taken for the whole. A file that is missing is made when `create` says so, for
+    /// nobody but its owner to read.
     ///
     /// # Errors
     /// As [`super::read`].
     pub fn open(path: &Path, create: bool) -> Result<Self, Error> {
+        Self::open_by(thread::sleep, path, create)
+    }
+
+    /// The same, with what waits.
+    fn open_by(mut wait: impl FnMut(Duration), path: &Path, create: bool) -> Result<Self, Error> {
         let what = if create { "write" } else { "read" };
         if let Ok(metadata) = fs::metadata(path) {
             // A device would be replaced by a file, a pipe waits for somebody.
             files::check(metadata.file_type()).map_err(Error::system(path, what))?;
         }
+        let mut waited_for = None;
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).mode(0o600);
-            let there = options.open(path);
-            let is_new =
-                create && there.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-            let opened = if is_new { options.create_new(true).open(path) } else { there };
-            let locked = match opened {
-                // Somebody else has just made it.
-                Err(error) if is_new && error.kind() == io::ErrorKind::AlreadyExists => continue,
-                opened => opened.map_err(Error::system(path, what))?,
-            };
-            let resolved = path.canonicalize().map_err(Error::system(path, what))?;
-            locked.lock().map_err(Error::system(path, "lock"))?;
-            let own = locked.metadata().map_err(Error::system(path, what))?;
-            // Whoever had the lock has put another file in this one's place.
-            let same = fs::metadata(&resolved)
-                .is_ok_and(|there| there.dev() == own.dev() && there.ino() == own.ino());
-            if same {
-                // What somebody has left who was killed in the middle: whoever has the lock is the
-                // only one who writes there.
-                let _ = fs::remove_file(beside(&resolved));
-                let (accounts, _) = read_open(path, &locked)?;
-                return Ok(Self { accounts, is_new, path: resolved, locked });
+            let Some(draft) = Self::lock(path, create, what)? else { continue };
+            let stamp = || draft.locked.metadata().map(|found| Stamp::of(&found));
+            let before = stamp().map_err(Error::system(path, what))?;
+            let (accounts, _) = read_open(path, &draft.locked)?;
+            let after = stamp().map_err(Error::system(path, what))?;
+            let settle = Duration::from_secs(ACCOUNTS_SETTLE_TIME_S);
+            let unchanged = after.unchanged_for(SystemTime::now());
+            let is_left_alone =
+                after.is_finished() || unchanged >= settle || waited_for == Some(after);
+            if draft.is_new || before == after && is_left_alone {
+                return Ok(Self { accounts, ..draft });
             }
+            waited_for = Some(after);
+            // Nobody else has to wait behind this one.
+            drop(draft);
+            wait(settle.saturating_sub(unchanged));
         }
+    }
+
+    /// Opens and locks the file, which is not read yet; nothing when another one has taken its place
+    /// meanwhile.
+    fn lock(path: &Path, create: bool, what: &'static str) -> Result<Option<Self>, Error> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        let there = options.open(path);
+        let is_new = create && there.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        let opened = if is_new { options.create_new(true).open(path) } else { there };
+        let locked = match opened {
+            // Somebody else has just made it.
+            Err(error) if is_new && error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(None);
+            }
+            opened => opened.map_err(Error::system(path, what))?,
+        };
+        let resolved = path.canonicalize().map_err(Error::system(path, what))?;
+        locked.lock().map_err(Error::system(path, "lock"))?;
+        let own = locked.metadata().map_err(Error::system(path, what))?;
+        // Whoever had the lock has put another file in this one's place.
+        let same = fs::metadata(&resolved)
+            .is_ok_and(|there| there.dev() == own.dev() && there.ino() == own.ino());
+        if !same {
+            return Ok(None);
+        }
+        // What somebody has left who was killed in the middle: whoever has the lock is the only one
+        // who writes there.
+        let _ = fs::remove_file(beside(&resolved));
+        Ok(Some(Self { accounts: Accounts::default(), is_new, path: resolved, locked }))
     }
 
     /// Puts a file with these accounts in the place of the old one, with the same owner and the
@@ -197,12 +230,38 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left over");
     }
 
+    /// As an editor that writes it in place, or `cat > accounts`.
+    #[test]
+    fn a_file_that_is_being_written_is_waited_for() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("accounts");
+        fs::write(&path, format!("Ann:{HASH}\n")).unwrap();
+        let mut waits = 0;
+        let go_on = |time: Duration| {
+            assert!(time <= Duration::from_secs(ACCOUNTS_SETTLE_TIME_S), "{time:?}");
+            waits += 1;
+            if waits == 1 {
+                let mut file = File::options().append(true).open(&path).unwrap();
+                file.write_all(format!("Bob:{HASH}\n").as_bytes()).unwrap();
+            }
+        };
+        let mut draft = Draft::open_by(go_on, &path, true).unwrap();
+        assert_eq!((waits, draft.accounts.len()), (2, 2), "it was left alone the second time");
+        draft.accounts.set("Cid", &hash()).unwrap();
+        draft.save().unwrap();
+        let never = |_| panic!("what was put in its place is whole");
+        assert_eq!(Draft::open_by(never, &path, true).unwrap().accounts.len(), 3);
+    }
+
     #[test]
     fn rights_and_links_are_kept() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("accounts");
         let link = directory.path().join("link");
         fs::write(&path, "# ours\n").unwrap();
+        // That its rights were set behind the last write is seen by its times.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("accounts", &link).unwrap();
         let mut draft = Draft::open(&link, true).unwrap();
@@ -220,7 +279,7 @@ mod tests {
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let path = path.clone();
-                std::thread::spawn(move || {
+                thread::spawn(move || {
                     for account in 0..8 {
                         let mut draft = Draft::open(&path, true).unwrap();
                         draft.accounts.set(&format!("{writer}.{account}"), &hash()).unwrap();

@@ -2,12 +2,12 @@
 //! force when it is the whole file, and no nick that it has lost is free.
 
 use core::cell::OnceCell;
-use core::fmt;
+use core::{fmt, mem};
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::hash::RandomState;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Accounts, Error, Read, Standing, read_stamped};
@@ -34,12 +34,12 @@ impl Stamp {
     /// Whether the last that happened to the file was something other than a write, which sets both
     /// times alike: it was given its name, or its rights, when it was whole. The clock of the file
     /// system may be too coarse to tell.
-    fn is_finished(self) -> bool {
+    pub(super) fn is_finished(self) -> bool {
         self.modified != self.changed
     }
 
     /// How long nothing has happened to the file, by the clock of the system.
-    fn unchanged_for(self, clock: SystemTime) -> Duration {
+    pub(super) fn unchanged_for(self, clock: SystemTime) -> Duration {
         let nanoseconds = u32::try_from(self.changed.1).unwrap_or(0);
         let changed = u64::try_from(self.changed.0).ok().and_then(|seconds| {
             SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
@@ -128,8 +128,11 @@ pub struct Followed {
     file: Option<Identity>,
     /// Another file than that whose accounts are in force has been put in its place.
     replaced: bool,
-    /// When it is looked at again although it has not changed, while it may be a half.
+    /// When it is looked at again although it has not changed, while it may be a half, or when it
+    /// could not be read.
     look_again_at: Option<Instant>,
+    /// The system has refused to read it when it was last tried.
+    failed: bool,
     /// The keys of nicks that it has lost by being written in place.
     reserved: HashSet<Box<str>>,
     /// What whoever followed it before knew, until the file is known to know as much.
@@ -173,6 +176,7 @@ impl Followed {
             file: None,
             replaced: false,
             look_again_at: None,
+            failed: false,
             reserved: HashSet::new(),
             before: None,
             likenesses: OnceCell::new(),
@@ -196,12 +200,23 @@ impl Followed {
     /// Looks whether the file has changed, and reads it if so.
     ///
     /// # Errors
-    /// Why it can't be read, told once for each change; what it held before stays in force.
+    /// Why it can't be read, told once for each change; what it held before stays in force. What the
+    /// system refused is tried again.
     pub fn look(&mut self) -> Result<Look, Error> {
         self.look_at(Instant::now(), SystemTime::now())
     }
 
     fn look_at(&mut self, now: Instant, clock: SystemTime) -> Result<Look, Error> {
+        self.look_by(read_stamped, now, clock)
+    }
+
+    /// The same, with what reads the file.
+    fn look_by(
+        &mut self,
+        read: impl FnOnce(&Path) -> Result<Read, Error>,
+        now: Instant,
+        clock: SystemTime,
+    ) -> Result<Look, Error> {
         let there = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
         let waited = self.seen == Some(there);
         if waited && self.look_again_at.is_none_or(|time| now < time) {
@@ -209,11 +224,21 @@ impl Followed {
         }
         self.look_again_at = None;
         self.see(there);
-        let read = read_stamped(&self.path)?;
-        let waited = waited && self.seen == Some(Some(read.stamp));
+        let settle = Duration::from_secs(ACCOUNTS_SETTLE_TIME_S);
+        let had_failed = mem::take(&mut self.failed);
+        let read = match read(&self.path) {
+            Ok(read) => read,
+            // What is in the way may pass without a change of the file: it is told once.
+            Err(error @ Error::System { .. }) => {
+                self.failed = true;
+                self.look_again_at = Some(now + settle);
+                return if waited && had_failed { Ok(Look::Same) } else { Err(error) };
+            }
+            Err(error) => return Err(error),
+        };
+        let waited = waited && !had_failed && self.seen == Some(Some(read.stamp));
         self.see(Some(read.stamp));
         let unchanged = read.stamp.unchanged_for(clock);
-        let settle = Duration::from_secs(ACCOUNTS_SETTLE_TIME_S);
         let whole_after = Duration::from_secs(ACCOUNTS_ONE_GO_SETTLE_TIME_S);
         let is_of_one_go = read.is_whole && read.stamp.is_of_one_go();
         let seen = FileSeen {
@@ -269,15 +294,24 @@ impl Followed {
             return Ok(Look::Same);
         }
         let emptied = read.accounts.is_empty() && !old.is_empty();
-        if emptied || lost.len() > NICKS_RESERVED_MAX {
-            return Err(Error::Emptied { path: self.path.clone() });
-        }
         let count = lost.len();
+        self.check_loss(emptied, count)?;
         if is_new || count == 0 {
             return Ok(self.put_in_force(read, HashSet::new()));
         }
         self.put_in_force(read, lost);
         Ok(Look::Lost(count))
+    }
+
+    /// Whether a file that was written in place, and lacks so many nicks that it had, is taken.
+    fn check_loss(&self, emptied: bool, nicks: usize) -> Result<(), Error> {
+        if emptied {
+            return Err(Error::Emptied { path: self.path.clone() });
+        }
+        if nicks > NICKS_RESERVED_MAX {
+            return Err(Error::Lost { path: self.path.clone(), nicks });
+        }
+        Ok(())
     }
 
     fn put_in_force(&mut self, read: Read, reserved: HashSet<Box<str>>) -> Look {
@@ -324,6 +358,7 @@ impl Followed {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::io;
 
     use tempfile::TempDir;
 
@@ -345,6 +380,8 @@ mod tests {
         for nick in ["b0b", "Bobby", "Анн", "Zoë"] {
             assert!(!followed.has_like(nick), "{nick}");
         }
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let mut draft = Draft::open(&path, false).unwrap();
         draft.accounts = Accounts::parse(format!("Zoe:{HASH}\n").as_bytes()).unwrap();
         draft.save().unwrap();
@@ -630,6 +667,39 @@ mod tests {
         for nick in ["Ann", "Bob"] {
             assert_eq!(follower.standing(nick), Standing::Free, "{nick}");
         }
+    }
+
+    #[test]
+    fn what_the_system_refused_is_tried_again_and_told_once() {
+        let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
+        let mut refused = |second: u64, write: Option<&str>| {
+            if let Some(text) = write {
+                follower.write(text);
+            }
+            let now = follower.start + Duration::from_secs(second);
+            let refuse = |path: &Path| Err(Error::system(path, "read")(io::Error::other("EIO")));
+            follower.followed.look_by(refuse, now, SystemTime::now()).map_err(|_| "refused")
+        };
+        let both = format!("Ann:{HASH}\nBob:{HASH}\n");
+        assert_eq!(refused(0, Some(&both)), Err("refused"));
+        assert_eq!(refused(QUIET - 1, None), Ok(Look::Same), "not in every turn");
+        assert_eq!(refused(QUIET, None), Ok(Look::Same), "tried, and told before");
+        assert_eq!(follower.standing("Bob"), Standing::Free);
+        assert_eq!(follower.look(2 * QUIET - 1), Ok(Look::Same));
+        assert_eq!(follower.look(2 * QUIET), Ok(Look::Read));
+        assert_eq!(follower.standing("Bob"), Standing::Account(hash()));
+        assert_eq!(follower.look(9 * QUIET), Ok(Look::Same));
+    }
+
+    #[test]
+    fn so_many_nicks_may_be_lost_and_a_file_with_none_is_told_to_be_empty() {
+        let followed = Followed::new(PathBuf::from("accounts"));
+        let told = |emptied, nicks| followed.check_loss(emptied, nicks).map_err(|e| e.to_string());
+        assert_eq!(told(false, NICKS_RESERVED_MAX), Ok(()));
+        let error = told(false, NICKS_RESERVED_MAX + 1).unwrap_err();
+        assert!(error.contains("lacks 600001 nicks") && !error.contains("empty"), "{error}");
+        let error = told(true, NICKS_RESERVED_MAX + 1).unwrap_err();
+        assert!(error.contains("is empty now"), "{error}");
     }
 
     #[test]
