@@ -278,6 +278,9 @@ impl Config {
             relay_names: values.relay_names,
             lookalikes: values.lookalikes,
             full_roster_members: values.full_roster,
+            succession: values.succession,
+            keep_right: values.keep_right,
+            declared_rooms: Vec::new(),
         };
         Self {
             source,

@@ -14,16 +14,19 @@
 //! done, `rate` the token buckets. Inputs are in `input` and `time`, outputs in `outlet` and
 //! `note`, the settings in `settings`.
 
-mod caps;
+pub mod caps;
 pub mod command;
 mod due_lists;
 mod input;
+mod keeping_order;
+mod kept;
 mod keyed_table;
 mod later;
 mod login;
 mod long_lists;
 mod membership;
 mod message;
+pub mod mode;
 mod note;
 mod orders;
 mod outlet;
@@ -31,8 +34,13 @@ mod param;
 mod plugin;
 mod questions;
 mod rate;
+pub mod rights;
+pub mod role;
 mod room;
+mod room_rules;
 mod root;
+mod sanction;
+mod seen;
 mod session;
 mod settings;
 mod slow_lists;
@@ -43,18 +51,23 @@ use core::net::IpAddr;
 
 use self::due_lists::DueLists;
 pub use self::input::{HashKey, Input, ListenerKind, Progress};
+pub use self::keeping_order::Terms;
 use self::later::Later;
 pub use self::note::{LoginRefusal, MessageTo, Note};
-pub use self::outlet::{Outlet, Roster, Span};
+pub use self::outlet::{Outlet, PeerFacts, Roster, Span};
 pub use self::plugin::{
     Order, OrderError, Query, Question, QuestionId, Receivers, Registered, Verdict, Who,
     is_reserved_name,
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
-use self::room::Rooms;
+pub use self::role::Role;
+use self::room::{Room, RoomKey, Rooms};
+pub use self::room_rules::{Modes, RoomPassword};
+pub use self::sanction::BanTarget;
+use self::sanction::ServerRules;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
-pub use self::settings::{RelayNames, RootPassword, Settings};
+pub use self::settings::{DeclaredRoom, KeepRight, RelayNames, RootPassword, Settings, Succession};
 pub use self::time::Time;
 use crate::networks;
 pub use crate::nick::{Lookalikes, comparison_key};
@@ -80,6 +93,8 @@ pub struct Hub {
     rooms: Rooms,
     /// What the params of all rooms and sessions count for in `limits.paramstotal`.
     params_total_bytes: usize,
+    /// Bans and mutes of the whole server.
+    order: ServerRules,
     due_lists: DueLists,
     /// What is told later, because it costs much.
     later: Later,
@@ -109,7 +124,7 @@ impl Hub {
     pub fn new(settings: Settings, hash_key: HashKey, unix_start_us: u64) -> Self {
         let mut sessions = Sessions::new(hash_key);
         sessions.allow_nick_bytes(settings.limits.nick_bytes_max);
-        Self {
+        let mut hub = Self {
             stanza_rate: stanza_rate(&settings.limits),
             byte_rate: byte_rate(&settings.limits),
             list_rate: list_rate(&settings.limits),
@@ -120,6 +135,7 @@ impl Hub {
             sessions,
             rooms: Rooms::new(hash_key),
             params_total_bytes: 0,
+            order: ServerRules::default(),
             due_lists: DueLists::new(),
             later: Later::default(),
             caused_bytes: 0,
@@ -131,7 +147,9 @@ impl Hub {
             some_room_is_full: false,
             now: Time::default(),
             unix_start_us,
-        }
+        };
+        hub.declare_first_rooms();
+        hub
     }
 
     /// Takes one input at `now`, which never goes back, and gives what follows to `out`.
@@ -154,10 +172,11 @@ impl Hub {
             }
             Input::TurnEnd => {
                 self.send_due(out);
+                self.end_the_banned(out);
                 self.turn += 1;
                 self.some_room_is_full = false;
             }
-            Input::Reload(settings) => self.reload(*settings),
+            Input::Reload(settings) => self.reload(*settings, out),
             Input::Registered(registered) => self.registered = *registered,
             Input::Shutdown => self.shut_down(out),
         }
@@ -197,7 +216,8 @@ impl Hub {
     /// When the hub wants an [`Input::Tick`], if it waits for a time at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.login_deadline(), self.later.next()].into_iter().flatten().min()
+        let ending = self.has_banned_to_end().then_some(self.now);
+        [self.login_deadline(), self.later.next(), ending].into_iter().flatten().min()
     }
 
     /// What plugins have registered, as it was told last.
@@ -234,17 +254,23 @@ impl Hub {
         self.now = self.now.max(now);
     }
 
-    fn reload(&mut self, settings: Settings) {
+    fn reload(&mut self, settings: Settings, out: &mut impl Outlet) {
         self.stanza_rate = stanza_rate(&settings.limits);
         self.byte_rate = byte_rate(&settings.limits);
         self.list_rate = list_rate(&settings.limits);
         self.sessions.allow_nick_bytes(settings.limits.nick_bytes_max);
         self.settings = settings;
+        self.declare_rooms(out);
     }
 
     /// The wall clock's time of the input at hand, in microseconds since 1970.
     const fn unix_now_us(&self) -> u64 {
         self.unix_start_us.saturating_add(self.now.0 / 1_000)
+    }
+
+    /// The same in whole seconds.
+    const fn unix_now_s(&self) -> u64 {
+        self.unix_now_us() / 1_000_000
     }
 
     fn open(
@@ -254,6 +280,9 @@ impl Hub {
         listener: ListenerKind,
         out: &mut impl Outlet,
     ) {
+        if self.is_banned_address(address) {
+            return out.close(conn, CloseReason::Banned);
+        }
         let limits = &self.settings.limits;
         let opened = self.sessions.open(conn, self.counted(address), listener, limits, self.now);
         let Err((reason, max)) = opened else {
@@ -275,6 +304,9 @@ impl Hub {
 
     /// A proxy told a session's own address.
     fn move_to(&mut self, conn: ConnId, address: IpAddr, out: &mut impl Outlet) {
+        if self.is_banned_address(address) {
+            return self.close(conn, CloseReason::Banned, out);
+        }
         let limits = &self.settings.limits;
         if self.sessions.move_to(conn, self.counted(address), limits) {
             return;
@@ -388,6 +420,31 @@ impl Hub {
                 Progress::Done
             }
         }
+    }
+
+    /// Tells those members of a room something who understand it, and whoever it answers. Gives how
+    /// many bytes it has.
+    fn tell_capable(
+        &mut self,
+        key: RoomKey,
+        by: Option<ConnId>,
+        out: &mut impl Outlet,
+        write: impl Fn(&Self, &Room, &mut Vec<u8>),
+    ) -> usize {
+        let Some(room) = self.rooms.room(key) else {
+            return 0;
+        };
+        let capable =
+            |conn: &&ConnId| self.sessions.find(**conn).is_some_and(|session| session.caps.rooms);
+        let mut to: Vec<ConnId> = room.members.iter().filter(capable).copied().collect();
+        to.extend(by.filter(|by| !to.contains(by)));
+        if to.is_empty() {
+            return 0;
+        }
+        let message = out.encode_for_room(key, |buffer| write(self, room, buffer));
+        out.push_some(&to, message);
+        self.said_in(key, message.bytes());
+        message.bytes()
     }
 
     fn is_policy_only(&self, conn: ConnId) -> bool {

@@ -587,3 +587,42 @@ pub const ATTRIBUTES_PAIRWISE_MAX: usize = 16;
 
 /// The longest name of an element or an attribute, in bytes: that of libxml2 (its `XML_MAX_NAME_LENGTH`).
 pub const XML_NAME_BYTES_MAX: usize = 50_000;
+
+/// Roles that members of one room have.
+pub const ROLES_MAX: usize = 256;
+
+/// Roles of one room that are remembered for those who come back; the oldest go.
+pub const REMEMBERED_ROLES_MAX: usize = 256;
+
+/// Bans of one room.
+pub const ROOM_BANS_MAX: usize = 256;
+
+/// Mutes of one room.
+pub const ROOM_MUTES_MAX: usize = 256;
+
+/// Invitations to one room that have not been used.
+pub const ROOM_INVITATIONS_MAX: usize = 256;
+
+/// How long an invitation holds.
+pub const INVITATION_TIME_S: u64 = 600;
+
+/// Bans of the server.
+pub const SERVER_BANS_MAX: usize = 65_536;
+
+/// Mutes of the server.
+pub const SERVER_MUTES_MAX: usize = 65_536;
+
+/// The longest password of a room, in bytes.
+pub const ROOM_PASSWORD_BYTES_MAX: usize = 128;
+
+/// The longest reason of a ban or a removal, in bytes.
+pub const REASON_BYTES_MAX: usize = 256;
+
+/// The longest time of a ban or a mute that ends, in seconds: ten years.
+pub const SANCTION_TIME_S_MAX: u64 = 315_360_000;
+
+/// Messages that a room can be told to keep: there is no history yet.
+pub const HISTORY_MESSAGES_MAX: u32 = 0;
+
+/// Sessions in one answer to `who`.
+pub const WHO_SESSIONS_MAX: usize = 200;

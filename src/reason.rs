@@ -64,6 +64,8 @@ labelled! {
         BacklogTotal = "backlog_total",
         /// Root or a plugin removed the client.
         Kicked = "kicked",
+        /// Its nick or its address is banned.
+        Banned = "banned",
         /// The policy was sent.
         PolicyServed = "policy_served",
         /// Something other than a policy request on the policy port.
@@ -131,6 +133,10 @@ impl Refused {
         Self { reason, error: Cow::Borrowed(error) }
     }
 
+    pub(crate) const fn told(reason: RefusalReason, error: String) -> Self {
+        Self { reason, error: Cow::Owned(error) }
+    }
+
     pub(crate) const fn for_limit(error: String) -> Self {
         Self { reason: RefusalReason::Limit, error: Cow::Owned(error) }
     }
@@ -146,6 +152,7 @@ impl CloseReason {
             | Self::Broken
             | Self::Idle
             | Self::Kicked
+            | Self::Banned
             | Self::PolicyServed
             | Self::PolicyOnly
             | Self::Shutdown
@@ -187,6 +194,7 @@ impl fmt::Display for CloseReason {
             Self::SlowReaderSoft => "slow reader, over limits.backlogsoft for too long",
             Self::BacklogTotal => "slow reader, the fullest when limits.backlogtotal was reached",
             Self::Kicked => "kicked",
+            Self::Banned => "banned",
             Self::PolicyServed => "the policy was sent",
             Self::PolicyOnly => "no policy request on the policy port",
             Self::Shutdown => "the server stops",

@@ -449,7 +449,11 @@ fn login_time_runs_while_somebody_decides() {
     let mut closed = error_and_close(error, CloseReason::LoginTimeout);
     closed.insert(1, Done::Cancelled(QuestionId(1)));
     assert_eq!(server.told(conn), closed);
-    server.handle(Input::Verdict { conn, question: QuestionId(1), verdict: Verdict::Allowed });
+    server.handle(Input::Verdict {
+        conn,
+        question: QuestionId(1),
+        verdict: Verdict::Allowed { account: false },
+    });
     assert_eq!(server.told(conn), [], "the verdict comes too late");
 }
 
@@ -660,7 +664,11 @@ impl Server {
 
     /// Answers a question; who has his turn because of it.
     fn allow(&mut self, conn: ConnId, ask: u64) -> Vec<ConnId> {
-        self.handle(Input::Verdict { conn, question: QuestionId(ask), verdict: Verdict::Allowed });
+        self.handle(Input::Verdict {
+            conn,
+            question: QuestionId(ask),
+            verdict: Verdict::Allowed { account: false },
+        });
         self.called()
     }
 }
@@ -945,7 +953,7 @@ fn lookalikes_that_are_asked_about_together() {
         server.handle(Input::Verdict {
             conn,
             question: QuestionId(ask),
-            verdict: Verdict::Allowed,
+            verdict: Verdict::Allowed { account: false },
         });
     }
     let told = server.send(one, "<ping/>");

@@ -156,8 +156,10 @@ fn a_verdict_counts_once() {
     let mut server = Server::asking();
     server.open(A);
     let ask = server.ask(A, "<connect nickname='N'/>").ask;
-    assert!(is_in(&server.answer(A, ask, Verdict::Allowed)));
-    for verdict in [Verdict::Allowed, Verdict::Refused, Verdict::Root] {
+    assert!(is_in(&server.answer(A, ask, Verdict::Allowed { account: false })));
+    for verdict in
+        [Verdict::Allowed { account: false }, Verdict::Refused, Verdict::Root { account: false }]
+    {
         assert_eq!(server.answer(A, ask, verdict), []);
     }
 }
@@ -169,12 +171,12 @@ fn a_verdict_is_for_its_own_question() {
     server.open(B);
     let first = server.ask(A, "<connect nickname='N'/>").ask;
     let others = server.ask(B, "<connect nickname='M'/>").ask;
-    assert_eq!(server.answer(A, others, Verdict::Allowed), []);
+    assert_eq!(server.answer(A, others, Verdict::Allowed { account: false }), []);
     assert_eq!(server.answer(A, first, Verdict::Refused).len(), 2, "told twice that it is not");
     // The same session asks again, and what comes late was about another password.
     let second = server.ask(A, "<connect nickname='N' password='other'/>").ask;
-    assert_eq!(server.answer(A, first, Verdict::Allowed), []);
-    assert!(is_in(&server.answer(A, second, Verdict::Allowed)));
+    assert_eq!(server.answer(A, first, Verdict::Allowed { account: false }), []);
+    assert!(is_in(&server.answer(A, second, Verdict::Allowed { account: false })));
     assert_eq!(server.answer(A, QuestionId(0), Verdict::Refused), []);
 }
 
@@ -185,15 +187,15 @@ fn a_verdict_for_a_session_that_is_gone_does_nothing_to_its_successor() {
     let late = server.ask(A, "<connect nickname='N'/>").ask;
     server.tell(Input::Ended { conn: A, reason: CloseReason::PeerClosed });
     server.recorder.open.remove(&A);
-    assert_eq!(server.answer(A, late, Verdict::Allowed), []);
+    assert_eq!(server.answer(A, late, Verdict::Allowed { account: false }), []);
     let successor = ConnId { generation: 2, ..A };
     server.open(successor);
-    assert_eq!(server.answer(A, late, Verdict::Allowed), []);
-    assert_eq!(server.answer(successor, late, Verdict::Allowed), []);
+    assert_eq!(server.answer(A, late, Verdict::Allowed { account: false }), []);
+    assert_eq!(server.answer(successor, late, Verdict::Allowed { account: false }), []);
     let ask = server.ask(successor, "<connect nickname='N'/>").ask;
-    assert_eq!(server.answer(A, ask, Verdict::Allowed), []);
-    assert_eq!(server.answer(successor, late, Verdict::Allowed), []);
-    assert!(is_in(&server.answer(successor, ask, Verdict::Allowed)));
+    assert_eq!(server.answer(A, ask, Verdict::Allowed { account: false }), []);
+    assert_eq!(server.answer(successor, late, Verdict::Allowed { account: false }), []);
+    assert!(is_in(&server.answer(successor, ask, Verdict::Allowed { account: false })));
 }
 
 #[test]
@@ -250,7 +252,7 @@ fn logins_that_wait_need_their_verdict_when_nobody_is_asked_any_more() {
     let ask = server.ask(A, "<connect nickname='N'/>").ask;
     server.tell(Input::Registered(Box::default()));
     server.log_in(B, "M");
-    assert!(is_in(&server.answer(A, ask, Verdict::Allowed)));
+    assert!(is_in(&server.answer(A, ask, Verdict::Allowed { account: false })));
 }
 
 #[test]
@@ -261,7 +263,7 @@ fn what_is_registered_stays_when_the_configuration_is_read_again() {
     assert!(server.hub.registered().names.contains("hello"));
     server.open(A);
     let ask = server.ask(A, "<connect nickname='N'/>").ask;
-    assert!(is_in(&server.answer(A, ask, Verdict::Allowed)));
+    assert!(is_in(&server.answer(A, ask, Verdict::Allowed { account: false })));
     let registered =
         |element: &str| Done::Registered("N".to_owned(), "hello".to_owned(), element.to_owned());
     let done = server.send(A, " <!-- n --><hello a='&lt;'>x</hello><!-- m -->");
@@ -385,7 +387,7 @@ fn notes_say_why_a_login_came_to_nothing_and_who_removed_whom() {
     assert_noted(&nobody_knows, &["why: Undecided"]);
     let nobody_knows = send(connect, Some((3, undecided(true))));
     assert_noted(&nobody_knows, &["RootRefused", "why: Undecided"]);
-    let allowed = send(connect, Some((4, Verdict::Allowed)));
+    let allowed = send(connect, Some((4, Verdict::Allowed { account: false })));
     assert_noted(&allowed, &["RootRefused", "root: false"]);
     let kick = Order::Kick { who: Who::Nick("n"), reason: None };
     assert_eq!(hub.order(kick, Time(0), &mut out), Ok(()));

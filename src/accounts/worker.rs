@@ -167,11 +167,17 @@ impl Behind {
     fn answer(&self, mut question: WorkerQuestion, allowed: bool) {
         question.password.zeroize();
         let answer = match question.unknown {
-            _ if allowed => WorkerAnswer::Yes,
+            _ if allowed => WorkerAnswer::Yes { account: true },
             Some(why) => WorkerAnswer::Unknown { why, denied: question.denied },
             None => WorkerAnswer::No,
         };
         self.voice.verdict(&question.ask, answer);
+    }
+
+    /// A nick that is nobody's is a guest's.
+    fn let_guest_in(&self, mut question: WorkerQuestion) {
+        question.password.zeroize();
+        self.voice.verdict(&question.ask, WorkerAnswer::Yes { account: false });
     }
 
     /// That a question can't be answered, and why.
@@ -337,7 +343,7 @@ impl LoginWorker {
                 (None, false)
             }
             Some(Some(Standing::Free)) if self.guests => {
-                return self.behind.answer(question, true);
+                return self.behind.let_guest_in(question);
             }
             // The time it takes is not to tell who has an account.
             Some(Some(Standing::Free)) => (None, true),

@@ -12,7 +12,7 @@ use super::modules;
 use super::problem::Misfit;
 use super::readers::{count, domain, flag, host, network, origin, places, port, words};
 use super::values::Values;
-use crate::hub::RelayNames;
+use crate::hub::{KeepRight, RelayNames, Succession};
 use crate::logging::LevelError;
 use crate::networks;
 use crate::nick::Lookalikes;
@@ -55,6 +55,8 @@ pub(super) enum KeyKind {
     ModulePath,
     RelayNames,
     Lookalikes,
+    Succession,
+    KeepRight,
     /// Addresses and networks.
     Networks(fn(&mut Values) -> &mut Vec<IpNet>),
     /// `[web] hosts`.
@@ -140,6 +142,21 @@ impl KeyKind {
                     _ => return Err(Misfit::of(text, "refuse or allow")),
                 };
             }
+            Self::Succession => {
+                values.succession = match text.to_ascii_lowercase().as_str() {
+                    "oldest" => Succession::Oldest,
+                    "none" => Succession::None,
+                    _ => return Err(Misfit::of(text, "oldest or none")),
+                };
+            }
+            Self::KeepRight => {
+                values.keep_right = match text.to_ascii_lowercase().as_str() {
+                    "root" => KeepRight::Root,
+                    "accounts" => KeepRight::Accounts,
+                    "operators" => KeepRight::Operators,
+                    _ => return Err(Misfit::of(text, "root, accounts or operators")),
+                };
+            }
             Self::Networks(at) => {
                 *at(values) = words(text).map(network).collect::<Result<_, _>>()?;
             }
@@ -172,6 +189,8 @@ impl KeyKind {
             | Self::Modules
             | Self::RelayNames
             | Self::Lookalikes
+            | Self::Succession
+            | Self::KeepRight
             | Self::Networks(_)
             | Self::Hosts
             | Self::Origins
@@ -237,6 +256,15 @@ impl KeyKind {
             Self::Lookalikes => match values.lookalikes {
                 Lookalikes::Refuse => "refuse".to_owned(),
                 Lookalikes::Allow => "allow".to_owned(),
+            },
+            Self::Succession => match values.succession {
+                Succession::Oldest => "oldest".to_owned(),
+                Succession::None => "none".to_owned(),
+            },
+            Self::KeepRight => match values.keep_right {
+                KeepRight::Root => "root".to_owned(),
+                KeepRight::Accounts => "accounts".to_owned(),
+                KeepRight::Operators => "operators".to_owned(),
             },
             Self::Networks(at) => {
                 at(&mut values).iter().map(networks::show).collect::<Vec<_>>().join(" ")
@@ -346,6 +374,10 @@ pub(super) static KEYS: &[Key] = keys![
         "whether stanzas with the names of the server's own can be relayed: safe refuses them, any is as it was";
     "rooms" "lookalikes" KeyKind::Lookalikes, "refuse, allow",
         "whether a new nick or room may look like one that is there and be another, such as `Bob` with a Cyrillic `о`; refuse: it may not";
+    "rooms" "succession" KeyKind::Succession, "oldest, none",
+        "who is operator of a room when the last one has left: the member who has been there longest, or nobody";
+    "rooms" "keep" KeyKind::KeepRight, "root, accounts, operators",
+        "who may set the mode `keep` of a room: root alone, its operators whose nick was proven by a password, or all of them";
     "rooms" "fullroster" KeyKind::Count(|v| &mut v.full_roster), "members",
         "in a larger room only the joiner gets the whole client list; 0: only joiners ever do";
     "limits" "stanzabytes" KeyKind::Bytes(|v| &mut v.limits.stanza_bytes_max, STANZA_BYTES_MIN), "bytes",

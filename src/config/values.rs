@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::hosts::KnownHost;
 use super::listen::{self, Listen, ListenPlace};
 use super::modules;
-use crate::hub::RelayNames;
+use crate::hub::{KeepRight, RelayNames, Succession};
 use crate::limits::{FULL_ROSTER_MEMBERS, Limits};
 use crate::logging::Level;
 use crate::networks;
@@ -42,6 +42,8 @@ pub(super) struct Values {
     pub(super) module_path: Vec<PathBuf>,
     pub(super) relay_names: RelayNames,
     pub(super) lookalikes: Lookalikes,
+    pub(super) succession: Succession,
+    pub(super) keep_right: KeepRight,
     pub(super) full_roster: usize,
     pub(super) http: bool,
     pub(super) websocket: bool,
@@ -84,6 +86,8 @@ impl Default for Values {
             module_path: modules::PATH.map(PathBuf::from).to_vec(),
             relay_names: RelayNames::default(),
             lookalikes: Lookalikes::default(),
+            succession: Succession::default(),
+            keep_right: KeepRight::default(),
             full_roster: FULL_ROSTER_MEMBERS,
             http: true,
             websocket: true,

@@ -6,8 +6,10 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use super::mode::MODES;
 use super::note::LoginRefusal;
 use super::outlet::Outlet;
+use super::sanction::SanctionKind;
 use super::{Hub, Login};
 use crate::reason::RefusalReason;
 use crate::session_id::ConnId;
@@ -25,6 +27,13 @@ pub struct Verb {
     pub root: bool,
     /// The attributes it must have.
     pub attributes: &'static [Required],
+    /// The attributes it may have besides.
+    pub optional: &'static [&'static str],
+    /// How many stanzas it counts for in `limits.stanzarate`.
+    pub cost: u64,
+    /// Whether it goes beyond version 1: then a plugin's name comes first, and one with a recipient
+    /// is relayed as it always was.
+    pub extension: bool,
     /// How it is written.
     pub usage: &'static str,
     /// What it does.
@@ -59,19 +68,26 @@ enum Action {
     AddChild,
     ClientParam,
     Connect,
+    GetBans,
     GetInfo,
     GetRooms,
     Help,
+    Invite,
     Join,
+    Kick,
     Leave,
     Message,
+    Mode,
     Ping,
     Policy,
     Quit,
     RemoveParam,
     RemoveUser,
+    Role,
+    Sanction(SanctionKind),
     SetParam,
     Shutdown,
+    Who,
 }
 
 const ROOM: Required =
@@ -94,6 +110,11 @@ const NICK: Required = Required {
     error: "No NickName Attribute",
 };
 
+const MEMBER: Required =
+    Required { names: &["nick"], may_be_empty: false, error: "No nick specified" };
+const ROLE: Required =
+    Required { names: &["role"], may_be_empty: false, error: "No role specified" };
+
 const fn verb(
     name: &'static str,
     state: VerbState,
@@ -102,7 +123,18 @@ const fn verb(
     usage: &'static str,
     meaning: &'static str,
 ) -> Verb {
-    Verb { name, state, root: false, attributes, usage, meaning, action }
+    Verb {
+        name,
+        state,
+        root: false,
+        attributes,
+        optional: &[],
+        cost: 1,
+        extension: false,
+        usage,
+        meaning,
+        action,
+    }
 }
 
 const fn root_verb(
@@ -112,7 +144,28 @@ const fn root_verb(
     usage: &'static str,
     meaning: &'static str,
 ) -> Verb {
-    Verb { name, state: VerbState::LoggedIn, root: true, attributes, usage, meaning, action }
+    Verb { root: true, ..verb(name, VerbState::LoggedIn, action, attributes, usage, meaning) }
+}
+
+impl Verb {
+    /// The same with attributes that it may have.
+    const fn with(self, optional: &'static [&'static str]) -> Self {
+        Self { optional, ..self }
+    }
+}
+
+/// A verb beyond version 1. `cost` is in stanzas.
+const fn extension(
+    name: &'static str,
+    action: Action,
+    attributes: &'static [Required],
+    optional: &'static [&'static str],
+    cost: u64,
+    usage: &'static str,
+    meaning: &'static str,
+) -> Verb {
+    let verb = verb(name, VerbState::LoggedIn, action, attributes, usage, meaning);
+    Verb { optional, cost, extension: true, ..verb }
 }
 
 /// Every verb; the most frequent ones first, because it is searched from the front.
@@ -132,9 +185,10 @@ pub static VERBS: &[Verb] = &[
         VerbState::LoggedIn,
         Action::Join,
         &[ROOM],
-        r#"<join room="R" />"#,
+        r#"<join room="R" [password="P"] />"#,
         "enters a room; creates it, with you as its operator, when there is none",
-    ),
+    )
+    .with(&["password"]),
     verb(
         "leave",
         VerbState::LoggedIn,
@@ -151,7 +205,8 @@ pub static VERBS: &[Verb] = &[
         &[NAME],
         r#"<clientparam name="K" [value="V"] />"#,
         "sets a param of yours; your rooms are told, without a value once more what it is",
-    ),
+    )
+    .with(&["value"]),
     verb(
         "setparam",
         VerbState::LoggedIn,
@@ -173,9 +228,10 @@ pub static VERBS: &[Verb] = &[
         VerbState::LoggedIn,
         Action::AddChild,
         &[PARENT_ROOM, CHILD_ROOM],
-        r#"<addchild parentroom="P" childroom="C" />"#,
+        r#"<addchild parentroom="P" childroom="C" [password="…"] />"#,
         "enters room C, created if need be, and lists it under room P",
-    ),
+    )
+    .with(&["password"]),
     verb(
         "connect",
         VerbState::New,
@@ -183,7 +239,8 @@ pub static VERBS: &[Verb] = &[
         &[LOGIN_NICK],
         r#"<connect nickname="N" [password="P"] [rootpass="R"] />"#,
         "logs in under a nick",
-    ),
+    )
+    .with(&["password", "rootpass", "caps"]),
     verb("help", VerbState::Any, Action::Help, &[], "<help />", "this list"),
     verb("quit", VerbState::Any, Action::Quit, &[], "<quit />", "ends the session"),
     verb(
@@ -206,9 +263,10 @@ pub static VERBS: &[Verb] = &[
         "rmuser",
         Action::RemoveUser,
         &[NICK],
-        r#"<rmuser nickName="N" />"#,
+        r#"<rmuser nickName="N" [reason="…"] />"#,
         "removes a client from the server",
-    ),
+    )
+    .with(&["reason"]),
     root_verb(
         "getinfo",
         Action::GetInfo,
@@ -217,12 +275,107 @@ pub static VERBS: &[Verb] = &[
         "tells all about a room",
     ),
     root_verb("shutdown", Action::Shutdown, &[], "<shutdown />", "stops the server"),
+    extension(
+        "role",
+        Action::Role,
+        &[LONG_ROOM, MEMBER, ROLE],
+        &[],
+        1,
+        r#"<role room="R" nick="N" role="operator|voice|none" />"#,
+        "gives a member a role, or takes it; for operators",
+    ),
+    extension(
+        "mode",
+        Action::Mode,
+        &[LONG_ROOM],
+        MODES,
+        1,
+        r#"<mode room="R" [locked="1"] [password="P"] [limit="20"] [moderated="1"] [hidden="1"] [keep="1"] />"#,
+        "sets modes of a room, for operators; without any tells them",
+    ),
+    extension(
+        "kick",
+        Action::Kick,
+        &[LONG_ROOM, MEMBER],
+        &["reason"],
+        1,
+        r#"<kick room="R" nick="N" [reason="…"] />"#,
+        "removes a member from a room; for operators",
+    ),
+    extension(
+        "ban",
+        Action::Sanction(SanctionKind::Ban),
+        &[],
+        &["room", "nick", "address", "time", "reason"],
+        5,
+        r#"<ban room="R" nick="N" [time="600"] [reason="…"] />"#,
+        "keeps somebody out of a room, for so many seconds or for ever; for operators. Without \
+         room, and with nick or address: out of the server; for root",
+    ),
+    extension(
+        "unban",
+        Action::Sanction(SanctionKind::Unban),
+        &[],
+        &["room", "nick", "address"],
+        5,
+        r#"<unban room="R" nick="N" />"#,
+        "lifts a ban",
+    ),
+    extension(
+        "getbans",
+        Action::GetBans,
+        &[],
+        &["room"],
+        5,
+        r#"<getbans [room="R"] />"#,
+        "lists the bans of a room, for operators, or of the server, for root",
+    ),
+    extension(
+        "mute",
+        Action::Sanction(SanctionKind::Mute),
+        &[],
+        &["room", "nick", "time"],
+        5,
+        r#"<mute room="R" nick="N" [time="600"] />"#,
+        "keeps somebody from talking in a room, for operators; without room anywhere, for root",
+    ),
+    extension(
+        "unmute",
+        Action::Sanction(SanctionKind::Unmute),
+        &[],
+        &["room", "nick"],
+        5,
+        r#"<unmute room="R" nick="N" />"#,
+        "lets somebody talk again",
+    ),
+    extension(
+        "invite",
+        Action::Invite,
+        &[LONG_ROOM, MEMBER],
+        &[],
+        5,
+        r#"<invite room="R" nick="N" />"#,
+        "lets a client in once within 10 minutes, past lock, password and limit; for operators",
+    ),
+    Verb {
+        root: true,
+        ..extension(
+            "who",
+            Action::Who,
+            &[],
+            &["nick", "room", "after"],
+            20,
+            r#"<who [nick="N"] [room="R"] [after="S"] />"#,
+            "lists sessions, 200 at a time",
+        )
+    },
 ];
 
-/// Whether a name is a verb's: those are never relayed, and no plugin can register them.
+/// Whether a name is that of a verb of version 1: those are never relayed and nobody can register
+/// them.
 #[must_use]
 pub fn is_verb(name: &str) -> bool {
-    VERBS.iter().any(|verb| verb.name == name)
+    VERBS.iter().any(|verb| verb.name == name && !verb.extension)
 }
 
 /// Whether a stanza of this name asks for the Flash policy.
@@ -308,8 +461,12 @@ impl Hub {
         let root = session.root;
         let mut request = Request::bare(conn, stanza);
         let found = VERBS.iter().find(|verb| stanza.is_named(verb.name));
+        let found = found.filter(|verb| !verb.extension || !self.is_anothers(stanza));
         match found {
             Some(verb) if verb.is_for(logged_in, true) => {
+                if verb.cost > 1 {
+                    self.charge_stanzas(conn, verb.cost - 1);
+                }
                 if verb.root && !root {
                     return self.refuse(conn, RefusalReason::Rights, "You must be root", out);
                 }
@@ -329,24 +486,38 @@ impl Hub {
         }
     }
 
+    /// Whether a stanza that is named like a verb beyond version 1 is a plugin's, or goes to a room or
+    /// a client as the stanzas of old movies do.
+    fn is_anothers(&self, stanza: &Stanza<'_>) -> bool {
+        self.registered.names.contains(stanza.name())
+            || ["toroom", "r", "toclient", "c"].iter().any(|&name| stanza.value(name).is_some())
+    }
+
     fn perform(&mut self, action: Action, request: &Request<'_>, out: &mut impl Outlet) {
         match action {
             Action::AddChild => self.add_child(request, out),
             Action::ClientParam => self.client_param(request, out),
             Action::Connect => self.connect(request, out),
+            Action::GetBans => self.get_bans(request, out),
             Action::GetInfo => self.tell_info(request, out),
             Action::GetRooms => self.tell_rooms(request, out),
             Action::Help => self.help(request, out),
+            Action::Invite => self.invite(request, out),
             Action::Join => self.join(request, out),
+            Action::Kick => self.kick_from_room(request, out),
             Action::Leave => self.leave(request, out),
             Action::Message => self.message(request, out),
+            Action::Mode => self.mode(request, out),
             Action::Ping => self.ping(request, out),
             Action::Policy => self.tell_policy(request, out),
             Action::Quit => self.quit(request, out),
             Action::RemoveParam => self.remove_param(request, out),
             Action::RemoveUser => self.remove_user(request, out),
+            Action::Role => self.give_role(request, out),
+            Action::Sanction(sanction) => self.sanction(request, sanction, out),
             Action::SetParam => self.set_param(request, out),
             Action::Shutdown => self.shutdown_asked(request, out),
+            Action::Who => self.who(request, out),
         }
     }
 }

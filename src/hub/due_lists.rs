@@ -51,7 +51,7 @@ impl Hub {
         &mut self,
         key: RoomKey,
         joined: bool,
-        by: ConnId,
+        by: Option<ConnId>,
         out: &mut impl Outlet,
     ) {
         let full_roster_members = self.settings.full_roster_members;
@@ -77,13 +77,18 @@ impl Hub {
             && let Some(DueList { list: DueContent::Clients(joiners), .. }) =
                 self.due_lists.due.get_mut(index)
         {
-            joiners.push(by);
+            joiners.extend(by);
         }
         self.note_cause(by);
     }
 
     /// Makes a room's list of child rooms due: one of them changed.
-    pub(super) fn child_rooms_due(&mut self, key: RoomKey, by: ConnId, out: &mut impl Outlet) {
+    pub(super) fn child_rooms_due(
+        &mut self,
+        key: RoomKey,
+        by: Option<ConnId>,
+        out: &mut impl Outlet,
+    ) {
         let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
@@ -99,8 +104,8 @@ impl Hub {
         self.note_cause(by);
     }
 
-    fn note_cause(&mut self, by: ConnId) {
-        if let Some(session) = self.sessions.find_mut(by) {
+    fn note_cause(&mut self, by: Option<ConnId>) {
+        if let Some(session) = by.and_then(|by| self.sessions.find_mut(by)) {
             session.caused_round = self.due_lists.round;
         }
     }

@@ -45,7 +45,26 @@ impl fmt::Display for NickRefused {
 
 impl std::error::Error for NickRefused {}
 
-/// What a login is told that no plugin could decide on.
+/// What a session is besides logged in.
+#[derive(Clone, Copy, Debug)]
+struct Rights {
+    root: bool,
+    /// Its nick was proven by a password.
+    account: bool,
+}
+
+impl Rights {
+    /// What a verdict that lets it in gives it.
+    const fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Root { account } => Self { root: true, account },
+            Verdict::Allowed { account } => Self { root: false, account },
+            Verdict::Refused | Verdict::Undecided { .. } => Self { root: false, account: false },
+        }
+    }
+}
+
+/// What a login is told that nobody could decide on.
 const NOT_NOW: &str = "Login not possible right now, please try again";
 
 /// A `connect` that may be answered: what a decision on it needs.
@@ -116,7 +135,7 @@ impl Hub {
         let login = self.asks_logins();
         if root || !(login || for_others.is_some()) {
             self.sessions.ask_caps(conn, caps);
-            return self.log_in(conn, key, nick, root, out);
+            return self.log_in(conn, key, nick, Rights { root, account: false }, out);
         }
         let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
             return;
@@ -235,11 +254,13 @@ impl Hub {
             return;
         };
         let Asked { cost: QuestionCost { household, .. }, root: asked_for_root, .. } = asked;
-        let verdict =
-            if verdict == Verdict::Root && !asked_for_root { Verdict::Refused } else { verdict };
+        let verdict = match verdict {
+            Verdict::Root { .. } if !asked_for_root => Verdict::Refused,
+            verdict => verdict,
+        };
         let (root_refused, login_refused) = match verdict {
-            Verdict::Root => (false, false),
-            Verdict::Allowed => (asked_for_root, false),
+            Verdict::Root { .. } => (false, false),
+            Verdict::Allowed { .. } => (asked_for_root, false),
             Verdict::Refused => (asked_for_root, true),
             Verdict::Undecided { root_refused, login_refused } => {
                 (root_refused && asked_for_root, login_refused)
@@ -262,8 +283,8 @@ impl Hub {
     /// Does what a verdict says about the session that has waited for it.
     fn tell_verdict(&mut self, conn: ConnId, nick: &str, verdict: Verdict, out: &mut impl Outlet) {
         let (reason, why) = match verdict {
-            Verdict::Allowed | Verdict::Root => match self.free_nick_key(nick) {
-                Ok(key) => return self.log_in(conn, key, nick, verdict == Verdict::Root, out),
+            Verdict::Allowed { .. } | Verdict::Root { .. } => match self.free_nick_key(nick) {
+                Ok(key) => return self.log_in(conn, key, nick, Rights::of(verdict), out),
                 // Another one was let in first.
                 Err(reason) => (Cow::Owned(reason.to_string()), LoginRefusal::BadNick),
             },
@@ -363,15 +384,26 @@ impl Hub {
         conn: ConnId,
         key: Box<str>,
         nick: &str,
-        root: bool,
+        rights: Rights,
         out: &mut impl Outlet,
     ) {
+        let Rights { root, account } = rights;
+        if !root && let Some(error) = self.refusal_of_banned_nick(&key) {
+            self.sessions.refuse(conn);
+            return self.refuse_login(conn, nick, &error, LoginRefusal::Banned, out);
+        }
+        let muted = !root && self.is_muted_nick(&key);
         if !self.sessions.log_in(conn, key, nick, root) {
             return;
         }
+        if let Some(session) = self.sessions.find_mut(conn) {
+            (session.account, session.muted) = (account, muted);
+        }
         if let Some(session) = self.sessions.find(conn) {
             let granted = session.caps.granted();
-            self.answer(conn, out, |buffer| write::connected(buffer, &session.nick, granted));
+            self.answer(conn, out, |buffer| {
+                write::connected(buffer, &session.nick, granted.as_deref());
+            });
             out.note(Note::LoggedIn { conn, nick: &session.nick, root });
         }
     }
@@ -400,7 +432,7 @@ impl Hub {
     }
 
     /// Closes a session whose household has failed too often, before anything is compared.
-    fn may_not_try(&mut self, conn: ConnId, out: &mut impl Outlet) -> bool {
+    pub(super) fn may_not_try(&mut self, conn: ConnId, out: &mut impl Outlet) -> bool {
         let Some(household) = self.sessions.find(conn).map(|session| session.household) else {
             return true;
         };
@@ -432,7 +464,7 @@ impl Hub {
     }
 
     /// Counts a failed login or root password of a session's household.
-    fn count_failure(&mut self, conn: ConnId) {
+    pub(super) fn count_failure(&mut self, conn: ConnId) {
         if let Some(household) = self.sessions.find(conn).map(|session| session.household) {
             self.sessions.count_failure(household, &self.settings.limits, self.now);
         }

@@ -65,6 +65,7 @@ impl Hub {
         if for_joiners || !self.send_at_once(key, ListKind::Clients, list, out) {
             out.push_some(&inside, list.message);
         }
+        self.tell_roles(key, &inside, out);
         for conn in inside {
             self.charge_asked(conn, list.bytes() + list.vain_bytes);
         }
@@ -91,7 +92,7 @@ impl Hub {
             let start = buffer.len();
             written = match kind {
                 ListKind::Clients => self.write_clients(buffer, key),
-                ListKind::ChildRooms => self.write_child_rooms(buffer, key),
+                ListKind::ChildRooms => self.write_child_rooms(buffer, key, None),
             };
             let (bytes, counted) = (buffer.len() - start + 1, || self.list_bytes(key, kind));
             debug_assert!(written.forms_cut == FORMS || bytes == counted(), "{bytes} in a list");
@@ -105,7 +106,7 @@ impl Hub {
     pub(super) fn tell_child_rooms(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
         let mut written = WrittenList::default();
         let bytes = self.answer(conn, out, |buffer| {
-            written = self.write_child_rooms(buffer, key);
+            written = self.write_child_rooms(buffer, key, Some(conn));
             self.stand_in(buffer, written, Some(conn));
         });
         self.note_cut(key, ListKind::ChildRooms, written, out);
@@ -159,11 +160,17 @@ impl Hub {
         )
     }
 
-    fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey) -> WrittenList {
+    /// Writes a list of child rooms: those that this session sees, or everybody.
+    pub(super) fn write_child_rooms(
+        &self,
+        buffer: &mut Vec<u8>,
+        key: RoomKey,
+        viewer: Option<ConnId>,
+    ) -> WrittenList {
         let Some(room) = self.rooms.room(key) else {
             return WrittenList::default();
         };
-        let children = || room.children.iter().filter_map(|&key| self.rooms.room(key));
+        let children = || self.listed_children(room, viewer);
         self.bounded(
             buffer,
             self.forms(room, key, ListKind::ChildRooms),
@@ -210,7 +217,7 @@ impl Hub {
                 sum_up_to(max, write::roster_bytes(&room.name, room.members.len()) + 1, entries)
             }
             ListKind::ChildRooms => {
-                let children = room.children.iter().filter_map(|&key| self.rooms.room(key));
+                let children = self.listed_children(room, None);
                 let entries = children.map(|child| {
                     let params = params_bytes(&child.params, write::ROOM_PARAM_BYTES);
                     write::room_bytes(self.rooms.head(child), params)

@@ -6,9 +6,11 @@ use unicode_normalization::is_nfc;
 use super::Hub;
 use super::command::Request;
 use super::long_lists::Fits;
+use super::mode::Entry;
 use super::note::Note;
 use super::outlet::Outlet;
-use super::room::{Entangled, RoomKey};
+use super::role::Role;
+use super::room::{Entangled, Room, RoomKey};
 use super::session::Session;
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
 use crate::nick::{self, Lookalikes, Seen, has_unseen};
@@ -19,7 +21,9 @@ use crate::wire::write;
 impl Hub {
     /// `<join room="R" />`.
     pub(super) fn join(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let joined = self.let_in(request.conn, request.attribute(0), out);
+        let password = request.stanza.value("password");
+        let entry = Entry::Asking(password.as_deref());
+        let joined = self.let_in(request.conn, request.attribute(0), entry, out);
         self.refuse_if(request.conn, joined, out);
     }
 
@@ -33,7 +37,9 @@ impl Hub {
     /// `<addchild parentroom="P" childroom="C" />`.
     pub(super) fn add_child(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let (parent, child) = (request.attribute(0), request.attribute(1));
-        let added = self.let_in_below(request.conn, parent, child, out);
+        let password = request.stanza.value("password");
+        let entry = Entry::Asking(password.as_deref());
+        let added = self.let_in_below(request.conn, parent, child, entry, out);
         self.refuse_if(request.conn, added, out);
     }
 
@@ -45,10 +51,16 @@ impl Hub {
         &mut self,
         conn: ConnId,
         name: &str,
+        entry: Entry<'_>,
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         self.check_room_name(name)?;
         let existing = self.room_to_enter(conn, name)?;
+        if let Some(key) = existing
+            && !self.may_enter(conn, key, entry, out)?
+        {
+            return Ok(());
+        }
         self.check_room_counts(conn, existing.is_none())?;
         match existing {
             Some(key) => self.enter(conn, key, out),
@@ -81,12 +93,18 @@ impl Hub {
         conn: ConnId,
         parent: &str,
         name: &str,
+        entry: Entry<'_>,
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         self.check_room_name(name)?;
         let unknown = Refused::new(RefusalReason::UnknownTarget, "No room by that name");
         let parent = self.own_room(conn, parent).ok_or(unknown)?;
         let existing = self.room_to_enter(conn, name)?;
+        if let Some(key) = existing
+            && !self.may_enter(conn, key, entry, out)?
+        {
+            return Ok(());
+        }
         self.check_place(conn, parent, existing)?;
         match existing {
             Some(key) => {
@@ -95,7 +113,7 @@ impl Hub {
             }
             None => self.create_room(conn, name, Some(parent), out)?,
         }
-        self.child_rooms_due(parent, conn, out);
+        self.child_rooms_due(parent, Some(conn), out);
         Ok(())
     }
 
@@ -139,16 +157,23 @@ impl Hub {
             self.rooms.names_bytes(),
             out,
             |buffer, with_params, fits| {
-                self.write_rooms(buffer, with_params, fits);
+                self.write_rooms(buffer, Some(conn), with_params, fits);
             },
         );
         self.charge_asked(conn, bytes);
     }
 
-    /// Writes the answer to `getrooms`.
-    pub(super) fn write_rooms(&self, buffer: &mut Vec<u8>, with_params: bool, fits: Fits<'_>) {
-        write::rooms_begin(buffer, self.rooms.len());
-        for room in self.rooms.iter() {
+    /// Writes the answer to `getrooms`: what this session sees, or all.
+    pub(super) fn write_rooms(
+        &self,
+        buffer: &mut Vec<u8>,
+        viewer: Option<ConnId>,
+        with_params: bool,
+        fits: Fits<'_>,
+    ) {
+        let rooms = || self.rooms.iter().filter(|room| self.sees(viewer, room));
+        write::rooms_begin(buffer, rooms().count());
+        for room in rooms() {
             write::newline(buffer);
             write::room(buffer, self.rooms.head(room), room.params.iter_if(with_params));
             if !fits(buffer) {
@@ -266,7 +291,7 @@ impl Hub {
         }
         if let Some(room) = self.rooms.room_mut(key) {
             room.parent = parent;
-            room.operator = Some(conn);
+            room.roles.set(conn, Some(Role::Operator));
             self.params_total_bytes += room.params.counted_bytes();
         }
         out.note(Note::RoomCreated { room: name, conn });
@@ -286,7 +311,7 @@ impl Hub {
         }
         self.admit(conn, key, out);
         if let Some(parent) = self.rooms.room(key).and_then(|room| room.parent) {
-            self.child_rooms_due(parent, conn, out);
+            self.child_rooms_due(parent, Some(conn), out);
         }
     }
 
@@ -316,11 +341,13 @@ impl Hub {
         {
             out.note(Note::Joined { conn, nick: &session.nick, room: &room.name });
         }
-        self.clients_due(key, true, conn, out);
+        self.settle_in(conn, key);
+        self.restore_role(conn, key, out);
+        self.clients_due(key, true, Some(conn), out);
     }
 
-    /// Takes a session out of a room it is in and tells the members who stay.
-    fn depart(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
+    /// Takes a session out of a room it is in and tells those who stay.
+    pub(super) fn depart(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
         let (Some(session), Some(room)) =
             (self.sessions.find_mut(conn), self.rooms.change_members(key))
         else {
@@ -334,10 +361,13 @@ impl Hub {
             }
         }
         room.behind -= usize::from(session.is_waited_for());
-        if room.operator == Some(conn) {
-            room.operator = None;
-        }
         let parent = room.parent;
+        let has_rules = room.rules.is_some();
+        if let Some(rules) = &mut room.rules {
+            rules.mutes.iter_mut().filter(|mute| mute.conn == Some(conn)).for_each(|mute| {
+                mute.conn = None;
+            });
+        }
         if self.registered.leaves {
             out.note(Note::Left { conn, nick: &session.nick, room: &room.name });
         }
@@ -346,20 +376,33 @@ impl Hub {
                 write::client_left(buffer, &session.nick, &room.name)
             });
             out.push_all(room.roster(), None, message);
-            self.clients_due(key, false, conn, out);
+            self.clients_due(key, false, Some(conn), out);
+        }
+        let has_role = self.rooms.room(key).is_some_and(|room| room.roles.get(conn).is_some());
+        if has_role {
+            self.give_up_role(conn, key, out);
+        }
+        if has_rules || has_role {
+            self.drop_empty_rules(key);
         }
         if let Some(parent) = parent {
-            self.child_rooms_due(parent, conn, out);
+            self.child_rooms_due(parent, Some(conn), out);
         }
-        self.remove_if_empty(key, conn, out);
+        self.remove_if_empty(key, Some(conn), out);
     }
 
     /// Removes a room without members and child rooms, and what that leaves empty above it.
-    fn remove_if_empty(&mut self, key: RoomKey, by: ConnId, out: &mut impl Outlet) {
+    pub(super) fn remove_if_empty(
+        &mut self,
+        key: RoomKey,
+        by: Option<ConnId>,
+        out: &mut impl Outlet,
+    ) {
         let mut candidates = vec![key];
         while let Some(key) = candidates.pop() {
-            let empty =
-                |room: &super::room::Room| room.members.is_empty() && room.children.is_empty();
+            let empty = |room: &Room| {
+                room.members.is_empty() && room.children.is_empty() && !room.is_kept()
+            };
             if !self.rooms.room(key).is_some_and(empty) {
                 continue;
             }
@@ -371,6 +414,7 @@ impl Hub {
             for &lister in &room.listers {
                 self.child_rooms_due(lister, by, out);
             }
+            self.kept_room_removed(&room);
             candidates.extend(room.listers.iter().rev());
         }
     }

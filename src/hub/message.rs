@@ -113,9 +113,11 @@ impl Hub {
     pub(super) fn message(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let address = RoutingAttributes::of(request.stanza);
         match &address.recipient {
-            Recipient::Client(nick) => self.relay_to_client(request, "m", &address, nick, out),
+            Recipient::Client(nick) => {
+                self.relay_to_client(request, "m", &address, nick, false, out)
+            }
             Recipient::Room(room) if self.waits_to_talk(request.conn, room) => {}
-            Recipient::Room(room) => self.relay_to_room(request, "m", &address, room, out),
+            Recipient::Room(room) => self.relay_to_room(request, "m", &address, room, false, out),
             Recipient::Everybody => self.broadcast(request, out),
             Recipient::Nobody => {
                 self.refuse(request.conn, RefusalReason::Incomplete, "No recipient given", out);
@@ -144,8 +146,10 @@ impl Hub {
             return self.refuse(request.conn, RefusalReason::BadName, &error, out);
         }
         match &address.recipient {
-            Recipient::Client(nick) => self.relay_to_client(request, name, &address, nick, out),
-            Recipient::Room(room) => self.relay_to_room(request, name, &address, room, out),
+            Recipient::Client(nick) => {
+                self.relay_to_client(request, name, &address, nick, false, out)
+            }
+            Recipient::Room(room) => self.relay_to_room(request, name, &address, room, false, out),
             Recipient::Everybody | Recipient::Nobody if registered => {}
             Recipient::Everybody | Recipient::Nobody => {
                 self.refuse(request.conn, RefusalReason::UnknownStanza, "Not a known node", out);
@@ -158,11 +162,12 @@ impl Hub {
     }
 
     fn relay_to_client(
-        &self,
+        &mut self,
         request: &Request<'_>,
         name: &str,
         address: &RoutingAttributes<'_>,
         nick: &str,
+        checked: bool,
         out: &mut impl Outlet,
     ) {
         let Some(receiver) = self.sessions.find_nick(nick) else {
@@ -172,6 +177,12 @@ impl Hub {
         let Some(sender) = self.sessions.find(request.conn) else {
             return;
         };
+        if !checked && sender.muted {
+            if self.may_talk(request.conn, None, out) {
+                self.relay_to_client(request, name, address, nick, true, out);
+            }
+            return;
+        }
         // The sender may name a room it is in, so that the receiver sees where it was said.
         let room = request.stanza.value("r");
         let room = room.filter(|room| self.room_of(sender, room.as_bytes()).is_some());
@@ -196,6 +207,7 @@ impl Hub {
         name: &str,
         address: &RoutingAttributes<'_>,
         room_name: &[u8],
+        checked: bool,
         out: &mut impl Outlet,
     ) {
         let conn = request.conn;
@@ -208,6 +220,12 @@ impl Hub {
         let Some(room) = self.rooms.room_mut(key) else {
             return;
         };
+        if !checked && (room.rules.is_some() || sender.muted) {
+            if self.may_talk(conn, Some(key), out) {
+                self.relay_to_room(request, name, address, room_name, true, out);
+            }
+            return;
+        }
         room.messages += 1;
         let relayed = Relayed {
             name,

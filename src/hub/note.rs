@@ -3,6 +3,7 @@
 use super::outlet::Span;
 use crate::reason::RefusalReason;
 use crate::session_id::ConnId;
+use crate::wire::write::extension::ModeAttributes;
 
 /// What happened, for the log and the metrics. Nothing in it is a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,82 @@ pub enum Note<'a> {
         conn: ConnId,
         /// Its nick, empty before the login.
         nick: &'a str,
+    },
+    /// An operator, root or a plugin removed a member from a room.
+    RemovedFromRoom {
+        /// The room.
+        room: &'a str,
+        /// Who was removed.
+        conn: ConnId,
+        /// The nick.
+        nick: &'a str,
+        /// Who did it; `None` for a plugin.
+        by: Option<ConnId>,
+    },
+    /// A nick or a network was banned.
+    Banned {
+        /// The room; `None` for the whole server.
+        room: Option<&'a str>,
+        /// The nick or the network.
+        whom: &'a str,
+        /// Who did it; `None` for a plugin.
+        by: Option<ConnId>,
+    },
+    /// A ban was lifted.
+    Unbanned {
+        /// The room; `None` for the whole server.
+        room: Option<&'a str>,
+        /// The nick or the network.
+        whom: &'a str,
+        /// Who did it; `None` for a plugin.
+        by: Option<ConnId>,
+    },
+    /// A nick may not talk any more.
+    Muted {
+        /// The room; `None` for the whole server.
+        room: Option<&'a str>,
+        /// The nick.
+        nick: &'a str,
+        /// Who did it; `None` for a plugin.
+        by: Option<ConnId>,
+    },
+    /// A nick may talk again.
+    Unmuted {
+        /// The room; `None` for the whole server.
+        room: Option<&'a str>,
+        /// The nick.
+        nick: &'a str,
+        /// Who did it; `None` for a plugin.
+        by: Option<ConnId>,
+    },
+    /// A client was invited into a room.
+    Invited {
+        /// The room.
+        room: &'a str,
+        /// The nick.
+        nick: &'a str,
+        /// Who did it; `None` for a plugin.
+        by: Option<ConnId>,
+    },
+    /// A member of a room has another role.
+    RoleGiven {
+        /// The room.
+        room: &'a str,
+        /// The nick.
+        nick: &'a str,
+        /// The role as it is written, `none` where it was taken.
+        role: &'static str,
+        /// Who did it; `None` for a plugin, and where it was inherited or restored.
+        by: Option<ConnId>,
+    },
+    /// The modes of a room are others.
+    ModesSet {
+        /// The room.
+        room: &'a str,
+        /// What they are.
+        modes: ModeAttributes,
+        /// Who did it; `None` for a plugin and for the configuration.
+        by: Option<ConnId>,
     },
     /// Root asked for information about a room.
     InfoTold {
@@ -152,4 +229,6 @@ pub enum LoginRefusal {
     Unauthorised,
     /// It was asked about, and no plugin could find out.
     Undecided,
+    /// The nick is banned.
+    Banned,
 }

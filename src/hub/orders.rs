@@ -7,6 +7,7 @@
 use super::Hub;
 use super::input::ListenerKind;
 use super::long_lists::Fits;
+use super::mode::Entry;
 use super::note::Note;
 use super::outlet::Outlet;
 use super::plugin::{Order, OrderError, Query, Receivers, Who};
@@ -29,7 +30,7 @@ impl Hub {
             Order::Join { who, room } => {
                 let conn = self.client_to_change(who, out)?;
                 named(room, "room")?;
-                let joined = self.let_in(conn, room, out);
+                let joined = self.let_in(conn, room, Entry::Brought, out);
                 joined.map_err(|refused| self.refused_for(conn, refused))
             }
             Order::Leave { who, room } => {
@@ -40,12 +41,12 @@ impl Hub {
             Order::SetRoomParam { room, name, value } => {
                 let key = self.room_to_order(room, out)?;
                 named(name, "name")?;
-                Ok(self.set_room_param(key, name, value, out)?)
+                Ok(self.set_room_param(key, name, value, None, out)?)
             }
             Order::RemoveRoomParam { room, name } => {
                 let key = self.room_to_order(room, out)?;
                 named(name, "name")?;
-                Ok(self.remove_room_param(key, name, out)?)
+                Ok(self.remove_room_param(key, name, None, out)?)
             }
             Order::SetClientParam { who, name, value } => {
                 let conn = self.client_to_change(who, out)?;
@@ -70,7 +71,7 @@ impl Hub {
         let start = buffer.len();
         let fits = |buffer: &Vec<u8>| buffer.len() - start <= bytes_max;
         match query {
-            Query::Rooms => self.write_rooms(buffer, true, &fits),
+            Query::Rooms => self.write_rooms(buffer, None, true, &fits),
             Query::Clients { room: Some(room) } => {
                 let key = self.rooms.find(room).ok_or(OrderError::NoRoom)?;
                 self.write_members(buffer, key, &fits);
@@ -155,7 +156,7 @@ impl Hub {
         };
         if session.remove_param(name, &mut self.params_total_bytes) {
             for key in session.rooms.clone() {
-                self.clients_due(key, false, conn, out);
+                self.clients_due(key, false, Some(conn), out);
             }
         }
     }
@@ -216,7 +217,7 @@ impl Hub {
         };
         answers::clients_begin(buffer, Some(&room.name), room.members.len());
         for session in room.members.iter().filter_map(|&conn| self.sessions.find(conn)) {
-            write_client(buffer, session, room.operator == Some(session.conn));
+            write_client(buffer, session, room.roles.is_operator(session.conn));
             if !fits(buffer) {
                 return;
             }

@@ -33,6 +33,15 @@ pub struct Roster<'a> {
     pub members: &'a [ConnId],
 }
 
+/// What the shell knows of a connection, for `who`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// What it speaks; empty where that is not known.
+    pub transport: &'static str,
+    /// Seconds since something came of it.
+    pub idle_s: u64,
+}
+
 /// Where the hub puts what it has to say.
 pub trait Outlet {
     /// Encodes one stanza: `write` appends its text, the outlet the NUL.
@@ -69,6 +78,12 @@ pub trait Outlet {
     /// What is asked of the hub is done all the same.
     fn has_enough(&self) -> bool {
         false
+    }
+
+    /// What is known of a connection.
+    fn peer(&self, conn: ConnId) -> PeerFacts {
+        let _ = conn;
+        PeerFacts::default()
     }
 
     /// Closes a connection once what is queued for it has been sent. The hub has forgotten it.

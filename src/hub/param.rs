@@ -3,13 +3,22 @@
 use super::Hub;
 use super::command::Request;
 use super::outlet::Outlet;
+use super::rights::Act;
 use super::room::{ParamsFull, RoomKey};
 use crate::reason::{RefusalReason, Refused};
 use crate::session_id::ConnId;
 use crate::wire::write;
 
 /// The param that says who may set the others; only an operator may set it.
-const OPEN_PARAMS: &str = "openParams";
+pub(super) const OPEN_PARAMS: &str = "openParams";
+
+/// The param that is the mode of the same name; only an operator may set it.
+pub(super) const LOCKED: &str = "locked";
+
+/// Whether the value of a switch is on.
+pub(super) fn is_on(value: &str) -> bool {
+    value == "1" || value.eq_ignore_ascii_case("true")
+}
 
 impl Hub {
     /// `<setparam room="R" name="K" value="V" />`.
@@ -17,7 +26,7 @@ impl Hub {
         let (name, value) = (request.attribute(1), request.attribute(2));
         let set = match self.room_to_change(request.conn, request.attribute(0), name) {
             Ok(key) if self.hold_back(request.conn, &[key]) => return,
-            Ok(key) => self.set_room_param(key, name, value, out),
+            Ok(key) => self.set_room_param(key, name, value, Some(request.conn), out),
             Err(refused) => Err(refused),
         };
         self.refuse_if(request.conn, set, out);
@@ -28,7 +37,7 @@ impl Hub {
         let name = request.attribute(1);
         let removed = match self.room_to_change(request.conn, request.attribute(0), name) {
             Ok(key) if self.hold_back(request.conn, &[key]) => return,
-            Ok(key) => self.remove_room_param(key, name, out),
+            Ok(key) => self.remove_room_param(key, name, Some(request.conn), out),
             Err(refused) => Err(refused),
         };
         self.refuse_if(request.conn, removed, out);
@@ -38,6 +47,9 @@ impl Hub {
     pub(super) fn client_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let (conn, name) = (request.conn, request.attribute(0));
         if self.waits_to_tell_rooms(conn) {
+            return;
+        }
+        if !self.may_talk_in_all(conn, out) {
             return;
         }
         let told = match request.stanza.value("value") {
@@ -53,14 +65,30 @@ impl Hub {
         key: RoomKey,
         name: &str,
         value: &str,
+        by: Option<ConnId>,
         out: &mut impl Outlet,
+    ) -> Result<(), Refused> {
+        self.put_room_param(key, name, value)?;
+        self.tell_params(key, Some((name, value)), out);
+        if name == LOCKED {
+            self.follow_locked_param(key, by, out);
+        }
+        Ok(())
+    }
+
+    /// Sets a param of a room and tells nobody.
+    pub(super) fn put_room_param(
+        &mut self,
+        key: RoomKey,
+        name: &str,
+        value: &str,
     ) -> Result<(), Refused> {
         self.check_param(name, value)?;
         if let Some(room) = self.rooms.room_mut(key) {
             let (limits, total) = (&self.settings.limits, &mut self.params_total_bytes);
             room.params.set(name, value, limits, total).map_err(for_limit)?;
         }
-        self.tell_params(key, Some((name, value)), out);
+        self.kept_room_changed(key);
         Ok(())
     }
 
@@ -69,6 +97,7 @@ impl Hub {
         &mut self,
         key: RoomKey,
         name: &str,
+        by: Option<ConnId>,
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         if name == OPEN_PARAMS {
@@ -77,7 +106,11 @@ impl Hub {
         if let Some(room) = self.rooms.room_mut(key) {
             room.params.remove(name, &mut self.params_total_bytes);
         }
+        self.kept_room_changed(key);
         self.tell_params(key, None, out);
+        if name == LOCKED {
+            self.follow_locked_param(key, by, out);
+        }
         Ok(())
     }
 
@@ -150,14 +183,9 @@ impl Hub {
         room_name: &str,
         param: &str,
     ) -> Result<RoomKey, Refused> {
-        let key = self.own_room(conn, room_name);
-        let Some((key, room)) = key.and_then(|key| Some((key, self.rooms.room(key)?))) else {
-            return Err(Refused::new(RefusalReason::UnknownTarget, "No room by that name"));
-        };
-        if room.operator == Some(conn) || (room.open_params() && param != OPEN_PARAMS) {
-            return Ok(key);
-        }
-        Err(Refused::new(RefusalReason::Rights, "You must be an operator of this room"))
+        let switch = param == OPEN_PARAMS || param == LOCKED;
+        let act = if switch { Act::SetSwitches } else { Act::SetParams };
+        self.room_for(conn, room_name, act)
     }
 
     fn check_param(&self, name: &str, value: &str) -> Result<(), Refused> {
@@ -169,7 +197,12 @@ impl Hub {
     }
 
     /// Tells the members one param, or all, and the parent's members their child rooms.
-    fn tell_params(&mut self, key: RoomKey, one: Option<(&str, &str)>, out: &mut impl Outlet) {
+    pub(super) fn tell_params(
+        &mut self,
+        key: RoomKey,
+        one: Option<(&str, &str)>,
+        out: &mut impl Outlet,
+    ) {
         let Some(room) = self.rooms.room(key) else {
             return;
         };

@@ -99,10 +99,16 @@ pub enum Verdict {
     Refused,
     /// It logs in, without root's rights. Of a question with a root password this says, as
     /// [`Verdict::Refused`] does, that the password was wrong: that counts as a failed login.
-    Allowed,
+    Allowed {
+        /// The nick was proven by its password: its roles are remembered.
+        account: bool,
+    },
     /// The root password was right: it logs in as root, which needs no other leave. Where no
     /// root password was asked about it is a [`Verdict::Refused`].
-    Root,
+    Root {
+        /// The nick was proven by its password as well.
+        account: bool,
+    },
     /// It could not be found out: the session does not log in, may try again, and has failed only
     /// where it says so here.
     Undecided {

@@ -8,7 +8,10 @@ use slab::Slab;
 use super::input::HashKey;
 use super::keyed_table::{KeyedState, Table};
 use super::outlet::Roster;
+use super::param::{LOCKED, OPEN_PARAMS, is_on};
 use super::rate::Bucket;
+use super::role::Roles;
+use super::room_rules::{Modes, RoomRules};
 use super::slow_lists::SlowLists;
 use crate::limits::{LISTS_LOOKED_AT_MAX, Limits, PARAM_BYTES_MORE, exceeds};
 use crate::nick::{InTheWay, Likenesses, Seen};
@@ -157,8 +160,10 @@ pub(super) struct Room {
     pub(super) members: Vec<ConnId>,
     /// Names the members as they are, for [`Room::roster`].
     roster_number: u64,
-    /// The member that created it, while it is in.
-    pub(super) operator: Option<ConnId>,
+    /// Who has a role in it.
+    pub(super) roles: Roles,
+    /// What keeps order in it, if anything does.
+    pub(super) rules: Option<Box<RoomRules>>,
     pub(super) params: Params,
     /// The room it was created under. It can't be removed before this one.
     pub(super) parent: Option<RoomKey>,
@@ -194,9 +199,33 @@ impl Room {
 
     /// Whether members who are no operators may set params.
     pub(super) fn open_params(&self) -> bool {
-        self.params
-            .value("openParams")
-            .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+        self.params.value(OPEN_PARAMS).is_some_and(is_on)
+    }
+
+    /// Its modes.
+    pub(super) fn modes(&self) -> &Modes {
+        static NONE: Modes = Modes::none();
+        self.rules.as_ref().map_or(&NONE, |rules| &rules.modes)
+    }
+
+    /// Whether only operators and those who have a voice talk.
+    pub(super) fn is_moderated(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.modes.moderated)
+    }
+
+    /// Whether it stands in the lists of its members and root alone.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.modes.hidden)
+    }
+
+    /// Whether the configuration has it.
+    pub(super) fn is_declared(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.declared)
+    }
+
+    /// Whether it stays when nobody is in it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.declared || rules.modes.keep)
     }
 }
 
@@ -257,6 +286,11 @@ impl Rooms {
         self.slab.get(key as usize)
     }
 
+    /// What keeps order in a room, begun if there was nothing.
+    pub(super) fn rules_mut(&mut self, key: RoomKey) -> &mut RoomRules {
+        self.slab[key as usize].rules.get_or_insert_default()
+    }
+
     pub(super) fn room_mut(&mut self, key: RoomKey) -> Option<&mut Room> {
         self.slab.get_mut(key as usize)
     }
@@ -279,12 +313,16 @@ impl Rooms {
         self.names_bytes
     }
 
-    /// What `<room>` tells of a room besides its params.
+    /// What `<room>` tells of a room besides its params. A hidden room is not named as its parent.
     pub(super) fn head<'a>(&'a self, room: &'a Room) -> RoomHead<'a> {
         RoomHead {
             name: &room.name,
             clients: room.members.len(),
-            parent: room.parent.and_then(|key| self.room(key)).map(|parent| &*parent.name),
+            parent: room
+                .parent
+                .and_then(|key| self.room(key))
+                .filter(|parent| !parent.is_hidden())
+                .map(|parent| &*parent.name),
         }
     }
 
@@ -299,7 +337,8 @@ impl Rooms {
             serial,
             members: Vec::new(),
             roster_number: 0,
-            operator: None,
+            roles: Roles::default(),
+            rules: None,
             params: first_params(),
             parent: None,
             children: Vec::new(),
@@ -429,13 +468,15 @@ impl Rooms {
             assert_eq!(self.find(&room.name), Some(key), "room {} by name", room.name);
             assert_eq!(self.order.get(&room.serial), Some(&key), "room {} by serial", room.name);
             assert!(
-                !room.members.is_empty() || !room.children.is_empty(),
-                "room {} is kept without members and child rooms",
+                !room.members.is_empty() || !room.children.is_empty() || room.is_kept(),
+                "room {} is there without members and child rooms",
                 room.name
             );
-            if let Some(operator) = room.operator {
-                assert!(room.members.contains(&operator), "operator of {} is out", room.name);
+            for (conn, _) in room.roles.iter() {
+                assert!(room.members.contains(&conn), "{conn} has a role in {}", room.name);
             }
+            let locked = room.params.value(LOCKED).is_some_and(is_on);
+            assert_eq!(locked, room.modes().locked, "mode and param of {}", room.name);
             if let Some(parent) = room.parent {
                 assert!(self.room(parent).is_some_and(|parent| parent.children.contains(&key)));
             }

@@ -24,8 +24,14 @@ impl Hub {
             return self.refuse(by, RefusalReason::UnknownTarget, &error, out);
         };
         let (conn, nick) = (session.conn, session.nick.clone());
+        let reason = request.stanza.value("reason");
+        let reason = match self.check_reason(reason.as_deref()) {
+            Ok(reason) => reason.map(|reason| format!("{KICKED}: {reason}")),
+            Err(refused) => return self.refuse_if(by, Err(refused), out),
+        };
         out.note(Note::Kicked { by: Some(by), conn, nick: &nick });
-        self.error_and_close(conn, KICKED, CloseReason::Kicked, out);
+        let farewell = reason.as_deref().unwrap_or(KICKED);
+        self.error_and_close(conn, farewell, CloseReason::Kicked, out);
         self.answer(by, out, |buffer| write::info(buffer, &format!("Client {nick} kicked")));
     }
 

@@ -53,6 +53,10 @@ pub(super) struct Session {
     pub(super) listener: ListenerKind,
     pub(super) login: Login,
     pub(super) root: bool,
+    /// Its nick was proven by a password.
+    pub(super) account: bool,
+    /// It may not talk anywhere, as far as is known.
+    pub(super) muted: bool,
     /// What its `connect` asked for beyond version 1.
     pub(super) caps: Caps,
     /// As it was given; the one that it asked for while [`Login::Asked`], empty before.
@@ -149,6 +153,11 @@ impl Session {
         self.params.as_mut().is_some_and(|params| params.remove(name, total))
     }
 
+    /// When it was accepted.
+    pub(super) const fn opened_at(&self) -> Time {
+        self.opened_at
+    }
+
     pub(super) fn logged_in(&self) -> bool {
         self.login == Login::Done
     }
@@ -232,6 +241,13 @@ impl Session {
         match self.stanzas.check(rate, now) {
             Err(there_at) if left < count => self.exceed(there_at, there_at, now),
             Ok(()) | Err(_) => Admission::Now,
+        }
+    }
+
+    /// Takes tokens for what a stanza counts for besides itself.
+    pub(super) fn owe_stanzas(&mut self, rate: Option<Rate>, count: u64, now: Time) {
+        if let Some(rate) = rate {
+            self.stanzas.owe(rate, count, now);
         }
     }
 
@@ -370,6 +386,8 @@ impl Sessions {
             listener,
             login: Login::New,
             root: false,
+            account: false,
+            muted: false,
             caps: Caps::default(),
             nick: Box::default(),
             rooms: SmallVec::new(),

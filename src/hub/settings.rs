@@ -18,6 +18,42 @@ pub enum RelayNames {
     Any,
 }
 
+/// `[rooms] succession`: what becomes of a room whose last operator leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Succession {
+    /// `oldest`: the member who has been there longest is its operator.
+    #[default]
+    Oldest,
+    /// `none`: nobody is.
+    None,
+}
+
+/// `[rooms] keep`: who besides root may say that a room outlives its members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepRight {
+    /// `root`: nobody else.
+    #[default]
+    Root,
+    /// `accounts`: its operators whose nick was proven by a password.
+    Accounts,
+    /// `operators`: its operators.
+    Operators,
+}
+
+/// `[room NAME]`: a room that is there from the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeclaredRoom {
+    /// Its name, which is one that a room can have.
+    pub name: String,
+    /// What its `title` is to be, if the section says so.
+    pub title: Option<String>,
+    /// The modes that the section sets, with their values as in `<mode>`. What it does not set is
+    /// the operators' to choose.
+    pub modes: Vec<(&'static str, String)>,
+    /// The nicks of its operators. Whoever has one, proven by a password, is operator.
+    pub operators: Vec<String>,
+}
+
 /// `[admin] password`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum RootPassword {
@@ -79,6 +115,12 @@ pub struct Settings {
     pub lookalikes: Lookalikes,
     /// `[rooms] fullroster`: members.
     pub full_roster_members: usize,
+    /// `[rooms] succession`.
+    pub succession: Succession,
+    /// `[rooms] keep`.
+    pub keep_right: KeepRight,
+    /// `[room NAME]`, each once.
+    pub declared_rooms: Vec<DeclaredRoom>,
 }
 
 impl Default for Settings {
@@ -93,6 +135,9 @@ impl Default for Settings {
             relay_names: RelayNames::default(),
             lookalikes: Lookalikes::default(),
             full_roster_members: FULL_ROSTER_MEMBERS,
+            succession: Succession::default(),
+            keep_right: KeepRight::default(),
+            declared_rooms: Vec::new(),
         }
     }
 }

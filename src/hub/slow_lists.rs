@@ -116,8 +116,14 @@ impl Hub {
             self.go_slowly(key, kind);
             return false;
         }
-        out.push_all(room.roster(), None, list.message);
-        self.charge_room(key, list, cost);
+        let extra = if kind == ListKind::ChildRooms && self.has_hidden_children(room) {
+            let to = room.members.clone();
+            self.push_child_rooms(key, &to, list, out)
+        } else {
+            out.push_all(room.roster(), None, list.message);
+            0
+        };
+        self.charge_room(key, list, cost + extra);
         true
     }
 
@@ -181,8 +187,15 @@ impl Hub {
                 .list_rate
                 .map_or(PART_BYTES_UNLIMITED, |rate| rate.bytes_per_s() / PARTS_PER_S);
             let to = self.next_members(key, &mut pass, (part_bytes / list.bytes()).max(1));
-            out.push_some(&to, list.message);
-            self.charge_room(key, list, list.bytes().saturating_mul(to.len()));
+            let hidden = kind == ListKind::ChildRooms
+                && self.rooms.room(key).is_some_and(|room| self.has_hidden_children(room));
+            let extra = if hidden {
+                self.push_child_rooms(key, &to, list, out)
+            } else {
+                out.push_some(&to, list.message);
+                0
+            };
+            self.charge_room(key, list, list.bytes().saturating_mul(to.len()) + extra);
         } else {
             self.next_members(key, &mut pass, 0);
         }

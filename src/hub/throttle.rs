@@ -62,6 +62,13 @@ impl Hub {
         }
     }
 
+    /// Takes note of stanzas that one stanza counts for besides itself.
+    pub(super) fn charge_stanzas(&mut self, conn: ConnId, count: u64) {
+        if let Some(session) = self.sessions.find_mut(conn) {
+            session.owe_stanzas(self.stanza_rate, count, self.now);
+        }
+    }
+
     /// Takes note of bytes of lists that a session has asked for.
     pub(super) fn charge_asked(&mut self, conn: ConnId, bytes: usize) {
         if let (Some(rate), Some(session)) = (self.list_rate, self.sessions.find_mut(conn)) {

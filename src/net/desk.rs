@@ -2,6 +2,7 @@
 //! `hooks` has what plugins hear of it.
 
 mod hooks;
+mod order;
 
 use std::fmt::Arguments;
 use std::net::IpAddr;
@@ -17,8 +18,8 @@ use super::log_budget::LogBudget;
 use super::plugins::{Hook, Plugins};
 use super::timers::{TimerKind, Timers};
 use crate::hub::{
-    CloseReason, ConnId, LoginRefusal, Note, Outlet, Question, QuestionId, RefusalReason, Roster,
-    Span, Time,
+    CloseReason, ConnId, LoginRefusal, Note, Outlet, PeerFacts, Question, QuestionId,
+    RefusalReason, Roster, Span, Time,
 };
 use crate::limits::{
     DRAIN_TIME_S, EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, RECEIVER_WORK_NS, RECEIVERS_PER_TURN,
@@ -397,6 +398,14 @@ impl<S> Outlet for Desk<S> {
         self.drain(conn, reason);
     }
 
+    fn peer(&self, conn: ConnId) -> PeerFacts {
+        let found = self.connections.get(conn.slot as usize).filter(|found| found.id == conn);
+        found.map_or_else(PeerFacts::default, |connection| PeerFacts {
+            transport: connection.transport_label(),
+            idle_s: self.now.since(connection.share.worked_at()).as_secs(),
+        })
+    }
+
     fn ask(&mut self, question: Question<'_>) {
         self.ask_plugins(question);
     }
@@ -437,9 +446,10 @@ impl<S> Outlet for Desk<S> {
             Note::LoginRefused { conn, nick, reason, why } => {
                 self.metrics.refuse(match why {
                     LoginRefusal::Undecided => RefusalReason::LoginUndecided,
-                    LoginRefusal::NoNick | LoginRefusal::BadNick | LoginRefusal::Unauthorised => {
-                        RefusalReason::Login
-                    }
+                    LoginRefusal::NoNick
+                    | LoginRefusal::BadNick
+                    | LoginRefusal::Unauthorised
+                    | LoginRefusal::Banned => RefusalReason::Login,
                 });
                 // A nick is as long as a stanza when it is refused for its length.
                 let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
@@ -485,6 +495,14 @@ impl<S> Outlet for Desk<S> {
                 };
                 self.log(Warn, who.address, format_args!("{line}"));
             }
+            Note::RemovedFromRoom { .. }
+            | Note::Banned { .. }
+            | Note::Unbanned { .. }
+            | Note::Muted { .. }
+            | Note::Unmuted { .. }
+            | Note::Invited { .. }
+            | Note::RoleGiven { .. }
+            | Note::ModesSet { .. } => self.log_order(note),
             Note::InfoTold { by, room } => {
                 let (who, room) = (self.who(by, ""), Escaped(room));
                 self.log(

@@ -39,6 +39,11 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// When it last had something to be done.
+    pub(super) const fn worked_at(&self) -> Time {
+        self.recovered_at
+    }
+
     /// Whether it waits for its go.
     pub(super) const fn is_queued(&self) -> bool {
         self.queued

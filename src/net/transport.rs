@@ -627,6 +627,7 @@ const fn close_code(reason: CloseReason) -> u16 {
         | CloseReason::SlowReaderSoft
         | CloseReason::BacklogTotal
         | CloseReason::Kicked
+        | CloseReason::Banned
         | CloseReason::PolicyOnly
         | CloseReason::RequestRefused
         | CloseReason::TlsBroken

@@ -132,6 +132,7 @@ macro_rules! put {
 }
 
 // Behind the macro, which it uses.
+pub mod extension;
 pub mod plugin;
 
 trait Part {

@@ -430,11 +430,11 @@ impl Run {
 
     fn random_verdict(&mut self) -> Verdict {
         self.random.one_of(&[
-            Verdict::Allowed,
-            Verdict::Allowed,
-            Verdict::Allowed,
+            Verdict::Allowed { account: false },
+            Verdict::Allowed { account: false },
+            Verdict::Allowed { account: false },
             Verdict::Refused,
-            Verdict::Root,
+            Verdict::Root { account: false },
             Verdict::Undecided { root_refused: false, login_refused: false },
             Verdict::Undecided { root_refused: true, login_refused: false },
             Verdict::Undecided { root_refused: false, login_refused: true },
@@ -581,7 +581,7 @@ impl Run {
             _ => Input::Verdict {
                 conn,
                 question: QuestionId(self.random.next() % 8),
-                verdict: Verdict::Allowed,
+                verdict: Verdict::Allowed { account: false },
             },
         };
         self.note(|| format!("late {input:?}"));

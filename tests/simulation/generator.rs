@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use palabre::hub::{ConnId, Lookalikes, Registered, RelayNames, RootPassword, Settings};
+use palabre::hub::{
+    ConnId, KeepRight, Lookalikes, Registered, RelayNames, RootPassword, Settings, Succession,
+};
 use palabre::limits::Limits;
 
 use super::model::{Frame, Login, Model};
@@ -244,6 +246,9 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
         lookalikes: random.one_of(&[Lookalikes::Refuse, Lookalikes::Refuse, Lookalikes::Allow]),
         relay_names: random.one_of(&[RelayNames::Safe, RelayNames::Safe, RelayNames::Any]),
         full_roster_members: random.one_of(&[0, 2, 5, 200]),
+        succession: random.one_of(&[Succession::Oldest, Succession::None]),
+        keep_right: KeepRight::default(),
+        declared_rooms: Vec::new(),
     }
 }
 

@@ -418,9 +418,9 @@ impl Model {
         let about_root = self.asked_about_root.remove(&ask);
         // Whether root's password was found to be wrong, and whether the login was refused.
         let (root, login) = match verdict {
-            Verdict::Root if about_root => (false, false),
-            Verdict::Root | Verdict::Refused => (about_root, true),
-            Verdict::Allowed => (about_root, false),
+            Verdict::Root { .. } if about_root => (false, false),
+            Verdict::Root { .. } | Verdict::Refused => (about_root, true),
+            Verdict::Allowed { .. } => (about_root, false),
             Verdict::Undecided { root_refused, login_refused } => {
                 (root_refused && about_root, login_refused)
             }
@@ -432,7 +432,8 @@ impl Model {
             let Login::Asked(own) = std::mem::replace(&mut session.login, Login::New) else {
                 panic!("{conn} does not wait for {ask}");
             };
-            let allowed = verdict == Verdict::Allowed || verdict == Verdict::Root && about_root;
+            let root = matches!(verdict, Verdict::Root { .. });
+            let allowed = matches!(verdict, Verdict::Allowed { .. }) || root && about_root;
             let bytes_max = self.settings.limits.nick_bytes_max;
             if let Verdict::Undecided { .. } = verdict {
                 self.refuse_login(conn, "Login not possible right now, please try again");
@@ -444,7 +445,7 @@ impl Model {
             } else if self.is_taken(&own.nick) || self.is_imitation(&own.nick) {
                 self.refuse_login(conn, "Nickname empty or already taken");
             } else {
-                self.log_in(conn, &own.nick, verdict == Verdict::Root);
+                self.log_in(conn, &own.nick, root);
             }
         }
         self.call_next(&asked.counted);

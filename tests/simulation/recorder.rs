@@ -155,6 +155,14 @@ impl Outlet for Recorder {
             | Note::RootRefused { .. }
             | Note::Refused { .. }
             | Note::Kicked { .. }
+            | Note::RemovedFromRoom { .. }
+            | Note::Banned { .. }
+            | Note::Unbanned { .. }
+            | Note::Muted { .. }
+            | Note::Unmuted { .. }
+            | Note::Invited { .. }
+            | Note::RoleGiven { .. }
+            | Note::ModesSet { .. }
             | Note::ListTooLarge { .. }
             | Note::InfoTold { .. }
             | Note::Broadcast { .. }

@@ -1,7 +1,7 @@
 //! The reference model's rooms, child rooms and params (manual: protocol, 'Rooms',
 //! 'Child rooms' and 'Params').
 
-use palabre::hub::{ConnId, Lookalikes, Time};
+use palabre::hub::{ConnId, Lookalikes, Succession, Time};
 
 use super::generator::{ALIKE_ROOMS, DECOMPOSED_ROOMS, UNSEEN_ROOMS};
 use super::model::Model;
@@ -380,10 +380,14 @@ impl Model {
         self.tell_of_leave(conn, id);
         self.member_goes(id, conn);
         let nick = text::value(&self.sessions[&conn].nick);
+        let succession = self.settings.succession;
         let room = self.room(id);
         room.members.retain(|member| *member != conn);
         if room.operator == Some(conn) {
-            room.operator = None;
+            room.operator = match succession {
+                Succession::Oldest => room.members.first().copied(),
+                Succession::None => None,
+            };
         }
         let name = text::value(&room.name);
         for entry in &mut self.pending {
@@ -448,11 +452,13 @@ impl Model {
         let Some(content) = stanza.attribute("value") else {
             return self.refuse(conn, "No value specified");
         };
-        let Some(room) = self.room_inside(conn, room) else {
+        let root = self.sessions[&conn].root;
+        let found = if root { self.find_room(room) } else { self.room_inside(conn, room) };
+        let Some(room) = found else {
             return self.refuse(conn, "No room by that name");
         };
-        let operator = self.rooms[&room].operator == Some(conn);
-        if !operator && (!self.is_open(room) || name == "openParams") {
+        let operator = root || self.rooms[&room].operator == Some(conn);
+        if !operator && (!self.is_open(room) || ["openParams", "locked"].contains(&name)) {
             return self.refuse(conn, "You must be an operator of this room");
         }
         if self.is_held_back(conn, &[room]) {
@@ -489,11 +495,13 @@ impl Model {
         let Some(name) = filled(stanza, "name") else {
             return self.refuse(conn, "No name specified");
         };
-        let Some(room) = self.room_inside(conn, room) else {
+        let root = self.sessions[&conn].root;
+        let found = if root { self.find_room(room) } else { self.room_inside(conn, room) };
+        let Some(room) = found else {
             return self.refuse(conn, "No room by that name");
         };
-        let operator = self.rooms[&room].operator == Some(conn);
-        if !operator && (!self.is_open(room) || name == "openParams") {
+        let operator = root || self.rooms[&room].operator == Some(conn);
+        if !operator && (!self.is_open(room) || ["openParams", "locked"].contains(&name)) {
             return self.refuse(conn, "You must be an operator of this room");
         }
         if self.is_held_back(conn, &[room]) {

@@ -24,7 +24,8 @@
 //!                          the line when A is first named. `A+ policy` uses the policy port.
 //! A-                       A ends its side and still reads.
 //! = allow A                The verdict on A's login, where logins are asked about; or refuse;
-//!                          grant: it is root, or unsure: nobody could find out.
+//!                          grant: it is root, unsure: nobody could find out, or prove: it may,
+//!                          and its nick was proven by a password.
 //! plugin> <kick nick="A" /> An order of a plugin; hub only. `plugin` is no client, and what it
 //!                          gets is the error or the answer. In the first client's words
 //!                          `session="0.1"` is that client, the second is 1.2 and so on.
@@ -267,14 +268,21 @@ impl Parser {
                     self.set_up(number, client, format!("<join room=\"{room}\" />"))?;
                 }
             }
-            Some("allow") => self.verdict(number, words.next(), Verdict::Allowed)?,
+            Some("allow") => {
+                self.verdict(number, words.next(), Verdict::Allowed { account: false })?
+            }
+            Some("prove") => {
+                self.verdict(number, words.next(), Verdict::Allowed { account: true })?;
+            }
             Some("refuse") => self.verdict(number, words.next(), Verdict::Refused)?,
             Some("unsure") => {
                 let (root_refused, login_refused) = (false, false);
                 let verdict = Verdict::Undecided { root_refused, login_refused };
                 self.verdict(number, words.next(), verdict)?
             }
-            Some("grant") => self.verdict(number, words.next(), Verdict::Root)?,
+            Some("grant") => {
+                self.verdict(number, words.next(), Verdict::Root { account: false })?
+            }
             Some("child") => {
                 let parent = words.next().ok_or("under which room?")?;
                 let child = words.next().ok_or("which room?")?;

@@ -149,7 +149,7 @@ impl HubPlay {
                 self.logins_asked = !self.logins_asked;
                 self.register();
             }
-            b'y' => self.answer(Verdict::Allowed),
+            b'y' => self.answer(Verdict::Allowed { account: false }),
             b'n' => self.answer(Verdict::Refused),
             b'u' => self.answer(Verdict::Undecided { root_refused: false, login_refused: false }),
             b's' => self.pass(Duration::from_secs(1)),

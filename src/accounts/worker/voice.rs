@@ -46,7 +46,10 @@ pub(super) enum Topic {
 /// What is said to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkerAnswer {
-    Yes,
+    Yes {
+        /// The password is that of the nick's account.
+        account: bool,
+    },
     No,
     /// It could not be found out.
     Unknown {
@@ -95,7 +98,8 @@ impl Voice {
         let mut stanza = b"<verdict ask='".to_vec();
         write::attribute_value(&mut stanza, ask);
         let (allowed, error) = match answer {
-            WorkerAnswer::Yes => ("' allowed='1", None),
+            WorkerAnswer::Yes { account: true } => ("' allowed='1' account='1", None),
+            WorkerAnswer::Yes { account: false } => ("' allowed='1", None),
             WorkerAnswer::No => ("' allowed='0", None),
             WorkerAnswer::Unknown { why, denied } => {
                 (if denied { "' allowed='0" } else { "" }, Some(why))
@@ -217,7 +221,7 @@ pub(super) mod tests {
     fn what_it_says_is_escaped() {
         let said = heard(|voice| {
             voice.register("isAuthorized isRoot");
-            voice.verdict("1'7", WorkerAnswer::Yes);
+            voice.verdict("1'7", WorkerAnswer::Yes { account: false });
             voice.verdict("18", WorkerAnswer::No);
             voice.verdict("19", WorkerAnswer::Unknown { why: "a<b", denied: false });
             voice.verdict("20", WorkerAnswer::Unknown { why: "it's gone", denied: true });

@@ -69,7 +69,7 @@ impl<S> Desk<S> {
                 }
                 // Plugins hear of no login that was not decided: the client will try again.
                 LoginRefusal::Undecided => {}
-                LoginRefusal::NoNick | LoginRefusal::BadNick => {
+                LoginRefusal::NoNick | LoginRefusal::BadNick | LoginRefusal::Banned => {
                     let more = [("reason", reason)];
                     self.tell_hook(Hook::ClientBadnick, conn, nick, &more);
                 }
@@ -97,6 +97,14 @@ impl<S> Desk<S> {
             | Note::Refused { .. }
             | Note::ListTooLarge { .. }
             | Note::Kicked { .. }
+            | Note::RemovedFromRoom { .. }
+            | Note::Banned { .. }
+            | Note::Unbanned { .. }
+            | Note::Muted { .. }
+            | Note::Unmuted { .. }
+            | Note::Invited { .. }
+            | Note::RoleGiven { .. }
+            | Note::ModesSet { .. }
             | Note::InfoTold { .. }
             | Note::Broadcast { .. }
             | Note::ShutdownAsked { .. }

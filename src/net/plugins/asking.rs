@@ -44,7 +44,7 @@ impl Plugins {
         let asked = LoginQuestion {
             conn,
             root: unless_asked(Hook::IsRoot, Answer::No),
-            login: unless_asked(Hook::IsAuthorized, Answer::Yes),
+            login: unless_asked(Hook::IsAuthorized, Answer::Yes { account: false }),
             asks: SmallVec::new(),
         };
         self.questions.insert(question, asked);
@@ -329,16 +329,17 @@ impl Plugins {
 const fn verdict(root: Option<Answer>, login: Option<Answer>) -> Option<Verdict> {
     let (Some(root), Some(login)) = (root, login) else {
         return match root {
-            Some(Answer::Yes) => Some(Verdict::Root),
+            Some(Answer::Yes { .. }) => Some(Verdict::Root { account: false }),
             Some(Answer::No | Answer::Unknown { .. }) | None => None,
         };
     };
     let root_refused = matches!(root, Answer::No | Answer::Unknown { denied: true });
     Some(match (root, login) {
-        (Answer::Yes, _) => Verdict::Root,
-        (Answer::No, Answer::Yes) => Verdict::Allowed,
+        (Answer::Yes { .. }, Answer::Yes { account }) => Verdict::Root { account },
+        (Answer::Yes { .. }, _) => Verdict::Root { account: false },
+        (Answer::No, Answer::Yes { account }) => Verdict::Allowed { account },
         (Answer::No, Answer::No) => Verdict::Refused,
-        (Answer::Unknown { .. }, Answer::Yes) => {
+        (Answer::Unknown { .. }, Answer::Yes { .. }) => {
             Verdict::Undecided { root_refused, login_refused: false }
         }
         (Answer::Unknown { .. }, Answer::No) => {

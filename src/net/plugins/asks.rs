@@ -19,7 +19,10 @@ pub(in crate::net) struct AskId(pub(in crate::net) u64);
 /// What a plugin says to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Answer {
-    Yes,
+    Yes {
+        /// The nick was proven by its password.
+        account: bool,
+    },
     No,
     /// It could not be found out.
     Unknown {
@@ -146,7 +149,7 @@ impl Asks {
     ) -> Option<OpenAsk> {
         let open = self.take_open(ask, plugin)?;
         match answer {
-            Answer::Yes => self.decide(ask, Answer::Yes),
+            Answer::Yes { .. } => self.decide(ask, answer),
             Answer::No => self.settle(ask, true, false),
             Answer::Unknown { denied } => self.settle(ask, denied, true),
         }
@@ -235,7 +238,7 @@ impl Asks {
             Answer::No
         } else if found.hook == Hook::IsAuthorized && !found.checked {
             // When no plugin is asked, a login is allowed, and a request to be root is not.
-            Answer::Yes
+            Answer::Yes { account: false }
         } else {
             Answer::Unknown { denied: false }
         };

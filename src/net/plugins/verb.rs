@@ -129,12 +129,13 @@ pub static VERBS: &[PluginVerb] = &[
         "verdict",
         PluginAction::Verdict,
         &[&["allowed", "error"], ASK],
-        &[],
+        &["account"],
         &[
             form(
-                "<verdict ask='17' allowed='1' />",
+                "<verdict ask='17' allowed='1' [account='1'] />",
                 "answers an `<ask>`: `1`, `yes`, `true` or `0`, `no`, `false`. What comes late, \
-                 or twice, does nothing",
+                 or twice, does nothing. `account='1'` says that the nick was proven by its \
+                 password: the roles that it has in rooms are remembered",
             ),
             form(
                 "<verdict ask='17' error='why' />",
@@ -358,12 +359,21 @@ impl<'s, 'a> Said<'s, 'a> {
         let answer = match (self.value("allowed"), error) {
             (None, Some(_)) => Answer::Unknown { denied: false },
             (None, None) => return Err(Mistake::Missing(self.verb.name, &["allowed"])),
-            (Some("1" | "yes" | "true"), _) => Answer::Yes,
+            (Some("1" | "yes" | "true"), _) => Answer::Yes { account: self.flag("account")? },
             (Some("0" | "no" | "false"), None) => Answer::No,
             (Some("0" | "no" | "false"), Some(_)) => Answer::Unknown { denied: true },
             (Some(other), _) => return Err(Mistake::NoFlag("allowed", other.into())),
         };
         Ok((AskId(self.number(ASK)?), answer, error))
+    }
+
+    /// Whether a switch is on; off where it is not there.
+    fn flag(&self, name: &'static str) -> Result<bool, Mistake> {
+        match self.value(name) {
+            None | Some("0" | "no" | "false") => Ok(false),
+            Some("1" | "yes" | "true") => Ok(true),
+            Some(other) => Err(Mistake::NoFlag(name, other.into())),
+        }
     }
 
     /// The name of a `<timer>`, and in how many milliseconds it is to come; `None` cancels it.
