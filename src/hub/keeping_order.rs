@@ -170,9 +170,11 @@ impl Hub {
             return Err(Refused::told(RefusalReason::UnknownTarget, error));
         };
         self.kept_room_changed(key);
+        let by_nick = self.nick_of(by);
         self.answer_sanction(key, "unban", by, out, |room| write::Sanction {
             room: Some(room),
             nick: Some(&ban.nick),
+            by: by_nick,
             ..write::Sanction::default()
         });
         if let Some(room) = self.rooms.room(key) {
@@ -259,7 +261,7 @@ impl Hub {
             return Err(Refused::told(RefusalReason::UnknownTarget, error));
         };
         self.kept_room_changed(key);
-        let lifted = Mute { until_unix_s: None, ..mute };
+        let lifted = Mute { until_unix_s: None, by: self.giver(by), ..mute };
         self.tell_mute(key, "unmute", &lifted, lifted.conn, by, out);
         if let Some(room) = self.rooms.room(key) {
             out.note(Note::Unmuted { room: Some(&room.name), nick: &lifted.nick, by });

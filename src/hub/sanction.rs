@@ -377,7 +377,7 @@ impl Hub {
             BanTarget::Nick(_) => (Some(&*whom), None),
             BanTarget::Address(_) => (None, Some(&*whom)),
         };
-        self.answer_server_sanction("unban", nick, address, by, out);
+        self.answer_server_sanction("unban", (nick, address), by, by, out);
         out.note(Note::Unbanned { room: None, whom: &whom, by });
         Ok(())
     }
@@ -447,7 +447,7 @@ impl Hub {
         self.server_rules_changed();
         let capable = |conn: &ConnId| self.sessions.find(*conn).is_some_and(|it| it.caps.rooms);
         for to in [by, conn.filter(capable).filter(|conn| by != Some(*conn))] {
-            self.answer_server_sanction("unmute", Some(&mute.nick), None, to, out);
+            self.answer_server_sanction("unmute", (Some(&mute.nick), None), by, to, out);
         }
         out.note(Note::Unmuted { room: None, nick: &mute.nick, by });
         Ok(())
@@ -456,14 +456,15 @@ impl Hub {
     fn answer_server_sanction(
         &self,
         name: &str,
-        nick: Option<&str>,
-        address: Option<&str>,
+        (nick, address): (Option<&str>, Option<&str>),
+        by: Option<ConnId>,
         to: Option<ConnId>,
         out: &mut impl Outlet,
     ) {
         if let Some(to) = to {
+            let by = self.nick_of(by);
             self.answer(to, out, |buffer| {
-                let sanction = write::Sanction { nick, address, ..write::Sanction::default() };
+                let sanction = write::Sanction { nick, address, by, ..write::Sanction::default() };
                 write::sanction(buffer, name, sanction);
             });
         }
