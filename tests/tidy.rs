@@ -334,6 +334,34 @@ fn the_readme_and_the_manual_have_the_table_of_stanzas_as_it_is() {
 }
 
 #[test]
+fn the_manual_has_the_tables_of_rights_capabilities_and_costs_as_they_are() {
+    use palabre::hub::{caps::CAPS, command::VERBS, rights::RIGHTS};
+    let mut rights = String::from(
+        "| what | root | operator | voice | other member | who is muted |\n|---|---|---|---|---|---|\n",
+    );
+    for right in RIGHTS {
+        let who = [right.root, right.operator, right.voice, right.member, right.muted];
+        let who = who.map(|allowed| allowed.words()).join(" | ");
+        rights.push_str(&format!("| {} | {who} |\n", right.meaning));
+    }
+    let mut caps = String::from("| capability | what a session gets that has it |\n|---|---|\n");
+    for cap in CAPS {
+        caps.push_str(&format!("| `{}` | {} |\n", cap.name, cap.meaning));
+    }
+    let mut costs = String::from("| stanza | counts for |\n|---|---|\n");
+    for verb in VERBS.iter().filter(|verb| verb.cost > 1) {
+        costs.push_str(&format!("| `{}` | {} |\n", verb.name, verb.cost));
+    }
+    for (name, table) in [("rights", rights), ("caps", caps), ("costs", costs)] {
+        assert_eq!(
+            manual::part(name),
+            table,
+            "the manual between <!-- {name} --> and <!-- end --> should be:\n{table}"
+        );
+    }
+}
+
+#[test]
 fn the_manual_has_every_stanza_that_the_server_sends() {
     let source = fs::read_to_string(root().join("src/hub/message.rs")).unwrap();
     let (_, list) = source.split_once("const SERVER_NAMES: ").unwrap();

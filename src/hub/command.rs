@@ -281,8 +281,8 @@ pub static VERBS: &[Verb] = &[
         &[LONG_ROOM, MEMBER, ROLE],
         &[],
         1,
-        r#"<role room="R" nick="N" role="operator|voice|none" />"#,
-        "gives a member a role, or takes it; for operators",
+        r#"<role room="R" nick="N" role="voice" />"#,
+        "gives a member a role: operator, voice or none; for operators",
     ),
     extension(
         "mode",
