@@ -37,6 +37,7 @@ mod problem;
 mod program;
 mod readers;
 mod report;
+mod rooms;
 mod values;
 mod web;
 
@@ -106,6 +107,7 @@ pub struct Config {
     values: Values,
     origins: Origins,
     module_sections: BTreeMap<String, modules::Section>,
+    room_sections: BTreeMap<String, rooms::RoomSection>,
 }
 
 impl Default for Config {
@@ -223,6 +225,8 @@ impl Config {
         }
         let sections = self.module_sections.iter().filter(|(_, section)| section.has_secret());
         secrets.extend(sections.map(|(name, _)| format!("[module {name}] environment")));
+        let rooms = self.room_sections.iter().filter(|(_, section)| section.has_secret());
+        secrets.extend(rooms.map(|(name, _)| format!("[room {name}] password")));
         let source = self.source.as_ref().filter(|path| files::is_open_to_all(path))?;
         if secrets.is_empty() {
             return None;
@@ -300,6 +304,7 @@ impl Config {
             values,
             origins,
             module_sections: BTreeMap::new(),
+            room_sections: BTreeMap::new(),
         }
     }
 }
@@ -383,17 +388,41 @@ pub fn load_text(arguments: &Arguments, path: PathBuf, text: &[u8]) -> Result<Co
     draft.fill_in();
     draft.problems.extend(checks::problems(&draft));
     draft.find_modules(directory);
+    draft.check_rooms();
     if !draft.problems.is_empty() {
         draft.problems.sort_by_key(|problem| problem.line);
         let (problems, pid_file) = (draft.problems, draft.values.pid_file);
         return Err(Error::Invalid { problems, source, pid_file });
     }
     draft.warnings.extend(checks::warnings(&draft));
-    let ConfigDraft { file, values, origins, warnings, modules, module_sections, .. } = draft;
+    let ConfigDraft {
+        file,
+        values,
+        origins,
+        warnings,
+        modules,
+        module_sections,
+        room_sections,
+        ..
+    } = draft;
     let directory = arguments.directory.clone();
-    let config = Config::assemble(Some(source), values, origins, warnings, modules);
+    let mut config = Config::assemble(Some(source), values, origins, warnings, modules);
+    config.settings.declared_rooms =
+        room_sections.iter().map(|(name, section)| section.room(name)).collect();
     let text = Secret::written(text.len(), |buffer| buffer.extend_from_slice(text));
-    Ok(Config { directory, file, text, module_sections, ..config })
+    let operators = room_sections.iter().find(|(_, section)| section.has_operators());
+    if let Some((name, section)) = operators
+        && !config.settings.logins_checked
+        && config.modules.is_empty()
+    {
+        let line = section.line_of("operators");
+        config.warnings.push(format!(
+            "{}:{line}: [room {name}] operators: no nick is proven by a password ([accounts], \
+             [database], a plugin), so nobody is operator by it",
+            file.display()
+        ));
+    }
+    Ok(Config { directory, file, text, module_sections, room_sections, ..config })
 }
 
 fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Zeroizing<Vec<u8>>)>, Error> {

@@ -3,7 +3,7 @@
 use precis_core::profile::PrecisFastInvocation as _;
 use precis_core::{DerivedPropertyValue, FreeformClass, StringClass as _};
 use precis_profiles::Nickname;
-use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
 mod likeness;
 mod unseen;
@@ -27,6 +27,21 @@ pub(crate) fn is_tidy(name: &str) -> bool {
     !name.starts_with(char::is_whitespace)
         && !name.ends_with(char::is_whitespace)
         && !name.chars().any(char::is_control)
+}
+
+/// Why no room can have a name, if so; its length is another matter.
+pub(crate) fn room_name_fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("No room specified")
+    } else if !is_tidy(name) {
+        Some("Room name with control characters or white space at its ends")
+    } else if has_unseen(name) {
+        Some("Room name with characters that are invisible or not assigned")
+    } else if !is_nfc(name) {
+        Some("Room name that is not in normal form C")
+    } else {
+        None
+    }
 }
 
 /// Nicks up to so many bytes are looked up without memory of their own: the default limit.

@@ -11,6 +11,7 @@ use super::keys::{self, KEYS, SECTIONS};
 use super::modules::{self, Module};
 use super::origins::{Origin, Origins};
 use super::problem::{Misfit, Problem, nearest};
+use super::rooms;
 use super::values::Values;
 use crate::limits::Limits;
 
@@ -24,6 +25,8 @@ pub(super) struct ConfigDraft {
     pub(super) origins: Origins,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    /// `[room NAME]`, by name.
+    pub(super) room_sections: BTreeMap<String, rooms::RoomSection>,
     /// `[module NAME]`, by name.
     pub(super) module_sections: BTreeMap<String, modules::Section>,
     pub(super) modules: Vec<Module>,
@@ -66,6 +69,7 @@ impl ConfigDraft {
             problems: Vec::new(),
             warnings: Vec::new(),
             module_sections: BTreeMap::new(),
+            room_sections: BTreeMap::new(),
             modules: Vec::new(),
         };
         draft.read_lines(&file, text);
@@ -115,7 +119,12 @@ impl ConfigDraft {
             self.module_sections.entry(module.to_owned()).or_insert(section);
             return true;
         }
-        let needs = format!("one of [{}], [module NAME]", SECTIONS.join("], ["));
+        if let Some(room) = rooms::named(name) {
+            let section = rooms::RoomSection::at(place.line);
+            self.room_sections.entry(room.to_owned()).or_insert(section);
+            return true;
+        }
+        let needs = format!("one of [{}], [module NAME], [room NAME]", SECTIONS.join("], ["));
         let problem = place.problem(Misfit::new("an unknown section", needs));
         let nearest = nearest(name, SECTIONS.iter().copied()).map(|section| format!("[{section}]"));
         self.problems.push(Problem { nearest, ..problem });
@@ -128,6 +137,17 @@ impl ConfigDraft {
                 if modules::is_of_words(place.key) { Written::AsWords } else { Written::Exactly };
             self.warnings.extend(place.doubts(written, value, tail));
             return self.module_entry(module, place, value);
+        }
+        if let Some(room) = rooms::named(place.section) {
+            let written = if rooms::is_free(place.key) {
+                Written::Freely
+            } else if rooms::is_secret(place.key) {
+                Written::Secretly
+            } else {
+                Written::Exactly
+            };
+            self.warnings.extend(place.doubts(written, value, tail));
+            return self.room_entry(room, place, value);
         }
         let Some(index) = keys::find(place.section, place.key) else {
             self.problems.push(unknown_key(place));
@@ -160,6 +180,37 @@ impl ConfigDraft {
             Ok(None) => {}
             Ok(Some(first)) => self.problems.push(place.problem(second_time(first))),
             Err(misfit) => self.problems.push(place.problem(misfit)),
+        }
+    }
+
+    /// A line of a `[room NAME]` section.
+    fn room_entry(&mut self, room: &str, place: &KeyPlace<'_>, value: &str) {
+        let names = rooms::KEYS.map(|key| key.name);
+        let known = names.iter().find(|key| key.eq_ignore_ascii_case(place.key));
+        let Some(&key) = known else {
+            let misfit = Misfit::new("an unknown key", format!("one of {}", names.join(", ")));
+            let nearest = nearest(place.key, names.into_iter()).map(str::to_owned);
+            self.problems.push(Problem { nearest, ..place.problem(misfit) });
+            return;
+        };
+        let value = ini::unescape(value).unwrap_or_else(|_| value.into());
+        let Some(section) = self.room_sections.get_mut(room) else { return };
+        match section.read(key, &value, place.line) {
+            Ok(None) => {}
+            Ok(Some(first)) => self.problems.push(place.problem(second_time(first))),
+            Err(misfit) => self.problems.push(place.problem(misfit)),
+        }
+    }
+
+    /// Finds out what keeps the `[room NAME]` sections from being rooms.
+    pub(super) fn check_rooms(&mut self) {
+        for (name, room) in &self.room_sections {
+            if let Some((key, misfit)) = room.fault(name, &self.values.limits) {
+                let section = format!("room {name}");
+                let line = room.line_of(key);
+                let place = KeyPlace { file: &self.file, line, section: &section, key };
+                self.problems.push(place.problem(misfit));
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::closing::says_more_when_written;
 use super::keys::{KEYS, SECTIONS};
 use super::origins::Origin;
 use super::values::Values;
-use super::{Config, modules};
+use super::{Config, modules, rooms};
 
 impl Config {
     /// The effective configuration as a file that loads again, each value with its origin.
@@ -48,6 +48,15 @@ impl Config {
                 }
             }
         }
+        for (name, section) in &self.room_sections {
+            line(&mut text, format_args!("\n[room {name}]"));
+            for (key, value) in section.show() {
+                match value {
+                    Some(value) => line(&mut text, format_args!("{key} = {value}")),
+                    None => line(&mut text, format_args!("# {key} = (set, not shown)")),
+                }
+            }
+        }
         text
     }
 }
@@ -76,6 +85,11 @@ pub fn key_tables() -> String {
         for key in KEYS.iter().filter(|key| key.section == section) {
             let default = key.kind.show(&defaults).unwrap_or_default();
             row(&mut text, (section, key.name), &default, key.unit, key.meaning);
+        }
+        if section == "rooms" {
+            for key in rooms::KEYS {
+                row(&mut text, ("room NAME", key.name), "", key.unit, key.meaning);
+            }
         }
         if section == "modules" {
             for key in modules::KEYS {

@@ -1,8 +1,6 @@
 //! Joining and leaving: rooms, child rooms, and which members are told
 //! (manual: protocol, 'Rooms' and 'Child rooms').
 
-use unicode_normalization::is_nfc;
-
 use super::Hub;
 use super::command::Request;
 use super::long_lists::Fits;
@@ -13,7 +11,7 @@ use super::role::Role;
 use super::room::{Entangled, Room, RoomKey};
 use super::session::Session;
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
-use crate::nick::{self, Lookalikes, Seen, has_unseen};
+use crate::nick::{self, Lookalikes, Seen};
 use crate::reason::{RefusalReason, Refused};
 use crate::session_id::ConnId;
 use crate::wire::write;
@@ -232,13 +230,7 @@ impl Hub {
         if self.rooms.find(name).is_some() {
             return Ok(());
         }
-        let error = if !nick::is_tidy(name) {
-            "Room name with control characters or white space at its ends"
-        } else if has_unseen(name) {
-            "Room name with characters that are invisible or not assigned"
-        } else if !is_nfc(name) {
-            "Room name that is not in normal form C"
-        } else {
+        let Some(error) = nick::room_name_fault(name) else {
             return Ok(());
         };
         Err(Refused::new(RefusalReason::BadName, error))

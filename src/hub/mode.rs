@@ -75,15 +75,7 @@ impl Hub {
             set_mode(&mut modes, name, &value)
                 .map_err(|error| Refused::told(RefusalReason::Incomplete, error))?;
         }
-        if modes.history > HISTORY_MESSAGES_MAX {
-            let error = format!("History too long (limit {HISTORY_MESSAGES_MAX})");
-            return Err(Refused::for_limit(error));
-        }
-        let long = |password: &RoomPassword| password.expose().len() > ROOM_PASSWORD_BYTES_MAX;
-        if modes.password.as_ref().is_some_and(long) {
-            let max = ROOM_PASSWORD_BYTES_MAX;
-            return Err(Refused::for_limit(format!("Room password too long (limit {max} bytes)")));
-        }
+        check_bounds(&modes).map_err(Refused::for_limit)?;
         Ok(modes)
     }
 
@@ -271,6 +263,27 @@ enum EntryRefused {
     Told(String),
     /// The password that it gave is wrong.
     Guessed,
+}
+
+/// Whether a mode can have a value, as the configuration has it.
+///
+/// # Errors
+/// What would be right.
+pub fn check_mode(name: &str, value: &str) -> Result<(), String> {
+    let mut modes = Modes::default();
+    set_mode(&mut modes, name, value)?;
+    check_bounds(&modes)
+}
+
+fn check_bounds(modes: &Modes) -> Result<(), String> {
+    if modes.history > HISTORY_MESSAGES_MAX {
+        return Err(format!("History too long (limit {HISTORY_MESSAGES_MAX})"));
+    }
+    let long = |password: &RoomPassword| password.expose().len() > ROOM_PASSWORD_BYTES_MAX;
+    if modes.password.as_ref().is_some_and(long) {
+        return Err(format!("Room password too long (limit {ROOM_PASSWORD_BYTES_MAX} bytes)"));
+    }
+    Ok(())
 }
 
 /// Sets one mode as it is written.

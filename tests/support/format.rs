@@ -11,6 +11,7 @@
 //!                          `set hub.checked yes` what accounts do; hub only.
 //!                          `set module dice.timeout 9` is of a section `[module dice]`; the
 //!                          path `modules` leads to tests/plugins; not for the hub.
+//!                          `set room Hall.limit 9` is of a section `[room Hall]`.
 //! == Title                 A scene; each begins with a fresh server.
 //! = login A B              A and B connect under these nicks; what they get is not compared.
 //! = root A                 The same with rootpass="secret".
@@ -230,7 +231,10 @@ impl Parser {
     }
 
     fn setting(&mut self, setting: &str) -> Result<(), String> {
-        let section = if setting.starts_with("module ") { "module ".len() } else { 0 };
+        // The section `[room Lesson 1]` has blanks in it.
+        let kinds = ["module ", "room "];
+        let has_name = kinds.iter().any(|kind| setting.starts_with(kind));
+        let section = if has_name { setting.find('.').unwrap_or(0) } else { 0 };
         let blank = setting[section..].find(' ').ok_or("set needs a key and a value")?;
         let (key, value) = setting.split_at(section + blank);
         let settings = match self.scenes.last_mut() {

@@ -1,5 +1,5 @@
 //! What goes beyond version 1 of the protocol: roles, modes, and how order is kept
-//! (manual: protocol, 'Roles', 'Modes', 'Keeping order').
+//! (manual: protocol, 'Roles', 'Modes', 'Keeping order in a room').
 
 use core::fmt;
 use core::net::IpAddr;
