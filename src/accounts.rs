@@ -1,8 +1,8 @@
 //! Who may log in: a file of accounts, a database, and the worker process that asks them.
 //!
 //! Hashing a password takes tens of milliseconds and a database as long as it likes, so neither
-//! happens in the server. The worker is this binary once more, a plugin like any other: it is
-//! asked on its standard input and answers on its standard output. [`mod@file`] is the file of accounts
+//! happens in the server. The worker is this binary once more, a plugin like any other: it is asked
+//! on its standard input and answers on its standard output. [`mod@file`] is the file of accounts
 //! and [`hash`] what stands in it, [`request`] the configured request to a database, [`database`]
 //! the connection to one, [`worker`] the process.
 //!

@@ -116,8 +116,8 @@ pub fn to_the_end(file: &File, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether others than the owner and its group may read a file, or change it; not when that can't be
-/// told.
+/// Whether others than the owner and its group may read a file, or change it; not when that can't
+/// be told.
 #[must_use]
 pub fn is_open_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o006 != 0)

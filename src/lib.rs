@@ -4,7 +4,8 @@
 //! [`wire`] and [`hub`], and never turns back; the other modules serve these three:
 //!
 //! ```text
-//! bytes ─ net ─► frame ─ wire ─► Stanza<'a> ─ hub ─► deliveries ─ net ─► outboxes ─► one write per peer and turn
+//! bytes ─ net ─► frame ─ wire ─► Stanza<'a> ─ hub ─► deliveries ─ net ─► outboxes
+//!                                                   ─► one write per peer and turn
 //! ```
 //!
 //! # Where to begin

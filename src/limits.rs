@@ -232,8 +232,8 @@ pub const CROWD: usize = 16;
 
 /// Connections that are written to in a turn when more than twice as many have something to be
 /// written. The rest is written to in the next turns, in which those have their go who have caused
-/// little: so a ping waits for so many calls of the system, 5 to 25 µs each, and not for those to all
-/// of a crowd.
+/// little: so a ping waits for so many calls of the system, 5 to 25 µs each, and not for those to
+/// all of a crowd.
 pub const RECEIVERS_PER_TURN: usize = 64;
 /// As [`RECEIVERS_PER_TURN`], in bytes: some 0.5 ms of the system's copying.
 pub const WRITTEN_BYTES_PER_TURN: u64 = 1_048_576;
@@ -532,7 +532,8 @@ pub const HTTP_METHOD_BYTES_MAX: usize = 64;
 /// bytes: a log of frames has no gaps, and to begin it anew costs as much.
 pub const FRAMED_GAP_BYTES_MAX: usize = 4_096;
 
-/// The longest head of a request of HTTP, in bytes; what browsers send with cookies of their own is below 8 KiB.
+/// The longest head of a request of HTTP, in bytes; what browsers send with cookies of their own is
+/// below 8 KiB.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 
 /// Headers of one request of HTTP.
@@ -578,14 +579,16 @@ pub const PLUGIN_TIMEOUT_S_MAX: u64 = 300;
 /// promises no more of a pipe (`_POSIX_PIPE_BUF`), and no more is asked of a terminal.
 pub const LOG_SHARED_BYTES_MAX: usize = 512;
 
-/// The longest silence that `palabre plugin-test` can be told to wait for: a minute is more than anybody's patience.
+/// The longest silence that `palabre plugin-test` can be told to wait for: a minute is more than
+/// anybody's patience.
 pub const PLUGIN_TEST_WAIT_MS_MAX: u64 = 60_000;
 
 /// Up to so many attributes of an element each is compared with each, to find one that is given
 /// twice; above, they are sorted. At 16 both cost about the same.
 pub const ATTRIBUTES_PAIRWISE_MAX: usize = 16;
 
-/// The longest name of an element or an attribute, in bytes: that of libxml2 (its `XML_MAX_NAME_LENGTH`).
+/// The longest name of an element or an attribute, in bytes: that of libxml2 (its
+/// `XML_MAX_NAME_LENGTH`).
 pub const XML_NAME_BYTES_MAX: usize = 50_000;
 
 /// Roles that members of one room have.

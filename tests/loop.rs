@@ -1,8 +1,9 @@
 //! The poll loop over a world in memory that tears, blocks, resets and jumps in time.
 //!
-//! `limits`, `closing`, `order`, `requests` and `transports` show one property each, in a world where nothing else happens;
-//! `crowd` puts everything together by seed. A failing seed is told with its turn, and
-//! `PALABRE_SEED=N cargo test --test loop` runs it alone (`N..M` runs as many as one likes).
+//! `limits`, `closing`, `order`, `requests` and `transports` show one property each, in a world
+//! where nothing else happens; `crowd` puts everything together by seed. A failing seed is told
+//! with its turn, and `PALABRE_SEED=N cargo test --test loop` runs it alone (`N..M` runs as many as
+//! one likes).
 
 #![expect(
     clippy::wildcard_enum_match_arm,

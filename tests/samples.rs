@@ -1,5 +1,6 @@
 //! The Python samples among the plugins hold their conversations as they stand, and so does the
-//! client of the manual. Needs python3, so it runs only when it is named: `cargo test --test samples`.
+//! client of the manual. Needs python3, so it runs only when it is named: `cargo test --test
+//! samples`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};

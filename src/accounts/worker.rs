@@ -369,8 +369,8 @@ impl LoginWorker {
         }
     }
 
-    /// Whatever has changed in the accounts file counts for the next question, unless it may be half
-    /// of a change.
+    /// Whatever has changed in the accounts file counts for the next question, unless it may be
+    /// half of a change.
     fn look_at_accounts(&mut self) {
         let Some(accounts) = &mut self.accounts else { return };
         let voice = &self.behind.voice;

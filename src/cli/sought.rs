@@ -17,8 +17,8 @@ pub(super) struct Sought {
     addresses: Vec<SocketAddr>,
 }
 
-/// The pid file that was named, or else that of the configuration, also when it has errors elsewhere
-/// or is gone: whoever broke the file can still stop the server.
+/// The pid file that was named, or else that of the configuration, also when it has errors
+/// elsewhere or is gone: whoever broke the file can still stop the server.
 ///
 /// # Errors
 /// When nothing tells which server is meant, or two things do; when the configuration can't be

@@ -1,5 +1,6 @@
-//! The terminal that somebody types at, and the passwords that are typed there. What is changed in it, by typing unseen or by an editor of
-//! lines, is put back when a signal ends the process in between.
+//! The terminal that somebody types at, and the passwords that are typed there. What is changed in
+//! it, by typing unseen or by an editor of lines, is put back when a signal ends the process in
+//! between.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write as _};

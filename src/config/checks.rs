@@ -1,5 +1,5 @@
-//! What is wrong in a file, or may be meant otherwise, only by its keys together. Nothing is changed
-//! here: [`ConfigDraft::fill_in`] has adapted what the file leaves open.
+//! What is wrong in a file, or may be meant otherwise, only by its keys together. Nothing is
+//! changed here: [`ConfigDraft::fill_in`] has adapted what the file leaves open.
 
 use core::fmt;
 use std::path::{Path, PathBuf};

@@ -126,8 +126,8 @@ fn refusal(text: &str) -> Misfit {
     Misfit::quoted(text, needs)
 }
 
-/// The addresses that these places stand for, each once; all addresses when there are none. What all addresses of a kind have among
-/// them is not asked for again.
+/// The addresses that these places stand for, each once; all addresses when there are none. What
+/// all addresses of a kind have among them is not asked for again.
 pub(super) fn resolve(places: &[ListenPlace], port: u16) -> Vec<Listen> {
     let places = if places.is_empty() { &[ListenPlace::ALL] } else { places };
     let mut addresses: Vec<Listen> = Vec::new();

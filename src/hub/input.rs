@@ -84,8 +84,8 @@ pub enum Input<'a> {
         /// Whether it does not keep up.
         behind: bool,
     },
-    /// The members of rooms with more than [`CROWD`](crate::limits::CROWD) members are being written
-    /// to, or that is done. Meanwhile nothing more that clients say in such a room is taken
+    /// The members of rooms with more than [`CROWD`](crate::limits::CROWD) members are being
+    /// written to, or that is done. Meanwhile nothing more that clients say in such a room is taken
     /// ([`Progress::CrowdWaits`]): it would only wait behind what is not written yet.
     CrowdsWait(bool),
     /// The connection of a session that was ended or closed is closed itself: until then it
@@ -126,7 +126,8 @@ pub enum Progress {
     /// time given, and read no more of this sender until then.
     Later(Time),
     /// The frame was not taken, it is for a crowd that is being written to: offer it again after
-    /// [`Input::CrowdsWait`] has told that this is done, and read no more of this sender until then.
+    /// [`Input::CrowdsWait`] has told that this is done, and read no more of this sender until
+    /// then.
     CrowdWaits,
     /// The frame was taken, and its sender's login is being decided: offer no other before the
     /// [`Input::Verdict`].

@@ -182,8 +182,8 @@ impl Hub {
     }
 
     /// Holds the stanza at hand back for members of these rooms, if in one of them most don't keep
-    /// up and the stanza has not waited for too long, if one has been told too much in this turn, or
-    /// if one is a crowd while crowds are written to; then the stanza is to have done nothing.
+    /// up and the stanza has not waited for too long, if one has been told too much in this turn,
+    /// or if one is a crowd while crowds are written to; then the stanza is to have done nothing.
     pub(super) fn hold_back(&mut self, conn: ConnId, rooms: &[RoomKey]) -> bool {
         if self.crowds_wait && rooms.iter().any(|&key| self.is_crowd(key)) {
             self.held = Some(Progress::CrowdWaits);

@@ -53,8 +53,9 @@ pub(crate) struct CheckedFiles {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Reads certificate and key; `hosts` are those of `[web] hosts`. A certificate that has expired is only warned of: a server that does not
-/// come back after its restart is worse than one that its clients complain about.
+/// Reads certificate and key; `hosts` are those of `[web] hosts`. A certificate that has expired is
+/// only warned of: a server that does not come back after its restart is worse than one that its
+/// clients complain about.
 ///
 /// # Errors
 /// Everything that is wrong with the files, and rustls without random numbers.

@@ -2,11 +2,11 @@
 //! that which it gets, merged where they touch.
 //!
 //! Stanzas for the members of a room stand in a log of that room, one behind the other, so that
-//! what is said elsewhere in the same turn does not come between them; all others stand in a
-//! log of their own. One small entry a connection, all of them side by side, is all that queueing a stanza for
-//! thousands of receivers looks at. A receiver whose stanzas lie together, which is the rule in
-//! a room, has one piece; where it has more, the earlier ones hang in a chain that all
-//! connections share. Nothing here allocates once the turn's size has been seen.
+//! what is said elsewhere in the same turn does not come between them; all others stand in a log of
+//! their own. One small entry a connection, all of them side by side, is all that queueing a stanza
+//! for thousands of receivers looks at. A receiver whose stanzas lie together, which is the rule in
+//! a room, has one piece; where it has more, the earlier ones hang in a chain that all connections
+//! share. Nothing here allocates once the turn's size has been seen.
 //!
 //! A piece ends where its *run* ends: stanzas that lie together and were queued for the same
 //! receivers, nothing else having been queued in between. What one member says to its room

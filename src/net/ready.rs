@@ -7,10 +7,10 @@
 //!
 //! What a stanza will cost is not known before it is handled, and many connections that have caused
 //! little can each do something dear at once. When they are more than a turn has time for, those
-//! that come last have their go before those that are left (adaptive LIFO): a crowd waits for itself,
-//! and one of its number for as many turns as it takes. The first of those that are left has its go
-//! in each turn whatever comes, so that nobody waits for ever. Connections that are about to end are
-//! in no hurry, and a long stanza is saved up for.
+//! that come last have their go before those that are left (adaptive LIFO): a crowd waits for
+//! itself, and one of its number for as many turns as it takes. The first of those that are left
+//! has its go in each turn whatever comes, so that nobody waits for ever. Connections that are
+//! about to end are in no hurry, and a long stanza is saved up for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;

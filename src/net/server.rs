@@ -9,7 +9,8 @@
 //!    closes are settled, and a stop begins
 //! 6. the log is written: who is told something finds it there
 //! 7. flush: one system call for each connection that has something to send; what crowds are told
-//!    is gathered in some turns and written in the next ones, so many receivers in each; then plugins
+//!    is gathered in some turns and written in the next ones, so many receivers in each; then
+//!    plugins
 //! 8. sockets of finished connections are closed
 //! 9. new connections are admitted; then the slots are free again
 //!

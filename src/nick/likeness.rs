@@ -1,8 +1,8 @@
 //! Which names can be taken for each other, though they are written otherwise.
 //!
 //! Names look alike when their skeletons (UTS 39 section 4) are the same, as they are given, in
-//! small letters or in capitals: `Ann`, and ANN with a Cyrillic А. ASCII beside ASCII is no imitation
-//! (`rn` and `m`, `l1` and `ll` are everyday names), nor is a name in another case.
+//! small letters or in capitals: `Ann`, and ANN with a Cyrillic А. ASCII beside ASCII is no
+//! imitation (`rn` and `m`, `l1` and `ll` are everyday names), nor is a name in another case.
 //!
 //! Which of two is the imitation can be told when one is [plainer](Script) than the other.
 
@@ -51,22 +51,23 @@ impl Script {
 pub(crate) enum InTheWay {
     /// All of them.
     All,
-    /// Those that are as plain as the new one or plainer. A name that anybody may use for as long as
-    /// it is there is not to keep all others from a plainer one.
+    /// Those that are as plain as the new one or plainer. A name that anybody may use for as long
+    /// as it is there is not to keep all others from a plainer one.
     AsPlain,
 }
 
 /// The names that a new one is compared with, by what they look like. The names themselves are not
-/// kept, but hashes of 64 bits under a secret key: two as a rule for a name in ASCII, some 20 bytes of
-/// memory each, and six at most for any other, of some 40.
+/// kept, but hashes of 64 bits under a secret key: two as a rule for a name in ASCII, some 20 bytes
+/// of memory each, and six at most for any other, of some 40.
 #[derive(Clone, Debug)]
 pub(crate) struct Likenesses<S> {
     hasher: S,
-    /// The appearances of names in ASCII, and how many more of them have it where it is not one alone.
+    /// The appearances of names in ASCII, and how many more of them have it where it is not one
+    /// alone.
     ascii: HashSet<u64, AsTheyAre>,
     ascii_more: HashMap<u64, u32, AsTheyAre>,
-    /// Names outside ASCII, of one script and of several: how many have an appearance, and how many an
-    /// appearance and this name in small letters.
+    /// Names outside ASCII, of one script and of several: how many have an appearance, and how many
+    /// an appearance and this name in small letters.
     foreign: HashMap<u64, [u32; 2], AsTheyAre>,
     /// Names in all, and those outside ASCII.
     names: usize,
@@ -319,9 +320,9 @@ fn capitals(look: &str) -> String {
     look.chars().map(|letter| if letter == 'l' { letter } else { capital(letter) }).collect()
 }
 
-/// The skeleton of a text without what the eye passes over: blanks, which may be as thin as hairs, a
-/// mark that is set twice or on nothing, the second dot of an `i`. What becomes far longer by that
-/// (U+FDFA is 18 letters) is compared by its beginning.
+/// The skeleton of a text without what the eye passes over: blanks, which may be as thin as hairs,
+/// a mark that is set twice or on nothing, the second dot of an `i`. What becomes far longer by
+/// that (U+FDFA is 18 letters) is compared by its beginning.
 fn look(text: &str) -> String {
     // The longest that is no other text by NFKC, `%`, becomes three characters.
     let chars_max = 3 * text.len();
@@ -351,8 +352,9 @@ fn tidied(skeleton: impl Iterator<Item = char>) -> String {
     tidy
 }
 
-/// A text in which the parts that are read from the right and those that are not stand in one order,
-/// whatever their order is: it can't be told where they stand beside each other on the screen.
+/// A text in which the parts that are read from the right and those that are not stand in one
+/// order, whatever their order is: it can't be told where they stand beside each other on the
+/// screen.
 fn as_read(text: String) -> String {
     if !text.chars().any(is_read_from_the_right) {
         return text;

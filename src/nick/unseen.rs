@@ -8,7 +8,8 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use unicode_script::UnicodeScript as _;
 
 /// What is shown as nothing by default: `Default_Ignorable_Code_Point` of
-/// `DerivedCoreProperties.txt`, Unicode 18. A test compares it with the table of `unicode-security`.
+/// `DerivedCoreProperties.txt`, Unicode 18. A test compares it with the table of
+/// `unicode-security`.
 const DEFAULT_IGNORABLE: &[(char, char)] = &[
     ('\u{AD}', '\u{AD}'),
     ('\u{34F}', '\u{34F}'),
@@ -44,8 +45,8 @@ const BLANK: &[char] = &[
 ];
 
 /// Marks that are shown by what they do to the letters of their script, and behind any other as
-/// nothing: `Invisible_Stacker` and `Number_Joiner` of `IndicSyllabicCategory.txt`, and the joiner of
-/// Tifinagh.
+/// nothing: `Invisible_Stacker` and `Number_Joiner` of `IndicSyllabicCategory.txt`, and the joiner
+/// of Tifinagh.
 const STACKERS: &[char] = &[
     '\u{1039}',
     '\u{17D2}',

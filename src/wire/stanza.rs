@@ -119,8 +119,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What is met at this place of a frame makes it no XML. The place is a `u32` in all frames that are
-/// looked at.
+/// What is met at this place of a frame makes it no XML. The place is a `u32` in all frames that
+/// are looked at.
 const fn not_xml(met: &'static str, at: usize) -> Refusal {
     Refusal::NotXml { met, at: at as u32 }
 }

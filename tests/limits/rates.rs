@@ -513,8 +513,8 @@ fn a_reader_is_waited_for_five_seconds() {
     assert!(matches!(server.offer(sender, "<m r='R'/>"), Progress::Later(_)));
 }
 
-/// A room that has been told half of `backlogsoft` in a turn is told more in the next one: only then
-/// is it known who does not keep up.
+/// A room that has been told half of `backlogsoft` in a turn is told more in the next one: only
+/// then is it known who does not keep up.
 #[test]
 fn a_room_is_told_only_so_much_in_a_turn() {
     let limits = Limits { backlog_soft_bytes_max: 2_000, ..Limits::default() };

@@ -1,5 +1,5 @@
-//! The server's own worker in the loop: what it is told and others are not, that a login waits for it
-//! as long as it may, and that another one takes its place without one being lost.
+//! The server's own worker in the loop: what it is told and others are not, that a login waits for
+//! it as long as it may, and that another one takes its place without one being lost.
 
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
 //! The reference model: what the protocol says (manual: protocol), written down plainly.
 //!
-//! It shares nothing with the hub but the types of the hub's inputs and answers. It takes requests as their
-//! sender means them, keeps everything in strings, lists and ordered maps, and says what each
-//! connection must receive. It knows no bytes to parse and no speed to keep.
+//! It shares nothing with the hub but the types of the hub's inputs and answers. It takes requests
+//! as their sender means them, keeps everything in strings, lists and ordered maps, and says what
+//! each connection must receive. It knows no bytes to parse and no speed to keep.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

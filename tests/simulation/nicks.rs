@@ -47,8 +47,8 @@ pub(crate) fn look_alike(one: &str, other: &str) -> bool {
     first != second && !(one.is_ascii() && other.is_ascii()) && ALIKE.iter().any(both)
 }
 
-/// Nicks that are no nicknames by RFC 8266: a zero-width space, a soft hyphen, private use. And those
-/// that Unicode has shown as nothing since its tables were made, or shows as a blank.
+/// Nicks that are no nicknames by RFC 8266: a zero-width space, a soft hyphen, private use. And
+/// those that Unicode has shown as nothing since its tables were made, or shows as a blank.
 pub(crate) const NOT_NICKNAMES: &[&str] = &[
     "a\u{200B}b",
     "a\u{AD}b",

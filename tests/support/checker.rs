@@ -156,8 +156,8 @@ fn set_up_went_well(heard: &HeardByClient) -> Result<(), String> {
     Ok(())
 }
 
-/// Whatever the server sends is one well-formed document and begins with its element: nobody
-/// hands a client what its parser refuses (manual: protocol, 'What counts as a stanza' and 'What the
+/// Whatever the server sends is one well-formed document and begins with its element: nobody hands
+/// a client what its parser refuses (manual: protocol, 'What counts as a stanza' and 'What the
 /// server sends').
 fn all_well_formed(client: &str, heard: &Heard) -> Result<(), String> {
     for stanza in &heard.stanzas {
@@ -170,7 +170,8 @@ fn all_well_formed(client: &str, heard: &Heard) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a stanza is what the pattern says, `$PORT`, `$TIME` and `$TEXT` standing for what they mean.
+/// Whether a stanza is what the pattern says, `$PORT`, `$TIME` and `$TEXT` standing for what they
+/// mean.
 fn matches(pattern: &[u8], stanza: &[u8], port: &str) -> bool {
     let Some(at) = pattern.iter().position(|&byte| byte == b'$') else {
         return pattern == stanza;

@@ -38,10 +38,10 @@
 //! ```
 //!
 //! What a client gets is named under what caused it: when the next line sends something, every
-//! client must have got what was named and nothing else, each in the order written. Escapes in
-//! what is sent and got: `\n \r \t \\` and `\xHH` for any byte; no line ends in a blank. In what
-//! is got, `$PORT` stands for the port that is served, `$TIME` for any time of `getinfo` and `$TEXT`
-//! for what nobody can foretell, without a quote or a `<`.
+//! client must have got what was named and nothing else, each in the order written. Escapes in what
+//! is sent and got: `\n \r \t \\` and `\xHH` for any byte; no line ends in a blank. In what is got,
+//! `$PORT` stands for the port that is served, `$TIME` for any time of `getinfo` and `$TEXT` for
+//! what nobody can foretell, without a quote or a `<`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -31,12 +31,11 @@ const STEP_BYTES: usize = 100;
 
 /// Takes a script of steps that NUL bytes part. A step's first byte says what happens: a digit
 /// sends the rest as a frame of that session, which is opened and logged in first when it is not
-/// there; it may have repetitions ([`written_out`]). `o` and a
-/// digit open that session anew and don't log it in, `e` ends it, `l` has it send too large a frame,
-/// `b` has its reader fall behind and `k` keep up again. `a` has logins asked about, or not any
-/// more; `y`, `n` and `u` answer all that are. `*` and a byte repeat the step before so often. `t`
-/// ends the turn, `s` lets a second pass and `m` a minute. Gives how many bytes the frames had, each
-/// step counted as some.
+/// there; it may have repetitions ([`written_out`]). `o` and a digit open that session anew and
+/// don't log it in, `e` ends it, `l` has it send too large a frame, `b` has its reader fall behind
+/// and `k` keep up again. `a` has logins asked about, or not any more; `y`, `n` and `u` answer all
+/// that are. `*` and a byte repeat the step before so often. `t` ends the turn, `s` lets a second
+/// pass and `m` a minute. Gives how many bytes the frames had, each step counted as some.
 ///
 /// # Panics
 /// When the check fails.

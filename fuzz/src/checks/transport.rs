@@ -43,7 +43,8 @@ const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: chat.example\r\nUpgrade: webs
 ///
 /// - `0` `1` `2`: that client sends the rest
 /// - `t` `b` and a digit: it sends the rest in a frame, as a text or as bytes
-/// - `h` and a digit: it asks for a WebSocket; `s` and a digit: it speaks TLS from its first byte on
+/// - `h` and a digit: it asks for a WebSocket; `s` and a digit: it speaks TLS from its first byte
+///   on
 /// - `e` `k` `r` and a digit: it ends its stream, and before that TLS; it resets the connection
 /// - `p` and a digit: it reads no more, or reads again
 /// - `v`: the server takes what the letters that follow say; `w`, `m`: a second, a minute passes;

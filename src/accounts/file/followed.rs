@@ -111,8 +111,8 @@ impl fmt::Display for KnownFile {
 /// that is written where it is may be half a file at any moment, be it the old one or a new one: it
 /// counts at once when it knows all nicks that were known, otherwise when it has not changed for
 /// [`ACCOUNTS_SETTLE_TIME_S`]; and of the nicks that it has lost then nobody knows, until a whole
-/// file is put in its place. A new one that was written as soon as it was there, by a program that is
-/// faster than the clock of the file system, is taken for whole after
+/// file is put in its place. A new one that was written as soon as it was there, by a program that
+/// is faster than the clock of the file system, is taken for whole after
 /// [`ACCOUNTS_ONE_GO_SETTLE_TIME_S`].
 ///
 /// Whoever follows it may be killed while it is half a file. What the next one is told of it

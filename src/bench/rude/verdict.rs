@@ -4,8 +4,8 @@
 //! the medians of the rounds that count, of which noise has to spoil more than half, and rounds
 //! alone and beside take turns, so that a busy minute meets both. A round in which the system let
 //! the server or the generator wait for its core says more of the system than of either: it does
-//! not count where there are calm ones. Fewer rounds than [`JUDGED_ROUNDS_MIN`] have no median worth
-//! the name: of a small run everything is judged but the latencies.
+//! not count where there are calm ones. Fewer rounds than [`JUDGED_ROUNDS_MIN`] have no median
+//! worth the name: of a small run everything is judged but the latencies.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ const RATIO_MAX: f64 = 2.0;
 /// A wait below this is none, however short it is alone: what comes to a server that is busy at all
 /// comes in the middle of a turn, and is answered at the end of the next. A turn of a busy server
 /// writes to up to 128, each by a call of the system of 10 to 25 µs on small and shared hosts
-/// (`palabre-bench rude --attack departures`), and the generator shares its core with the attackers.
+/// (`palabre-bench rude --attack departures`), and the generator shares its core with the
+/// attackers.
 const TWO_TURNS_NS: f64 = 6e6;
 
 /// A longer wait is too long, whatever it is alone.

@@ -17,9 +17,9 @@ use crate::net::world::World;
 
 impl<W: World> Server<W> {
     /// One system call for each connection that has something to send. What crowds are told takes
-    /// several turns: first some in which more is queued for them, as much as is worth so many calls,
-    /// then some in which they are written to and nobody is read but those who have caused little.
-    /// Whatever else is told is written in each of these turns.
+    /// several turns: first some in which more is queued for them, as much as is worth so many
+    /// calls, then some in which they are written to and nobody is read but those who have caused
+    /// little. Whatever else is told is written in each of these turns.
     pub(super) fn flush(&mut self) {
         let was_writing = self.to_write > 0;
         self.write_some();
@@ -71,8 +71,8 @@ impl<W: World> Server<W> {
     }
 
     /// Writes to the members of crowds: to all of them when they are few, otherwise to some when it
-    /// is worth it. Those who are told something meanwhile are written to the next time, so that there
-    /// is an end to it and everybody is read again.
+    /// is worth it. Those who are told something meanwhile are written to the next time, so that
+    /// there is an end to it and everybody is read again.
     fn write_to_crowds(&mut self) {
         let waiting = self.desk.deliveries.crowded();
         let few = waiting <= 2 * RECEIVERS_PER_TURN;

@@ -210,8 +210,8 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Whether a stanza of so many bytes waits until its sender has had so many goes as it is worth,
-    /// because others wait.
+    /// Whether a stanza of so many bytes waits until its sender has had so many goes as it is
+    /// worth, because others wait.
     fn has_to_save_up(&mut self, id: ConnId, bytes: usize) -> bool {
         let work_ns = self.desk.work_ns() - self.go_began_ns;
         is_long(bytes)

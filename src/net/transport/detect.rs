@@ -51,8 +51,8 @@ pub(super) fn first(bytes: &[u8]) -> First {
     }
 }
 
-/// How far a long word has come. Its bytes are handed on as they come: a stanza they don't begin, and
-/// a page could choose a method of any length for its request to be taken for stanzas.
+/// How far a long word has come. Its bytes are handed on as they come: a stanza they don't begin,
+/// and a page could choose a method of any length for its request to be taken for stanzas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Word {
     /// The word is over, by a blank.
