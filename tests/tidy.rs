@@ -6,8 +6,10 @@
 mod citations;
 #[path = "support/manual.rs"]
 mod manual;
+#[path = "tidy/source.rs"]
+mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -205,6 +207,52 @@ fn bounds_stand_in_limits() {
     let stray: Vec<_> = found.iter().filter(|bound| !is_fixed(bound)).collect();
     assert!(stray.is_empty(), "bounds outside src/limits.rs: {stray:?}");
     assert_eq!(found.len(), FIXED.len(), "one of the exceptions is gone: {found:?}");
+}
+
+/// All Rust files of the project, each by its path.
+fn all_rust_files() -> Vec<(String, String)> {
+    let files = [rust_files("src"), rust_files("tests"), rust_files("fuzz")].concat();
+    let below = |path: PathBuf| path.strip_prefix(root()).unwrap().display().to_string();
+    files.into_iter().map(|(path, text)| (below(path), text)).collect()
+}
+
+/// Private types, too: who reads a name in a file need not look which of several it is. `Error` is
+/// a layer's, and two of a name in one file are those with a Cargo feature and without it.
+#[test]
+fn a_type_has_a_name_of_its_own() {
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in all_rust_files() {
+        if path.starts_with("tests/") || path.ends_with("/tests.rs") {
+            continue;
+        }
+        for name in source::types(&source::code_alone(&text)) {
+            files.entry(name.to_owned()).or_default().insert(path.clone());
+        }
+    }
+    assert!(files.len() > 300, "{} types", files.len());
+    let twice: Vec<_> =
+        files.iter().filter(|(name, files)| files.len() > 1 && *name != "Error").collect();
+    assert!(
+        twice.is_empty(),
+        "of the types of one name, let that one keep it which the name means first, and name the \
+         others for what they are (SqliteConnection, VerbState), or make them one: {twice:#?}"
+    );
+}
+
+/// rustfmt leaves comments and what stands in macros as they are. A text in quotes is not counted:
+/// it may be easier to read and to find in one piece.
+#[test]
+fn no_line_is_over_100_columns() {
+    const COLUMNS_MAX: usize = 100;
+    let mut long = Vec::new();
+    for (path, text) in all_rust_files() {
+        for (line, text) in source::untexted(&text).lines().enumerate() {
+            if text.chars().count() > COLUMNS_MAX {
+                long.push(format!("{path}:{}: {}", line + 1, text.trim_start()));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 #[test]

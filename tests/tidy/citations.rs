@@ -7,12 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use palabre::manual::TOPICS;
 
-use super::{root, rust_files};
+use super::{all_rust_files, root, rust_files};
 
 /// What paths begin with that lead out of the house.
 const ELSEWHERE: [&str; 5] = ["core", "std", "mio", "ErrorKind", "File"];
@@ -51,12 +50,6 @@ fn prose() -> Vec<Prose> {
     }
     assert!(found.len() > 200, "all of the house");
     found
-}
-
-fn all_rust_files() -> Vec<(String, String)> {
-    let files = [rust_files("src"), rust_files("tests"), rust_files("fuzz")].concat();
-    let below = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
-    files.into_iter().map(|(path, text)| (below(&path), text)).collect()
 }
 
 /// The files of these folders, as git or the disk has them.
