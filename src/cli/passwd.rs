@@ -122,8 +122,8 @@ pub(super) fn passwd(passwd: Passwd, config: Option<PathBuf>) -> Result<Exit, Fa
     let place = |file: Option<PathBuf>, own: Option<PathBuf>| {
         AccountsPlace::find(file.or(passwd.file), own.or(passwd.config).or(config))
     };
-    // A file that would be larger than files may be is a write that fails, and told. Where there can
-    // be no handler, the signal ends the command, and the old file is still there.
+    // A file that would be larger than files may be is a write that fails, and told. Where there
+    // can be no handler, the signal ends the command, and the old file is still there.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     match passwd.command {
         PasswdCommand::Add(Add { nick, file, config }) => add(&nick, &place(file, config)?),

@@ -68,8 +68,8 @@ impl Draft {
         }
     }
 
-    /// Opens and locks the file, which is not read yet; nothing when another one has taken its place
-    /// meanwhile.
+    /// Opens and locks the file, which is not read yet; nothing when another one has taken its
+    /// place meanwhile.
     fn lock(path: &Path, create: bool, what: &'static str) -> Result<Option<Self>, Error> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o600);

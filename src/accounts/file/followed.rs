@@ -200,8 +200,8 @@ impl Followed {
     /// Looks whether the file has changed, and reads it if so.
     ///
     /// # Errors
-    /// Why it can't be read, told once for each change; what it held before stays in force. What the
-    /// system refused is tried again.
+    /// Why it can't be read, told once for each change; what it held before stays in force. What
+    /// the system refused is tried again.
     pub fn look(&mut self) -> Result<Look, Error> {
         self.look_at(Instant::now(), SystemTime::now())
     }
