@@ -22,7 +22,7 @@ mod webdriver;
 
 use page::Page;
 use serde_json::json;
-use server::{ROOT_PASSWORD, Server};
+use server::{ROOT_PASSWORD, Raw, Server};
 use webdriver::{Driver, Look, key};
 
 const PHONE: Look = Look { size: (360, 640), dark: true };
@@ -95,9 +95,26 @@ fn two_browsers_and_a_raw_client_talk() {
     bob.0.click("#room-tree [data-room=tea]");
     ann.0.click("#room-tree [data-room=tea]");
 
+    change_params_and_rooms(&ann, &bob, &mut carl);
+
+    ann.0.click("#raw-toggle");
+    ann.0.type_into("#raw-xml", &["<nonsense />", key::ENTER].concat());
+    ann.shows("#raw-log li:last-child", "in<error>Not a known node</error>");
+    ann.shows("#alert p", "Not a known node");
+    ann.0.click("#quit");
+    ann.is("closed");
+    bob.reads("Ann left.");
+    for page in [&ann, &bob] {
+        page.has_no_complaints();
+    }
+}
+
+/// Ann changes params of the room and opens it to all; Bob changes params, too, and Carl his own.
+/// Then Ann makes a child room and leaves it.
+fn change_params_and_rooms(ann: &Page<'_>, bob: &Page<'_>, carl: &mut Raw) {
     ann.0.click("#params [aria-label='Edit title']");
     ann.0.type_into("#param-value", &["Tea at five", key::ENTER].concat());
-    for page in [&ann, &bob] {
+    for page in [ann, bob] {
         page.shows("#topic", "Tea at five");
         page.reads("The title is now: Tea at five");
     }
@@ -116,17 +133,6 @@ fn two_browsers_and_a_raw_client_talk() {
     bob.holds("the child room", "document.querySelector('#room-tree ul [data-room=biscuits]')");
     ann.0.click("#leave");
     bob.holds("no child room", "!document.querySelector('[data-room=biscuits]')");
-
-    ann.0.click("#raw-toggle");
-    ann.0.type_into("#raw-xml", &["<nonsense />", key::ENTER].concat());
-    ann.shows("#raw-log li:last-child", "in<error>Not a known node</error>");
-    ann.shows("#alert p", "Not a known node");
-    ann.0.click("#quit");
-    ann.is("closed");
-    bob.reads("Ann left.");
-    for page in [&ann, &bob] {
-        page.has_no_complaints();
-    }
 }
 
 #[test]

@@ -239,6 +239,20 @@ fn a_type_has_a_name_of_its_own() {
     );
 }
 
+#[test]
+fn functions_have_at_most_70_lines() {
+    const LINES_MAX: usize = 70;
+    let mut long = Vec::new();
+    for (path, text) in all_rust_files() {
+        for (name, lines) in source::functions(&source::code_alone(&text)) {
+            if lines > LINES_MAX {
+                long.push(format!("{path}: {name} has {lines} lines"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "split them by what they do: {long:#?}");
+}
+
 /// rustfmt leaves comments and what stands in macros as they are. A text in quotes is not counted:
 /// it may be easier to read and to find in one piece.
 #[test]

@@ -74,16 +74,7 @@ impl MeasuredHost {
         let house = if let ServerKind::Attacked(house) = kind { house } else { &Extras::default() };
         let has_children = matches!(kind, ServerKind::Accounts(_) | ServerKind::Plugins(_))
             || !house.accounts.is_empty();
-        let (name, program) = match kind {
-            ServerKind::Server { .. }
-            | ServerKind::Accounts(_)
-            | ServerKind::Plugins(_)
-            | ServerKind::Attacked(_) => {
-                ("palabre", server.map_or_else(|| server_beside(&own), |named| Ok(named.into()))?)
-            }
-            ServerKind::Build(program) => ("against", program.clone()),
-            ServerKind::Floor => (FLOOR, own.clone()),
-        };
+        let (name, program) = program_of(kind, server, &own)?;
         let mut command = Command::new(own);
         command.args(["leashed", &std::process::id().to_string(), "--"]);
         if let Some(count) = house.descriptors {
@@ -128,13 +119,14 @@ impl MeasuredHost {
         let pid = Some(child.id());
         let address = match child.stdout.take().map(wait_for_address) {
             Some(Ok(address)) => address,
-            Some(Err(Fault::Interrupted)) => {
+            failed => {
                 end(&mut child, has_children);
-                return Err(Fault::Interrupted);
-            }
-            Some(Err(_)) | None => {
-                end(&mut child, has_children);
-                return Err(Fault::NotStarted { name });
+                let interrupted = matches!(failed, Some(Err(Fault::Interrupted)));
+                return Err(if interrupted {
+                    Fault::Interrupted
+                } else {
+                    Fault::NotStarted { name }
+                });
             }
         };
         let (child, proxied) = (Some(child), matches!(kind, ServerKind::Attacked(_)));
@@ -270,6 +262,24 @@ impl Drop for MeasuredHost {
             end(child, self.has_children);
         }
     }
+}
+
+/// What a server of this kind is called, and its program; `own` is the generator's.
+fn program_of(
+    kind: &ServerKind,
+    server: Option<&Path>,
+    own: &Path,
+) -> Result<(&'static str, PathBuf), Fault> {
+    Ok(match kind {
+        ServerKind::Server { .. }
+        | ServerKind::Accounts(_)
+        | ServerKind::Plugins(_)
+        | ServerKind::Attacked(_) => {
+            ("palabre", server.map_or_else(|| server_beside(own), |named| Ok(named.into()))?)
+        }
+        ServerKind::Build(program) => ("against", program.clone()),
+        ServerKind::Floor => (FLOOR, own.to_owned()),
+    })
 }
 
 /// What the system counts in units of 1,024 bytes, in bytes.

@@ -326,6 +326,53 @@ impl<S> Desk<S> {
         self.connections.get(id.slot as usize).map(|connection| connection.address)
     }
 
+    /// A session has logged in: it may hold more of what it sends and of what it is sent.
+    fn note_login(&mut self, conn: ConnId, nick: &str, root: bool) {
+        if let Some(connection) = self.find(conn) {
+            connection.secret = false;
+            let stuffed = connection.stuffed;
+            self.holds_too_much_early(conn);
+            if stuffed {
+                // More may wait for it now.
+                self.mark_dirty(conn.slot as usize);
+            }
+        }
+        self.metrics.logins += 1;
+        let as_root = if root { " as root" } else { "" };
+        let who = self.who(conn, nick);
+        self.log(Info, who.address, format_args!("{who} logged in{as_root}"));
+    }
+
+    fn note_refused_login(&mut self, conn: ConnId, nick: &str, reason: &str, why: LoginRefusal) {
+        self.metrics.refuse(match why {
+            LoginRefusal::Undecided => RefusalReason::LoginUndecided,
+            LoginRefusal::NoNick
+            | LoginRefusal::BadNick
+            | LoginRefusal::Unauthorised
+            | LoginRefusal::Banned => RefusalReason::Login,
+        });
+        // A nick is as long as a stanza when it is refused for its length.
+        let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
+        while !nick.is_char_boundary(end) {
+            end -= 1;
+        }
+        let who = self.who(conn, &nick[..end]);
+        let level = if self.is_first_refused_login(conn) { Info } else { Debug };
+        self.log(level, who.address, format_args!("{who} not logged in: {reason}"));
+    }
+
+    fn note_refused(&mut self, conn: ConnId, nick: &str, error: &str, reason: RefusalReason) {
+        self.metrics.refuse(reason);
+        let who = self.who(conn, nick);
+        if reason == RefusalReason::Limit && self.is_first_limit(conn) {
+            self.log(Warn, who.address, format_args!("{who} refused: {error}"));
+        } else {
+            // The text may repeat what the client sent.
+            let error = Escaped(error);
+            self.log(Debug, who.address, format_args!("{who} refused: {error}"));
+        }
+    }
+
     fn who<'a>(&self, id: ConnId, nick: &'a str) -> NamedPeer<'a> {
         NamedPeer {
             id,
@@ -428,52 +475,16 @@ impl<S> Outlet for Desk<S> {
             self.tell_plugins(&note);
         }
         match note {
-            Note::LoggedIn { conn, nick, root } => {
-                if let Some(connection) = self.find(conn) {
-                    connection.secret = false;
-                    let stuffed = connection.stuffed;
-                    self.holds_too_much_early(conn);
-                    if stuffed {
-                        // More may wait for it now.
-                        self.mark_dirty(conn.slot as usize);
-                    }
-                }
-                self.metrics.logins += 1;
-                let as_root = if root { " as root" } else { "" };
-                let who = self.who(conn, nick);
-                self.log(Info, who.address, format_args!("{who} logged in{as_root}"));
-            }
+            Note::LoggedIn { conn, nick, root } => self.note_login(conn, nick, root),
             Note::LoginRefused { conn, nick, reason, why } => {
-                self.metrics.refuse(match why {
-                    LoginRefusal::Undecided => RefusalReason::LoginUndecided,
-                    LoginRefusal::NoNick
-                    | LoginRefusal::BadNick
-                    | LoginRefusal::Unauthorised
-                    | LoginRefusal::Banned => RefusalReason::Login,
-                });
-                // A nick is as long as a stanza when it is refused for its length.
-                let mut end = nick.len().min(REFUSED_NICK_BYTES_LOGGED);
-                while !nick.is_char_boundary(end) {
-                    end -= 1;
-                }
-                let who = self.who(conn, &nick[..end]);
-                let level = if self.is_first_refused_login(conn) { Info } else { Debug };
-                self.log(level, who.address, format_args!("{who} not logged in: {reason}"));
+                self.note_refused_login(conn, nick, reason, why);
             }
             Note::RootRefused { conn, nick } => {
                 let who = self.who(conn, nick);
                 self.log(Warn, who.address, format_args!("{who} gave a wrong root password"));
             }
             Note::Refused { conn, nick, error, reason } => {
-                self.metrics.refuse(reason);
-                let who = self.who(conn, nick);
-                if reason == RefusalReason::Limit && self.is_first_limit(conn) {
-                    self.log(Warn, who.address, format_args!("{who} refused: {error}"));
-                } else {
-                    // The text may repeat what the client sent.
-                    let error = Escaped(error);
-                    self.log(Debug, who.address, format_args!("{who} refused: {error}"));
-                }
+                self.note_refused(conn, nick, error, reason);
             }
             Note::RoomCreated { room, conn } => {
                 let (who, room) = (self.who(conn, ""), Escaped(room));

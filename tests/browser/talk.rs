@@ -270,6 +270,33 @@ fn a_slash_begins_a_command_and_never_what_everybody_reads() {
     }
     bob.hears("<m f=\"Ann\">secret</m>");
     lee.hears("<m f=\"Ann\">for  you</m>");
+    complains_of_what_is_no_command(&page);
+    assert_eq!(page.field("text"), "/nick Bob", "what was not done stays to be mended");
+    page.0.run("document.getElementById('text').value = '';", &[]);
+    complains_of_what_looks_like_a_slash(&page);
+    page.say("//dance");
+    page.reads("Ann /dance");
+    // The room has heard this and nothing else.
+    bob.send("<ping />");
+    let heard = bob.hears("<m f=\"Ann\" r=\"tea\">");
+    assert_eq!(heard, "<m f=\"Ann\" r=\"tea\">/dance</m>");
+    page.say("/help");
+    page.reads("/msg N text");
+    page.say("/join \"a b\"");
+    page.talks_in("a b");
+    page.say("/say tea over there");
+    page.talks_in("tea");
+    bob.hears("over there");
+    page.say("/leave \"a b\"");
+    page.holds("no such room", "!document.querySelector('[data-room=\"a b\"]')");
+    page.say("/leave");
+    page.shows("#talk-title", "Private: Ann Lee");
+    page.say("/quit");
+    page.is("closed");
+    page.has_no_complaints();
+}
+
+fn complains_of_what_is_no_command(page: &Page<'_>) {
     for (typed, complaint) in [
         (
             "/dance",
@@ -305,8 +332,9 @@ fn a_slash_begins_a_command_and_never_what_everybody_reads() {
             page.shows("#alert p", complaint);
         }
     }
-    assert_eq!(page.field("text"), "/nick Bob", "what was not done stays to be mended");
-    page.0.run("document.getElementById('text').value = '';", &[]);
+}
+
+fn complains_of_what_looks_like_a_slash(page: &Page<'_>) {
     for (typed, code) in [
         ("\u{200b}/msg Bob secret", "U+200B"),
         (" \u{2060}/msg Bob secret", "U+2060"),
@@ -323,26 +351,6 @@ fn a_slash_begins_a_command_and_never_what_everybody_reads() {
         page.field_holds("text", typed);
         page.0.run("document.getElementById('text').value = '';", &[]);
     }
-    page.say("//dance");
-    page.reads("Ann /dance");
-    // The room has heard this and nothing else.
-    bob.send("<ping />");
-    let heard = bob.hears("<m f=\"Ann\" r=\"tea\">");
-    assert_eq!(heard, "<m f=\"Ann\" r=\"tea\">/dance</m>");
-    page.say("/help");
-    page.reads("/msg N text");
-    page.say("/join \"a b\"");
-    page.talks_in("a b");
-    page.say("/say tea over there");
-    page.talks_in("tea");
-    bob.hears("over there");
-    page.say("/leave \"a b\"");
-    page.holds("no such room", "!document.querySelector('[data-room=\"a b\"]')");
-    page.say("/leave");
-    page.shows("#talk-title", "Private: Ann Lee");
-    page.say("/quit");
-    page.is("closed");
-    page.has_no_complaints();
 }
 
 #[test]

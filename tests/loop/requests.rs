@@ -121,43 +121,48 @@ fn a_host_that_nobody_has_written_down_is_refused_whatever_is_asked() {
         "xcert.example",
         "a.b.cert.example",
     ];
-    for (host, is_known) in
-        known.iter().map(|host| (host, true)).chain(foreign.iter().map(|host| (host, false)))
-    {
-        for (what, expected) in [
-            ("GET /", 200),
-            ("HEAD /", 200),
-            ("GET /palabre.js", 200),
-            ("GET /healthz", 200),
-            ("GET /metrics", 200),
-            ("GET /nothing", 404),
-            ("POST /", 405),
-        ] {
-            let answer = ask(&mut house, &format!("{what} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-            let looks =
-                what == "GET /healthz" || what == "GET /metrics" && !host.contains(['.', ':']);
-            let expected = if is_known || looks { expected } else { 421 };
-            assert_eq!(status(&answer), expected, "{what} of {host}");
-            // What the URL itself names counts, not what stands beside it.
-            let (method, path) = what.split_once(' ').expect("two words");
-            let answer = ask(
-                &mut house,
-                &format!("{method} http://{host}{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-            );
-            assert_eq!(status(&answer), expected, "{method} of http://{host}{path}");
-            let answer = ask(
-                &mut house,
-                &format!("{method} http://127.0.0.1{path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-            );
-            assert_ne!(status(&answer), 421, "{host} beside the URL");
-        }
-        let same = format!("Origin: http://{host}\r\n");
-        for (path, origin) in [("/", ""), ("/", &same), ("/healthz", ""), ("/healthz", &same)] {
-            let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
-            let answer = ask(&mut house, &format!("{head}{WEB_SOCKET}{origin}\r\n"));
-            let expected = if is_known { 101 } else { 421 };
-            assert_eq!(status(&answer), expected, "{host} {path} {origin}");
-        }
+    for host in known {
+        assert_known(&mut house, host, true);
+    }
+    for host in foreign {
+        assert_known(&mut house, host, false);
+    }
+}
+
+/// Checks that the requests for a host are served, or refused where it is not known.
+fn assert_known(house: &mut House, host: &str, is_known: bool) {
+    for (what, expected) in [
+        ("GET /", 200),
+        ("HEAD /", 200),
+        ("GET /palabre.js", 200),
+        ("GET /healthz", 200),
+        ("GET /metrics", 200),
+        ("GET /nothing", 404),
+        ("POST /", 405),
+    ] {
+        let answer = ask(house, &format!("{what} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let looks = what == "GET /healthz" || what == "GET /metrics" && !host.contains(['.', ':']);
+        let expected = if is_known || looks { expected } else { 421 };
+        assert_eq!(status(&answer), expected, "{what} of {host}");
+        // What the URL itself names counts, not what stands beside it.
+        let (method, path) = what.split_once(' ').expect("two words");
+        let answer = ask(
+            house,
+            &format!("{method} http://{host}{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
+        assert_eq!(status(&answer), expected, "{method} of http://{host}{path}");
+        let answer = ask(
+            house,
+            &format!("{method} http://127.0.0.1{path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        );
+        assert_ne!(status(&answer), 421, "{host} beside the URL");
+    }
+    let same = format!("Origin: http://{host}\r\n");
+    for (path, origin) in [("/", ""), ("/", &same), ("/healthz", ""), ("/healthz", &same)] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+        let answer = ask(house, &format!("{head}{WEB_SOCKET}{origin}\r\n"));
+        let expected = if is_known { 101 } else { 421 };
+        assert_eq!(status(&answer), expected, "{host} {path} {origin}");
     }
 }
 
@@ -260,9 +265,8 @@ fn metrics_are_shown_to_nobody_behind_a_proxy_that_is_not_trusted() {
 }
 
 #[test]
-fn each_rule_of_http_has_its_status() {
-    let mut house = plain_house();
-    for (request, expected) in [
+fn each_rule_of_a_request_line_and_its_host_has_its_status() {
+    assert_statuses(&[
         // RFC 9112 section 3.2: one Host, and one that is a host.
         ("GET / HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
@@ -304,6 +308,12 @@ fn each_rule_of_http_has_its_status() {
         ("GET //healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         ("GET /./metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         ("GET /healthz?a=/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    ]);
+}
+
+#[test]
+fn each_rule_of_headers_and_versions_has_its_status() {
+    assert_statuses(&[
         // RFC 9112 section 5: lines that some read otherwise.
         ("GET / HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
@@ -346,7 +356,13 @@ fn each_rule_of_http_has_its_status() {
         ("BREW /pot HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
         ("get / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
         ("TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
-    ] {
+    ]);
+}
+
+/// Checks that each request is answered with its status, and what goes with any answer.
+fn assert_statuses(requests: &[(&str, u16)]) {
+    let mut house = plain_house();
+    for &(request, expected) in requests {
         let answer = ask(&mut house, request);
         assert_eq!(status(&answer), expected, "{request:?}: {answer}");
         // Each is the last one.
@@ -447,7 +463,7 @@ fn advised(line: &str) -> Option<&str> {
 }
 
 #[test]
-fn what_the_log_and_an_answer_want_written_is_taken_by_the_configuration() {
+fn what_the_log_and_an_answer_want_written_for_a_host_is_taken_by_the_configuration() {
     let mut web = configured("hosts = own.example *.own.example\norigins = https://games.example");
     web.metrics = palabre::networks::loopback();
     let front = Front { web, ..Front::default() };
@@ -480,6 +496,14 @@ fn what_the_log_and_an_answer_want_written_is_taken_by_the_configuration() {
         assert_eq!(status(&answer), 200, "{host} by {line}");
     }
     assert_eq!(refused, 9);
+}
+
+#[test]
+fn what_the_log_wants_written_for_a_page_is_taken_by_the_configuration() {
+    let mut web = configured("hosts = own.example *.own.example\norigins = https://games.example");
+    web.metrics = palabre::networks::loopback();
+    let front = Front { web, ..Front::default() };
+    let mut house = house(front.clone());
     for (origin, with_line) in [
         ("https://chat.example", true),
         ("HTTPS://CHAT.example:443", true),

@@ -247,10 +247,6 @@ fn a_file_that_is_not_what_it_should_be_is_told_what_would_be_right() {
     let other = ec_key().serialize_pem();
     let public = own.issuer.key().public_key_pem();
     let junk = pem::encode_string("CERTIFICATE", LineEnding::LF, b"junk").unwrap();
-    let encrypted =
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
-        DEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     for (certificate, key, expected) in [
         (
             own.key(),
@@ -284,13 +280,29 @@ fn a_file_that_is_not_what_it_should_be_is_told_what_would_be_right() {
                 "key.pem: [tls] key: found 2 private keys, needs the certificate's key alone",
             ],
         ),
+    ] {
+        assert_errors(certificate, key, expected);
+    }
+}
+
+#[test]
+fn a_key_that_the_server_can_not_use_is_told_what_would_be_right() {
+    let root = root("Root");
+    let own = leaf(&root);
+    let good = format!("{}{}", own.pem, root.pem);
+    let other = ec_key().serialize_pem();
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+        DEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    for (certificate, key, expected) in [
         (
             encrypted.to_owned(),
             encrypted.to_owned(),
             &[
                 "chain.pem: [tls] certificate: found a private key and no certificate",
                 "key.pem: [tls] key: found an encrypted key, needs one without a passphrase",
-            ],
+            ][..],
         ),
         (
             good.clone(),
@@ -312,11 +324,16 @@ fn a_file_that_is_not_what_it_should_be_is_told_what_would_be_right() {
             ],
         ),
     ] {
-        let found = errors(certificate, key);
-        assert_eq!(found.len(), expected.len(), "{found:#?}");
-        for (found, expected) in found.iter().zip(expected) {
-            assert!(found.starts_with(expected), "{found}\n{expected}");
-        }
+        assert_errors(certificate, key, expected);
+    }
+}
+
+/// Checks that what is wrong with these files begins so.
+fn assert_errors(certificate: String, key: String, expected: &[&str]) {
+    let found = errors(certificate, key);
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::net::connection::{Connection, ConnectionPhase, Hold};
 use crate::net::timers::TimerKind;
 use crate::net::world::{Socket, World};
 use crate::secret;
-use crate::wire::framer::Framer;
+use crate::wire::framer::{Cut, Framer};
 
 impl<W: World> Server<W> {
     /// Each of those with work has its go, and those with more of it several, until the turn has
@@ -137,76 +137,90 @@ impl<W: World> Server<W> {
             framing.forget_secrecy();
         }
         let max = self.hub.settings().limits.stanza_bytes_max;
-        let now = self.desk.now;
         let mut cut = framing.cut(bytes, max);
-        let mut hold = Hold::Nothing;
-        let mut frames_held = false;
-        loop {
-            if self.has_had_its_go(id) {
-                // Whether there is another frame, the next go finds out.
-                frames_held = true;
-                break;
-            }
-            let frame = match cut.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(_) => {
-                    self.hub.handle(Input::FrameTooLarge { conn: id, max }, now, &mut self.desk);
-                    break;
-                }
-            };
-            let frame_bytes = frame.len();
-            if self.has_to_save_up(id, frame_bytes) {
-                cut.retract();
-                frames_held = true;
-                break;
-            }
-            match self.hub.handle(Input::Frame { conn: id, frame }, now, &mut self.desk) {
-                Progress::Done => {
-                    self.handled(id, frame_bytes);
-                    if !is_open(&self.desk, id) {
-                        break;
-                    }
-                }
-                Progress::Asked => {
-                    self.handled(id, frame_bytes);
-                    // Whether another frame stands behind it is found out after the verdict.
-                    hold = Hold::Verdict;
-                    frames_held = true;
-                    break;
-                }
-                Progress::Later(time) => hold = Hold::Rate(time),
-                Progress::Wait => hold = Hold::Verdict,
-                Progress::CrowdWaits => hold = Hold::Crowd,
-            }
-            if hold != Hold::Nothing {
-                cut.retract();
-                frames_held = true;
-                break;
-            }
-        }
+        let (hold, frames_held) = self.handle_cut(id, &mut cut, max);
         if is_open(&self.desk, id) {
             drop(cut);
         } else {
             cut.discard();
         }
-        if let Some(connection) = self.desk.find(id) {
-            connection.framer = match framer {
-                Some(framer) if !framer.is_empty() => Some(framer),
-                None if !fresh.is_empty() => Some(Box::new(fresh)),
-                Some(_) | None => None,
-            };
-            connection.frames_held = frames_held && connection.framer.is_some();
-            connection.hold = hold;
-            match hold {
-                Hold::Rate(time) => self.desk.timers.set(time, id, TimerKind::Resume),
-                Hold::Crowd => self.held_for_crowds.push(id),
-                Hold::Nothing | Hold::Verdict => {}
-            }
-        }
+        let framer = match framer {
+            Some(framer) if !framer.is_empty() => Some(framer),
+            None if !fresh.is_empty() => Some(Box::new(fresh)),
+            Some(_) | None => None,
+        };
+        self.keep_unhandled(id, framer, hold, frames_held);
         if self.desk.holds_too_much_early(id) {
             let input = Input::FrameTooLarge { conn: id, max: EARLY_BYTES_MAX };
-            self.hub.handle(input, now, &mut self.desk);
+            self.hub.handle(input, self.desk.now, &mut self.desk);
+        }
+    }
+
+    /// Gives the frames of a cut to the hub, one after the other, as far as they are handled now:
+    /// what holds the connection's reader back then, and whether frames may be left.
+    #[inline]
+    fn handle_cut(&mut self, id: ConnId, cut: &mut Cut<'_>, max: usize) -> (Hold, bool) {
+        let now = self.desk.now;
+        loop {
+            if self.has_had_its_go(id) {
+                // Whether there is another frame, the next go finds out.
+                return (Hold::Nothing, true);
+            }
+            let frame = match cut.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return (Hold::Nothing, false),
+                Err(_) => {
+                    self.hub.handle(Input::FrameTooLarge { conn: id, max }, now, &mut self.desk);
+                    return (Hold::Nothing, false);
+                }
+            };
+            let frame_bytes = frame.len();
+            if self.has_to_save_up(id, frame_bytes) {
+                cut.retract();
+                return (Hold::Nothing, true);
+            }
+            let hold = match self.hub.handle(Input::Frame { conn: id, frame }, now, &mut self.desk)
+            {
+                Progress::Done => {
+                    self.handled(id, frame_bytes);
+                    if is_open(&self.desk, id) {
+                        continue;
+                    }
+                    return (Hold::Nothing, false);
+                }
+                Progress::Asked => {
+                    self.handled(id, frame_bytes);
+                    // Whether another frame stands behind it is found out after the verdict.
+                    return (Hold::Verdict, true);
+                }
+                Progress::Later(time) => Hold::Rate(time),
+                Progress::Wait => Hold::Verdict,
+                Progress::CrowdWaits => Hold::Crowd,
+            };
+            cut.retract();
+            return (hold, true);
+        }
+    }
+
+    /// Keeps what was not handled of a connection's bytes, and why its reader is held back.
+    #[inline]
+    fn keep_unhandled(
+        &mut self,
+        id: ConnId,
+        framer: Option<Box<Framer>>,
+        hold: Hold,
+        frames_held: bool,
+    ) {
+        let Some(connection) = self.desk.find(id) else {
+            return;
+        };
+        connection.framer = framer;
+        connection.frames_held = frames_held && connection.framer.is_some();
+        connection.hold = hold;
+        match hold {
+            Hold::Rate(time) => self.desk.timers.set(time, id, TimerKind::Resume),
+            Hold::Crowd => self.held_for_crowds.push(id),
+            Hold::Nothing | Hold::Verdict => {}
         }
     }
 
