@@ -76,8 +76,8 @@
 //! 2. Readiness is told at its edges and kept in flags; a reader is paused by not reading it.
 //! 3. A connection is named by slot and generation ([`session_id::ConnId`]); a slot that is freed
 //!    in a turn is not given out in it.
-//! 4. Closing has one door and always a reason ([`hub::CloseReason`]): what was received before
-//!    the end is handled, the farewell is flushed, then the stream is ended, then what still
+//! 4. Closing begins in one place and always has a reason ([`hub::CloseReason`]): what was received
+//!    before the end is handled, the farewell is flushed, then the stream is ended, then what still
 //!    comes is dropped until the peer's end or a deadline. A closing connection still counts.
 //! 5. Everything is bounded, in [`limits`].
 //! 6. Cost belongs to the one who causes it: a request takes time and memory in proportion to its

@@ -313,7 +313,8 @@ pub const ENDS_PER_TURN: usize = 256;
 /// forget as fast as they are remembered.
 pub const FORGIVEN_AT_ONCE: usize = 16;
 
-/// Connections accepted by one listener in a turn, so that a burst of connects holds nobody up.
+/// Connections accepted by one listener in a turn, so that a burst of connects holds no other
+/// client up.
 pub const ACCEPTS_PER_TURN: usize = 128;
 
 /// Descriptors kept back from `sessions` for listeners, log, pid file and refusals.

@@ -112,8 +112,8 @@ impl fmt::Debug for Listening {
     }
 }
 
-/// Binds every address of the configuration. The signals have been taken before, so that whoever
-/// is told that the server listens may signal it at once.
+/// Binds every address of the configuration. The signals have been taken before, so that a
+/// program that is told that the server listens may signal it at once.
 ///
 /// # Errors
 /// [`Error::Bind`] for the first address that can't be bound, unless it is an optional one and
@@ -190,7 +190,7 @@ impl Listening {
                         let judged = worker::judged_by(&config);
                         match worker::module(&config) {
                             Ok(worker) => server.set_worker(worker, judged != judged_before),
-                            // Nobody is let in who would have to be asked about.
+                            // Without a worker every login that needs it is refused.
                             Err(error) => log::error!("{error}"),
                         }
                         judged_before = judged;
@@ -258,7 +258,7 @@ pub(crate) fn sessions_possible() -> usize {
     sessions_within(os::raise_own_descriptor_limit().0)
 }
 
-/// A key that nobody can guess, out of std's own random state.
+/// A key that can't be guessed, out of std's own random state.
 fn hash_key() -> HashKey {
     let random = || RandomState::new().hash_one(0_u8);
     HashKey(random(), random())

@@ -1,6 +1,6 @@
 //! Lists of IP networks as people write them, and whether an address is in one.
 //!
-//! An IPv4 address that comes in IPv6 clothes (`::ffff:192.0.2.1`) is the IPv4 address, in a
+//! An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is the IPv4 address, in a
 //! list as well as where one is looked for.
 
 use core::fmt;
@@ -33,7 +33,7 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 const HOUSEHOLD_PREFIX: u32 = 64;
 
 /// What an address counts as where addresses are counted: an IPv4 address as itself, an IPv6
-/// address as the first of its /64, for whoever has one of them has 2^64.
+/// address as the first of its /64, for a client that has one of them has 2^64.
 ///
 /// ```
 /// use palabre::networks::household;

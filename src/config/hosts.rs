@@ -17,7 +17,7 @@ const DEFAULT_PORTS: [u16; 2] = [80, 443];
 /// A host as a URL names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// An address; an IPv4 address in IPv6 clothes is the IPv4 one.
+    /// An address; an IPv4-mapped IPv6 address is the IPv4 one.
     Address(IpAddr),
     /// A name, in lower case and without the dot of the root at its end.
     Name(String),

@@ -31,7 +31,7 @@ impl Backlog {
         self.bytes = self.bytes - before + after;
     }
 
-    /// For whom most is waiting.
+    /// The connection for which most is waiting.
     pub(super) fn fullest(&self) -> Option<ConnId> {
         self.by_bytes.last().map(|&(_, conn)| conn)
     }

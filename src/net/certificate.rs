@@ -42,7 +42,7 @@ pub(crate) struct LoadedFiles {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What somebody who asks is told of files that are in order.
+/// What `palabre check` tells of files that are in order.
 #[derive(Debug)]
 pub(crate) struct CheckedFiles {
     /// What each certificate is, until when it is valid, and what the first one is for.
@@ -74,7 +74,7 @@ pub(crate) fn load(
     Ok(LoadedFiles { server: Arc::new(server_config(certified)?), signature_ns, hosts, warnings })
 }
 
-/// Reads certificate and key as [`load`] does, for somebody who can still mend them: dates that
+/// Reads certificate and key as [`load`] does, for an operator who can still mend them: dates that
 /// are over or yet to come are errors.
 ///
 /// # Errors
@@ -101,11 +101,11 @@ fn server_config(certified: CertifiedKey) -> Result<ServerConfig, Error> {
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    // Whoever comes back shows a ticket and costs no signature, the dearest step of a handshake.
-    // The state is in the ticket, so the server holds the keys of tickets and nothing for a
-    // client, however many there are. The cache that rustls has by default holds 256 sessions,
-    // and a crowd drives each other out of it. One ticket each: a client comes back with one
-    // connection.
+    // A client that comes back shows a ticket and costs no signature, the dearest step of a
+    // handshake. The state is in the ticket, so the server holds the keys of tickets and nothing
+    // for a client, however many there are. The cache that rustls has by default holds 256
+    // sessions, and a crowd drives each other out of it. One ticket each: a client comes back with
+    // one connection.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Ticketer::new()?;
     config.send_tls13_tickets = 1;
@@ -152,7 +152,7 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
         found.warnings.extend(warning.map(|text| format!("{file}: [tls] key: {text}")));
     }
     let Some(chain) = &found.chain else { return found };
-    // Without a key nobody knows whose certificate has to stand first.
+    // Without a key it is not known which certificate has to stand first.
     let place = found.key.as_ref().and_then(|key| key.public_key()).map(|key| chain.place_of(&key));
     let algorithms = provider.signature_verification_algorithms.all;
     match place {
@@ -218,7 +218,7 @@ fn read_key(
 }
 
 /// How long this machine takes for a signature with a key, in nanoseconds: the dearest step of a
-/// handshake, for which nobody else is served.
+/// handshake, during which no other client is served.
 fn signature_ns(key: &dyn SigningKey) -> u64 {
     // What is signed in TLS 1.3 has so many bytes before it is hashed (RFC 8446 section 4.4.3).
     let message = [0x20; 64 + 34 + 32];

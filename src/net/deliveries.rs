@@ -18,8 +18,9 @@ use crate::hub::{ConnId, Roster, Span};
 use crate::limits::{CROWD, TURN_BYTES_MAX, TURN_DELIVERED_BYTES_MAX, TURN_PIECES_MAX};
 use crate::wire::framer::FRAME_END;
 
-/// Bytes whose memory the first logs of a turn keep for the next one, and the logs behind them;
-/// what a storm added is given back. A saturated room of 100 needs some 10 KB.
+/// Capacity that is kept between turns: `FIRST_LOG_KEPT_BYTES` by each of the first `FIRST_LOGS`
+/// logs, `LOG_KEPT_BYTES` by each of the rest. What a burst added is freed. A saturated room of 100
+/// needs some 10 KB.
 const FIRST_LOGS: usize = 2;
 const FIRST_LOG_KEPT_BYTES: usize = 524_288;
 const LOG_KEPT_BYTES: usize = 16_384;
@@ -36,7 +37,7 @@ const CROWD_KEPT: usize = 16_384;
 const DELIVERY_WORK_NS: usize = 8;
 const PIECE_WORK_NS: usize = 24;
 
-/// The log of what is for nobody's room.
+/// The log of stanzas that are not for the members of a room.
 const OWN_LOG: u32 = 0;
 
 /// No connection has this generation.
@@ -67,9 +68,9 @@ pub(super) struct Deliveries {
     /// There is such a connection.
     is_overfull: bool,
     /// Where the runs of this turn end; only the last one can become longer. The first is that
-    /// of those for whom nothing is queued.
+    /// of the connections for which nothing is queued.
     run_ends: Vec<usize>,
-    /// For whom the last run is; `None` when it may not become longer.
+    /// The receivers of the last run; `None` when it may not become longer.
     last_audience: Option<Audience>,
     /// By slot.
     entries: Vec<Entry>,
@@ -118,7 +119,7 @@ struct Entry {
 
 const EMPTY: Span = Span { log: OWN_LOG, start: 0, end: 0 };
 
-/// The run of those for whom nothing is queued; it ends at 0.
+/// The run of the connections for which nothing is queued; it ends at 0.
 const NO_RUN: u32 = 0;
 
 const VACANT: Entry = Entry {
@@ -335,7 +336,7 @@ impl Deliveries {
         to.iter().map(|&conn| self.push(conn, span)).sum()
     }
 
-    /// Counts a stanza for so many, for one of whom there are so many bytes by now.
+    /// Counts a stanza for so many receivers, of which one has so many bytes queued by now.
     const fn count(&mut self, open: usize, span: Span, share_bytes: usize) {
         self.delivered_bytes += open * span.bytes();
         self.is_overfull |= share_bytes > self.share_bytes_max;
@@ -420,7 +421,7 @@ impl Deliveries {
         self.entries.get(slot).is_some_and(|entry| entry.in_dirty || entry.in_crowd)
     }
 
-    /// Whether nobody is.
+    /// Whether no connection is.
     pub(super) fn is_clean(&self) -> bool {
         self.dirty.is_empty() && self.crowd.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Where what the hub says is laid down: the connections, the turn's deliveries, and the log.
-//! `hooks` has what plugins hear of it.
+//! The shell's side of `hub::Outlet`: it queues the stanzas that the hub sends, begins closes, and
+//! turns notes into log lines, counters and events for plugins, which are in `hooks`.
 
 mod hooks;
 mod order;
@@ -103,7 +103,7 @@ impl<S> Desk<S> {
 
     /// Takes in a new connection.
     pub(super) fn add(&mut self, address: IpAddr, socket: S) -> ConnId {
-        // 0 is nobody's.
+        // 0 is no connection's.
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         let entry = self.connections.vacant_entry();
         // The descriptor limit keeps slots far below what fits.
@@ -128,7 +128,7 @@ impl<S> Desk<S> {
         self.deliveries.mark_dirty(slot);
     }
 
-    /// The one door by which a connection begins to close. The hub knows no more of it.
+    /// The one place where a connection begins to close. The hub has forgotten the connection.
     pub(super) fn drain(&mut self, id: ConnId, reason: CloseReason) {
         let refused = is_one_too_many(reason);
         let time_s = if refused { REFUSED_DRAIN_TIME_S } else { DRAIN_TIME_S };
@@ -317,7 +317,7 @@ impl<S> Desk<S> {
     }
 
     /// Whether a connection goes over a limit for the first time: the log names it once, so
-    /// that nobody can fill a disk by asking for too much over and over.
+    /// that a client can't fill a disk by asking for too much over and over.
     fn is_first_limit(&mut self, id: ConnId) -> bool {
         self.find(id).is_some_and(|found| !std::mem::replace(&mut found.limit_told, true))
     }

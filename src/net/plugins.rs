@@ -406,7 +406,7 @@ impl Plugins {
         self.heard.has(hook)
     }
 
-    /// Whether any plugin is asked this, as far as anybody can know.
+    /// Whether any plugin is asked this, as far as the server can know.
     pub(super) fn judges(&self, hook: Hook) -> bool {
         self.list.iter().any(|plugin| plugin.may_judge(hook))
     }

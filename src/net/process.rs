@@ -203,7 +203,7 @@ impl Process for Piped {
     }
 }
 
-/// Nobody outlives the server, and nobody stays behind as a zombie.
+/// No process outlives the server, and none stays behind as a zombie.
 impl Drop for Piped {
     fn drop(&mut self) {
         self.kill(true);

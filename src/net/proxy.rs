@@ -28,7 +28,7 @@ const BINARY_BYTES_MIN: usize = 16;
 /// What the first bytes of a connection from a proxy are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    /// Nobody can tell before more have come.
+    /// That can't be told before more have come.
     Incomplete,
     /// Something else than a header.
     Missing,
@@ -58,7 +58,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
 }
 
 /// The client's own address by `X-Forwarded-For`: the last one that is not a trusted proxy's,
-/// because what stands before it is only the word of somebody who is not trusted. Ports and
+/// because what stands before it is only the word of a peer that is not trusted. Ports and
 /// brackets may stand with an address. `None` when there is no such address, or something else
 /// in its place.
 pub(crate) fn forwarded_for<'a>(
@@ -127,7 +127,7 @@ fn parse_binary(bytes: &[u8]) -> Parsed {
         return Parsed::Invalid;
     }
     let address = match (version_and_command, family) {
-        // LOCAL: the proxy itself, which looks whether somebody is there.
+        // LOCAL: the proxy itself, which looks whether the server is there.
         (0x20, _) => None,
         (0x21, 0x11) if length >= 12 => rest.first_chunk::<4>().map(|&octets| IpAddr::from(octets)),
         (0x21, 0x21) if length >= 36 => {

@@ -1,15 +1,15 @@
-//! Who has something to be read or handled, and in which order they have their go.
+//! Which connections have something to be read or handled, and in which order they have their go.
 //!
 //! Flow queues as in FQ-CoDel (RFC 8290): a connection that has caused little work lately has its
 //! go before all that have caused much, and those take turns, each for so much work at a time
 //! (deficit round robin). So a polite client waits for no more than the work of one turn, however
-//! many want more than there is time for; and while nobody else wants anything, one alone gets all.
+//! many want more than there is time for; and while no other wants anything, one alone gets all.
 //!
 //! What a stanza will cost is not known before it is handled, and many connections that have caused
 //! little can each do something dear at once. When they are more than a turn has time for, those
 //! that come last have their go before those that are left (adaptive LIFO): a crowd waits for
 //! itself, and one of its number for as many turns as it takes. The first of those that are left
-//! has its go in each turn whatever comes, so that nobody waits for ever. Connections that are
+//! has its go in each turn whatever comes, so that none waits for ever. Connections that are
 //! about to end are in no hurry, and a long stanza is saved up for.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -105,12 +105,12 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Whether nobody waits.
+    /// Whether no connection waits.
     pub(super) fn is_empty(&self) -> bool {
         !self.has_next() && self.later.is_empty()
     }
 
-    /// Whether somebody waits who can have a go in this turn.
+    /// Whether a connection waits that can have a go in this turn.
     pub(super) fn has_next(&self) -> bool {
         !self.light.is_empty() || !self.waited.is_empty() || !self.heavy.is_empty()
     }

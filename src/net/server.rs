@@ -96,7 +96,7 @@ pub struct Server<W: World> {
     /// Lines of the log wait for a reader.
     log_waits: bool,
     stopping: bool,
-    /// The log has been told that logins are to be checked and nobody does it.
+    /// The log has been told that logins are to be checked and no plugin does it.
     unchecked_told: bool,
     /// For the metrics.
     unix_start_us: u64,
@@ -200,7 +200,8 @@ impl<W: World> Server<W> {
         if self.desk.shutdown_asked {
             self.begin_stopping();
         }
-        // Whoever is told something finds it in the log.
+        // The log is written before the sockets: a client that has its answer must find the line on
+        // disk.
         self.flush_log();
         self.flush();
         self.flush_plugins();
@@ -312,8 +313,8 @@ impl<W: World> Server<W> {
         self.desk.backlog.bytes()
     }
 
-    /// Checks what must hold between two turns: whoever has work is queued for it, every deadline
-    /// has its timer, and the hub has a session for each open connection and no other.
+    /// Checks what must hold between two turns: a connection with work is queued for it, every
+    /// deadline has its timer, and the hub has a session for each open connection and no other.
     ///
     /// # Panics
     /// When something does not hold, which is a bug in the loop or in the hub.
@@ -374,7 +375,7 @@ impl<W: World> Server<W> {
         assert!(early_more_bytes <= EARLY_MORE_BYTES_MAX, "{early_more_bytes} bytes are early");
     }
 
-    /// Writes the lines of the log; those that nobody takes are tried again by and by.
+    /// Writes the lines of the log; those that the log does not take are tried again by and by.
     fn flush_log(&mut self) {
         let logged = self.world.flush_log();
         self.log_waits = logged.waits;
@@ -427,7 +428,8 @@ impl<W: World> Server<W> {
                     connection.read_closed |= read_closed;
                     connection.failed |= failed;
                     if failed {
-                        // Nobody reads what others, who may be going as well, still cause.
+                        // The peer does not read what others, which may be going as well, still
+                        // cause.
                         self.desk.deliveries.refuse(slot);
                     }
                     if writable && !connection.writable {

@@ -19,7 +19,7 @@ pub(super) fn judged_by(config: &Config) -> JudgedBy {
 }
 
 /// The worker of this configuration, if it needs one. Without it a server that has to ask must not
-/// start: it would let everybody in.
+/// start: it would let all clients in.
 pub(super) fn module(config: &Config) -> Result<Option<Module>, Error> {
     let fault = |source| Error::System { what: "start the process that checks logins", source };
     // Only a file asks for it.

@@ -101,7 +101,7 @@ pub enum Event {
         /// The index under which it was started.
         index: usize,
     },
-    /// A process has ended; nobody says which.
+    /// A process has ended; the system does not say which.
     ProcessEnded,
     /// The server was asked to stop.
     Stop,

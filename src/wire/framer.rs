@@ -1,7 +1,7 @@
 //! Cuts a byte stream into frames at NUL bytes, never looking at a byte twice.
 //!
 //! Bytes are lent in chunks; a frame that lies whole in its chunk is lent on without a copy.
-//! Only what a chunk leaves over is copied out: an unfinished tail, or frames that nobody took
+//! Only what a chunk leaves over is copied out: an unfinished tail, or frames that were not taken
 //! yet. A connection with nothing left over owns no memory here.
 
 use std::fmt;
@@ -18,7 +18,7 @@ pub const FRAME_END: u8 = 0;
 pub struct Framer {
     /// Bytes left over; those before `head` are consumed.
     held: Vec<u8>,
-    /// Where the first frame that nobody took begins.
+    /// Where the first frame that was not taken begins.
     head: usize,
     /// No NUL stands between `head` and here.
     searched: usize,
@@ -95,7 +95,7 @@ impl Framer {
     }
 
     /// Gives the memory of consumed bytes back. What is left is moved only when it is the smaller
-    /// part: whoever takes a few frames at a time does not pay for the many behind them.
+    /// part: a caller that takes a few frames at a time does not pay for the many behind them.
     fn compact(&mut self) {
         if self.head == self.held.len() {
             self.clear();

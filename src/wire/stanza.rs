@@ -398,7 +398,7 @@ impl<'a> Stanza<'a> {
         Some(characters::resolve(spans.value.text(self.frame)))
     }
 
-    /// [`Stanza::value_at`] for whoever only compares it.
+    /// [`Stanza::value_at`] for a caller that only compares it.
     #[must_use]
     #[inline]
     pub fn value_bytes_at(&self, place: usize) -> Option<Cow<'a, [u8]>> {
@@ -423,7 +423,7 @@ impl<'a> Stanza<'a> {
         text(self.inner_bytes())
     }
 
-    /// [`Stanza::inner`] for whoever only passes it on.
+    /// [`Stanza::inner`] for a caller that only passes it on.
     #[must_use]
     #[inline]
     pub fn inner_bytes(&self) -> &'a [u8] {

@@ -1,7 +1,7 @@
 //! What stands in certificates: names, dates and signatures.
 //!
-//! It says how they belong together, not whether anybody trusts them: that is the clients'
-//! affair.
+//! Here is found how certificates belong together, not whether clients trust them: that is the
+//! clients' affair.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -261,7 +261,7 @@ impl Plugin {
         self.retired.push(Retired { child, dismissed: false });
     }
 
-    /// Whether it has a say in this, as far as anybody can know.
+    /// Whether the plugin has a say in this, as far as the server can know.
     pub(super) fn may_judge(&self, hook: Hook) -> bool {
         self.wanted
             && match self.registration() {

@@ -14,7 +14,7 @@ use crate::net::world::{Socket, World};
 const CONNECTIONS_KEPT: usize = 1_024;
 
 impl<W: World> Server<W> {
-    /// Everybody farewell; the rest of the work is the closes' own.
+    /// Bids all clients farewell; the rest of the work is the closes' own.
     pub(super) fn begin_stopping(&mut self) {
         if !self.stopping {
             self.stopping = true;
@@ -85,7 +85,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Closes the sockets of the connections that are over; they count for nobody any more.
+    /// Closes the sockets of the connections that are over; these count for no limit any more.
     pub(super) fn close_sockets(&mut self) {
         for index in 0..self.gone.len() {
             let Some(connection) = self.desk.connections.get_mut(self.gone[index]) else {
@@ -98,7 +98,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Gives the slots of closed connections back; nobody has got one of them in this turn.
+    /// Gives the slots of closed connections back; no connection has got one of them in this turn.
     pub(super) fn free_slots(&mut self) {
         for slot in self.gone.drain(..) {
             self.desk.connections.try_remove(slot);

@@ -18,8 +18,8 @@ use crate::net::world::World;
 impl<W: World> Server<W> {
     /// One system call for each connection that has something to send. What crowds are told takes
     /// several turns: first some in which more is queued for them, as much as is worth so many
-    /// calls, then some in which they are written to and nobody is read but those who have caused
-    /// little. Whatever else is told is written in each of these turns.
+    /// calls, then some in which they are written to and only connections that have caused little
+    /// are read. Whatever else is told is written in each of these turns.
     pub(super) fn flush(&mut self) {
         let was_writing = self.to_write > 0;
         self.write_some();
@@ -71,8 +71,8 @@ impl<W: World> Server<W> {
     }
 
     /// Writes to the members of crowds: to all of them when they are few, otherwise to some when it
-    /// is worth it. Those who are told something meanwhile are written to the next time, so that
-    /// there is an end to it and everybody is read again.
+    /// is worth it. Members that are told something meanwhile are written to the next time, so
+    /// that the writing ends and all connections are read again.
     fn write_to_crowds(&mut self) {
         let waiting = self.desk.deliveries.crowded();
         let few = waiting <= 2 * RECEIVERS_PER_TURN;
@@ -108,8 +108,8 @@ impl<W: World> Server<W> {
         self.cut_off_the_fullest();
     }
 
-    /// Connections that came to their end in this flush are closed in this turn: whoever connects
-    /// next finds their places free.
+    /// Connections that came to their end in this flush are closed in this turn: a client that
+    /// connects next finds their places free.
     fn clear_away_the_finished(&mut self) {
         let dirty = self.desk.deliveries.take_dirty();
         for &slot in &dirty {
@@ -245,8 +245,8 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Cuts off whoever has most waiting, until all together are within the limit. It is seen to
-    /// after each connection, for one turn can fill as many outboxes as there are.
+    /// Cuts off the connection for which most is waiting, until all together are within the limit.
+    /// This is done after each connection, for one turn can fill as many outboxes as there are.
     fn cut_off_the_fullest(&mut self) {
         let max = self.hub.settings().limits.backlog_total_bytes_max;
         while self.desk.backlog.bytes() > max
