@@ -268,3 +268,22 @@ fn unix_now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_descriptors_are_kept_back_from_sessions() {
+        for (descriptors, sessions) in [(0, 1), (1, 1), (2, 2), (1_000, 1_000)] {
+            assert_eq!(sessions_within(DESCRIPTORS_RESERVED + descriptors), sessions);
+        }
+        assert_eq!(sessions_within(DESCRIPTORS_RESERVED - 1), 1, "one in any case");
+        for (wanted, possible) in [(0, 9), (8, 8), (9, 9), (10, 9)] {
+            let limits = crate::limits::Limits { sessions_max: wanted, ..Default::default() };
+            let settings = Settings { limits, ..Settings::default() };
+            let settings = completed(settings, &[], DESCRIPTORS_RESERVED + 9);
+            assert_eq!(settings.limits.sessions_max, possible, "{wanted}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use palabre::config::{Arguments, Config, Error, ListenPlace, load};
 use palabre::hub::{Lookalikes, RelayNames, RootPassword};
-use palabre::limits::Limits;
+use palabre::limits::{CONFIG_FILE_BYTES_MAX, Limits};
 use palabre::logging::Level;
 use palabre::networks;
 use tempfile::TempDir;
@@ -42,6 +42,14 @@ fn addresses(config: &Config) -> Vec<String> {
         .iter()
         .map(|listen| format!("{}{}", listen.address, mark(listen.optional)))
         .collect()
+}
+
+#[test]
+fn a_file_has_a_largest_size() {
+    let longest = "#".repeat(usize::try_from(CONFIG_FILE_BYTES_MAX).unwrap());
+    good(&longest);
+    let told = errors(longest + "#");
+    assert!(told[0].contains("it is too long (limit 1048576 bytes)"), "{told:?}");
 }
 
 #[test]
@@ -891,6 +899,7 @@ fn modules_have_a_section_each() {
     assert!(again.to_ini().contains("[module a]\ncommand = ./run --fast\nrestart = false\n"));
     for (text, hint) in [
         ("[module a]\ntimeout = 0\n", "needs seconds from 1 to 300"),
+        ("[module a]\ntimeout = 301\n", "needs seconds from 1 to 300"),
         ("[module a]\nrestart = maybe\n", "needs true or false"),
         ("[module a]\ncommand = 'open\n", "quotes closed"),
         ("[module a]\nenvironment = =x\n", "NAME=value pairs"),

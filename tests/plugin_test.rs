@@ -263,6 +263,8 @@ fn what_can_t_be_tried_is_refused() {
     for (arguments, code, hint) in [
         (&[][..], 2, "needs a program"),
         (&["--wait", "0", "sh"], 2, "from 1 to 60000"),
+        (&["--wait", "60001", "sh"], 2, "from 1 to 60000"),
+        (&["--wait", "60000", "./nothing-by-this-name"], 1, "No such file"),
         (&["--stanza", "hello", "sh"], 2, "needs one XML element"),
         (&["./nothing-by-this-name"], 1, "No such file"),
         (&["Cargo.toml"], 1, "say ./Cargo.toml"),

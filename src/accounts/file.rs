@@ -676,6 +676,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_a_largest_size() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("accounts");
+        let file = File::create(&path).unwrap();
+        file.set_len(ACCOUNTS_FILE_BYTES_MAX).unwrap();
+        assert!(matches!(read(&path), Err(Error::Invalid { .. })), "it is read");
+        file.set_len(ACCOUNTS_FILE_BYTES_MAX + 1).unwrap();
+        assert!(matches!(read(&path), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
     fn what_is_switched_off_is_known_and_can_be_removed() {
         let before =
             format!("#Ann:{HASH}\n ## # b:ob :x:{HASH}\nCid:{HASH}\n# cid:{HASH}\n#:{HASH}\n");

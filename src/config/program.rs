@@ -162,6 +162,13 @@ mod tests {
             let found = fault(&path("program"), directory.path());
             assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(text));
         }
+        // Of what is run by a script of a script, only so much is looked at.
+        write("script-0", b"");
+        for depth in 1..=SCRIPTS_MAX + 1 {
+            write(&format!("script-{depth}"), &by(&format!("script-{}", depth - 1)));
+        }
+        let of_depth = |depth: u32| fault(&path(&format!("script-{depth}")), directory.path());
+        assert!(of_depth(SCRIPTS_MAX).is_some() && of_depth(SCRIPTS_MAX + 1).is_none());
         assert_eq!(fault(&std::env::current_exe().unwrap(), directory.path()), None);
         for text in [&b"cat\n"[..], b"\xEF\xBB\xBF#!/bin/sh\n", b"\x89PNG", b"\x7fEL"] {
             let known = is_program(b"");

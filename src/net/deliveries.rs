@@ -613,6 +613,42 @@ mod tests {
         pieces.map(|piece| std::str::from_utf8(piece).unwrap()).collect()
     }
 
+    /// Bytes that are encoded, bytes that are delivered and pieces that do not lie together.
+    #[test]
+    fn a_turn_is_full_at_each_of_its_bounds() {
+        let mut deliveries = with_two();
+        let say = |deliveries: &mut Deliveries, bytes: usize| {
+            deliveries.encode(|buffer| buffer.resize(buffer.len() + bytes - 1, b'x'))
+        };
+        say(&mut deliveries, TURN_BYTES_MAX - 1);
+        assert!(!deliveries.is_full());
+        say(&mut deliveries, 1);
+        assert!(deliveries.is_full(), "at the bound");
+
+        deliveries.clear();
+        deliveries.set_share(usize::MAX);
+        let span = say(&mut deliveries, 1 << 20);
+        for _ in 1..TURN_DELIVERED_BYTES_MAX >> 20 {
+            deliveries.push(ANN, span);
+        }
+        let [most, least] = [(1 << 20) - 1, 1].map(|bytes| say(&mut deliveries, bytes));
+        deliveries.push(ANN, most);
+        assert!(!deliveries.is_full());
+        deliveries.push(ANN, least);
+        assert!(deliveries.is_full(), "at the bound");
+
+        deliveries.forget(0);
+        deliveries.clear();
+        let spans = [2, 2, 2].map(|bytes| say(&mut deliveries, bytes));
+        // The last piece of a connection is no link yet.
+        for number in 0..TURN_PIECES_MAX {
+            deliveries.push(ANN, spans[number % 2 * 2]);
+        }
+        assert!(!deliveries.is_full());
+        deliveries.push(ANN, spans[TURN_PIECES_MAX % 2 * 2]);
+        assert!(deliveries.is_full(), "at the bound");
+    }
+
     #[test]
     fn stanzas_that_touch_are_one_piece_and_others_keep_their_order() {
         let mut deliveries = with_two();

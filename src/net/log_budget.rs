@@ -224,13 +224,32 @@ mod tests {
 
     #[test]
     fn all_addresses_together_have_a_budget() {
-        let mut budget = LogBudget::default();
-        let now = Time::default();
-        let mut written = 0;
-        for n in 0..LOG_LINES_IN_ALL.burst as usize * 2 {
-            let address = IpAddr::from(((n % 1_000) as u32).to_be_bytes());
-            written += u64::from(budget.takes(Level::Info, Some(address), now));
+        for (level, rate) in [(Level::Info, LOG_LINES_IN_ALL), (Level::Warn, LOG_WARNINGS_IN_ALL)] {
+            let mut budget = LogBudget::default();
+            let now = Time::default();
+            let mut written = 0;
+            for n in 0..rate.burst as usize * 2 {
+                let address = IpAddr::from(((n % 1_000) as u32).to_be_bytes());
+                written += u64::from(budget.takes(level, Some(address), now));
+            }
+            assert_eq!(written, rate.burst);
         }
-        assert_eq!(written, LOG_LINES_IN_ALL.burst);
+    }
+
+    #[test]
+    fn so_many_addresses_are_named_of_which_lines_were_left_out() {
+        for (addresses, named, others) in [
+            (LOG_ADDRESSES_NAMED_MAX, LOG_ADDRESSES_NAMED_MAX, false),
+            (LOG_ADDRESSES_NAMED_MAX + 1, LOG_ADDRESSES_NAMED_MAX, true),
+        ] {
+            let mut budget = LogBudget::default();
+            let now = Time::default();
+            for n in 0..addresses {
+                taken(&mut budget, Level::Info, &format!("192.0.2.{n}"), now);
+            }
+            let told = budget.report(now, true).unwrap();
+            assert_eq!(told.matches(" about 192.0.2.").count(), named, "{told}");
+            assert_eq!(told.ends_with(" about others"), others, "{told}");
+        }
     }
 }

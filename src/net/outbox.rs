@@ -212,6 +212,7 @@ mod tests {
     struct Roomy {
         taken: Vec<u8>,
         calls: usize,
+        slices: usize,
     }
 
     impl Socket for Roomy {
@@ -222,6 +223,7 @@ mod tests {
         fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
             assert!(slices.len() <= OUTBOX_SLICES_MAX, "{} slices", slices.len());
             self.calls += 1;
+            self.slices += slices.len();
             slices.iter().for_each(|slice| self.taken.extend_from_slice(slice));
             Ok(slices.iter().map(|slice| slice.len()).sum())
         }
@@ -272,6 +274,23 @@ mod tests {
                 assert_eq!((socket.calls, socket.taken == all), (1, true), "{count} pieces");
                 assert!(outbox.is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn a_few_bytes_in_several_pieces_go_as_one_slice() {
+        for (more, slices) in [(0, 1), (1, 2)] {
+            let mut deliveries = Deliveries::default();
+            deliveries.open(ANN);
+            for room in [1, 2] {
+                let length = OUTBOX_JOINED_BYTES_MAX / 2 - 1 + if room == 2 { more } else { 0 };
+                let span = deliveries.encode_for_room(room, |buffer| buffer.resize(length, b'x'));
+                deliveries.push(ANN, span);
+            }
+            let (mut outbox, mut socket) = (Outbox::default(), Roomy::default());
+            outbox.flush(deliveries.pieces(0), &mut Vec::new(), &mut socket, true, 1 << 20);
+            let taken = OUTBOX_JOINED_BYTES_MAX + more;
+            assert_eq!((socket.taken.len(), socket.slices), (taken, slices));
         }
     }
 }

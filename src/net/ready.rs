@@ -364,6 +364,38 @@ mod tests {
     }
 
     #[test]
+    fn more_than_so_much_is_not_held_against_anybody() {
+        let owed_ns = SHARE_OWED_NS_MAX.unsigned_abs();
+        let most = Share { credit_ns: -SHARE_OWED_NS_MAX, ..Share::default() };
+        for (work_ns, credit_ns) in [
+            (owed_ns - 1, 1 - SHARE_OWED_NS_MAX),
+            (owed_ns, most.credit_ns),
+            (owed_ns + 1, most.credit_ns),
+        ] {
+            let mut share = Share { credit_ns: 0, ..Share::default() };
+            share.spend(work_ns);
+            assert_eq!(share.credit_ns, credit_ns);
+        }
+    }
+
+    #[test]
+    fn nobody_is_known_to_have_been_greeted_for_longer_than_so_long() {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let factor = SHARE_RECOVERY_FACTOR as u64;
+        let most_ns = GREETER_WAITS_NS_MAX / factor;
+        for (work_ns, waits_ns) in [
+            (most_ns - 1, GREETER_WAITS_NS_MAX - factor),
+            (most_ns, GREETER_WAITS_NS_MAX),
+            (most_ns + 1, GREETER_WAITS_NS_MAX),
+        ] {
+            let mut greeters = Greeters::default();
+            greeters.greeted(address, work_ns, START);
+            assert!(greeters.wait(address, Time(START.0 + waits_ns - 1)), "{work_ns}");
+            assert!(!greeters.wait(address, Time(START.0 + waits_ns)), "{work_ns}");
+        }
+    }
+
+    #[test]
     fn a_share_recovers_with_time() {
         let mut crowd = Crowd::of(2);
         crowd.add(0, START);

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::thread;
 
+use palabre::limits::CLIENT_LINE_BYTES_MAX;
 use rustix::process::Signal;
 
 use crate::built::{ended, until};
@@ -68,6 +69,10 @@ fn a_line_that_was_not_sent_is_no_success() {
     // A second login is a request that is refused.
     let (code, err) = client(b"<connect nickname='Bob' />\n<ping />\n");
     assert_eq!((code, &*err), (Some(5), "palabre: 1 request refused\n"));
+    // The longest line, which is for no room, and one that is longer.
+    let longest = [&vec![b'x'; CLIENT_LINE_BYTES_MAX - 1][..], b"\n"].concat();
+    assert!(client(&longest).1.contains("no room joined"));
+    assert!(client(&[b"x", &longest[..]].concat()).1.contains("a line over 16777216 bytes"));
     // A line without an end.
     let mut command = house.command(&["client", "--connect", &address]);
     let ran = command.stdin(File::open("/dev/zero").unwrap()).output().unwrap();

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use palabre::config::Module;
 use palabre::hub::Time;
 use palabre::limits::{
-    Limits, PLUGIN_ERROR_LINE_BYTES_MAX, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX,
-    PLUGIN_STANZA_BYTES_MIN,
+    Limits, PLUGIN_END_TIME_S, PLUGIN_ERROR_LINE_BYTES_MAX, PLUGIN_NAME_BYTES_MAX,
+    PLUGIN_NAMES_MAX, PLUGIN_RESTART_WAIT_S_MAX, PLUGIN_STANZA_BYTES_MIN,
 };
 use palabre::net::world::ProcessEnd;
 use palabre::secret::Secret;
@@ -594,13 +594,16 @@ fn a_plugin_that_can_not_be_started_is_tried_again_and_shuts_the_door() {
     house.world().no_processes = true;
     house.server.set_plugins(vec![module("one")]);
     house.settle();
-    for (wait_s, count) in [(1, 2), (2, 3), (4, 4)] {
+    let waits_s = [1, 2, 4, 8, 16, 32, PLUGIN_RESTART_WAIT_S_MAX, PLUGIN_RESTART_WAIT_S_MAX];
+    for (wait_s, count) in waits_s.into_iter().zip(2..) {
         let later = house.now().plus_secs(wait_s);
+        house.run_until(Time(later.0 - 1));
+        assert_eq!(logged("plugin one: can't start /nowhere").len(), count - 1);
         house.run_until(later);
         assert_eq!(logged("plugin one: can't start /nowhere").len(), count);
     }
     house.world().no_processes = false;
-    let later = house.now().plus_secs(60);
+    let later = house.now().plus_secs(PLUGIN_RESTART_WAIT_S_MAX);
     house.run_until(later);
     let plugin = house.process(0);
     house.told(&plugin, &["<register/>"]);
@@ -727,7 +730,9 @@ fn whatever_a_plugin_does_the_clients_go_on() {
     let quiet = house.process(0);
     quiet.borrow_mut().stubborn = true;
     quiet.borrow_mut().end_output();
-    let later = house.now().plus_secs(2);
+    let later = house.now().plus_secs(PLUGIN_END_TIME_S);
+    house.run_until(Time(later.0 - 1));
+    assert!(!quiet.borrow().killed);
     house.run_until(later);
     assert!(quiet.borrow().killed);
 }

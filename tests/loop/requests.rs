@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use palabre::config::{self, Arguments, KnownHost, Web};
 use palabre::hub::Time;
-use palabre::limits::{ADVICE_MAX, ADVICE_TIME_S, Limits};
+use palabre::limits::{ADVICE_MAX, ADVICE_TIME_S, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, Limits};
 use palabre::net::transport::Front;
 
 use crate::house::{House, Peer, ROOM, logged};
@@ -572,4 +572,21 @@ fn the_log_advises_of_each_thing_once_and_of_no_more_than_it_has_room_for() {
     house.server.set_front(Front { addresses: vec![LOOPBACK], ..Front::default() });
     ask(&mut house, &get("a.example"));
     assert_eq!(told(), ADVICE_MAX + 2, "told anew by another configuration");
+}
+
+#[test]
+fn a_request_has_a_longest_head_and_so_many_headers() {
+    let mut house = plain_house();
+    let request = |headers: &str| format!("GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    let longer = |bytes: usize| request(&format!("A: {}\r\n", "x".repeat(bytes)));
+    let most = HTTP_HEAD_BYTES_MAX - longer(0).len();
+    let many = |count: usize| request(&"A: b\r\n".repeat(count - 1));
+    for (request, expected) in [
+        (longer(most), 200),
+        (longer(most + 1), 431),
+        (many(HTTP_HEADERS_MAX), 200),
+        (many(HTTP_HEADERS_MAX + 1), 431),
+    ] {
+        assert_eq!(status(&ask(&mut house, &request)), expected, "{} bytes", request.len());
+    }
 }

@@ -523,13 +523,14 @@ mod tests {
 
     #[test]
     fn what_last_happened_to_a_file_is_seen_by_its_times() {
+        let one_go_ns = i64::from(ACCOUNTS_ONE_GO_TIME_MS) * 1_000_000;
         let birth = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
         let stamp =
             |modified, changed| Stamp { file: (1, 2, Some(birth)), bytes: 3, modified, changed };
         for (modified, changed, finished, of_one_go) in [
             ((100, 0), (100, 0), false, true),
-            ((100, 20_000_000), (100, 20_000_000), false, true),
-            ((100, 20_000_001), (100, 20_000_001), false, false),
+            ((100, one_go_ns), (100, one_go_ns), false, true),
+            ((100, one_go_ns + 1), (100, one_go_ns + 1), false, false),
             ((101, 0), (101, 0), false, false),
             // The clock was put back.
             ((99, 0), (99, 0), false, false),

@@ -210,6 +210,27 @@ fn every_kind_of_key_serves_both_versions() {
 }
 
 #[test]
+fn certificates_and_keys_have_a_largest_size() {
+    let longest = usize::try_from(PEM_FILE_BYTES_MAX).unwrap();
+    let padded = |text: &str, bytes: usize| text.to_owned() + &"\n".repeat(bytes - text.len());
+    let root = root("Root");
+    let own = leaf(&root);
+    let chain = format!("{}{}", own.pem, root.pem);
+    for (more_chain, more_key) in [(0, 0), (1, 0), (0, 1)] {
+        let files = Files::new(
+            padded(&chain, longest + more_chain),
+            padded(&own.key(), longest + more_key),
+        );
+        if more_chain + more_key == 0 {
+            assert_eq!(files.warnings(), Vec::<String>::new());
+        } else {
+            let told = files.errors();
+            assert!(told[0].contains("it is too long (limit 4194304 bytes)"), "{told:?}");
+        }
+    }
+}
+
+#[test]
 fn a_key_that_holds_everybody_up_is_warned_of() {
     assert_eq!(holds_up(SIGNATURE_NS_MAX), None);
     let warning = holds_up(SIGNATURE_NS_MAX + 1_000_000).unwrap();

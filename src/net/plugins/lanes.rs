@@ -218,6 +218,13 @@ mod tests {
     struct Narrow {
         room: usize,
         taken: Vec<u8>,
+        slices: usize,
+    }
+
+    impl Narrow {
+        fn of(room: usize) -> Self {
+            Self { room, taken: Vec::new(), slices: 0 }
+        }
     }
 
     impl Socket for Narrow {
@@ -226,6 +233,7 @@ mod tests {
         }
 
         fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.slices = slices.len();
             let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             let count = bytes.len().min(self.room);
             self.taken.extend_from_slice(&bytes[..count]);
@@ -266,7 +274,7 @@ mod tests {
         for room in 1..12 {
             for before in 0..12 {
                 let mut lanes = Lanes::default();
-                let mut process = Narrow { room, taken: Vec::new() };
+                let mut process = Narrow::of(room);
                 assert!(event(&mut lanes, "<e1/>") && event(&mut lanes, "<e2/>"));
                 for _ in 0..before {
                     lanes.write(&mut process).unwrap();
@@ -296,7 +304,7 @@ mod tests {
         for ask in 1..=3 {
             question(&mut lanes, AskId(ask), &format!("<q{ask}/>"));
         }
-        let mut process = Narrow { room: 1, taken: Vec::new() };
+        let mut process = Narrow::of(1);
         lanes.write(&mut process).unwrap();
         assert!(!lanes.take_back(AskId(1)), "it is begun");
         assert!(
@@ -309,6 +317,19 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_urgent_only_so_much_is_written_at_once_and_no_event_before_the_rest() {
+        let most = PLUGIN_SLICES_MAX;
+        for (questions, slices, all) in [(most, most + 1, true), (most + 1, most, false)] {
+            let mut lanes = Lanes::default();
+            assert!(event(&mut lanes, "<e/>"));
+            (0..questions).for_each(|ask| question(&mut lanes, AskId(ask as u64), "<q/>"));
+            let mut process = Narrow::of(usize::MAX);
+            lanes.write(&mut process).unwrap();
+            assert_eq!((process.slices, lanes.is_empty()), (slices, all), "{questions}");
+        }
+    }
+
+    #[test]
     fn events_and_answers_have_a_bound_each_and_questions_do_not_share_it() {
         let mut lanes = Lanes::default();
         while event(&mut lanes, "<event/>") {}
@@ -316,7 +337,7 @@ mod tests {
         while lanes.push_answer(b"<answer/>".to_vec(), 100) {}
         question(&mut lanes, AskId(1), "<q/>");
         lanes.check_invariants(100);
-        let mut process = Narrow { room: usize::MAX, taken: Vec::new() };
+        let mut process = Narrow::of(usize::MAX);
         lanes.write(&mut process).unwrap();
         assert_eq!(process.taken.len(), 99 + 100 + 5);
         assert!(lanes.is_empty() && event(&mut lanes, "<event/>"));

@@ -241,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn stanzas_between_two_are_framed_as_well_where_they_are_few() {
+        for (gap, framed) in [(FRAMED_GAP_BYTES_MAX, 3), (FRAMED_GAP_BYTES_MAX + 1, 1)] {
+            let mut stanzas = vec![b'x'; gap + 4];
+            [1, gap + 1, gap + 3].into_iter().for_each(|end| stanzas[end] = FRAME_END);
+            let mut log = Log::default();
+            for start in [0, gap + 2] {
+                let span = Span { log: 0, start, end: start + 2 };
+                log.reach(Payload::Binary, span, &stanzas);
+            }
+            assert_eq!(log.marks.len(), framed, "{gap}");
+        }
+    }
+
+    #[test]
     fn the_memory_of_a_storm_is_given_back() {
         let mut deliveries = with_receivers();
         let mut framed = Framed::default();
