@@ -38,6 +38,12 @@ mod process;
 mod requests;
 #[path = "loop/rng.rs"]
 mod rng;
+#[cfg(feature = "tls")]
+#[path = "loop/secure.rs"]
+mod secure;
+#[cfg(not(feature = "tls"))]
+#[path = "loop/insecure.rs"]
+mod secure;
 #[path = "loop/speech.rs"]
 mod speech;
 #[cfg(feature = "tls")]

@@ -7,6 +7,7 @@ use palabre::wire::stanza::Parser;
 
 use crate::pipe::{Handle, Received};
 use crate::rng::{Rng, mix};
+use crate::secure::Secure;
 use crate::speech::{Speech, Unwrap};
 
 /// What a client is up to.
@@ -184,6 +185,8 @@ pub(crate) struct Client {
     pub(crate) nick: String,
     pub(crate) role: Role,
     pub(crate) speech: Speech,
+    /// What it speaks through, where that is TLS.
+    pub(crate) secure: Option<Secure>,
     pub(crate) room: String,
     pub(crate) pipe: Option<Handle>,
     pub(crate) ear: Ear,
@@ -223,8 +226,13 @@ impl Client {
         let received = pipe.borrow_mut().receive(rng.between(1, self.gulp));
         match received {
             Received::Bytes(bytes) => {
-                self.ear.hear(self.speech, &bytes);
-                return pipe.borrow().is_readable();
+                let Some(secure) = &mut self.secure else {
+                    self.ear.hear(self.speech, &bytes);
+                    return pipe.borrow().is_readable();
+                };
+                self.ear.hear(self.speech, &secure.unwrap(&bytes));
+                self.outgoing.extend(secure.records());
+                return pipe.borrow().is_readable() || !self.outgoing.is_empty();
             }
             Received::Nothing => {}
             Received::End => {
@@ -260,7 +268,21 @@ impl Client {
 
     /// Has something to say.
     pub(crate) fn say(&mut self, stanzas: &[u8], rng: &mut Rng) {
-        self.outgoing.extend(self.speech.wrap(stanzas, rng));
+        let bytes = self.speech.wrap(stanzas, rng);
+        self.send_later(&bytes);
+    }
+
+    /// Sends bytes by and by, over TLS where it speaks that.
+    pub(crate) fn send_later(&mut self, bytes: &[u8]) {
+        match &mut self.secure {
+            Some(secure) => self.outgoing.extend(secure.wrap(bytes)),
+            None => self.outgoing.extend_from_slice(bytes),
+        }
+    }
+
+    /// Whether it can't say anything yet.
+    pub(crate) fn is_greeting(&self) -> bool {
+        self.secure.as_ref().is_some_and(Secure::is_greeting)
     }
 
     /// Thinks of something to say, or of a way to end.
@@ -289,6 +311,14 @@ impl Client {
             Role::Endless => {
                 self.outgoing.extend(vec![b'x'; 100_000]);
                 return;
+            }
+            Role::HalfCloser => {
+                if let Some(secure) = &mut self.secure {
+                    self.outgoing = secure.end();
+                    if !self.outgoing.is_empty() {
+                        return;
+                    }
+                }
             }
             _ => {}
         }

@@ -15,11 +15,13 @@ use crate::client::{Client, Ear, Heard, Role};
 use crate::house::House;
 use crate::pipe::{Faults, Received, Room};
 use crate::rng::Rng;
+use crate::secure::{self, Secure};
 use crate::speech::Speech;
 use crate::world::{Crowd, Network};
 
-/// Seeds that are run when none is asked for; they take some seconds without optimisation.
-const SEEDS: u64 = 5;
+/// Seeds that are run when none is asked for; they take some seconds without optimisation. The
+/// check of a commit runs more.
+const SEEDS: u64 = 8;
 
 /// By then everybody has said what it has to say.
 const SAID: Time = Time::from_secs(300);
@@ -29,7 +31,7 @@ const QUIET_S: u64 = 16;
 
 const ROOMS: [&str; 2] = ["R0", "R1"];
 
-/// Members of the first room for every other seed, beside the rest: more than a turn writes to.
+/// Members of the first room for every eighth seed, beside the rest: more than a turn writes to.
 const MANY: usize = 2 * RECEIVERS_PER_TURN + 16;
 const STANZA_BYTES_MAX: usize = 4_096;
 const GOING_DOWN: &str = "<error>### Server is now going down ... ###</error>";
@@ -47,7 +49,7 @@ struct Everybody {
 
 /// Whether a seed's crowd has these as well.
 const fn is_large(seed: u64) -> bool {
-    seed % 2 == 1
+    seed % 8 == 1
 }
 
 impl Everybody {
@@ -107,6 +109,7 @@ impl Everybody {
     }
 
     fn add(&mut self, role: Role, room: &str, start: Time) {
+        let secure_percent = if self.clients.len() < MANY { 40 } else { 5 };
         let rng = &mut self.rng;
         let count = self.clients.len();
         let nick = match role {
@@ -124,6 +127,12 @@ impl Everybody {
         let speech = match role {
             Role::Endless | Role::Idler | Role::PolicyAsker | Role::PolicyLost => Speech::Stanzas,
             _ => rng.pick(&[Speech::Stanzas, Speech::Binary, Speech::Text]),
+        };
+        // Who does not read could not be greeted.
+        let secure = match role {
+            Role::Deaf | Role::Endless | Role::Idler | Role::PolicyAsker | Role::PolicyLost => None,
+            _ if rng.chance(secure_percent) => Secure::new(rng.chance(50)),
+            _ => None,
         };
         let narrow = rng.chance(30);
         let chunk = if role == Role::Flooder || role == Role::Endless {
@@ -145,6 +154,7 @@ impl Everybody {
             nick,
             role,
             speech,
+            secure,
             room: room.to_owned(),
             pipe: None,
             ear: Ear::default(),
@@ -188,7 +198,9 @@ impl Everybody {
         let client = &mut self.clients[index];
         let number = 0x0a00_0000 + u32::try_from(index).expect("they are few");
         let address = IpAddr::V4(Ipv4Addr::from(number));
-        client.pipe = Some(network.connect(client.role.listener(), address, self.rooms[index]));
+        let pipe = network.connect(client.role.listener(), address, self.rooms[index]);
+        pipe.borrow_mut().is_secret = client.secure.is_some();
+        client.pipe = Some(pipe);
         let hello = match client.role {
             Role::Idler => String::new(),
             Role::PolicyAsker => "<policy-file-request/>\0".to_owned(),
@@ -199,7 +211,8 @@ impl Everybody {
                 client.nick, client.room
             ),
         };
-        client.outgoing = client.speech.hello();
+        client.outgoing.clear();
+        client.send_later(&client.speech.hello());
         client.say(hello.as_bytes(), &mut self.rng);
     }
 
@@ -208,6 +221,7 @@ impl Everybody {
         let client = &mut self.clients[index];
         client.pipe = None;
         client.ear = Ear::default();
+        client.secure = client.secure.take().and_then(|_| Secure::new(self.rng.chance(50)));
         client.outgoing.clear();
         client.said = 0;
         client.nonsense = 0;
@@ -241,6 +255,8 @@ impl Everybody {
         self.next[index] = now + Duration::from_micros(pause);
         if client.end.is_some() || (client.silent && client.outgoing.is_empty()) {
             self.next[index] = Time(u64::MAX);
+        } else if client.outgoing.is_empty() && client.is_greeting() {
+            // What it hears goes on with it.
         } else if client.outgoing.is_empty() {
             client.think(&mut self.rng);
         } else {
@@ -313,6 +329,7 @@ impl Run {
         };
         let mut house = House::new(settings, faults, seed);
         house.checked_every = 31;
+        house.server.set_front(secure::front());
         let crowd = Rc::new(RefCell::new(Everybody::new(seed)));
         house.world().crowd = Some(Box::new(Shared(Rc::clone(&crowd))));
         Self { seed, house, crowd }

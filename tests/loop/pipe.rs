@@ -99,6 +99,8 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) struct Pipe {
     pub(crate) id: usize,
+    /// What goes through it no seed determines.
+    pub(crate) is_secret: bool,
     shared: Rc<Shared>,
     faults: Faults,
     rng: Rng,
@@ -167,6 +169,7 @@ impl Pipe {
     ) -> Self {
         Self {
             id,
+            is_secret: false,
             shared: Rc::clone(shared),
             faults,
             rng,
@@ -406,7 +409,9 @@ impl Pipe {
             let bytes = &slice[..left.min(slice.len())];
             self.down.extend(bytes);
             // The beginning tells writes apart well enough.
-            self.shared.note_bytes(&bytes[..bytes.len().min(256)]);
+            if !self.is_secret {
+                self.shared.note_bytes(&bytes[..bytes.len().min(256)]);
+            }
             left -= bytes.len();
         }
         self.bytes_down += count;

@@ -8,6 +8,7 @@ use palabre::config::{Authority, KnownHost, Tls, Web};
 use palabre::hub::Time;
 use palabre::limits::{EARLY_BYTES_MAX, Limits};
 use palabre::net::transport::{Front, TlsConfig};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{
@@ -21,17 +22,18 @@ use crate::pipe::{Received, Room};
 const SIGNATURE_NS: u64 = 1_000_000;
 
 /// Both sides of a certificate that is made for one test.
-struct Certificate {
+pub(crate) struct Certificate {
     server: Arc<ServerConfig>,
     roots: RootCertStore,
 }
 
 impl Certificate {
-    fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()])
-            .expect("TLS has what it needs");
-        let chain = vec![made.cert.der().clone()];
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    pub(crate) fn new() -> Self {
+        let pair = KeyPair::generate_for(&PKCS_ED25519).expect("TLS has what it needs");
+        let params = CertificateParams::new(["chat.example".to_owned()]);
+        let made = params.and_then(|params| params.self_signed(&pair));
+        let chain = vec![made.expect("TLS has what it needs").der().clone()];
+        let key = PrivatePkcs8KeyDer::from(pair.serialize_der());
         let mut roots = RootCertStore::empty();
         roots.add(chain[0].clone()).expect("TLS has what it needs");
         let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -43,7 +45,7 @@ impl Certificate {
         Self { server: Arc::new(server), roots }
     }
 
-    fn front(&self, required: bool) -> Front {
+    pub(crate) fn front(&self, required: bool) -> Front {
         let files = Tls { certificate: "c.pem".into(), key: "k.pem".into(), required };
         let web = Web { tls: Some(files), ..Web::default() };
         Front {
@@ -62,7 +64,10 @@ impl Certificate {
         house
     }
 
-    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConnection {
+    pub(crate) fn client(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConnection {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .expect("TLS has what it needs")
