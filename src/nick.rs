@@ -6,6 +6,7 @@ use precis_profiles::Nickname;
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
 mod likeness;
+mod skeleton;
 mod unseen;
 
 pub(crate) use self::likeness::{InTheWay, Likenesses, Seen};

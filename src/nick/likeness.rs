@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::MixedScript as _;
-use unicode_security::confusable_detection::skeleton;
+
+use super::skeleton::skeleton;
 
 /// What a name is written in; the first is the plainest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -94,7 +94,7 @@ fn is_unseen(character: char) -> bool {
     is_default_ignorable(character) || BLANK.contains(&character) || !is_graphic(character)
 }
 
-fn is_default_ignorable(character: char) -> bool {
+pub(super) fn is_default_ignorable(character: char) -> bool {
     let after = DEFAULT_IGNORABLE.partition_point(|&(_, last)| last < character);
     DEFAULT_IGNORABLE.get(after).is_some_and(|&(first, _)| first <= character)
 }
