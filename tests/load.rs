@@ -49,6 +49,17 @@ fn found(arguments: &[&str]) -> (Value, String) {
     (json["workloads"][0].take(), printed.into_owned())
 }
 
+#[test]
+fn a_run_that_finds_nothing_leaves_the_figures_of_the_one_before() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"before").expect("it is written");
+    let path = file.path().to_str().expect("a path of UTF-8");
+    // Nobody listens on port 1.
+    let output = bench(&["ping", "--connect", "127.0.0.1:1", "--json", path]);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read_to_string(path).expect("it is there"), "before");
+}
+
 /// A server with this configuration; ended when it goes.
 struct Server {
     built: Built,

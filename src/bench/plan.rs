@@ -34,7 +34,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Fault> {
     };
     plan.bar.finish_and_clear();
     let found: Vec<Value> = plan.found;
-    if let Some(mut file) = json_file {
+    if let Some(mut file) = json_file.filter(|_| !found.is_empty()) {
         let all = json!({ "version": env!("CARGO_PKG_VERSION"), "workloads": found });
         empty(&mut file)
             .and_then(|()| file.write_all(format!("{all:#}\n").as_bytes()))
