@@ -184,7 +184,8 @@ fn a_configuration_may_come_from_a_pipe_where_nobody_reads_it_again() {
     write.write_all(accounts.as_bytes()).unwrap();
     drop(write);
     let words = [env!("CARGO_BIN_EXE_palabre"), "run", "--config", "/dev/stdin"];
-    let mut server = gentle(Built::start(house.program("setsid", &words).stdin(config)));
+    let child = house.program("setsid", &words).stdin(config).spawn().unwrap();
+    let mut server = gentle(Built::of(child));
     let address = addresses(&announced(&server)).remove(0);
     let answer = Talk::to(&address).ask("<connect nickname=\"Ann\" />");
     assert_eq!(answer, "<connect isok='0' msg='Authentication Error'/>");
