@@ -54,19 +54,25 @@
 //!   name that only the server sends is in the list of `src/hub/message.rs`. Then a transcript in
 //!   `tests/transcripts`, the reference model in `tests/simulation`, the tables of `README.md` and
 //!   `src/manual/protocol.md` (a test prints them), and `src/web/palabre.js`.
-//! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; with a
-//!   close of its own a reason in `src/reason.rs` and its code in `src/net/transport.rs`. Its bound
-//!   is tested in `tests/limits.rs`.
+//! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; what the
+//!   server may hold by it is reckoned in `src/config/memory.rs`. With a close of its own a reason in
+//!   `src/reason.rs` and its code in `src/net/transport.rs`. Its bound is tested in `tests/limits.rs`,
+//!   its table is in `src/manual/configuration.md`.
 //! - A metric: `src/metrics.rs` counts, `src/metrics/prometheus.rs` writes; what a gauge shows is
 //!   gathered in `src/net/server/transports.rs`.
 //! - A transport: `src/net/transport/detect.rs` tells it by its first bytes, `src/net/transport.rs`
-//!   leads to a file of its own beside `src/net/transport/websocket.rs`; its switch is in
-//!   `src/config/web.rs` and `src/config/keys.rs`.
+//!   leads to a file of its own beside `src/net/transport/websocket.rs` and has the list of their
+//!   names; its switch is in `src/config/web.rs`, which `src/config.rs` fills from
+//!   `src/config/values.rs` and `src/config/keys.rs`. The load generator speaks it by
+//!   `src/bench/over.rs` and `src/bench/transport.rs`, the tests of the loop by
+//!   `tests/loop/speech.rs`.
 //! - A hook that plugins hear: `src/net/plugins/hook.rs` names it, `src/net/desk/hooks.rs` tells
-//!   it. What the hub has to say for it is a note in `src/hub/note.rs`, and in `src/hub/plugin.rs`
-//!   where it is said for those alone who have registered it. What a plugin may say is read in
-//!   `src/net/plugins/verb.rs`, done by `src/net/server/plugins/stanzas.rs`, what the hub has to do
-//!   in `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
+//!   it. What the hub has to say for it is a note in `src/hub/note.rs`, which `src/net/desk.rs`
+//!   logs, and in `src/hub/plugin.rs` where it is said for those alone who have registered it, as
+//!   `src/net/server/plugins.rs` tells the hub; the simulation has to know both, by
+//!   `tests/simulation/generator.rs` and `tests/simulation/recorder.rs`. What a plugin may say is
+//!   read in `src/net/plugins/verb.rs`, done by `src/net/server/plugins/stanzas.rs`, what the hub
+//!   has to do in `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
 //!
 //! # Invariants
 //!
