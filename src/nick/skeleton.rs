@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// The table as it is made from that of the crate.
+    /// The table as it is made from that of the crate, when its Unicode is another one.
     fn expected() -> String {
         let mut text = String::new();
         for character in '\0'..=char::MAX {
@@ -61,19 +61,17 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "it writes the table, for the Unicode of another version of the crate"]
-    fn the_table_is_written_anew() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/nick/prototypes.txt");
-        std::fs::write(path, expected()).unwrap();
-    }
-
-    #[test]
     fn skeletons_are_those_of_the_crate() {
         // The planes that the table knows, and what is decomposed in the next one.
-        for character in ('\0'..='\u{1FFFF}').chain('\u{2F800}'..='\u{2FA1F}') {
+        let mut all = ('\0'..='\u{1FFFF}').chain('\u{2F800}'..='\u{2FA1F}');
+        let other = all.find(|character| {
             let text = character.to_string();
-            let equal = skeleton(&text).eq(confusable_detection::skeleton(&text));
-            assert!(equal, "{character:?}: cargo test --lib skeleton -- --ignored mends the table");
+            !skeleton(&text).eq(confusable_detection::skeleton(&text))
+        });
+        if let Some(character) = other {
+            let path = std::env::temp_dir().join("prototypes.txt");
+            std::fs::write(&path, expected()).unwrap();
+            panic!("{character:?}: the table should be {}", path.display());
         }
         let characters = PROTOTYPES.lines().map(|line| line.chars().next());
         assert!(characters.is_sorted_by(|one, next| one < next), "they are in their order");
