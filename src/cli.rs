@@ -145,6 +145,7 @@ impl From<certificate::Error> for Failure {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::logging::end_at_panics();
     run_program(PROGRAM, |words| match words.split_first() {
         // The server starts it, and it is in no help.
         Some((&launch::COMMAND, words)) => worker::worker(parse_words(PROGRAM, words)?),

@@ -104,6 +104,9 @@ static SINK: Mutex<Sink> = Mutex::new(Sink {
     log_is_file: false,
 });
 
+/// The exit code of a program that has panicked.
+const PANICKED: i32 = 101;
+
 fn sink() -> MutexGuard<'static, Sink> {
     // Nothing in it can be half changed.
     SINK.lock().unwrap_or_else(PoisonError::into_inner)
@@ -241,6 +244,20 @@ fn log_panics() {
             complain(panic);
         }
     }));
+    end_at_panics();
+}
+
+/// Ends the process at a panic, with the exit code that std has for it, when the panic has been told.
+/// The release build unwinds nothing: the system would end it by a signal, and might write its
+/// memory, with passwords in it, to a core file.
+pub fn end_at_panics() {
+    if cfg!(panic = "abort") {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            tell(panic);
+            std::process::exit(PANICKED);
+        }));
+    }
 }
 
 fn write_record(record: &Record<'_>) {
