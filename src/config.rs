@@ -425,7 +425,10 @@ pub fn load_text(arguments: &Arguments, path: PathBuf, text: &[u8]) -> Result<Co
     Ok(Config { directory, file, text, module_sections, room_sections, ..config })
 }
 
-fn find(arguments: &Arguments) -> Result<Option<(PathBuf, Zeroizing<Vec<u8>>)>, Error> {
+/// A file's path, as it was named or looked for, and what the file holds.
+type Named = (PathBuf, Zeroizing<Vec<u8>>);
+
+fn find(arguments: &Arguments) -> Result<Option<Named>, Error> {
     let read = |path: &Path| {
         let path = arguments.directory.join(path);
         files::read_or_pipe(&path, CONFIG_FILE_BYTES_MAX).map(Zeroizing::new)
