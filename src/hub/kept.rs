@@ -88,15 +88,18 @@ impl Hub {
     }
 
     /// Something of a room changed that is to outlive the process.
+    #[allow(clippy::needless_pass_by_ref_mut)]
     pub(super) fn kept_room_changed(&mut self, key: RoomKey) {
         let _ = key;
     }
 
     /// A room that was kept is gone.
+    #[allow(clippy::needless_pass_by_ref_mut)]
     pub(super) fn kept_room_removed(&mut self, room: &Room) {
         let _ = room;
     }
 
     /// Bans or mutes of the server changed.
+    #[allow(clippy::needless_pass_by_ref_mut)]
     pub(super) fn server_rules_changed(&mut self) {}
 }

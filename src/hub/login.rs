@@ -256,7 +256,10 @@ impl Hub {
         let Asked { cost: QuestionCost { household, .. }, root: asked_for_root, .. } = asked;
         let verdict = match verdict {
             Verdict::Root { .. } if !asked_for_root => Verdict::Refused,
-            verdict => verdict,
+            Verdict::Root { .. }
+            | Verdict::Allowed { .. }
+            | Verdict::Refused
+            | Verdict::Undecided { .. } => verdict,
         };
         let (root_refused, login_refused) = match verdict {
             Verdict::Root { .. } => (false, false),

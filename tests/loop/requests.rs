@@ -467,7 +467,7 @@ fn what_the_log_and_an_answer_want_written_for_a_host_is_taken_by_the_configurat
     let mut web = configured("hosts = own.example *.own.example\norigins = https://games.example");
     web.metrics = palabre::networks::loopback();
     let front = Front { web, ..Front::default() };
-    let mut house = house(front.clone());
+    let mut house = house(front);
     let mut refused = 0;
     for host in [
         "chat.example",

@@ -64,7 +64,21 @@ impl<S> Desk<S> {
                 let by = self.doer(by);
                 (Info, format!("modes of {} set by {by}: {modes}", Where(Some(room))))
             }
-            _ => return,
+            Note::LoggedIn { .. }
+            | Note::LoginRefused { .. }
+            | Note::RootRefused { .. }
+            | Note::Refused { .. }
+            | Note::RoomCreated { .. }
+            | Note::RoomRemoved { .. }
+            | Note::ListTooLarge { .. }
+            | Note::Kicked { .. }
+            | Note::InfoTold { .. }
+            | Note::Broadcast { .. }
+            | Note::ShutdownAsked { .. }
+            | Note::LoggedOut { .. }
+            | Note::Joined { .. }
+            | Note::Left { .. }
+            | Note::Message { .. } => return,
         };
         self.log(level, None, format_args!("{line}"));
     }
