@@ -312,6 +312,10 @@ impl Hub {
             Refused::told(RefusalReason::Incomplete, format!("address: {text}: {error}"))
         })?;
         let network = as_ipv6(network);
+        if networks::loopback().into_iter().any(|own| as_ipv6(own).contains(&network)) {
+            let error = "This host's own addresses are never banned";
+            return Err(Refused::new(RefusalReason::WrongState, error));
+        }
         let own = by.and_then(|by| self.sessions.find(by)).map(|session| session.address);
         let has = |address: IpAddr| network.contains(&as_ipv6(IpNet::from(address)));
         if own.is_some_and(|address| self.is_counted(address) && has(address)) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use palabre::hub::{
     CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Progress, Registered,
-    Settings, Span, Time,
+    RootPassword, Settings, Span, Time,
 };
 use palabre::limits::{FULL_ROSTER_MEMBERS, Limits, READ_BYTES_PER_TURN};
 use palabre::wire::framer::{FRAME_END, Framer};
@@ -44,7 +44,7 @@ struct Operation {
 }
 
 /// Everything that is measured, whether by a clock or by counting instructions.
-const OPERATIONS: [Operation; 18] = [
+const OPERATIONS: [Operation; 20] = [
     operation("frame-whole", || framing(READ_BYTES_PER_TURN)),
     operation("frame-torn", || framing(TORN_CHUNK_BYTES)),
     operation("parse-ping", || parsing("<ping />".to_owned())),
@@ -60,6 +60,8 @@ const OPERATIONS: [Operation; 18] = [
     operation("hub-message-10", || message_to_a_room(10)),
     operation("hub-message-1000", || message_to_a_room(1_000)),
     operation("hub-message-10000", || message_to_a_room(10_000)),
+    operation("hub-accept", || accept(0)),
+    operation("hub-accept-65536-bans", || accept(65_536)),
     operation("hub-join-leave-10", || join_and_leave(10)),
     operation("hub-join-leave-1000", || join_and_leave(1_000)),
     operation("hub-join-leave-10000", || join_and_leave(10_000)),
@@ -226,6 +228,44 @@ fn message_to_a_room(members: u32) -> Run {
     let mut house = House::with_a_room_of(members);
     let frame = message("toroom", "lobby");
     checked(move || house.receivers_of(House::MEMBER, &frame), members as usize - 1)
+}
+
+/// A connection comes and goes, from an address that none of so many bans holds for: of hosts and of
+/// networks of each length, IPv4 and IPv6 by turns.
+fn accept(bans: u32) -> Run {
+    let settings = Settings {
+        root_password: RootPassword::clear("secret"),
+        limits: Limits { stanza_rate_per_s: 0, byte_rate_per_s: 0, ..Limits::default() },
+        ..Settings::default()
+    };
+    let hub = Hub::new(settings, HashKey(1, 2), 0);
+    let mut house = House { hub, out: Counter::default(), now: Time::default() };
+    let root = ConnId { slot: 0, generation: 1 };
+    let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+    house.input(Input::Opened { conn: root, address, listener: ListenerKind::Main });
+    house.receivers_of(root, "<connect nickname='root' rootpass='secret' />");
+    for number in 0..bans {
+        let spread = number.wrapping_mul(0x9E37_79B1);
+        let network = if number % 2 == 0 {
+            let length = 24 + number / 2 % 9;
+            let bits = (spread | 0x8000_0000) >> (32 - length) << (32 - length);
+            format!("{}/{length}", Ipv4Addr::from(bits))
+        } else {
+            format!("2001:db8:{:x}:{:x}::/64", spread >> 16, spread & 0xFFFF)
+        };
+        house.receivers_of(root, &format!("<ban address='{network}' />"));
+    }
+    let mut generation = 1;
+    let run = move || {
+        generation += 1;
+        let conn = ConnId { slot: 1, generation };
+        let address = IpAddr::from(Ipv4Addr::new(100, 64, 1, 2));
+        house.input(Input::Opened { conn, address, listener: ListenerKind::Main });
+        house.input(Input::Ended { conn, reason: CloseReason::PeerClosed });
+        house.input(Input::Gone { conn });
+        std::mem::take(&mut house.out.pushes)
+    };
+    checked(run, 0)
 }
 
 /// A visitor comes in and goes again, each in a turn of its own: lists are sent at a turn's end.
