@@ -31,6 +31,7 @@ pub(crate) use os::raise_descriptor_limit;
 pub(crate) use os::{bound, is_ignored, listen};
 pub(crate) use process::DescriptorLimit;
 pub mod server;
+mod speech;
 mod timers;
 pub mod transport;
 mod worker;

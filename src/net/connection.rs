@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::outbox::Outbox;
 use super::ready::Share;
-use super::transport::{Speaks, Transport, transport_label};
+use super::speech::Speech;
+use super::transport::Transport;
 use crate::hub::{CloseReason, ConnId, Time};
 use crate::limits::{EARLY_BYTES_MAX, Limits, READ_BYTES_PER_TURN, TRANSPORT_READ_BYTES_PER_TURN};
 use crate::wire::framer::Framer;
@@ -40,10 +41,7 @@ pub(super) struct Connection<S> {
     pub(super) address: IpAddr,
     /// Closed early, so that a freed slot holds no descriptor.
     pub(super) socket: Option<S>,
-    /// It has begun with a stanza: nothing stands between its bytes and the hub.
-    pub(super) plain: bool,
-    /// What stands there otherwise.
-    pub(super) transport: Option<Box<Transport>>,
+    pub(super) speech: Speech,
     /// What earlier reads have left over; nothing, as a rule.
     pub(super) framer: Option<Box<Framer>>,
     /// It has not logged in: what it sends may hold a password, and is overwritten when it has been
@@ -70,8 +68,6 @@ pub(super) struct Connection<S> {
     pub(super) broken: Option<CloseReason>,
     /// The framer may hold frames that nobody has taken.
     pub(super) frames_held: bool,
-    /// A TLS handshake of it waits for its turn.
-    pub(super) greeting_kept: bool,
     /// Bytes of it that count for [`EARLY_MORE_BYTES_MAX`](crate::limits::EARLY_MORE_BYTES_MAX).
     pub(super) early_more_bytes: usize,
     /// Our side of the stream is ended.
@@ -82,8 +78,10 @@ pub(super) struct Connection<S> {
     pub(super) limit_told: bool,
     /// It is over, and its slot is on the list of those to be freed.
     pub(super) cleared: bool,
-    /// What it has had of the loop's time, and whether it waits for more.
+    /// What it has had of the loop's time.
     pub(super) share: Share,
+    /// It waits for its go.
+    pub(super) queued: bool,
     /// The turn in which it was read last.
     pub(super) read_in: u64,
     /// So much waits to be read by its peer that nothing more is read of it.
@@ -96,8 +94,7 @@ impl<S> Connection<S> {
             id,
             address,
             socket: Some(socket),
-            plain: false,
-            transport: None,
+            speech: Speech::default(),
             framer: None,
             secret: true,
             outbox: Outbox::default(),
@@ -112,38 +109,26 @@ impl<S> Connection<S> {
             failed: false,
             broken: None,
             frames_held: false,
-            greeting_kept: false,
             early_more_bytes: 0,
             shut: false,
             refused_logins: 0,
             limit_told: false,
             cleared: false,
             share: Share::default(),
+            queued: false,
             read_in: 0,
             stuffed: false,
         }
     }
 
-    /// What it speaks, and whether over TLS.
-    pub(super) fn speaks(&self) -> (Speaks, bool) {
-        match &self.transport {
-            Some(transport) => transport.speaks(),
-            None if self.plain => (Speaks::Stanzas, false),
-            None => (Speaks::Http, false),
-        }
-    }
-
-    /// What it speaks, for plugins; nothing while nobody knows.
-    pub(super) fn transport_label(&self) -> &'static str {
-        match self.speaks() {
-            (Speaks::Http, _) => "",
-            known => transport_label(known),
-        }
+    /// Whether a TLS handshake of it waits for its turn.
+    pub(super) fn keeps_greeting(&self) -> bool {
+        self.speech.transport().is_some_and(Transport::keeps_greeting)
     }
 
     /// Why it is over, if all that is left is to handle what it sent before.
     pub(super) fn over(&self) -> Option<CloseReason> {
-        let by_itself = self.transport.as_ref().and_then(|transport| transport.over());
+        let by_itself = self.speech.transport().and_then(Transport::over);
         self.broken.or(by_itself).or(self.ended.then_some(CloseReason::PeerClosed))
     }
 
@@ -166,10 +151,9 @@ impl<S> Connection<S> {
 
     /// Bytes that may be read of it at once.
     pub(super) fn room_to_read(&self) -> usize {
-        let room = if self.transport.is_some() {
-            TRANSPORT_READ_BYTES_PER_TURN
-        } else {
-            READ_BYTES_PER_TURN
+        let room = match self.speech {
+            Speech::Unknown | Speech::Stanzas => READ_BYTES_PER_TURN,
+            Speech::Through(_) => TRANSPORT_READ_BYTES_PER_TURN,
         };
         let held = self.framer.as_ref().map_or(0, |framer| framer.len());
         if !self.secret {
@@ -187,11 +171,23 @@ impl<S> Connection<S> {
             ConnectionPhase::Open => {
                 let over = self.over().is_some();
                 let free = self.hold == Hold::Nothing && !self.stuffed;
-                let kept = self.frames_held || self.greeting_kept;
+                let kept = self.frames_held || self.keeps_greeting();
                 free && (kept || self.readable || over) || self.waits_for_nobody()
             }
             ConnectionPhase::Draining { .. } => self.readable,
             ConnectionPhase::Gone => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // With a descriptor for its socket, as a release has it. There are as many as sessions, and
+        // what a few of them need more is boxed.
+        assert!(size_of::<Connection<u32>>() <= 168);
     }
 }

@@ -140,7 +140,7 @@ impl<S> Desk<S> {
         connection.state = ConnectionPhase::Draining { reason, deadline };
         connection.framer = None;
         let early_more_bytes = std::mem::take(&mut connection.early_more_bytes);
-        let check = connection.transport.as_mut().and_then(|transport| transport.check_at.take());
+        let check = connection.speech.transport_mut().and_then(|found| found.check_at.take());
         let hold = std::mem::replace(&mut connection.hold, Hold::Nothing);
         if let Hold::Rate(time) = hold {
             self.timers.cancel(time, id, TimerKind::Resume);
@@ -448,7 +448,7 @@ impl<S> Outlet for Desk<S> {
     fn peer(&self, conn: ConnId) -> PeerFacts {
         let found = self.connections.get(conn.slot as usize).filter(|found| found.id == conn);
         found.map_or_else(PeerFacts::default, |connection| PeerFacts {
-            transport: connection.transport_label(),
+            transport: connection.speech.name(),
             idle_s: self.now.since(connection.share.worked_at()).as_secs(),
         })
     }

@@ -28,8 +28,6 @@ use crate::networks::household;
 /// What a connection has had of the loop's time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Share {
-    /// It waits for its go.
-    queued: bool,
     /// Nanoseconds of work that it may still cause in this go; below zero it has caused more.
     credit_ns: i64,
     /// What it has paid of this for a long stanza that has still to be handled.
@@ -42,11 +40,6 @@ impl Share {
     /// When it last had something to be done.
     pub(super) const fn worked_at(&self) -> Time {
         self.recovered_at
-    }
-
-    /// Whether it waits for its go.
-    pub(super) const fn is_queued(&self) -> bool {
-        self.queued
     }
 
     /// Whether it may go on in this go, in which it has caused so much work.
@@ -123,14 +116,14 @@ impl Ready {
 
     /// Has a connection wait that has work, once.
     pub(super) fn add<S>(&mut self, connection: &mut Connection<S>, now: Time) {
-        let (id, share) = (connection.id, &mut connection.share);
-        if std::mem::replace(&mut share.queued, true) {
+        if std::mem::replace(&mut connection.queued, true) {
             return;
         }
+        let (id, share) = (connection.id, &mut connection.share);
         let waiting = self.light.len() + self.waited.len() + self.heavy.len() + self.later.len();
         share.recover(now, waiting);
         let saves_up = share.prepaid_ns > 0;
-        let hurries = !saves_up && !connection.greeting_kept && !connection.is_ending();
+        let hurries = !saves_up && !connection.keeps_greeting() && !connection.is_ending();
         let light = hurries && connection.share.may_go_on(0);
         let queue = if light { &mut self.light } else { &mut self.heavy };
         queue.push_back(id);
@@ -138,7 +131,7 @@ impl Ready {
 
     /// Has a connection wait for the next turn.
     pub(super) fn add_later<S>(&mut self, connection: &mut Connection<S>) {
-        if !std::mem::replace(&mut connection.share.queued, true) {
+        if !std::mem::replace(&mut connection.queued, true) {
             self.later.push(connection.id);
         }
     }
@@ -149,7 +142,7 @@ impl Ready {
         let mut later = std::mem::take(&mut self.later);
         for id in later.drain(..) {
             if let Some(connection) = find(connections, id) {
-                connection.share.queued = false;
+                connection.queued = false;
                 self.add(connection, now);
             }
         }
@@ -175,7 +168,7 @@ impl Ready {
     ) -> Option<ConnId> {
         while let Some(id) = self.next_light() {
             if let Some(connection) = find(connections, id) {
-                connection.share.queued = false;
+                connection.queued = false;
                 self.waited_served = true;
                 return Some(id);
             }
@@ -186,7 +179,7 @@ impl Ready {
             };
             connection.share.add(SHARE_WORK_NS);
             if connection.share.may_go_on(0) {
-                connection.share.queued = false;
+                connection.queued = false;
                 return Some(id);
             }
             self.heavy.push_back(id);
@@ -337,7 +330,7 @@ mod tests {
         assert_eq!(others.take_while(Option::is_some).count(), 10);
         // However long it is held back then, those who do not send long ones have their go first.
         let later = START.plus_secs(60);
-        (0..2).for_each(|slot| crowd.connections[slot].share.queued = false);
+        (0..2).for_each(|slot| crowd.connections[slot].queued = false);
         crowd.ready = Ready::default();
         (0..2).for_each(|slot| crowd.add(slot, later));
         assert_eq!(crowd.next(), Some(1));

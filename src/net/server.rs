@@ -255,7 +255,8 @@ impl<W: World> Server<W> {
             if let Some(socket) = &mut connection.socket {
                 socket.set_idle_time(idle_time_s);
             }
-            if connection.state == ConnectionPhase::Open && connection.transport.is_some() {
+            if connection.state == ConnectionPhase::Open && connection.speech.transport().is_some()
+            {
                 let id = connection.id;
                 self.check_later(id);
             }
@@ -328,7 +329,7 @@ impl<W: World> Server<W> {
         for (slot, connection) in &self.desk.connections {
             let id = connection.id;
             assert_eq!(id.slot as usize, slot, "{id} sits in another's slot");
-            let waits = connection.share.is_queued();
+            let waits = connection.queued;
             assert_eq!(self.ready.contains(id), waits, "{id} in the queue");
             assert!(waits || !connection.has_work(), "{id} is forgotten");
             let unread = connection.outbox.backlog_bytes();
@@ -348,7 +349,7 @@ impl<W: World> Server<W> {
             if let Some(since) = connection.slow_since {
                 due(slow_deadline(since), TimerKind::SlowReader);
             }
-            if let Some(time) = connection.transport.as_ref().and_then(|found| found.check_at) {
+            if let Some(time) = connection.speech.transport().and_then(|found| found.check_at) {
                 due(time, TimerKind::Check);
             }
             if let Hold::Rate(time) = connection.hold {

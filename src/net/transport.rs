@@ -1,8 +1,9 @@
 //! What stands between a connection's bytes and its stanzas: PROXY headers, TLS, HTTP,
 //! WebSocket, told apart by the first bytes. No socket and no clock is known here.
 //!
-//! A connection that begins with a stanza has none of this. For all others bytes go through
-//! `Transport::receive` on their way in, and the turn's stanzas, which are encoded once for
+//! What the first bytes are is decided in `Transport::begin`; a connection that begins with a
+//! stanza then has none of this. For all others bytes go through `Transport::receive` on their way
+//! in, and the turn's stanzas, which are encoded once for
 //! everybody, through `Transport::send` on their way out: as they are, or each in a frame, and
 //! all that in records of TLS.
 //!
@@ -30,10 +31,10 @@ pub use self::tls_records::TlsConfig;
 use self::websocket::{Payload, WebSocketEvent};
 use super::deliveries::Pieces;
 use super::proxy::{self, Parsed};
+use super::speech::Protocol;
 use crate::config::{KnownHost, Web};
 use crate::hub::{CloseReason, Time};
 use crate::limits::{FRAME_WORK_NS, HEAD_BYTE_WORK_NS, HTTP_HEAD_BYTES_MAX};
-use crate::networks;
 use crate::secret;
 use crate::wire::framer::FRAME_END;
 
@@ -54,15 +55,6 @@ impl Front {
     /// Whether whoever comes without TLS is refused.
     fn demands_tls(&self) -> bool {
         self.web.tls.as_ref().is_some_and(|tls| tls.required)
-    }
-
-    /// Whether these first bytes from `peer` are stanzas and nothing else, so that nothing
-    /// stands between them and the hub.
-    pub(super) fn takes_as_stanzas(&self, bytes: &[u8], peer: IpAddr) -> bool {
-        self.web.stanzas
-            && !self.demands_tls()
-            && first(bytes) == First::Stanzas
-            && !networks::contains(&self.web.trusted_proxies, peer)
     }
 }
 
@@ -98,32 +90,6 @@ struct WebSocket {
     has_stanza: bool,
 }
 
-/// What a connection speaks, for the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
-    /// Nothing that could be told yet, or HTTP.
-    Http,
-    /// Stanzas.
-    Stanzas,
-    /// Frames.
-    WebSocket,
-}
-
-/// What sessions can speak, and whether over TLS, with a label for metrics and plugins.
-pub(super) const TRANSPORTS: [((Speaks, bool), &str); 6] = [
-    ((Speaks::Stanzas, false), "stanzas"),
-    ((Speaks::Stanzas, true), "stanzas_tls"),
-    ((Speaks::WebSocket, false), "websocket"),
-    ((Speaks::WebSocket, true), "websocket_tls"),
-    ((Speaks::Http, false), "undecided"),
-    ((Speaks::Http, true), "undecided_tls"),
-];
-
-/// The label of what a session speaks.
-pub(super) fn transport_label(spoken: (Speaks, bool)) -> &'static str {
-    TRANSPORTS.iter().find(|(known, _)| *known == spoken).map_or("", |(_, label)| label)
-}
-
 /// What came of received bytes, besides stanzas.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Received {
@@ -141,22 +107,22 @@ pub(super) struct Received {
     pub(super) advice: Option<Advice>,
     /// Frames of a WebSocket in which no stanza ended.
     pub(super) frames_in_vain: u64,
-    /// A TLS handshake waits: it is to be gone on with, by [`Transport::receive`], when its turn
-    /// has come.
-    pub(super) greeting_kept: bool,
     /// What making flights of a handshake took, in nanoseconds as it is reckoned.
     pub(super) greeting_ns: u64,
     /// What the rest took.
     pub(super) work_ns: u64,
 }
 
-/// The transport of one connection that does not simply send stanzas.
+/// The transport of one connection that does not simply send stanzas, or has not told yet.
 #[derive(Debug)]
 pub(super) struct Transport {
     stage: Stage,
     /// A PROXY header may still come.
     proxied: bool,
     secure: Option<Secure>,
+    /// A TLS handshake waits: it is to be gone on with, by [`Transport::receive`], when its turn
+    /// has come.
+    greeting_kept: bool,
     /// Bytes that can't be read before more have come.
     held: Vec<u8>,
     /// Bytes to be sent before anything else: answers, pongs.
@@ -182,6 +148,7 @@ impl Transport {
             stage: Stage::First,
             proxied,
             secure: None,
+            greeting_kept: false,
             held: Vec::new(),
             out: Vec::new(),
             over: None,
@@ -204,13 +171,26 @@ impl Transport {
     }
 
     /// What it speaks, and whether over TLS.
-    pub(super) const fn speaks(&self) -> (Speaks, bool) {
-        let speaks = match self.stage {
-            Stage::First | Stage::Word(_) | Stage::Http | Stage::Over => Speaks::Http,
-            Stage::Stanzas => Speaks::Stanzas,
-            Stage::WebSocket(_) => Speaks::WebSocket,
+    pub(super) const fn protocol(&self) -> (Protocol, bool) {
+        let protocol = match self.stage {
+            Stage::First | Stage::Word(_) | Stage::Http | Stage::Over => Protocol::Undecided,
+            Stage::Stanzas => Protocol::Stanzas,
+            Stage::WebSocket(_) => Protocol::WebSocket,
         };
-        (speaks, self.secure.is_some())
+        (protocol, self.secure.is_some())
+    }
+
+    /// Whether there is nothing for it to do any more: the bytes are stanzas as they come.
+    pub(super) const fn is_needless(&self) -> bool {
+        matches!(self.stage, Stage::Stanzas)
+            && self.secure.is_none()
+            && self.over.is_none()
+            && self.out.is_empty()
+    }
+
+    /// Whether a TLS handshake waits until [`Transport::receive`] goes on with it.
+    pub(super) const fn keeps_greeting(&self) -> bool {
+        self.greeting_kept
     }
 
     /// Takes bytes of the wire, which it may change, and appends the stream of stanzas in them.
@@ -225,11 +205,9 @@ impl Transport {
         let received = Received::default();
         let mut reading =
             Reading { front, peer, secret, keep_greeting, max, unix_s, stanzas, received };
+        self.greeting_kept = false;
         if self.secure.is_some() {
             self.decrypt(bytes, &mut reading);
-        } else if matches!(self.stage, Stage::First) {
-            secret::append(&mut self.held, bytes);
-            self.read_first(&mut reading);
         } else {
             self.read(bytes, &mut reading);
         }
@@ -346,15 +324,26 @@ impl Transport {
         }
     }
 
-    /// The first bytes, after which everything else depends on what they were.
-    fn read_first(&mut self, reading: &mut Reading<'_>) {
+    /// The first bytes; as long as they leave open what is spoken they are held.
+    fn read_first(&mut self, bytes: &mut [u8], reading: &mut Reading<'_>) {
+        if self.held.is_empty() {
+            return self.begin(bytes, reading);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        secret::append(&mut held, bytes);
+        self.begin(&mut held, reading);
+        secret::clear(&mut held);
+    }
+
+    /// Decides by all the bytes that have come what is spoken.
+    fn begin(&mut self, mut bytes: &mut [u8], reading: &mut Reading<'_>) {
         if self.proxied {
-            match proxy::parse(&self.held) {
-                Parsed::Incomplete => return,
+            match proxy::parse(bytes) {
+                Parsed::Incomplete => return secret::append(&mut self.held, bytes),
                 Parsed::Invalid => return self.finish(CloseReason::BadProxyHeader),
                 Parsed::Missing => {}
                 Parsed::Header { length, address } => {
-                    secret::remove_front(&mut self.held, length);
+                    bytes = &mut bytes[length..];
                     if let Some(address) = address {
                         reading.peer = address;
                         reading.received.address = Some(address);
@@ -363,27 +352,18 @@ impl Transport {
             }
             self.proxied = false;
         }
-        let plain = self.secure.is_none();
-        match first(&self.held) {
-            First::Undecided => {}
-            First::Tls if plain => self.begin_tls(reading),
+        match first(bytes) {
+            First::Undecided => return secret::append(&mut self.held, bytes),
+            First::Tls if self.secure.is_none() => return self.begin_tls(bytes, reading),
             First::Http => {
                 self.stage = Stage::Http;
-                self.read_request(reading);
+                secret::append(&mut self.held, bytes);
+                return self.read_request(reading);
             }
-            First::Word => {
-                self.stage = Stage::Word(Word::default());
-                let mut held = std::mem::take(&mut self.held);
-                self.read(&mut held, reading);
-                secret::clear(&mut held);
-            }
-            First::Tls | First::Stanzas => {
-                self.begin_stanzas(reading);
-                let mut held = std::mem::take(&mut self.held);
-                self.read(&mut held, reading);
-                secret::clear(&mut held);
-            }
+            First::Word => self.stage = Stage::Word(Word::default()),
+            First::Tls | First::Stanzas => self.begin_stanzas(reading),
         }
+        self.read(bytes, reading);
     }
 
     /// Stanzas come, unless they are not taken.
@@ -414,15 +394,13 @@ impl Transport {
         self.held = Vec::new();
     }
 
-    fn begin_tls(&mut self, reading: &mut Reading<'_>) {
+    fn begin_tls(&mut self, records: &mut [u8], reading: &mut Reading<'_>) {
         let Some(secure) = reading.front.tls.as_ref().and_then(Secure::new) else {
             self.out.extend_from_slice(&tls_records::HANDSHAKE_FAILURE);
             return self.finish(CloseReason::NoTls);
         };
         self.secure = Some(secure);
-        let mut held = std::mem::take(&mut self.held);
-        self.decrypt(&mut held, reading);
-        secret::clear(&mut held);
+        self.decrypt(records, reading);
     }
 
     fn decrypt(&mut self, bytes: &mut [u8], reading: &mut Reading<'_>) {
@@ -431,7 +409,7 @@ impl Transport {
         };
         if reading.keep_greeting && secure.may_cost_a_signature() {
             secure.keep(bytes);
-            reading.received.greeting_kept = true;
+            self.greeting_kept = true;
             return;
         }
         let mut plain = Vec::new();
@@ -439,12 +417,7 @@ impl Transport {
         let (records_ns, greeting_ns) = secure.take_work_ns();
         reading.received.work_ns += records_ns;
         reading.received.greeting_ns += greeting_ns;
-        if matches!(self.stage, Stage::First) {
-            secret::append(&mut self.held, &plain);
-            self.read_first(reading);
-        } else {
-            self.read(&mut plain, reading);
-        }
+        self.read(&mut plain, reading);
         if reading.secret {
             secret::clear(&mut plain);
         }
@@ -464,7 +437,8 @@ impl Transport {
             return;
         }
         match &mut self.stage {
-            Stage::First | Stage::Over => {}
+            Stage::First => self.read_first(bytes, reading),
+            Stage::Over => {}
             Stage::Word(word) => match word.read(bytes) {
                 First::Http => {
                     self.out.append(&mut Reply::to(&[], reading.unix_s).no_request());

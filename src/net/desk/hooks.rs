@@ -4,7 +4,6 @@ use smallvec::SmallVec;
 
 use super::Desk;
 use crate::hub::{ConnId, LoginRefusal, MessageTo, Note, Question, Span};
-use crate::net::connection::Connection;
 use crate::net::plugins::{AskId, Hook};
 use crate::wire::write::plugin as write;
 
@@ -37,7 +36,7 @@ impl<S> Desk<S> {
             id,
             nick,
             address: connection.map(|connection| connection.address),
-            transport: connection.map_or("", Connection::transport_label),
+            transport: connection.map_or("", |connection| connection.speech.name()),
         }
     }
 

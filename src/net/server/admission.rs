@@ -11,6 +11,7 @@ use super::Server;
 use crate::hub::{CloseReason, Input, ListenerKind};
 use crate::limits::ACCEPTS_PER_TURN;
 use crate::net::plugins::Hook;
+use crate::net::speech::Speech;
 use crate::net::world::World;
 
 /// How long accepting rests when descriptors have run out and none of ours has been freed.
@@ -66,9 +67,11 @@ impl<W: World> Server<W> {
             return;
         }
         let kind = self.listeners[listener].kind;
-        if let Some(connection) = self.desk.find(id) {
+        if kind == ListenerKind::Policy
+            && let Some(connection) = self.desk.find(id)
+        {
             // The policy port knows nothing else.
-            connection.plain = kind == ListenerKind::Policy;
+            connection.speech = Speech::Stanzas;
         }
         let now = self.desk.now;
         self.hub.handle(Input::Opened { conn: id, address, listener: kind }, now, &mut self.desk);

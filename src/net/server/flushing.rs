@@ -147,7 +147,7 @@ impl<W: World> Server<W> {
         let before = connection.outbox.backlog_bytes();
         let max = self.hub.settings().limits.backlog_bytes_max;
         let (mut pieces, writable) = (deliveries.pieces(slot), connection.writable);
-        if let Some(transport) = &mut connection.transport {
+        if let Some(transport) = connection.speech.transport_mut() {
             let end = match connection.state {
                 ConnectionPhase::Draining { reason, .. } => Some((reason, unix_s)),
                 ConnectionPhase::Open | ConnectionPhase::Gone => None,

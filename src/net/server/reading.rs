@@ -9,6 +9,7 @@ use crate::limits::{
     STANZA_WORK_NS,
 };
 use crate::net::connection::{Connection, ConnectionPhase, Hold};
+use crate::net::speech::Speech;
 use crate::net::timers::TimerKind;
 use crate::net::world::{Socket, World};
 use crate::secret;
@@ -53,7 +54,7 @@ impl<W: World> Server<W> {
         if !connection.has_work() {
             return;
         }
-        if connection.frames_held || connection.greeting_kept || connection.read_in != turn {
+        if connection.frames_held || connection.keeps_greeting() || connection.read_in != turn {
             self.ready.add(connection, now);
         } else {
             self.ready.add_later(connection);
@@ -71,7 +72,7 @@ impl<W: World> Server<W> {
         }
         let secret = connection.secret;
         let frames_before = self.desk.metrics.frames_in;
-        if std::mem::take(&mut connection.greeting_kept) {
+        if connection.keeps_greeting() {
             self.take_in(id, &mut [], false);
         } else if connection.frames_held {
             self.handle_frames(id, &[]);
@@ -85,7 +86,7 @@ impl<W: World> Server<W> {
             && !connection.stuffed
             && connection.over().is_none_or(|_| connection.broken.is_some())
             && !connection.frames_held
-            && !connection.greeting_kept;
+            && !connection.keeps_greeting();
         if free && connection.readable && connection.read_in != turn {
             connection.read_in = turn;
             // Lent out, because what the hub answers changes the rest of the server.
@@ -94,9 +95,9 @@ impl<W: World> Server<W> {
             match read_once(connection, &mut scratch[..room]) {
                 Ok(0) => {}
                 Ok(count) => {
-                    let plain = connection.plain;
+                    let only_stanzas = matches!(connection.speech, Speech::Stanzas);
                     self.desk.metrics.bytes_in += count as u64;
-                    if plain {
+                    if only_stanzas {
                         self.handle_frames(id, &scratch[..count]);
                     } else {
                         self.take_in(id, &mut scratch[..count], true);
@@ -285,7 +286,7 @@ impl<W: World> Server<W> {
         if let Some(reason) = connection.over()
             && !unread
             && !connection.frames_held
-            && !connection.greeting_kept
+            && !connection.keeps_greeting()
             && connection.hold == Hold::Nothing
         {
             self.end(id, reason);

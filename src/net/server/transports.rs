@@ -13,10 +13,10 @@ use crate::logging::Escaped;
 use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::ConnectionPhase;
 use crate::net::pages;
+use crate::net::speech;
 use crate::net::timers::TimerKind;
-use crate::net::transport::{Advice, Arrival, Page, Received, Reply, TRANSPORTS, Transport};
+use crate::net::transport::{Advice, Arrival, Page, Received, Reply, Transport};
 use crate::net::world::World;
-use crate::networks;
 use crate::secret;
 use crate::wire::write;
 
@@ -48,24 +48,18 @@ impl<W: World> Server<W> {
             return;
         };
         let (peer, secret) = (connection.address, connection.secret);
-        if connection.transport.is_none() && self.front.takes_as_stanzas(bytes, peer) {
-            connection.plain = true;
-            return self.handle_frames(id, bytes);
-        }
-        let proxied = networks::contains(&self.front.web.trusted_proxies, peer);
-        let transport =
-            connection.transport.get_or_insert_with(|| Box::new(Transport::new(proxied)));
         let max = self.hub.settings().limits.stanza_bytes_max;
         let mut stanzas = std::mem::take(&mut self.inbound);
         let keep_greeting = may_keep_greeting && self.greeters.wait(peer, now);
         let (front, unix_s) = (&self.front, self.unix_s);
         let arrival = Arrival { front, peer, secret, keep_greeting, max, unix_s };
-        let received = transport.receive(bytes, arrival, &mut stanzas);
-        transport.heard_at = now;
-        transport.pinged = false;
-        connection.greeting_kept = received.greeting_kept;
-        if transport.wants_to_send() {
-            self.desk.mark_dirty(id.slot as usize);
+        let received = connection.speech.receive(bytes, arrival, &mut stanzas);
+        if let Some(transport) = connection.speech.transport_mut() {
+            transport.heard_at = now;
+            transport.pinged = false;
+            if transport.wants_to_send() {
+                self.desk.mark_dirty(id.slot as usize);
+            }
         }
         self.desk.worked(received.work_ns + received.greeting_ns);
         if received.greeting_ns > 0 {
@@ -141,7 +135,7 @@ impl<W: World> Server<W> {
     }
 
     fn transport(&mut self, id: ConnId) -> Option<&mut Transport> {
-        self.desk.find(id)?.transport.as_deref_mut()
+        self.desk.find(id)?.speech.transport_mut()
     }
 
     /// Sets when a WebSocket is checked that will have been silent by then.
@@ -170,7 +164,7 @@ impl<W: World> Server<W> {
             return;
         };
         let unread = connection.readable;
-        let Some(transport) = &mut connection.transport else {
+        let Some(transport) = connection.speech.transport_mut() else {
             return;
         };
         transport.check_at = None;
@@ -204,15 +198,9 @@ impl<W: World> Server<W> {
         text
     }
 
-    fn sessions_by_transport(&self) -> [(&'static str, usize); TRANSPORTS.len()] {
-        let mut sessions = TRANSPORTS.map(|(_, label)| (label, 0));
-        for (_, connection) in &self.desk.connections {
-            let spoken = connection.speaks();
-            let place = TRANSPORTS.iter().position(|(known, _)| *known == spoken);
-            if let Some(place) = place.filter(|_| connection.state == ConnectionPhase::Open) {
-                sessions[place].1 += 1;
-            }
-        }
-        sessions
+    fn sessions_by_transport(&self) -> Vec<(&'static str, usize)> {
+        let all = self.desk.connections.iter().map(|(_, connection)| connection);
+        let open = all.filter(|connection| connection.state == ConnectionPhase::Open);
+        speech::count(open.map(|connection| &connection.speech))
     }
 }
