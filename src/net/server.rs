@@ -37,7 +37,7 @@ use super::connection::{ConnectionPhase, Hold};
 use super::desk::{Desk, slow_deadline};
 use super::ready::{Greeters, Ready};
 use super::timers::TimerKind;
-use super::transport::{Framed, Front};
+use super::transport::{Framed, Front, Inbound};
 use super::world::{Event, Socket, World};
 use crate::hub::{
     CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, QuestionId, Settings, Time, Verdict,
@@ -76,8 +76,8 @@ pub struct Server<W: World> {
     /// What the listeners take.
     front: Front,
     scratch: Box<[u8]>,
-    /// The stanzas of a transport on their way to the hub.
-    inbound: Vec<u8>,
+    /// What a read has brought through a transport.
+    inbound: Inbound,
     /// What a transport is about to send.
     wire: Vec<u8>,
     framed: Framed,
@@ -154,7 +154,7 @@ impl<W: World> Server<W> {
             gone: Vec::new(),
             listeners: listeners.iter().map(|&kind| Listener { kind, acceptable: true }).collect(),
             front: Front::default(),
-            inbound: Vec::new(),
+            inbound: Inbound::default(),
             wire: Vec::new(),
             framed: Framed::default(),
             plugin_parser: Parser::new(),

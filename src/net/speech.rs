@@ -4,9 +4,8 @@
 //! done with the others. Where that is nothing, because they are stanzas as they are, the
 //! transport goes before it has cost any memory.
 
-use super::transport::{Arrival, Received, Transport};
+use super::transport::{Arrival, Inbound, Transport};
 use crate::networks;
-use crate::secret;
 
 /// What a connection speaks.
 #[derive(Debug, Default)]
@@ -58,36 +57,31 @@ impl Speech {
         }
     }
 
-    /// Takes bytes of the wire, which it may change, and appends the stream of stanzas in them;
-    /// what else came of them. Something may then be to be sent.
+    /// Takes bytes of the wire, which it may change, and adds what they bring to `inbound`.
+    /// Something may then be to be sent.
     pub(super) fn receive(
         &mut self,
         bytes: &mut [u8],
         arrival: Arrival<'_>,
-        stanzas: &mut Vec<u8>,
-    ) -> Received {
+        inbound: &mut Inbound,
+    ) {
         match self {
-            Self::Stanzas => {
-                secret::append(stanzas, bytes);
-                Received::default()
-            }
+            Self::Stanzas => inbound.take_stanzas(bytes),
             Self::Unknown => {
                 let trusted = &arrival.front.web.trusted_proxies;
                 let mut transport = Transport::new(networks::contains(trusted, arrival.peer));
-                let received = transport.receive(bytes, arrival, stanzas);
+                transport.receive(bytes, arrival, inbound);
                 *self = if transport.is_needless() {
                     Self::Stanzas
                 } else {
                     Self::Through(Box::new(transport))
                 };
-                received
             }
             Self::Through(transport) => {
-                let received = transport.receive(bytes, arrival, stanzas);
+                transport.receive(bytes, arrival, inbound);
                 if transport.is_needless() {
                     *self = Self::Stanzas;
                 }
-                received
             }
         }
     }

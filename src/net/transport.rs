@@ -3,7 +3,7 @@
 //!
 //! What the first bytes are is decided in `Transport::begin`; a connection that begins with a
 //! stanza then has none of this. For all others bytes go through `Transport::receive` on their way
-//! in, and the turn's stanzas, which are encoded once for
+//! in, where they become events (`Received`), and the turn's stanzas, which are encoded once for
 //! everybody, through `Transport::send` on their way out: as they are, or each in a frame, and
 //! all that in records of TLS.
 //!
@@ -20,6 +20,7 @@ mod utf8;
 pub mod websocket;
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use self::detect::{First, Word, first};
 pub(super) use self::frame_cache::Framed;
@@ -34,7 +35,7 @@ use super::proxy::{self, Parsed};
 use super::speech::Protocol;
 use crate::config::{KnownHost, Web};
 use crate::hub::{CloseReason, Time};
-use crate::limits::{FRAME_WORK_NS, HEAD_BYTE_WORK_NS, HTTP_HEAD_BYTES_MAX};
+use crate::limits::{FRAME_WORK_NS, HEAD_BYTE_WORK_NS, HTTP_HEAD_BYTES_MAX, READ_BYTES_PER_TURN};
 use crate::secret;
 use crate::wire::framer::FRAME_END;
 
@@ -90,27 +91,71 @@ struct WebSocket {
     has_stanza: bool,
 }
 
-/// What came of received bytes, besides stanzas.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Received {
+/// What came in, one event after the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
     /// A trusted proxy names the client's own address.
-    pub(super) address: Option<IpAddr>,
-    /// It asks for this page, to be answered like this.
-    pub(super) page: Option<(Page, Reply)>,
+    Address(IpAddr),
     /// The connection has become a WebSocket.
-    pub(super) upgraded: bool,
-    /// An `<error>` is to be told before the end.
-    pub(super) error: Option<&'static str>,
-    /// What is wrong with what came, for the log.
-    pub(super) trouble: Option<String>,
-    /// What the operator could mend.
-    pub(super) advice: Option<Advice>,
-    /// Frames of a WebSocket in which no stanza ended.
-    pub(super) frames_in_vain: u64,
-    /// What making flights of a handshake took, in nanoseconds as it is reckoned.
+    WebSocket,
+    /// The stream of stanzas goes on with these bytes of [`Inbound::stanzas`].
+    Stanzas(Range<usize>),
+    /// Frames of a WebSocket have come, so many, in which no stanza ended.
+    FramesInVain(u64),
+    /// This page is asked for, to be answered like this.
+    Page(Page, Reply),
+    /// No stanzas are taken here; an `<error>` says so before the end.
+    Refused(&'static str),
+    /// The peer breaks a protocol, says the log.
+    Trouble(String),
+    /// A request is refused for what the operator could mend.
+    Advice(Advice),
+}
+
+/// What one read brought; its memory serves for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// In the order in which it came.
+    pub(super) events: Vec<Received>,
+    /// The bytes of stanzas, without what they were wrapped in.
+    pub(super) stanzas: Vec<u8>,
+    /// What making flights of a TLS handshake took, in nanoseconds as it is reckoned.
     pub(super) greeting_ns: u64,
     /// What the rest took.
     pub(super) work_ns: u64,
+}
+
+impl Inbound {
+    /// Adds stanzas as they are.
+    pub(super) fn take_stanzas(&mut self, bytes: &[u8]) {
+        let start = self.stanzas.len();
+        secret::append(&mut self.stanzas, bytes);
+        self.end_stanzas(start);
+    }
+
+    /// The stanzas from here on are one event.
+    fn end_stanzas(&mut self, start: usize) {
+        if self.stanzas.len() > start {
+            self.events.push(Received::Stanzas(start..self.stanzas.len()));
+        }
+    }
+
+    /// Only the last of those who tell the address has a say.
+    fn take_address(&mut self, address: IpAddr) {
+        self.events.retain(|event| !matches!(event, Received::Address(_)));
+        self.events.push(Received::Address(address));
+    }
+
+    /// Makes it ready for the next read; what may hold a password is overwritten.
+    pub(super) fn clear(&mut self, secret: bool) {
+        if secret {
+            secret::clear(&mut self.stanzas);
+        }
+        self.stanzas.clear();
+        self.stanzas.shrink_to(READ_BYTES_PER_TURN);
+        self.events.clear();
+        (self.greeting_ns, self.work_ns) = (0, 0);
+    }
 }
 
 /// The transport of one connection that does not simply send stanzas, or has not told yet.
@@ -193,25 +238,22 @@ impl Transport {
         self.greeting_kept
     }
 
-    /// Takes bytes of the wire, which it may change, and appends the stream of stanzas in them.
+    /// Takes bytes of the wire, which it may change, and adds what they bring to `inbound`.
     /// Something may then be to be sent.
     pub(super) fn receive(
         &mut self,
         bytes: &mut [u8],
         arrival: Arrival<'_>,
-        stanzas: &mut Vec<u8>,
-    ) -> Received {
+        inbound: &mut Inbound,
+    ) {
         let Arrival { front, peer, secret, keep_greeting, max, unix_s } = arrival;
-        let received = Received::default();
-        let mut reading =
-            Reading { front, peer, secret, keep_greeting, max, unix_s, stanzas, received };
+        let mut reading = Reading { front, peer, secret, keep_greeting, max, unix_s, inbound };
         self.greeting_kept = false;
         if self.secure.is_some() {
             self.decrypt(bytes, &mut reading);
         } else {
             self.read(bytes, &mut reading);
         }
-        reading.received
     }
 
     /// Appends what is to be sent by now, as it goes over the wire: what was due besides
@@ -346,7 +388,7 @@ impl Transport {
                     bytes = &mut bytes[length..];
                     if let Some(address) = address {
                         reading.peer = address;
-                        reading.received.address = Some(address);
+                        reading.inbound.take_address(address);
                     }
                 }
             }
@@ -370,7 +412,7 @@ impl Transport {
     fn begin_stanzas(&mut self, reading: &mut Reading<'_>) {
         self.stage = Stage::Stanzas;
         if let Some((error, reason)) = self.refusal(reading) {
-            reading.received.error = Some(error);
+            reading.inbound.events.push(Received::Refused(error));
             self.finish_with_error(reason);
         }
     }
@@ -415,8 +457,8 @@ impl Transport {
         let mut plain = Vec::new();
         let end = secure.receive(bytes, &mut plain, reading.secret);
         let (records_ns, greeting_ns) = secure.take_work_ns();
-        reading.received.work_ns += records_ns;
-        reading.received.greeting_ns += greeting_ns;
+        reading.inbound.work_ns += records_ns;
+        reading.inbound.greeting_ns += greeting_ns;
         self.read(&mut plain, reading);
         if reading.secret {
             secret::clear(&mut plain);
@@ -425,7 +467,7 @@ impl Transport {
             Ok(false) => {}
             Ok(true) => _ = self.over.get_or_insert(CloseReason::PeerClosed),
             Err(error) => {
-                reading.received.trouble = Some(error.to_string());
+                reading.inbound.events.push(Received::Trouble(error.to_string()));
                 self.finish(CloseReason::TlsBroken);
             }
         }
@@ -451,11 +493,11 @@ impl Transport {
                 First::Word | First::Undecided | First::Tls => {
                     // Where no stanzas are taken, how long it is is nobody's concern.
                     if self.refusal(reading).is_none() {
-                        secret::append(reading.stanzas, bytes);
+                        reading.inbound.take_stanzas(bytes);
                     }
                 }
             },
-            Stage::Stanzas => secret::append(reading.stanzas, bytes),
+            Stage::Stanzas => reading.inbound.take_stanzas(bytes),
             Stage::WebSocket(_) => self.read_frames(bytes, reading),
             Stage::Http => {
                 // A head is whole only with the end of a line. To look at it after every byte
@@ -474,24 +516,26 @@ impl Transport {
         let caller = Caller { peer, secure: self.secure.is_some(), unix_s };
         let judged = judge(&self.held, front, caller);
         // A head that comes line by line is looked at as often.
-        reading.received.work_ns += self.held.len() as u64 * HEAD_BYTE_WORK_NS;
-        reading.received.address = judged.address.or(reading.received.address);
+        reading.inbound.work_ns += self.held.len() as u64 * HEAD_BYTE_WORK_NS;
+        if let Some(address) = judged.address {
+            reading.inbound.take_address(address);
+        }
         match judged.verdict {
             HttpVerdict::Partial => {}
             HttpVerdict::Page { page, reply } => {
-                reading.received.page = Some((page, reply));
+                reading.inbound.events.push(Received::Page(page, reply));
                 secret::clear(&mut self.held);
                 self.held = Vec::new();
             }
             HttpVerdict::Refused { mut answer, advice } => {
-                reading.received.advice = advice;
+                reading.inbound.events.extend(advice.map(Received::Advice));
                 self.out.append(&mut answer);
                 self.finish(CloseReason::RequestRefused);
             }
             HttpVerdict::Upgrade { mut answer, head_bytes } => {
                 self.out.append(&mut answer);
                 self.stage = Stage::WebSocket(Box::default());
-                reading.received.upgraded = true;
+                reading.inbound.events.push(Received::WebSocket);
                 let mut held = std::mem::take(&mut self.held);
                 self.read_frames(&mut held[head_bytes..], reading);
                 secret::clear(&mut held);
@@ -505,7 +549,9 @@ impl Transport {
         };
         let WebSocket { reader, payload: speaks, last_byte, peer_close, left_bytes, has_stanza } =
             &mut **socket;
-        let (out, stanzas, max) = (&mut self.out, &mut *reading.stanzas, reading.max);
+        let (out, max) = (&mut self.out, reading.max);
+        let stanzas = &mut reading.inbound.stanzas;
+        let start = stanzas.len();
         let (mut frames, mut in_vain) = (0, 0);
         let result = reader.read(bytes, |event| match event {
             WebSocketEvent::Frame { payload, announced_bytes } => {
@@ -539,13 +585,16 @@ impl Transport {
             WebSocketEvent::Pong => in_vain += 1,
             WebSocketEvent::Close(code) => *peer_close = Some(code),
         });
-        reading.received.frames_in_vain += in_vain;
-        reading.received.work_ns += (frames + in_vain) * FRAME_WORK_NS;
+        reading.inbound.end_stanzas(start);
+        if in_vain > 0 {
+            reading.inbound.events.push(Received::FramesInVain(in_vain));
+        }
+        reading.inbound.work_ns += (frames + in_vain) * FRAME_WORK_NS;
         if peer_close.is_some() {
             self.over.get_or_insert(CloseReason::PeerClosed);
         }
         if let Err(failure) = result {
-            reading.received.trouble = Some(failure.text().to_owned());
+            reading.inbound.events.push(Received::Trouble(failure.text().to_owned()));
             self.close_code = Some(failure.close_code());
             self.finish(CloseReason::BadFrame);
         }
@@ -576,8 +625,7 @@ struct Reading<'a> {
     keep_greeting: bool,
     max: usize,
     unix_s: u64,
-    stanzas: &'a mut Vec<u8>,
-    received: Received,
+    inbound: &'a mut Inbound,
 }
 
 /// The code of a WebSocket's close (RFC 6455 section 7.4.1).

@@ -2,9 +2,10 @@
 //! through a transport on both ways.
 
 use std::collections::BTreeSet;
+use std::fmt::Arguments;
 use std::time::Duration;
 
-use log::Level::{Debug, Info, Warn};
+use log::Level::{self, Debug, Info, Warn};
 
 use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
@@ -17,7 +18,6 @@ use crate::net::speech;
 use crate::net::timers::TimerKind;
 use crate::net::transport::{Advice, Arrival, Page, Received, Reply, Transport};
 use crate::net::world::World;
-use crate::secret;
 use crate::wire::write;
 
 /// What the log has been told of late: whoever asks a thousand times is told of once.
@@ -40,8 +40,8 @@ impl Advised {
 }
 
 impl<W: World> Server<W> {
-    /// Takes in bytes of a connection that has not begun with a stanza, or not yet. With
-    /// `may_keep_greeting` a TLS handshake waits for its turn when it has to.
+    /// Takes in bytes of a connection that does not simply send stanzas, or has said nothing yet.
+    /// With `may_keep_greeting` a TLS handshake waits for its turn when it has to.
     pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], may_keep_greeting: bool) {
         let now = self.desk.now;
         let Some(connection) = self.desk.find(id) else {
@@ -49,11 +49,12 @@ impl<W: World> Server<W> {
         };
         let (peer, secret) = (connection.address, connection.secret);
         let max = self.hub.settings().limits.stanza_bytes_max;
-        let mut stanzas = std::mem::take(&mut self.inbound);
         let keep_greeting = may_keep_greeting && self.greeters.wait(peer, now);
         let (front, unix_s) = (&self.front, self.unix_s);
         let arrival = Arrival { front, peer, secret, keep_greeting, max, unix_s };
-        let received = connection.speech.receive(bytes, arrival, &mut stanzas);
+        // Lent out, because what it brings changes the rest of the server.
+        let mut inbound = std::mem::take(&mut self.inbound);
+        connection.speech.receive(bytes, arrival, &mut inbound);
         if let Some(transport) = connection.speech.transport_mut() {
             transport.heard_at = now;
             transport.pinged = false;
@@ -61,68 +62,67 @@ impl<W: World> Server<W> {
                 self.desk.mark_dirty(id.slot as usize);
             }
         }
-        self.desk.worked(received.work_ns + received.greeting_ns);
-        if received.greeting_ns > 0 {
+        self.desk.worked(inbound.work_ns + inbound.greeting_ns);
+        if inbound.greeting_ns > 0 {
             // It is held against the address: what the newcomer says next is not to wait behind
             // the handshakes of others.
-            self.greeters.greeted(peer, received.greeting_ns, now);
-            self.go_began_ns += received.greeting_ns;
+            self.greeters.greeted(peer, inbound.greeting_ns, now);
+            self.go_began_ns += inbound.greeting_ns;
         }
-        let frames_in_vain = received.frames_in_vain;
-        self.act_on(id, received);
-        if is_open(&self.desk, id) && !stanzas.is_empty() {
-            self.handle_frames(id, &stanzas);
+        for event in inbound.events.drain(..) {
+            self.handle_received(id, event, &inbound.stanzas);
         }
-        if is_open(&self.desk, id) && frames_in_vain > 0 {
-            self.count_frames_in_vain(id, frames_in_vain);
-        }
-        if secret {
-            secret::clear(&mut stanzas);
-        }
-        stanzas.clear();
-        stanzas.shrink_to(crate::limits::READ_BYTES_PER_TURN);
-        self.inbound = stanzas;
+        inbound.clear(secret);
+        self.inbound = inbound;
     }
 
-    fn act_on(&mut self, id: ConnId, received: Received) {
-        let Received { address, page, upgraded, error, trouble, advice, .. } = received;
-        if let Some(address) = address {
-            let line = format_args!("client {id} is {address}, its proxy says");
-            self.desk.log(Debug, Some(address), line);
-            self.client_address(id, address);
-        }
-        let peer = self.desk.find(id).map(|connection| connection.address);
-        if let (Some(peer), Some(trouble)) = (peer, trouble) {
-            let trouble = Escaped(&trouble);
-            self.desk.log(Info, Some(peer), format_args!("client {id} from {peer}: {trouble}"));
-        }
-        if let (Some(peer), Some(advice)) = (peer, advice)
-            && self.advised.is_news(&advice, self.desk.now)
-        {
-            self.desk.log(Warn, Some(peer), format_args!("client {id} from {peer}: {advice}"));
-        }
-        // There may be too many from the address that was just told.
-        if !is_open(&self.desk, id) {
-            return;
-        }
-        if upgraded {
-            self.desk.log_of(Debug, id, format_args!("client {id} opened a WebSocket"));
-            self.check_later(id);
-        }
-        if let Some((page, reply)) = page {
-            let answer = self.page(page, reply);
-            // The metrics look at every connection.
-            let looked_at = if page == Page::Metrics { self.connections() } else { 0 };
-            self.desk.spent(answer.len() + 2 * looked_at);
-            if let Some(transport) = self.transport(id) {
-                transport.answer(answer);
+    fn handle_received(&mut self, id: ConnId, event: Received, stanzas: &[u8]) {
+        match event {
+            Received::Address(address) => {
+                let line = format_args!("client {id} is {address}, its proxy says");
+                self.desk.log(Debug, Some(address), line);
+                self.client_address(id, address);
             }
-            self.desk.mark_dirty(id.slot as usize);
+            Received::Trouble(trouble) => {
+                let trouble = Escaped(&trouble);
+                self.log_with_address(Info, id, format_args!("{trouble}"));
+            }
+            Received::Advice(advice) => {
+                if self.advised.is_news(&advice, self.desk.now) {
+                    self.log_with_address(Warn, id, format_args!("{advice}"));
+                }
+            }
+            // It may be over by what came before: there may be too many from its address.
+            _ if !is_open(&self.desk, id) => {}
+            Received::WebSocket => {
+                self.desk.log_of(Debug, id, format_args!("client {id} opened a WebSocket"));
+                self.check_later(id);
+            }
+            Received::Stanzas(range) => self.handle_frames(id, &stanzas[range]),
+            Received::FramesInVain(count) => self.count_frames_in_vain(id, count),
+            Received::Page(page, reply) => self.answer(id, page, reply),
+            Received::Refused(error) => {
+                let message = self.desk.encode(|buffer| write::error(buffer, error));
+                self.desk.push(id, message);
+            }
         }
-        if let Some(error) = error {
-            let message = self.desk.encode(|buffer| write::error(buffer, error));
-            self.desk.push(id, message);
+    }
+
+    fn log_with_address(&mut self, level: Level, id: ConnId, text: Arguments<'_>) {
+        if let Some(peer) = self.desk.find(id).map(|connection| connection.address) {
+            self.desk.log(level, Some(peer), format_args!("client {id} from {peer}: {text}"));
         }
+    }
+
+    fn answer(&mut self, id: ConnId, page: Page, reply: Reply) {
+        let answer = self.page(page, reply);
+        // The metrics look at every connection.
+        let looked_at = if page == Page::Metrics { self.connections() } else { 0 };
+        self.desk.spent(answer.len() + 2 * looked_at);
+        if let Some(transport) = self.transport(id) {
+            transport.answer(answer);
+        }
+        self.desk.mark_dirty(id.slot as usize);
     }
 
     fn page(&self, page: Page, reply: Reply) -> Vec<u8> {
