@@ -59,7 +59,7 @@
 //!   `src/reason.rs` and its code in `src/net/transport.rs`. Its bound is tested in `tests/limits.rs`,
 //!   its table is in `src/manual/configuration.md`.
 //! - A metric: `src/metrics.rs` counts, `src/metrics/prometheus.rs` writes; what a gauge shows is
-//!   gathered in `src/net/server/transports.rs`.
+//!   gathered by `Server::gauges` in `src/net/server.rs`.
 //! - A transport: `src/net/transport/detect.rs` tells it by its first bytes, `src/net/transport.rs`
 //!   leads to a file of its own beside `src/net/transport/websocket.rs` and has the list of their
 //!   names; its switch is in `src/config/web.rs`, which `src/config.rs` fills from

@@ -16,7 +16,7 @@ pub struct Gauges<'a> {
     /// When the server started, in microseconds since 1970.
     pub start_unix_us: u64,
     /// Sessions by what they speak; a name needs no escaping.
-    pub sessions: &'a [(&'a str, usize)],
+    pub sessions: Vec<(&'a str, usize)>,
     /// Rooms.
     pub rooms: usize,
     /// Connections, those that are closing among them.
@@ -33,8 +33,8 @@ pub fn write(out: &mut String, metrics: &Metrics, gauges: &Gauges<'_>) {
     let start = Seconds::of_us(gauges.start_unix_us);
     page.gauge("start_time_seconds", "When the server started, since 1970.", start);
     page.head("sessions", "gauge", "Open sessions, by what they speak.");
-    for (transport, count) in gauges.sessions {
-        page.labelled("sessions", "transport", transport, count);
+    for (transport, count) in &gauges.sessions {
+        page.labelled("sessions", "transport", transport, *count);
     }
     page.gauge("connections", "Open connections, closing ones too.", gauges.connections);
     page.gauge("rooms", "Rooms.", gauges.rooms);
@@ -139,7 +139,7 @@ mod tests {
         let gauges = Gauges {
             version: "1.2.3",
             start_unix_us: 1_795_478_400_250_000,
-            sessions: &[("stanzas", 7), ("websocket", 2)],
+            sessions: vec![("stanzas", 7), ("websocket", 2)],
             rooms: 3,
             connections: 9,
             backlog_bytes: 1_000,

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
-use super::transport::{Reply, TEXT};
+use super::transport::{Page, Reply, TEXT};
+use crate::metrics::Metrics;
+use crate::metrics::prometheus::{self, Gauges};
 
 /// The client library, as it is served and as the page has it.
 const LIBRARY: &str = include_str!("../web/palabre.js");
@@ -23,8 +25,23 @@ struct Chat {
     policy: String,
 }
 
+/// The answer to a request for this page. The gauges are gathered for the page that shows them.
+pub(super) fn answer<'a>(
+    page: Page,
+    reply: Reply,
+    metrics: &Metrics,
+    gauges: impl FnOnce() -> Gauges<'a>,
+) -> Vec<u8> {
+    match page {
+        Page::Chat => chat(reply),
+        Page::Script => script(reply),
+        Page::Health => health(reply),
+        Page::Metrics => figures(metrics, &gauges(), reply),
+    }
+}
+
 /// `GET /`.
-pub(super) fn chat(reply: Reply) -> Vec<u8> {
+fn chat(reply: Reply) -> Vec<u8> {
     static CHAT: OnceLock<Chat> = OnceLock::new();
     let chat = CHAT.get_or_init(assemble);
     let headers = [
@@ -38,20 +55,22 @@ pub(super) fn chat(reply: Reply) -> Vec<u8> {
 
 /// `GET /palabre.js`. Pages of anybody may have it: it is no secret, and whom they may connect to
 /// with it is another question.
-pub(super) fn script(reply: Reply) -> Vec<u8> {
+fn script(reply: Reply) -> Vec<u8> {
     let headers = [("Cache-Control", "no-cache"), ("Access-Control-Allow-Origin", "*")];
     let javascript = "text/javascript; charset=utf-8";
     reply.answer("200 OK", &headers, javascript, LIBRARY.as_bytes())
 }
 
 /// `GET /healthz` of a server that serves.
-pub(super) fn health(reply: Reply) -> Vec<u8> {
+fn health(reply: Reply) -> Vec<u8> {
     let body = concat!("palabre ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
     reply.answer("200 OK", &[("Cache-Control", "no-store")], TEXT, body)
 }
 
 /// `GET /metrics`, in the text format of Prometheus.
-pub(super) fn metrics(text: &str, reply: Reply) -> Vec<u8> {
+fn figures(metrics: &Metrics, gauges: &Gauges<'_>, reply: Reply) -> Vec<u8> {
+    let mut text = String::new();
+    prometheus::write(&mut text, metrics, gauges);
     let prometheus = "text/plain; version=0.0.4; charset=utf-8";
     reply.answer("200 OK", &[("Cache-Control", "no-store")], prometheus, text.as_bytes())
 }

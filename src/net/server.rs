@@ -36,6 +36,7 @@ use log::info;
 use super::connection::{ConnectionPhase, Hold};
 use super::desk::{Desk, slow_deadline};
 use super::ready::{Greeters, Ready};
+use super::speech;
 use super::timers::TimerKind;
 use super::transport::{Framed, Front, Inbound};
 use super::world::{Event, Socket, World};
@@ -47,6 +48,7 @@ use crate::limits::{
     READ_BYTES_PER_TURN,
 };
 use crate::metrics::Metrics;
+use crate::metrics::prometheus::Gauges;
 use crate::wire::stanza::Parser;
 
 /// The server, running in some world.
@@ -297,6 +299,20 @@ impl<W: World> Server<W> {
     /// What it has done so far.
     pub const fn metrics(&self) -> &Metrics {
         &self.desk.metrics
+    }
+
+    /// What is so at the moment, for the metrics page.
+    fn gauges(&self) -> Gauges<'_> {
+        let all = self.desk.connections.iter().map(|(_, connection)| connection);
+        let open = all.filter(|connection| connection.state == ConnectionPhase::Open);
+        Gauges {
+            version: env!("CARGO_PKG_VERSION"),
+            start_unix_us: self.unix_start_us,
+            sessions: speech::count(open.map(|connection| &connection.speech)),
+            rooms: self.hub.rooms(),
+            connections: self.connections(),
+            backlog_bytes: self.backlog_bytes(),
+        }
     }
 
     /// The world it runs in.

@@ -11,10 +11,8 @@ use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Outlet as _, Time};
 use crate::limits::{ADVICE_MAX, ADVICE_TIME_S, PING_ANSWER_TIME_S};
 use crate::logging::Escaped;
-use crate::metrics::prometheus::{self, Gauges};
 use crate::net::connection::ConnectionPhase;
 use crate::net::pages;
-use crate::net::speech;
 use crate::net::timers::TimerKind;
 use crate::net::transport::{Advice, Arrival, Page, Received, Reply, Transport};
 use crate::net::world::World;
@@ -115,7 +113,7 @@ impl<W: World> Server<W> {
     }
 
     fn answer(&mut self, id: ConnId, page: Page, reply: Reply) {
-        let answer = self.page(page, reply);
+        let answer = pages::answer(page, reply, &self.desk.metrics, || self.gauges());
         // The metrics look at every connection.
         let looked_at = if page == Page::Metrics { self.connections() } else { 0 };
         self.desk.spent(answer.len() + 2 * looked_at);
@@ -123,15 +121,6 @@ impl<W: World> Server<W> {
             transport.answer(answer);
         }
         self.desk.mark_dirty(id.slot as usize);
-    }
-
-    fn page(&self, page: Page, reply: Reply) -> Vec<u8> {
-        match page {
-            Page::Chat => pages::chat(reply),
-            Page::Script => pages::script(reply),
-            Page::Health => pages::health(reply),
-            Page::Metrics => pages::metrics(&self.metrics_text(), reply),
-        }
     }
 
     fn transport(&mut self, id: ConnId) -> Option<&mut Transport> {
@@ -182,25 +171,5 @@ impl<W: World> Server<W> {
             self.desk.mark_dirty(id.slot as usize);
         }
         self.check_later(id);
-    }
-
-    fn metrics_text(&self) -> String {
-        let mut text = String::new();
-        let gauges = Gauges {
-            version: env!("CARGO_PKG_VERSION"),
-            start_unix_us: self.unix_start_us,
-            sessions: &self.sessions_by_transport(),
-            rooms: self.hub.rooms(),
-            connections: self.connections(),
-            backlog_bytes: self.backlog_bytes(),
-        };
-        prometheus::write(&mut text, &self.desk.metrics, &gauges);
-        text
-    }
-
-    fn sessions_by_transport(&self) -> Vec<(&'static str, usize)> {
-        let all = self.desk.connections.iter().map(|(_, connection)| connection);
-        let open = all.filter(|connection| connection.state == ConnectionPhase::Open);
-        speech::count(open.map(|connection| &connection.speech))
     }
 }
