@@ -132,7 +132,7 @@ impl House {
     }
 
     fn says(&mut self, member: usize, bytes: &str) {
-        self.0.world_mut().shared.sent.borrow_mut()[member].extend_from_slice(bytes.as_bytes());
+        self.0.world_mut().sent[member].extend_from_slice(bytes.as_bytes());
     }
 
     fn turn(&mut self) {
@@ -141,8 +141,8 @@ impl House {
 
     /// System calls for reading and for writing so far.
     fn calls(&mut self) -> (usize, usize) {
-        let shared = &self.0.world_mut().shared;
-        (shared.reads.get(), shared.writes.get())
+        let world = self.0.world_mut();
+        (world.reads, world.writes)
     }
 }
 

@@ -382,20 +382,20 @@ mod tests {
         // What stands in the database may change, so it is looked again by and by, and on each
         // connection.
         let later = DATABASE_PROOF_TIME_S;
-        let script = ["connects", "row", "none", "row", "row", "row", "row", "none", "row"];
-        let seen = answers(&script, &[0, later - 1, later, later, later]);
+        let script = &["connects", "row", "none", "row", "row", "row", "row", "none", "row"];
+        let seen = answers(script, &[0, later - 1, later, later, later]);
         assert_eq!(seen, [Ok(true), Ok(true), open(), Ok(true), Ok(true)]);
-        let script = ["connects", "row", "none", "lost", "connects", "row", "row"];
-        assert_eq!(answers(&script, &[0, 0]), [Ok(true), open()]);
-        let script = ["connects", "row", "wrong", "row", "lost"];
-        let seen = answers(&script, &[0, 0]);
+        let script = &["connects", "row", "none", "lost", "connects", "row", "row"];
+        assert_eq!(answers(script, &[0, 0]), [Ok(true), open()]);
+        let script = &["connects", "row", "wrong", "row", "lost"];
+        let seen = answers(script, &[0, 0]);
         assert_eq!(seen, [Err(DatabaseFailure::Request("wrong".to_owned())), down("lost")]);
     }
 
     #[test]
     fn a_connection_lost_while_idle_costs_nobody_a_login() {
-        let script = ["connects", "row", "none", "lost", "connects", "row", "none"];
-        let seen = answers(&script, &[0, 1]);
+        let script = &["connects", "row", "none", "lost", "connects", "row", "none"];
+        let seen = answers(script, &[0, 1]);
         assert_eq!(seen, [Ok(true), Ok(true)]);
     }
 
@@ -439,8 +439,8 @@ mod tests {
         assert_eq!(answers(&["refused"; 6], &tries).len(), 6);
         let seen = answers(&["refused", "connects", "lost", "connects", "lost"], &[0, 1, 3]);
         assert_eq!(seen, [down("refused"), down("lost"), down("lost")]);
-        let script = ["refused", "connects", "row", "none", "lost", "refused", "refused"];
-        let seen = answers(&script, &[0, 1, 2, 3]);
+        let script = &["refused", "connects", "row", "none", "lost", "refused", "refused"];
+        let seen = answers(script, &[0, 1, 2, 3]);
         assert_eq!(seen, [down("refused"), Ok(true), down("refused"), down("refused")]);
     }
 

@@ -1,8 +1,9 @@
 //! The real world: `mio`, the system's sockets and signals, and the only clock.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use signal_hook_mio::v1_0::Signals as Queue;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
 use super::process::{DescriptorLimit, Piped};
-use super::world::{Event, Process, Socket, World};
+use super::world::{Event, ProcessEnd, ProcessKey, World};
 use crate::config::Module;
 use crate::hub::Time;
 use crate::logging::{self, Logged};
@@ -154,8 +155,12 @@ pub(crate) struct Os {
     signals: Queue,
     hangup_ends: bool,
     signal_token: usize,
-    /// How many processes there may be; their tokens follow.
-    processes: usize,
+    /// Under so many indices processes may be started; their tokens follow.
+    tokens: usize,
+    /// Those that are not forgotten.
+    processes: BTreeMap<ProcessKey, Piped>,
+    /// How many have been started.
+    started: u64,
     /// What they may have open.
     descriptors: DescriptorLimit,
     start: Instant,
@@ -188,7 +193,9 @@ impl Os {
             signals,
             hangup_ends,
             signal_token,
-            processes,
+            tokens: processes,
+            processes: BTreeMap::new(),
+            started: 0,
             descriptors,
             start,
         })
@@ -196,7 +203,11 @@ impl Os {
 
     /// The token of the first connection's slot.
     const fn first_token(&self) -> usize {
-        self.signal_token + 1 + self.processes
+        self.signal_token + 1 + self.tokens
+    }
+
+    fn process(&mut self, process: ProcessKey) -> io::Result<&mut Piped> {
+        self.processes.get_mut(&process).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -255,12 +266,6 @@ impl World for Os {
         self.poll.registry().register(socket, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
-        debug_assert!(index < self.processes, "there is a token for each");
-        let token = Token(self.signal_token + 1 + index);
-        Ok(Box::new(Piped::start(module, &mut self.descriptors, self.poll.registry(), token)?))
-    }
-
     fn flush_log(&mut self) -> Logged {
         logging::flush()
     }
@@ -268,6 +273,71 @@ impl World for Os {
     fn stop_listening(&mut self) {
         // Closing a descriptor takes it out of the poll as well.
         self.listeners.clear();
+    }
+
+    fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.read(buffer)
+    }
+
+    fn write(&mut self, socket: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => socket.write(one),
+            many => socket.write_vectored(many),
+        }
+    }
+
+    fn shutdown_write(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        socket.shutdown(Shutdown::Write)
+    }
+
+    fn check_silence(&mut self, socket: &mut TcpStream, seconds: u64) {
+        check_silence(&SockRef::from(&*socket), seconds);
+    }
+
+    fn close(&mut self, socket: TcpStream) {
+        drop(socket);
+    }
+
+    fn start(&mut self, index: usize, module: &Module) -> io::Result<ProcessKey> {
+        debug_assert!(index < self.tokens, "there is a token for each");
+        let token = Token(self.signal_token + 1 + index);
+        let registry = self.poll.registry();
+        let process = Piped::start(module, &mut self.descriptors, registry, token)?;
+        self.started += 1;
+        self.processes.insert(ProcessKey(self.started), process);
+        Ok(ProcessKey(self.started))
+    }
+
+    fn read_output(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        self.process(process)?.read_output(buffer)
+    }
+
+    fn read_errors(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        self.process(process)?.read_errors(buffer)
+    }
+
+    fn write_input(&mut self, process: ProcessKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.process(process)?.write_input(slices)
+    }
+
+    fn end_input(&mut self, process: ProcessKey) {
+        if let Ok(process) = self.process(process) {
+            process.end_input();
+        }
+    }
+
+    fn ended(&mut self, process: ProcessKey) -> Option<ProcessEnd> {
+        self.process(process).ok()?.ended()
+    }
+
+    fn kill(&mut self, process: ProcessKey, force: bool) {
+        if let Ok(process) = self.process(process) {
+            process.kill(force);
+        }
+    }
+
+    fn forget(&mut self, process: ProcessKey) {
+        self.processes.remove(&process);
     }
 }
 
@@ -279,27 +349,6 @@ fn ready(event: &MioEvent, slot: usize) -> Event {
         writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         read_closed,
         failed: event.is_error(),
-    }
-}
-
-impl Socket for TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::Read::read(self, buffer)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [one] => io::Write::write(self, one),
-            many => self.write_vectored(many),
-        }
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-
-    fn set_idle_time(&mut self, seconds: u64) {
-        check_silence(&SockRef::from(&*self), seconds);
     }
 }
 

@@ -7,7 +7,6 @@
 use std::io::{self, IoSlice};
 
 use super::deliveries::Pieces;
-use super::world::Socket;
 use crate::limits::{OUTBOX_JOINED_BYTES_MAX, OUTBOX_SLICES_MAX};
 
 /// Capacity is doubled below this and grows by it above, so that a backlog's memory stays
@@ -60,7 +59,7 @@ impl Outbox {
         &mut self,
         pieces: Pieces<'_>,
         joined: &mut Vec<u8>,
-        socket: &mut (impl Socket + ?Sized),
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
         writable: bool,
         max: usize,
     ) -> Flush {
@@ -72,21 +71,21 @@ impl Outbox {
         }
         if self.is_empty() {
             if let Some(piece) = pieces.single() {
-                return self.written(send(socket, piece), pieces, max);
+                return self.written(send(&mut write, piece), pieces, max);
             }
             if pieces.clone().map(<[u8]>::len).sum::<usize>() <= OUTBOX_JOINED_BYTES_MAX {
                 joined.clear();
                 pieces.clone().for_each(|piece| joined.extend_from_slice(piece));
-                return self.written(send(socket, joined), pieces, max);
+                return self.written(send(&mut write, joined), pieces, max);
             }
         }
         if pieces.clone().nth(OUTBOX_SLICES_MAX - 2).is_some() {
             if !self.keep(pieces, 0, usize::MAX) {
                 return Flush::TooMuch;
             }
-            return self.written(send(socket, self.waiting()), Pieces::none(), max);
+            return self.written(send(&mut write, self.waiting()), Pieces::none(), max);
         }
-        self.written(self.send_slices(pieces.clone(), socket), pieces, max)
+        self.written(self.send_slices(pieces.clone(), &mut write), pieces, max)
     }
 
     fn written(&mut self, written: io::Result<usize>, pieces: Pieces<'_>, max: usize) -> Flush {
@@ -116,7 +115,7 @@ impl Outbox {
     fn send_slices(
         &self,
         pieces: Pieces<'_>,
-        socket: &mut (impl Socket + ?Sized),
+        write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); OUTBOX_SLICES_MAX];
         let mut count = 0;
@@ -125,7 +124,7 @@ impl Outbox {
             *slot = IoSlice::new(bytes);
             count += 1;
         }
-        write(socket, &slices[..count])
+        write_once(write, &slices[..count])
     }
 
     /// Drops `sent` bytes from the front and copies what is left of the pieces out of the turn;
@@ -187,13 +186,17 @@ impl Leftover {
     }
 }
 
-fn send(socket: &mut (impl Socket + ?Sized), bytes: &[u8]) -> io::Result<usize> {
-    write(socket, &[IoSlice::new(bytes)])
+fn send(write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>, bytes: &[u8]) -> io::Result<usize> {
+    write_once(write, &[IoSlice::new(bytes)])
 }
 
-fn write(socket: &mut (impl Socket + ?Sized), slices: &[IoSlice<'_>]) -> io::Result<usize> {
+/// Writes in one call, unless it is interrupted.
+fn write_once(
+    mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    slices: &[IoSlice<'_>],
+) -> io::Result<usize> {
     loop {
-        match socket.write(slices) {
+        match write(slices) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             result => return result,
@@ -215,24 +218,14 @@ mod tests {
         slices: usize,
     }
 
-    impl Socket for Roomy {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-
-        fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    impl Roomy {
+        fn take(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
             assert!(slices.len() <= OUTBOX_SLICES_MAX, "{} slices", slices.len());
             self.calls += 1;
             self.slices += slices.len();
             slices.iter().for_each(|slice| self.taken.extend_from_slice(slice));
             Ok(slices.iter().map(|slice| slice.len()).sum())
         }
-
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn set_idle_time(&mut self, _: u64) {}
     }
 
     const ANN: ConnId = ConnId { slot: 0, generation: 1 };
@@ -268,8 +261,9 @@ mod tests {
                     assert!(outbox.keep(Pieces::of(&early), 0, usize::MAX));
                     all.splice(..0, early);
                 }
+                let write = |slices: &[IoSlice<'_>]| socket.take(slices);
                 let flushed =
-                    outbox.flush(deliveries.pieces(0), &mut Vec::new(), &mut socket, true, 1 << 20);
+                    outbox.flush(deliveries.pieces(0), &mut Vec::new(), write, true, 1 << 20);
                 assert!(matches!(flushed, Flush::Done(_)), "{count} pieces: {flushed:?}");
                 assert_eq!((socket.calls, socket.taken == all), (1, true), "{count} pieces");
                 assert!(outbox.is_empty());
@@ -288,7 +282,8 @@ mod tests {
                 deliveries.push(ANN, span);
             }
             let (mut outbox, mut socket) = (Outbox::default(), Roomy::default());
-            outbox.flush(deliveries.pieces(0), &mut Vec::new(), &mut socket, true, 1 << 20);
+            let write = |slices: &[IoSlice<'_>]| socket.take(slices);
+            outbox.flush(deliveries.pieces(0), &mut Vec::new(), write, true, 1 << 20);
             let taken = OUTBOX_JOINED_BYTES_MAX + more;
             assert_eq!((socket.taken.len(), socket.slices), (taken, slices));
         }

@@ -32,7 +32,7 @@ pub(super) use self::mistake::{Mistake, Unregistered};
 use self::plugin::{DOWN, LATE, PluginTrouble, Registration};
 pub(super) use self::plugin::{Life, NextStart, Plugin};
 pub(super) use self::verb::{PluginAction, Said};
-use super::world::Process;
+use super::world::{ProcessKey, World};
 use crate::config::Module;
 use crate::hub::{QuestionId, Time};
 use crate::limits::{
@@ -158,8 +158,9 @@ impl Plugins {
     }
 
     /// Finds out which processes have ended.
-    pub(super) fn look_for_ended_processes(&mut self) {
-        self.list.iter_mut().flat_map(Plugin::children).for_each(Child::look_for_end);
+    pub(super) fn look_for_ended_processes(&mut self, world: &mut impl World) {
+        let children = self.list.iter_mut().flat_map(Plugin::children);
+        children.for_each(|child| child.look_for_end(world));
     }
 
     /// Whether a process of any plugin is not over.
@@ -231,7 +232,7 @@ impl Plugins {
     }
 
     /// A process of a plugin runs: it is greeted, and has its time to register.
-    pub(super) fn started(&mut self, id: PluginId, process: Box<dyn Process>, now: Time) {
+    pub(super) fn started(&mut self, id: PluginId, process: ProcessKey, now: Time) {
         let plugin = &mut self.list[id.index()];
         let until = plugin.timeout(now);
         plugin.begin(process, until, now);
@@ -264,7 +265,12 @@ impl Plugins {
 
     /// Ends the input of a process that another one has taken the place of, when it has answered
     /// all that it was asked.
-    pub(super) fn dismiss_if_done(&mut self, process: ProcessId, now: Time) {
+    pub(super) fn dismiss_if_done(
+        &mut self,
+        world: &mut impl World,
+        process: ProcessId,
+        now: Time,
+    ) {
         let ProcessId { plugin: id, number } = process;
         let asked = self.asks.is_asked(id, number);
         let mut retired = self.list[id.index()].retired.iter_mut();
@@ -274,7 +280,7 @@ impl Plugins {
             && found.child.lanes.is_empty()
         {
             found.dismissed = true;
-            found.child.dismiss(now);
+            found.child.dismiss(world, now);
         }
     }
 
@@ -298,8 +304,9 @@ impl Plugins {
     }
 
     /// Ends the inputs of the processes that have been told everything when the server stops.
-    pub(super) fn end_farewells(&mut self) {
-        self.list.iter_mut().flat_map(Plugin::children).for_each(Child::end_farewell);
+    pub(super) fn end_farewells(&mut self, world: &mut impl World) {
+        let children = self.list.iter_mut().flat_map(Plugin::children);
+        children.for_each(|child| child.end_farewell(world));
     }
 
     /// The present process of a plugin is not its present one any more; gives it.
@@ -481,11 +488,11 @@ impl Plugins {
     }
 
     /// Writes to each process what it takes of what waits for it.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, world: &mut impl World) {
         self.queued = false;
         let max = self.backlog_bytes_max;
         for plugin in &mut self.list {
-            plugin.children().for_each(Child::flush);
+            plugin.children().for_each(|child| child.flush(world));
             // A plugin that has read on is told what it missed, though nothing else happens.
             self.queued |= plugin.up().is_some_and(|up| up.tell_dropped(max));
         }

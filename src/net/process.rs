@@ -13,7 +13,7 @@ use rustix::process::{
     setpriority_process, setrlimit, waitid,
 };
 
-use super::world::{Process, ProcessEnd, Socket};
+use super::world::ProcessEnd;
 use crate::config::Module;
 
 /// How far a plugin steps back behind the server (setpriority(2)): of a core that both want it gets
@@ -159,32 +159,28 @@ impl Piped {
     }
 }
 
-impl Socket for Piped {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+/// What [`World`](super::world::World) does to a process.
+impl Piped {
+    pub(super) fn read_output(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.output.read(buffer)
     }
 
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn read_errors(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.errors.read(buffer)
+    }
+
+    pub(super) fn write_input(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.input {
             Some(input) => input.write_vectored(slices),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
-    fn shutdown_write(&mut self) -> io::Result<()> {
+    pub(super) fn end_input(&mut self) {
         self.input = None;
-        Ok(())
     }
 
-    fn set_idle_time(&mut self, _: u64) {}
-}
-
-impl Process for Piped {
-    fn read_error(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.errors.read(buffer)
-    }
-
-    fn ended(&mut self) -> Option<ProcessEnd> {
+    pub(super) fn ended(&self) -> Option<ProcessEnd> {
         // It is not waited for yet: as long as it is not, its id, which is its group's as well,
         // can't become another's.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -196,7 +192,7 @@ impl Process for Piped {
         })
     }
 
-    fn kill(&mut self, force: bool) {
+    pub(super) fn kill(&self, force: bool) {
         let signal = if force { Signal::KILL } else { Signal::TERM };
         // What it has started itself is in its group, and goes with it.
         let _ = kill_process_group(Pid::from_child(&self.child), signal);

@@ -39,7 +39,7 @@ use super::ready::{Greeters, Ready};
 use super::speech;
 use super::timers::TimerKind;
 use super::transport::{Framed, Front, Inbound};
-use super::world::{Event, Socket, World};
+use super::world::{Event, World};
 use crate::hub::{
     CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, QuestionId, Settings, Time, Verdict,
 };
@@ -255,7 +255,7 @@ impl<W: World> Server<W> {
                 continue;
             };
             if let Some(socket) = &mut connection.socket {
-                socket.set_idle_time(idle_time_s);
+                self.world.check_silence(socket, idle_time_s);
             }
             if connection.state == ConnectionPhase::Open && connection.speech.transport().is_some()
             {
@@ -456,7 +456,7 @@ impl<W: World> Server<W> {
                     self.make_ready(slot);
                 }
                 Event::ProcessReady { index } => self.desk.plugins.mark_ready(index),
-                Event::ProcessEnded => self.desk.plugins.look_for_ended_processes(),
+                Event::ProcessEnded => self.desk.plugins.look_for_ended_processes(&mut self.world),
                 Event::Stop => self.desk.shutdown_asked = true,
                 Event::Reload => reload = true,
             }

@@ -12,47 +12,9 @@ use crate::config::Module;
 use crate::hub::Time;
 use crate::logging::Logged;
 
-/// A connected socket that never blocks.
-pub trait Socket {
-    /// Reads what is there.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing is there; anything else breaks the connection. `Ok(0)` is the
-    /// end of the stream.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-
-    /// Writes what fits, in one system call.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing fits; anything else breaks the connection.
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
-
-    /// Ends the stream to the peer.
-    ///
-    /// # Errors
-    /// When the connection is broken already.
-    fn shutdown_write(&mut self) -> io::Result<()>;
-
-    /// Sets after how many seconds of silence the system checks that the peer is there; `0`
-    /// turns it off. An accepted socket has what [`World::set_idle_time`] set.
-    fn set_idle_time(&mut self, seconds: u64);
-}
-
-/// A process of our own: reading is its standard output, writing its standard input, which
-/// [`Socket::shutdown_write`] ends.
-pub trait Process: Socket + fmt::Debug {
-    /// Reads what it has said on its standard error.
-    ///
-    /// # Errors
-    /// As [`Socket::read`].
-    fn read_error(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-
-    /// How it ended, once it has; it is asked after [`Event::ProcessEnded`].
-    fn ended(&mut self) -> Option<ProcessEnd>;
-
-    /// Asks it to end, or with `force` ends it.
-    fn kill(&mut self, force: bool);
-}
+/// A process of our own, by the number that [`World::start`] gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessKey(pub u64);
 
 /// How a process ended; its text is for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +71,11 @@ pub enum Event {
     Reload,
 }
 
-/// Everything outside the loop.
+/// Everything outside the loop. Sockets and processes are read and written through it, so that those
+/// of a test can be numbers.
 pub trait World {
-    /// Its connections.
-    type Socket: Socket;
+    /// Its connections: sockets that never block.
+    type Socket: fmt::Debug;
 
     /// The time since the server's start.
     fn now(&mut self) -> Time;
@@ -130,8 +93,16 @@ pub trait World {
     /// When the system can't wait any more.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
+    /// Writes what waits of the log, without waiting for a reader. A world without a log has
+    /// nothing to write.
+    fn flush_log(&mut self) -> Logged {
+        Logged::default()
+    }
+
+    // Connections.
+
     /// Sets the idle time of every connection that is accepted from now on, as
-    /// [`Socket::set_idle_time`] does.
+    /// [`World::check_silence`] does.
     fn set_idle_time(&mut self, seconds: u64);
 
     /// Takes a connection from a listener.
@@ -140,27 +111,97 @@ pub trait World {
     /// `WouldBlock` when none waits. Others tell of the connection or of the system.
     fn accept(&mut self, listener: usize) -> io::Result<(Self::Socket, SocketAddr)>;
 
+    /// Stops listening; connections that wait are refused by the system.
+    fn stop_listening(&mut self);
+
     /// Asks for the events of a connection under its slot, once, for reading and writing.
     ///
     /// # Errors
     /// When the system refuses.
     fn register(&mut self, socket: &mut Self::Socket, slot: usize) -> io::Result<()>;
 
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; anything else breaks the connection. `Ok(0)` is the
+    /// end of the stream.
+    fn read(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits, in one system call.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits; anything else breaks the connection.
+    fn write(&mut self, socket: &mut Self::Socket, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends the stream to the peer.
+    ///
+    /// # Errors
+    /// When the connection is broken already.
+    fn shutdown_write(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
+
+    /// Sets after how many seconds of silence the system checks that the peer is there; `0`
+    /// turns it off. An accepted socket has what [`World::set_idle_time`] set.
+    fn check_silence(&mut self, socket: &mut Self::Socket, seconds: u64);
+
+    /// Closes a connection.
+    fn close(&mut self, socket: Self::Socket);
+
+    // Processes of our own; a world need not have any.
+
     /// Starts a process whose events come under this index.
     ///
     /// # Errors
     /// When there is no such program, or the system refuses.
-    fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
+    fn start(&mut self, index: usize, module: &Module) -> io::Result<ProcessKey> {
         let _ = (index, module);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes what waits of the log, without waiting for a reader. A world without a log has
-    /// nothing to write.
-    fn flush_log(&mut self) -> Logged {
-        Logged::default()
+    /// Reads what a process has said on its standard output.
+    ///
+    /// # Errors
+    /// As [`World::read`].
+    fn read_output(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        let _ = (process, buffer);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Stops listening; connections that wait are refused by the system.
-    fn stop_listening(&mut self);
+    /// Reads what a process has said on its standard error.
+    ///
+    /// # Errors
+    /// As [`World::read`].
+    fn read_errors(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        let _ = (process, buffer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Writes what fits to the standard input of a process, in one system call.
+    ///
+    /// # Errors
+    /// As [`World::write`].
+    fn write_input(&mut self, process: ProcessKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let _ = (process, slices);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Ends the standard input of a process.
+    fn end_input(&mut self, process: ProcessKey) {
+        let _ = process;
+    }
+
+    /// How a process ended, once it has; it is asked after [`Event::ProcessEnded`].
+    fn ended(&mut self, process: ProcessKey) -> Option<ProcessEnd> {
+        let _ = process;
+        None
+    }
+
+    /// Asks a process to end, or with `force` ends it.
+    fn kill(&mut self, process: ProcessKey, force: bool) {
+        let _ = (process, force);
+    }
+
+    /// A process that has ended is not asked for any more.
+    fn forget(&mut self, process: ProcessKey) {
+        let _ = process;
+    }
 }

@@ -1,7 +1,6 @@
 //! Clients of every kind at once, by seed, in a world where everything goes wrong that can; and
 //! what must have held when they are done.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::rc::Rc;
@@ -17,7 +16,7 @@ use crate::pipe::{Faults, Received, Room};
 use crate::rng::Rng;
 use crate::secure::{self, Secure};
 use crate::speech::Speech;
-use crate::world::{Crowd, Network};
+use crate::world::Network;
 
 /// Seeds that are run when none is asked for; they take some seconds without optimisation. The
 /// check of a commit runs more.
@@ -36,8 +35,9 @@ const MANY: usize = 2 * RECEIVERS_PER_TURN + 16;
 const STANZA_BYTES_MAX: usize = 4_096;
 const GOING_DOWN: &str = "<error>### Server is now going down ... ###</error>";
 
-/// Everybody, and when they do something next.
-struct Everybody {
+/// Everybody, and when they do something next: between the server's turns the world lets those act
+/// whose time has come.
+pub(crate) struct Everybody {
     rng: Rng,
     clients: Vec<Client>,
     next: Vec<Time>,
@@ -231,6 +231,22 @@ impl Everybody {
         client.restarts += 1;
     }
 
+    /// When somebody wants to act next.
+    pub(crate) fn next_act(&self) -> Option<Time> {
+        let next = self.next[..self.active()].iter().copied().min();
+        next.filter(|time| time.0 < u64::MAX)
+    }
+
+    /// Lets those act whose time has come, or who have something to read.
+    pub(crate) fn act(&mut self, network: &mut Network) {
+        let now = network.now();
+        let (from, to) = self.starved;
+        network.descriptors_max = if from <= now && now < to { 0 } else { usize::MAX };
+        for index in 0..self.active() {
+            self.act_one(index, now, network);
+        }
+    }
+
     fn act_one(&mut self, index: usize, now: Time, network: &mut Network) {
         let soon = Duration::from_millis(1);
         let client = &mut self.clients[index];
@@ -265,32 +281,10 @@ impl Everybody {
     }
 }
 
-/// The crowd as the world has it, while the test keeps an eye on it.
-struct Shared(Rc<RefCell<Everybody>>);
-
-impl Crowd for Shared {
-    fn next(&self) -> Option<Time> {
-        let everybody = self.0.borrow();
-        let next = everybody.next[..everybody.active()].iter().copied().min();
-        next.filter(|time| time.0 < u64::MAX)
-    }
-
-    fn act(&mut self, network: &mut Network) {
-        let mut everybody = self.0.borrow_mut();
-        let now = network.now();
-        let (from, to) = everybody.starved;
-        network.descriptors_max = if from <= now && now < to { 0 } else { usize::MAX };
-        for index in 0..everybody.active() {
-            everybody.act_one(index, now, network);
-        }
-    }
-}
-
 /// A run of one seed.
 struct Run {
     seed: u64,
     house: House,
-    crowd: Rc<RefCell<Everybody>>,
 }
 
 impl Run {
@@ -330,9 +324,12 @@ impl Run {
         let mut house = House::new(settings, faults, seed);
         house.checked_every = 31;
         house.server.set_front(secure::front());
-        let crowd = Rc::new(RefCell::new(Everybody::new(seed)));
-        house.world().crowd = Some(Box::new(Shared(Rc::clone(&crowd))));
-        Self { seed, house, crowd }
+        house.world().crowd = Some(Everybody::new(seed));
+        Self { seed, house }
+    }
+
+    fn everybody(&mut self) -> &mut Everybody {
+        self.house.world().crowd.as_mut().expect("it is there from the start on")
     }
 
     /// Turns until this time, or until the server has stopped.
@@ -350,14 +347,14 @@ impl Run {
 
     /// Turns until everybody has said what it has to say, and what follows has happened.
     fn run_until_all_is_said(&mut self) {
-        while !self.crowd.borrow().has_said_all() {
+        while !self.everybody().has_said_all() {
             let later = self.house.now().plus_secs(1);
             assert!(later < SAID, "somebody waits for ever");
             self.run_until(later);
         }
         let quiet = self.house.now().plus_secs(QUIET_S);
         self.run_until(quiet);
-        while !self.crowd.borrow().has_heard_all() {
+        while !self.everybody().has_heard_all() {
             let later = self.house.now() + Duration::from_millis(10);
             self.run_until(later);
         }
@@ -378,8 +375,9 @@ impl Run {
     }
 
     /// What everybody heard is what was said.
-    fn check_what_was_heard(&self) {
-        let everybody = self.crowd.borrow();
+    fn check_what_was_heard(&mut self) {
+        let stopped = self.house.stopped;
+        let everybody = self.everybody();
         let (anchors, others) = everybody.clients.split_at(ROOMS.len());
         for client in others.iter().filter(|client| client.role.joins()) {
             let anchor = anchors.iter().find(|anchor| anchor.room == client.room);
@@ -388,19 +386,19 @@ impl Run {
             check_room(client, anchor);
         }
         for client in everybody.clients.iter().filter(|client| client.role.stays()) {
-            if !self.house.stopped {
+            if !stopped {
                 assert_eq!(client.end, None, "{} notices nothing", client.nick);
                 assert_eq!(client.ear.errors.len(), client.errors_expected(), "{}", client.nick);
             }
         }
         for client in others {
-            client.check_its_end(self.house.stopped);
+            client.check_its_end(stopped);
         }
     }
 
     /// Who is in the rooms in the end.
-    fn check_who_is_there(&self) {
-        let everybody = self.crowd.borrow();
+    fn check_who_is_there(&mut self) {
+        let everybody = self.everybody();
         for anchor in &everybody.clients[..ROOMS.len()] {
             let Some(members) = &anchor.ear.members else {
                 continue;
@@ -551,17 +549,14 @@ fn run_to_the_end(seed: u64) -> (u64, u64, String) {
     run.run_until_all_is_said();
     run.check_what_was_heard();
     run.check_who_is_there();
-    {
-        let mut everybody = run.crowd.borrow_mut();
-        let Everybody { rng, clients, .. } = &mut *everybody;
-        for client in clients.iter_mut().filter(|client| client.end.is_none()) {
-            if let Some(pipe) = &client.pipe {
-                let mut pipe = pipe.borrow_mut();
-                if rng.chance(50) { pipe.half_close() } else { pipe.close() }
-            }
-            client.silent = true;
-            client.outgoing.clear();
+    let Everybody { rng, clients, .. } = run.everybody();
+    for client in clients.iter_mut().filter(|client| client.end.is_none()) {
+        if let Some(pipe) = &client.pipe {
+            let mut pipe = pipe.borrow_mut();
+            if rng.chance(50) { pipe.half_close() } else { pipe.close() }
         }
+        client.silent = true;
+        client.outgoing.clear();
     }
     let end = run.house.now().plus_secs(10);
     run.run_until(end);
@@ -589,13 +584,12 @@ fn run_to_a_stop(seed: u64) {
         let world = run.house.world();
         let now = world.network.now();
         world.network.shared.now.set(now + Duration::from_millis(1));
-        let mut everybody = run.crowd.borrow_mut();
-        let Everybody { rng, clients, .. } = &mut *everybody;
+        let Everybody { rng, clients, .. } = run.everybody();
         for client in clients {
             client.read(rng);
         }
     }
-    for client in &run.crowd.borrow().clients {
+    for client in &run.everybody().clients {
         if client.ear.welcomed && client.role.stays() && client.read_all() {
             assert_eq!(client.ear.last, GOING_DOWN, "{}", client.nick);
         }

@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 
 use palabre::hub::Time;
-use palabre::net::world::{Event, Socket};
+use palabre::net::world::Event;
 
 use crate::rng::{Rng, mix};
 
@@ -160,14 +160,14 @@ pub(crate) struct Room {
 }
 
 impl Pipe {
-    pub(crate) fn new(
+    pub(crate) fn connect(
         id: usize,
         shared: &Rc<Shared>,
         faults: Faults,
         rng: Rng,
         room: Room,
-    ) -> Self {
-        Self {
+    ) -> Handle {
+        Rc::new(RefCell::new(Self {
             id,
             is_secret: false,
             shared: Rc::clone(shared),
@@ -198,7 +198,7 @@ impl Pipe {
             bytes_down: 0,
             reads: 0,
             bytes_up: 0,
-        }
+        }))
     }
 
     // The client's calls.
@@ -467,20 +467,21 @@ impl FakeSocket {
     }
 }
 
-impl Socket for FakeSocket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+/// What the server does to its socket, through its world.
+impl FakeSocket {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.begin("read")?;
         let result = self.pipe.borrow_mut().read(buffer);
         self.finish("read", result)
     }
 
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.begin("write")?;
         let result = self.pipe.borrow_mut().write(slices);
         self.finish("write", result)
     }
 
-    fn shutdown_write(&mut self) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         let mut pipe = self.pipe.borrow_mut();
         assert_eq!(pipe.shut_at, None, "connection {} is ended twice", pipe.id);
         pipe.shared.act();
@@ -489,13 +490,7 @@ impl Socket for FakeSocket {
         if pipe.dead { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
-    fn set_idle_time(&mut self, seconds: u64) {
-        self.pipe.borrow_mut().idle_time_s = Some(seconds);
-    }
-}
-
-impl Drop for FakeSocket {
-    fn drop(&mut self) {
+    pub(crate) fn close(self) {
         let mut pipe = self.pipe.borrow_mut();
         let shared = Rc::clone(&pipe.shared);
         shared.act();

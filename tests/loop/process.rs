@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::rc::Rc;
 
-use palabre::net::world::{Process, ProcessEnd, Socket};
+use palabre::net::world::ProcessEnd;
 
 use crate::pipe::Shared;
 
@@ -27,6 +27,8 @@ pub(crate) struct Pipes {
     /// Something has happened that the server has not been told.
     pub(crate) woken: bool,
     pub(crate) ended_untold: bool,
+    /// The server has done with it.
+    pub(crate) forgotten: bool,
 }
 
 /// A process as its test has it.
@@ -47,6 +49,7 @@ impl Pipes {
             stubborn: false,
             woken: false,
             ended_untold: false,
+            forgotten: false,
         }))
     }
 
@@ -104,17 +107,6 @@ impl Pipes {
     }
 }
 
-/// A process as the server has it.
-#[derive(Debug)]
-pub(crate) struct FakeProcess(pub(crate) Handle);
-
-impl FakeProcess {
-    fn took(&self, count: usize) {
-        let shared = &self.0.borrow().shared;
-        shared.activity.set(shared.activity.get() + count as u64);
-    }
-}
-
 fn read(from: &mut Vec<u8>, ended: bool, buffer: &mut [u8]) -> io::Result<usize> {
     let count = from.len().min(buffer.len());
     buffer[..count].copy_from_slice(&from[..count]);
@@ -122,62 +114,53 @@ fn read(from: &mut Vec<u8>, ended: bool, buffer: &mut [u8]) -> io::Result<usize>
     if count == 0 && !ended { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
 }
 
-impl Socket for FakeProcess {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut pipes = self.0.borrow_mut();
-        let ended = pipes.output_ended;
-        let result = read(&mut pipes.output, ended, buffer);
-        drop(pipes);
-        self.took(1);
-        result
+/// What the server does to the process, through its world.
+impl Pipes {
+    fn took(&self, count: usize) {
+        self.shared.activity.set(self.shared.activity.get() + count as u64);
     }
 
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn read_output(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.took(1);
-        let mut pipes = self.0.borrow_mut();
-        if pipes.input_ended || pipes.ended.is_some() {
+        read(&mut self.output, self.output_ended, buffer)
+    }
+
+    pub(crate) fn read_errors(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read(&mut self.errors, self.ended.is_some(), buffer)
+    }
+
+    pub(crate) fn write_input(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.took(1);
+        if self.input_ended || self.ended.is_some() {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let mut left = pipes.room.saturating_sub(pipes.input.len());
+        let mut left = self.room.saturating_sub(self.input.len());
         let mut count = 0;
         for slice in slices {
             let part = slice.len().min(left);
-            pipes.input.extend_from_slice(&slice[..part]);
+            self.input.extend_from_slice(&slice[..part]);
             left -= part;
             count += part;
         }
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        let mut pipes = self.0.borrow_mut();
-        pipes.input_ended = true;
-        if !pipes.stubborn && pipes.ended.is_none() {
-            pipes.end(ProcessEnd::Exit(0));
+    pub(crate) fn end_input(&mut self) {
+        self.input_ended = true;
+        if !self.stubborn && self.ended.is_none() {
+            self.end(ProcessEnd::Exit(0));
         }
-        Ok(())
     }
 
-    fn set_idle_time(&mut self, _: u64) {}
-}
-
-impl Process for FakeProcess {
-    fn read_error(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut pipes = self.0.borrow_mut();
-        let ended = pipes.ended.is_some();
-        read(&mut pipes.errors, ended, buffer)
-    }
-
-    fn ended(&mut self) -> Option<ProcessEnd> {
+    pub(crate) fn how_it_ended(&self) -> Option<ProcessEnd> {
         self.took(1);
-        self.0.borrow().ended
+        self.ended
     }
 
-    fn kill(&mut self, force: bool) {
-        let mut pipes = self.0.borrow_mut();
-        pipes.killed |= force;
-        if pipes.ended.is_none() && (force || !pipes.stubborn) {
-            pipes.end(ProcessEnd::Signal(9));
+    pub(crate) fn kill(&mut self, force: bool) {
+        self.killed |= force;
+        if self.ended.is_none() && (force || !self.stubborn) {
+            self.end(ProcessEnd::Signal(9));
         }
     }
 }

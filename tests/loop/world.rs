@@ -1,31 +1,23 @@
 //! The world around the loop: a network in memory and a clock that jumps.
 
-use std::cell::RefCell;
+use std::cell::RefMut;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use palabre::config::Module;
 use palabre::hub::Time;
-use palabre::net::world::{Event, Process, World};
+use palabre::net::world::{Event, ProcessEnd, ProcessKey, World};
 
+use crate::crowd::Everybody;
 use crate::pipe::{FakeSocket, Faults, Handle, Pipe, Room, Shared};
 use crate::process;
 use crate::rng::Rng;
 
 /// What Linux says when a process has no descriptor left.
 const EMFILE: i32 = 24;
-
-/// Those who do something between the server's turns.
-pub(crate) trait Crowd {
-    /// When somebody wants to act next.
-    fn next(&self) -> Option<Time>;
-
-    /// Lets those act whose time has come, or who have something to read.
-    fn act(&mut self, network: &mut Network);
-}
 
 /// Listeners and connections.
 #[derive(Debug)]
@@ -52,7 +44,7 @@ struct Listener {
 /// The loop's world.
 pub(crate) struct Simulated {
     pub(crate) network: Network,
-    pub(crate) crowd: Option<Box<dyn Crowd>>,
+    pub(crate) crowd: Option<Everybody>,
     /// Every process that was started, and under which index.
     pub(crate) processes: Vec<(usize, process::Handle)>,
     /// No process can be started.
@@ -93,7 +85,7 @@ impl Network {
     pub(crate) fn connect(&mut self, listener: usize, address: IpAddr, room: Room) -> Handle {
         let id = self.connections.len();
         let rng = Rng::new(self.rng.next());
-        let pipe = Rc::new(RefCell::new(Pipe::new(id, &self.shared, self.faults, rng, room)));
+        let pipe = Pipe::connect(id, &self.shared, self.faults, rng, room);
         self.connections.push(Rc::clone(&pipe));
         if self.stopped {
             pipe.borrow_mut().refuse();
@@ -186,6 +178,13 @@ impl Simulated {
         self.network.collect(events);
     }
 
+    fn pipes(&self, process: ProcessKey) -> RefMut<'_, process::Pipes> {
+        let (_, pipes) = &self.processes[process.0 as usize];
+        let pipes = pipes.borrow_mut();
+        assert!(!pipes.forgotten, "a process is asked that was forgotten");
+        pipes
+    }
+
     fn set_time(&self, time: Time) {
         let now = &self.network.shared.now;
         now.set(now.get().max(time));
@@ -193,7 +192,7 @@ impl Simulated {
 
     /// When a poll returns that has nothing to tell now.
     fn wake_time(&self, deadline: Option<Time>) -> Option<Time> {
-        let next = self.crowd.as_ref().and_then(|crowd| crowd.next());
+        let next = self.crowd.as_ref().and_then(Everybody::next_act);
         let soon = self.network.now() + Duration::from_micros(50);
         let arrival = self.network.is_under_way().then_some(soon);
         [deadline, next, self.alarm, arrival].into_iter().flatten().min()
@@ -307,14 +306,64 @@ impl World for Simulated {
         Ok(())
     }
 
-    fn start(&mut self, index: usize, _: &Module) -> io::Result<Box<dyn Process>> {
+    fn read(&mut self, socket: &mut FakeSocket, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.read(buffer)
+    }
+
+    fn write(&mut self, socket: &mut FakeSocket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket.write(slices)
+    }
+
+    fn shutdown_write(&mut self, socket: &mut FakeSocket) -> io::Result<()> {
+        socket.shutdown_write()
+    }
+
+    fn check_silence(&mut self, socket: &mut FakeSocket, seconds: u64) {
+        socket.pipe.borrow_mut().idle_time_s = Some(seconds);
+    }
+
+    fn close(&mut self, socket: FakeSocket) {
+        socket.close();
+    }
+
+    fn start(&mut self, index: usize, _: &Module) -> io::Result<ProcessKey> {
         self.network.shared.activity.set(self.network.shared.activity.get() + 1);
         if self.no_processes {
             return Err(ErrorKind::NotFound.into());
         }
         let pipes = process::Pipes::new(&self.network.shared);
-        self.processes.push((index, Rc::clone(&pipes)));
-        Ok(Box::new(process::FakeProcess(pipes)))
+        self.processes.push((index, pipes));
+        Ok(ProcessKey(self.processes.len() as u64 - 1))
+    }
+
+    fn read_output(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pipes(process).read_output(buffer)
+    }
+
+    fn read_errors(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pipes(process).read_errors(buffer)
+    }
+
+    fn write_input(&mut self, process: ProcessKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.pipes(process).write_input(slices)
+    }
+
+    fn end_input(&mut self, process: ProcessKey) {
+        self.pipes(process).end_input();
+    }
+
+    fn ended(&mut self, process: ProcessKey) -> Option<ProcessEnd> {
+        self.pipes(process).how_it_ended()
+    }
+
+    fn kill(&mut self, process: ProcessKey, force: bool) {
+        self.pipes(process).kill(force);
+    }
+
+    fn forget(&mut self, process: ProcessKey) {
+        let mut pipes = self.pipes(process);
+        assert!(!pipes.is_alive() && !pipes.forgotten, "it ends, and is forgotten, once");
+        pipes.forgotten = true;
     }
 
     fn stop_listening(&mut self) {

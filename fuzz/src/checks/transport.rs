@@ -3,7 +3,6 @@
 //! follows an end, and how the bytes are cut makes no difference.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use palabre::net::world::Event;
 
 use super::tls;
 use super::told::ToldConnection;
-use super::world::{LinkHandle, Network};
+use super::world::{LinkKey, Network};
 
 /// What stands between two steps; no text holds it.
 const STEP_END: [u8; 2] = [0xfe, 0xff];
@@ -112,7 +111,7 @@ struct TransportPlay {
 
 /// A client's connection.
 struct PeerLine {
-    link: LinkHandle,
+    link: LinkKey,
     /// Which of all connections it is.
     number: usize,
     tls: Option<tls::TlsPeer>,
@@ -194,7 +193,8 @@ impl TransportPlay {
 
     /// The client's connection, opened when there is none.
     fn line(&mut self, who: usize) -> &mut PeerLine {
-        let gone = self.lines[who].as_ref().is_none_or(|line| line.link.borrow().dropped);
+        let link = self.lines[who].as_ref().map(|line| line.link);
+        let gone = link.is_none_or(|link| self.server.world_mut().link(link).dropped);
         if gone {
             self.hang_up(who);
             let link = self.server.world_mut().connect(address(who), self.room_bytes);
@@ -227,10 +227,10 @@ impl TransportPlay {
     /// Gives the server bytes of a client, and the client what the server has to say.
     fn deliver(&mut self, who: usize, bytes: &[u8]) {
         let Some(line) = &self.lines[who] else { return };
-        let link = Rc::clone(&line.link);
+        let link = line.link;
         let size = if self.cut { 1 } else { bytes.len().max(1) };
         for part in bytes.chunks(size) {
-            link.borrow_mut().send(part);
+            self.server.world_mut().link(link).send(part);
             self.settle();
         }
         // A handshake goes back and forth.
@@ -261,7 +261,7 @@ impl TransportPlay {
             self.deliver(who, &wire);
         }
         if let Some(line) = &self.lines[who] {
-            line.link.borrow_mut().end();
+            self.server.world_mut().link(line.link).end();
         }
         self.settle();
     }
@@ -270,7 +270,8 @@ impl TransportPlay {
         let line = self.line(who);
         line.ended = true;
         line.broken = true;
-        line.link.borrow_mut().reset();
+        let link = line.link;
+        self.server.world_mut().link(link).reset();
         self.settle();
     }
 
@@ -303,7 +304,7 @@ impl TransportPlay {
             self.server.check_invariants();
             let mut heard = false;
             for line in self.lines.iter_mut().flatten() {
-                heard |= line.hear();
+                heard |= line.hear(self.server.world_mut());
             }
             if self.server.world_mut().asleep && !heard {
                 return;
@@ -316,11 +317,11 @@ impl TransportPlay {
     fn hang_up(&mut self, who: usize) {
         if let Some(mut line) = self.lines[who].take() {
             line.paused = false;
-            line.hear();
+            line.hear(self.server.world_mut());
             let number = line.number;
             // A slow reader is cut off in the middle.
             let slow = self.room_bytes < usize::MAX;
-            let whole = line.link.borrow().shut && !line.broken && !slow;
+            let whole = self.server.world_mut().link(line.link).shut && !line.broken && !slow;
             self.told[number] = line.told(whole);
         }
     }
@@ -343,7 +344,7 @@ impl TransportPlay {
 }
 
 impl PeerLine {
-    fn new(link: LinkHandle, number: usize) -> Self {
+    fn new(link: LinkKey, number: usize) -> Self {
         Self {
             link,
             number,
@@ -359,11 +360,11 @@ impl PeerLine {
     }
 
     /// Reads what is there; whether there was something.
-    fn hear(&mut self) -> bool {
+    fn hear(&mut self, network: &mut Network) -> bool {
         if self.paused {
             return false;
         }
-        let bytes = self.link.borrow_mut().receive();
+        let bytes = network.link(self.link).receive();
         self.raw.extend_from_slice(&bytes);
         match &mut self.tls {
             Some(tls) if !self.failed => {

@@ -1,19 +1,19 @@
 //! A network in memory for one server, without faults: what is sent is there at once, and time
 //! passes when it is told to.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use palabre::hub::Time;
-use palabre::net::world::{Event, Socket, World};
+use palabre::net::world::{Event, World};
+
+/// The number of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkKey(usize);
 
 /// A connection, as both sides and the world see it.
-pub(super) type LinkHandle = Rc<RefCell<FakeLink>>;
-
 #[derive(Debug, Default)]
 pub(super) struct FakeLink {
     /// Sent by the client, not yet read by the server.
@@ -62,69 +62,17 @@ impl FakeLink {
     }
 }
 
-/// The server's end of a connection.
-#[derive(Debug)]
-pub(super) struct ServerEnd(LinkHandle);
-
-impl Drop for ServerEnd {
-    fn drop(&mut self) {
-        self.0.borrow_mut().dropped = true;
-    }
-}
-
-impl Socket for ServerEnd {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let link = &mut *self.0.borrow_mut();
-        if link.broken {
-            return Err(ErrorKind::ConnectionReset.into());
-        }
-        let count = buffer.len().min(link.up.len());
-        if count == 0 {
-            return if link.ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
-        }
-        for (byte, sent) in buffer.iter_mut().zip(link.up.drain(..count)) {
-            *byte = sent;
-        }
-        Ok(count)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let link = &mut *self.0.borrow_mut();
-        assert!(!link.shut, "written after the end");
-        if link.broken {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
-        let before = link.down.len();
-        for slice in slices {
-            let room = link.room_bytes.saturating_sub(link.down.len());
-            link.blocked |= slice.len() > room;
-            link.down.extend_from_slice(&slice[..slice.len().min(room)]);
-        }
-        match link.down.len() - before {
-            0 => Err(ErrorKind::WouldBlock.into()),
-            count => Ok(count),
-        }
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        let link = &mut *self.0.borrow_mut();
-        assert!(!link.shut, "ended twice");
-        link.shut = true;
-        Ok(())
-    }
-
-    fn set_idle_time(&mut self, _seconds: u64) {}
-}
-
 /// The server's world.
 #[derive(Debug)]
 pub(super) struct Network {
     now: Time,
     /// What the server was told last.
     told: Time,
-    waiting: VecDeque<(LinkHandle, IpAddr)>,
+    /// Every connection so far, by its number.
+    links: Vec<FakeLink>,
+    waiting: VecDeque<(LinkKey, IpAddr)>,
     knocked: bool,
-    slots: Vec<LinkHandle>,
+    slots: Vec<Option<LinkKey>>,
     pub(super) signals: Vec<Event>,
     /// The last poll had nothing to tell, and nothing to return at once for.
     pub(super) asleep: bool,
@@ -137,6 +85,7 @@ impl Network {
         Self {
             now: Time(0),
             told: Time(0),
+            links: Vec::new(),
             waiting: VecDeque::new(),
             knocked: false,
             slots: Vec::new(),
@@ -147,11 +96,17 @@ impl Network {
     }
 
     /// Connects; the server may send so many bytes before they are read.
-    pub(super) fn connect(&mut self, address: IpAddr, room_bytes: usize) -> LinkHandle {
-        let link = Rc::new(RefCell::new(FakeLink { room_bytes, ..FakeLink::default() }));
-        self.waiting.push_back((Rc::clone(&link), address));
+    pub(super) fn connect(&mut self, address: IpAddr, room_bytes: usize) -> LinkKey {
+        let key = LinkKey(self.links.len());
+        self.links.push(FakeLink { room_bytes, ..FakeLink::default() });
+        self.waiting.push_back((key, address));
         self.knocked = true;
-        link
+        key
+    }
+
+    /// A connection, as its client sees it.
+    pub(super) fn link(&mut self, key: LinkKey) -> &mut FakeLink {
+        &mut self.links[key.0]
     }
 
     pub(super) const fn now(&self) -> Time {
@@ -165,7 +120,7 @@ impl Network {
 }
 
 impl World for Network {
-    type Socket = ServerEnd;
+    type Socket = LinkKey;
 
     fn now(&mut self) -> Time {
         self.told = self.now;
@@ -177,8 +132,8 @@ impl World for Network {
         if std::mem::take(&mut self.knocked) {
             events.push(Event::Acceptable { listener: 0 });
         }
-        for link in &self.slots {
-            let link = &mut *link.borrow_mut();
+        for key in self.slots.iter().flatten() {
+            let link = &mut self.links[key.0];
             if let Some(slot) = link.slot
                 && std::mem::take(&mut link.woken)
                 && !link.dropped
@@ -197,25 +152,71 @@ impl World for Network {
 
     fn set_idle_time(&mut self, _seconds: u64) {}
 
-    fn accept(&mut self, _listener: usize) -> io::Result<(ServerEnd, SocketAddr)> {
-        let (link, address) = self.waiting.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        Ok((ServerEnd(link), SocketAddr::new(address, 40_000)))
+    fn accept(&mut self, _listener: usize) -> io::Result<(LinkKey, SocketAddr)> {
+        let (key, address) = self.waiting.pop_front().ok_or(ErrorKind::WouldBlock)?;
+        Ok((key, SocketAddr::new(address, 40_000)))
     }
 
-    fn register(&mut self, socket: &mut ServerEnd, slot: usize) -> io::Result<()> {
-        let link = &mut *socket.0.borrow_mut();
+    fn register(&mut self, key: &mut LinkKey, slot: usize) -> io::Result<()> {
+        let link = self.link(*key);
         link.slot = Some(slot);
         link.woken = true;
         if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, LinkHandle::default);
+            self.slots.resize_with(slot + 1, || None);
         }
-        self.slots[slot] = Rc::clone(&socket.0);
+        self.slots[slot] = Some(*key);
         Ok(())
     }
 
     fn stop_listening(&mut self) {
-        for (link, _) in self.waiting.drain(..) {
-            link.borrow_mut().dropped = true;
+        for (key, _) in std::mem::take(&mut self.waiting) {
+            self.link(key).dropped = true;
         }
+    }
+
+    fn read(&mut self, key: &mut LinkKey, buffer: &mut [u8]) -> io::Result<usize> {
+        let link = self.link(*key);
+        if link.broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let count = buffer.len().min(link.up.len());
+        if count == 0 {
+            return if link.ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        for (byte, sent) in buffer.iter_mut().zip(link.up.drain(..count)) {
+            *byte = sent;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, key: &mut LinkKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let link = self.link(*key);
+        assert!(!link.shut, "written after the end");
+        if link.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let before = link.down.len();
+        for slice in slices {
+            let room = link.room_bytes.saturating_sub(link.down.len());
+            link.blocked |= slice.len() > room;
+            link.down.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        match link.down.len() - before {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
+    fn shutdown_write(&mut self, key: &mut LinkKey) -> io::Result<()> {
+        let link = self.link(*key);
+        assert!(!link.shut, "ended twice");
+        link.shut = true;
+        Ok(())
+    }
+
+    fn check_silence(&mut self, _key: &mut LinkKey, _seconds: u64) {}
+
+    fn close(&mut self, key: LinkKey) {
+        self.link(key).dropped = true;
     }
 }

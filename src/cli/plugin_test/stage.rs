@@ -4,21 +4,19 @@
 //! nothing was said because of the last one. The clock is the system's, put forward when only a
 //! timer is waited for.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use memchr::memmem;
 
-use super::tap::{Talk, Tapped, joined};
+use super::tap::{Talk, joined};
 use crate::config::Module;
 use crate::hub::Time;
 use crate::net::DescriptorLimit;
 use crate::net::os::{Os, Signals};
-use crate::net::world::{Event, Process, Socket, World};
+use crate::net::world::{Event, ProcessEnd, ProcessKey, World};
 use crate::wire::framer::FRAME_END;
 
 /// Seconds that the plugin has to register and to answer: the default of `[module NAME] timeout`.
@@ -57,10 +55,13 @@ pub(super) struct ScriptedWorld {
     /// The silence after which nothing more is expected.
     wait: Duration,
     script: VecDeque<Step>,
-    clients: [ClientHandle; 2],
-    /// Those who wait to be accepted.
-    arrivals: VecDeque<ClientHandle>,
-    talk: Rc<RefCell<Talk>>,
+    /// Every connection of a client so far, by its number.
+    connections: Vec<ScriptedClient>,
+    /// Which of them the two have now.
+    clients: [usize; 2],
+    /// Those that wait to be accepted.
+    arrivals: VecDeque<usize>,
+    talk: Talk,
     cannot_start: Option<io::Error>,
     /// It has registered something: the script has begun.
     begun: bool,
@@ -79,9 +80,10 @@ impl ScriptedWorld {
             skipped: Duration::ZERO,
             wait: Duration::from_millis(wait_ms),
             script: script.into(),
-            clients: Default::default(),
+            connections: vec![ScriptedClient::default(), ScriptedClient::default()],
+            clients: [0, 1],
             arrivals: VecDeque::new(),
-            talk: Rc::default(),
+            talk: Talk::default(),
             cannot_start: None,
             begun: false,
             until: Time::from_secs(TIMEOUT_S),
@@ -97,14 +99,14 @@ impl ScriptedWorld {
     pub(super) fn outcome(&mut self) -> io::Result<bool> {
         match self.cannot_start.take() {
             Some(error) => Err(error),
-            None => Ok(self.talk.borrow_mut().judge()),
+            None => Ok(self.talk.judge()),
         }
     }
 
     /// What has become of the clients' connections since the last time.
-    fn tell_edges(&self, events: &mut Vec<Event>) {
-        for client in &self.clients {
-            let mut client = client.borrow_mut();
+    fn tell_edges(&mut self, events: &mut Vec<Event>) {
+        for client in self.clients {
+            let client = &mut self.connections[client];
             if let Some(slot) = client.slot.filter(|_| client.edge) {
                 client.edge = false;
                 events.push(Event::Ready {
@@ -120,14 +122,14 @@ impl ScriptedWorld {
 
     /// How long it may be silent.
     fn patience(&mut self, timeout: Option<Duration>) -> Duration {
-        let talk = self.talk.borrow();
+        let talk = &self.talk;
         if talk.stopping {
             timeout.unwrap_or(self.wait)
         } else if talk.ended.is_some() || self.cannot_start.is_some() {
             Duration::ZERO
         } else if !self.begun {
             self.until.since(self.os.now())
-        } else if !self.late && self.clients.iter().any(|client| client.borrow().waits) {
+        } else if !self.late && self.waiting().is_some() {
             timeout.unwrap_or(self.wait)
         } else if talk.busy || self.late {
             self.wait
@@ -138,16 +140,15 @@ impl ScriptedWorld {
 
     /// Nothing more is said for now.
     fn go_on(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) {
-        self.talk.borrow_mut().busy = false;
-        let waiting = self.clients.iter().find(|client| client.borrow().waits);
-        if let Some(client) = waiting {
-            client.borrow_mut().waits = false;
+        self.talk.busy = false;
+        if let Some(client) = self.waiting() {
+            self.connections[client].waits = false;
             // Nobody waits so long twice.
             if std::mem::replace(&mut self.late, true) {
                 self.skipped += timeout.unwrap_or_default();
             }
             let late = format!("it has not answered within {TIMEOUT_S} s: that is a no");
-            self.talk.borrow_mut().complain(&late);
+            self.talk.complain(&late);
         } else if let Some(rest) = timeout.filter(|_| !self.fired) {
             self.fired = true;
             self.skipped += rest;
@@ -161,38 +162,44 @@ impl ScriptedWorld {
         }
     }
 
+    /// A connection that waits for the answer to a login.
+    fn waiting(&self) -> Option<usize> {
+        self.clients.into_iter().find(|&client| self.connections[client].waits)
+    }
+
     fn set_until(&mut self) {
         self.until = self.os.now() + STEP_TIME + self.wait;
     }
 
     fn act(&mut self, step: Step, events: &mut Vec<Event>) {
         let index = step.client;
+        let client = &mut self.connections[self.clients[index]];
         match step.act {
             Act::Connect => {
-                self.clients[index] = ClientHandle::default();
-                self.arrivals.push_back(Rc::clone(&self.clients[index]));
+                self.clients[index] = self.connections.len();
+                self.arrivals.push_back(self.connections.len());
+                self.connections.push(ScriptedClient::default());
                 events.push(Event::Acceptable { listener: 0 });
             }
-            Act::Say(stanza) => self.clients[index].borrow_mut().say(&stanza),
-            Act::LogIn(stanza) => self.clients[index].borrow_mut().log_in(&stanza),
+            Act::Say(stanza) => client.say(&stanza),
+            Act::LogIn(stanza) => client.log_in(&stanza),
             Act::LogInAnyway(stanza) => {
-                let mut client = self.clients[index].borrow_mut();
                 if !client.logged_in {
                     client.log_in(&stanza);
                 }
             }
             Act::SendRegistered(stanzas) => {
-                for stanza in self.talk.borrow_mut().wanted_stanzas(stanzas).into_iter().rev() {
+                for stanza in self.talk.wanted_stanzas(stanzas).into_iter().rev() {
                     self.script.push_front(Step { client: index, act: Act::Say(stanza) });
                 }
             }
-            Act::Break => self.clients[index].borrow_mut().end(),
+            Act::Break => client.end(),
         }
         self.tell_edges(events);
     }
 
-    fn stop(&self, events: &mut Vec<Event>) {
-        self.talk.borrow_mut().stopping = true;
+    fn stop(&mut self, events: &mut Vec<Event>) {
+        self.talk.stopping = true;
         events.push(Event::Stop);
     }
 }
@@ -205,11 +212,11 @@ impl World for ScriptedWorld {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        if !self.begun && self.talk.borrow().registered {
+        if !self.begun && self.talk.registered {
             self.begun = true;
             self.set_until();
         }
-        if std::mem::take(&mut self.talk.borrow_mut().greeted_now) {
+        if std::mem::take(&mut self.talk.greeted_now) {
             events.push(Event::ProcessReady { index: 0 });
         }
         self.tell_edges(events);
@@ -218,7 +225,7 @@ impl World for ScriptedWorld {
         let since = self.os.now();
         self.os.poll(Some(patience), events)?;
         let now = self.os.now();
-        let mut talk = self.talk.borrow_mut();
+        let talk = &mut self.talk;
         // Ctrl-C.
         talk.stopping |= events.contains(&Event::Stop);
         if talk.stopping {
@@ -227,7 +234,6 @@ impl World for ScriptedWorld {
         let is_over = talk.ended.is_some() || self.cannot_start.is_some();
         let silent = !busy && events.is_empty() && now.since(since) >= patience;
         if is_over && silent {
-            drop(talk);
             self.stop(events);
         } else if !is_over && now >= self.until {
             let why = if self.begun {
@@ -239,10 +245,8 @@ impl World for ScriptedWorld {
                 )
             };
             talk.complain(&why);
-            drop(talk);
             self.stop(events);
         } else if silent {
-            drop(talk);
             self.go_on(timeout, events);
         }
         Ok(())
@@ -256,28 +260,76 @@ impl World for ScriptedWorld {
     }
 
     fn register(&mut self, socket: &mut ScriptedSocket, slot: usize) -> io::Result<()> {
-        let mut client = socket.0.borrow_mut();
+        let client = &mut self.connections[socket.0];
         client.slot = Some(slot);
         client.edge = true;
         Ok(())
     }
 
-    fn start(&mut self, index: usize, module: &Module) -> io::Result<Box<dyn Process>> {
-        match self.os.start(index, module) {
-            Ok(process) => Ok(Box::new(Tapped::new(process, &self.talk))),
-            Err(error) => {
-                self.cannot_start = Some(io::Error::new(error.kind(), error.to_string()));
-                Err(error)
-            }
+    fn read(&mut self, socket: &mut ScriptedSocket, buffer: &mut [u8]) -> io::Result<usize> {
+        let client = &mut self.connections[socket.0];
+        let count = client.said.len().min(buffer.len());
+        if count == 0 && !client.ended {
+            return Err(ErrorKind::WouldBlock.into());
         }
+        buffer[..count].copy_from_slice(&client.said[..count]);
+        client.said.drain(..count);
+        Ok(count)
+    }
+
+    fn write(&mut self, socket: &mut ScriptedSocket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = joined(slices);
+        self.connections[socket.0].hear(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn shutdown_write(&mut self, socket: &mut ScriptedSocket) -> io::Result<()> {
+        self.connections[socket.0].end();
+        Ok(())
+    }
+
+    fn check_silence(&mut self, _: &mut ScriptedSocket, _: u64) {}
+
+    fn close(&mut self, _: ScriptedSocket) {}
+
+    fn start(&mut self, index: usize, module: &Module) -> io::Result<ProcessKey> {
+        self.os.start(index, module).inspect_err(|error| {
+            self.cannot_start = Some(io::Error::new(error.kind(), error.to_string()));
+        })
+    }
+
+    fn read_output(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        self.talk.read_output(&mut self.os, process, buffer)
+    }
+
+    fn read_errors(&mut self, process: ProcessKey, buffer: &mut [u8]) -> io::Result<usize> {
+        self.talk.read_errors(&mut self.os, process, buffer)
+    }
+
+    fn write_input(&mut self, process: ProcessKey, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.talk.write_input(&mut self.os, process, slices)
+    }
+
+    fn end_input(&mut self, process: ProcessKey) {
+        self.os.end_input(process);
+    }
+
+    fn ended(&mut self, process: ProcessKey) -> Option<ProcessEnd> {
+        self.talk.look_for_end(&mut self.os, process)
+    }
+
+    fn kill(&mut self, process: ProcessKey, force: bool) {
+        self.talk.kill(&mut self.os, process, force);
+    }
+
+    fn forget(&mut self, process: ProcessKey) {
+        self.os.forget(process);
     }
 
     fn stop_listening(&mut self) {}
 }
 
-/// A client of the script, as script and server share it.
-type ClientHandle = Rc<RefCell<ScriptedClient>>;
-
+/// A connection of a client of the script.
 #[derive(Debug, Default)]
 struct ScriptedClient {
     slot: Option<usize>,
@@ -317,32 +369,6 @@ impl ScriptedClient {
     }
 }
 
-/// Its connection, as the server has it.
+/// The number of a connection, which the server has for a socket.
 #[derive(Debug)]
-pub(super) struct ScriptedSocket(ClientHandle);
-
-impl Socket for ScriptedSocket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut client = self.0.borrow_mut();
-        let count = client.said.len().min(buffer.len());
-        if count == 0 && !client.ended {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        buffer[..count].copy_from_slice(&client.said[..count]);
-        client.said.drain(..count);
-        Ok(count)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bytes = joined(slices);
-        self.0.borrow_mut().hear(&bytes);
-        Ok(bytes.len())
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().end();
-        Ok(())
-    }
-
-    fn set_idle_time(&mut self, _: u64) {}
-}
+pub(super) struct ScriptedSocket(usize);

@@ -1,8 +1,6 @@
 //! What goes through the pipes of a plugin that is tried, printed, and what is wrong with it.
 
-use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
-use std::rc::Rc;
 
 use memchr::memchr;
 
@@ -10,7 +8,8 @@ use super::super::client::shown::Shown;
 use super::super::say;
 use crate::hub::is_reserved_name;
 use crate::limits::{Limits, READ_BYTES_PER_TURN};
-use crate::net::world::{Process, ProcessEnd, Socket};
+use crate::net::os::Os;
+use crate::net::world::{ProcessEnd, ProcessKey, World as _};
 use crate::wire::framer::FRAME_END;
 use crate::wire::stanza::{Parser, Refusal, is_name};
 
@@ -20,6 +19,8 @@ pub(super) struct Talk {
     /// The begin of a stanza of the server's, of one of the plugin's, and of a line of errors.
     to_plugin: Vec<u8>,
     from_plugin: Vec<u8>,
+    /// What it has said and the server has not been given.
+    held: Vec<u8>,
     error_line: Vec<u8>,
     parser: Parser,
     limits: Limits,
@@ -46,6 +47,73 @@ impl Talk {
     pub(super) fn complain(&mut self, what: &str) {
         say(format_args!("! {}", Shown(what.as_bytes())));
         self.wrong = true;
+    }
+
+    // What the server does to the plugin's process, with somebody who listens.
+
+    /// Nothing before the greeting is sent, and then one stanza at a time, so that what the
+    /// server says to it is printed behind it.
+    pub(super) fn read_output(
+        &mut self,
+        os: &mut Os,
+        process: ProcessKey,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if !self.greeted {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if self.held.is_empty() {
+            let mut chunk = vec![0; READ_BYTES_PER_TURN];
+            let count = os.read_output(process, &mut chunk)?;
+            chunk.truncate(count);
+            self.held = chunk;
+        }
+        let whole = memchr(FRAME_END, &self.held).map_or(self.held.len(), |end| end + 1);
+        let count = whole.min(buffer.len());
+        buffer[..count].copy_from_slice(&self.held[..count]);
+        self.held.drain(..count);
+        self.said_by_plugin(&buffer[..count]);
+        Ok(count)
+    }
+
+    pub(super) fn read_errors(
+        &mut self,
+        os: &mut Os,
+        process: ProcessKey,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        let count = os.read_errors(process, buffer)?;
+        self.complained(&buffer[..count]);
+        Ok(count)
+    }
+
+    pub(super) fn write_input(
+        &mut self,
+        os: &mut Os,
+        process: ProcessKey,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let written = os.write_input(process, slices);
+        if written.as_ref().is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
+            self.greet();
+        }
+        let count = written?;
+        let bytes = joined(slices);
+        self.heard_by_plugin(&bytes[..count.min(bytes.len())]);
+        Ok(count)
+    }
+
+    pub(super) fn look_for_end(&mut self, os: &mut Os, process: ProcessKey) -> Option<ProcessEnd> {
+        let end = os.ended(process);
+        if let Some(end) = end {
+            self.ended = Some((end, self.stopping));
+        }
+        end
+    }
+
+    pub(super) fn kill(&mut self, os: &mut Os, process: ProcessKey, force: bool) {
+        self.killed = true;
+        os.kill(process, force);
     }
 
     fn heard_by_plugin(&mut self, bytes: &[u8]) {
@@ -155,80 +223,6 @@ impl Talk {
             Some((end, true)) => self.complain(&end.to_string()),
         }
         !self.wrong
-    }
-}
-
-/// The plugin's process, with somebody who listens.
-#[derive(Debug)]
-pub(super) struct Tapped {
-    process: Box<dyn Process>,
-    talk: Rc<RefCell<Talk>>,
-    /// What it has said and the server has not been given.
-    held: Vec<u8>,
-}
-
-impl Tapped {
-    pub(super) fn new(process: Box<dyn Process>, talk: &Rc<RefCell<Talk>>) -> Self {
-        Self { process, talk: Rc::clone(talk), held: Vec::new() }
-    }
-}
-
-impl Socket for Tapped {
-    /// Nothing before the greeting is sent, and then one stanza at a time, so that what the
-    /// server says to it is printed behind it.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.talk.borrow().greeted {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        if self.held.is_empty() {
-            let mut chunk = vec![0; READ_BYTES_PER_TURN];
-            let count = self.process.read(&mut chunk)?;
-            self.held.extend_from_slice(&chunk[..count]);
-        }
-        let whole = memchr(FRAME_END, &self.held).map_or(self.held.len(), |end| end + 1);
-        let count = whole.min(buffer.len());
-        buffer[..count].copy_from_slice(&self.held[..count]);
-        self.talk.borrow_mut().said_by_plugin(&self.held[..count]);
-        self.held.drain(..count);
-        Ok(count)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = self.process.write(slices);
-        if written.as_ref().is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
-            self.talk.borrow_mut().greet();
-        }
-        let count = written?;
-        let bytes = joined(slices);
-        self.talk.borrow_mut().heard_by_plugin(&bytes[..count.min(bytes.len())]);
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.process.shutdown_write()
-    }
-
-    fn set_idle_time(&mut self, _: u64) {}
-}
-
-impl Process for Tapped {
-    fn read_error(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.process.read_error(buffer)?;
-        self.talk.borrow_mut().complained(&buffer[..count]);
-        Ok(count)
-    }
-
-    fn ended(&mut self) -> Option<ProcessEnd> {
-        let end = self.process.ended();
-        let mut talk = self.talk.borrow_mut();
-        let in_time = talk.stopping;
-        talk.ended = end.map(|end| (end, in_time)).or_else(|| talk.ended.take());
-        end
-    }
-
-    fn kill(&mut self, force: bool) {
-        self.talk.borrow_mut().killed = true;
-        self.process.kill(force);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::hub::Time;
 use crate::limits::{
     PLUGIN_END_TIME_S, PLUGIN_ERROR_LINE_BYTES_MAX, PLUGIN_LINES_BURST, PLUGIN_LINES_PER_S,
 };
-use crate::net::world::Process;
+use crate::net::world::{ProcessKey, World};
 use crate::wire::framer::Framer;
 
 /// The pause before a plugin is read again that has filled a read, or had as many stanzas done as a
@@ -26,7 +26,7 @@ const CALM: Duration = Duration::from_millis(1);
 pub(in crate::net) struct Child {
     /// Its number among the processes of its plugin.
     pub(in crate::net) number: u64,
-    process: Box<dyn Process>,
+    process: ProcessKey,
     /// What waits to be written to it.
     pub(in crate::net) lanes: Lanes,
     pub(in crate::net) framer: Framer,
@@ -61,7 +61,7 @@ enum End {
 
 impl Child {
     /// A process that has just been started.
-    pub(super) fn new(number: u64, process: Box<dyn Process>, lines: LineBudget) -> Self {
+    pub(super) fn new(number: u64, process: ProcessKey, lines: LineBudget) -> Self {
         Self {
             number,
             process,
@@ -89,9 +89,9 @@ impl Child {
     }
 
     /// Finds out whether the process has ended.
-    pub(super) fn look_for_end(&mut self) {
+    pub(super) fn look_for_end(&mut self, world: &mut impl World) {
         if self.exit.is_none() {
-            self.exit = self.process.ended().map(|end| end.to_string());
+            self.exit = world.ended(self.process).map(|end| end.to_string());
         }
     }
 
@@ -128,14 +128,19 @@ impl Child {
     }
 
     /// Reads once; `None` when there is nothing to be done about what was or is said.
-    pub(in crate::net) fn read(&mut self, scratch: &mut [u8], now: Time) -> Option<usize> {
+    pub(in crate::net) fn read(
+        &mut self,
+        world: &mut impl World,
+        scratch: &mut [u8],
+        now: Time,
+    ) -> Option<usize> {
         if self.frames_held {
             return Some(0);
         }
         if !self.readable {
             return None;
         }
-        match self.process.read(scratch) {
+        match world.read_output(self.process, scratch) {
             Ok(0) => {
                 self.readable = false;
                 self.output_ended = true;
@@ -160,6 +165,7 @@ impl Child {
     /// number of lines before it that the log did not take.
     pub(in crate::net) fn read_errors(
         &mut self,
+        world: &mut impl World,
         scratch: &mut [u8],
         now: Time,
         mut tell: impl FnMut(&str, u64),
@@ -167,7 +173,7 @@ impl Child {
         if !self.error_readable {
             return;
         }
-        match self.process.read_error(scratch) {
+        match world.read_errors(self.process, scratch) {
             Ok(0) => self.error_readable = false,
             Ok(count) => {
                 if count == scratch.len() {
@@ -210,9 +216,9 @@ impl Child {
     // What it is told.
 
     /// Writes what the process takes; what can't be written to it any more is forgotten.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, world: &mut impl World) {
         while self.writable && !self.lanes.is_empty() {
-            match self.lanes.write(&mut *self.process) {
+            match self.lanes.write(|slices| world.write_input(self.process, slices)) {
                 // It would be asked for ever.
                 Ok(0) => return self.lanes.clear(),
                 Ok(_) => {}
@@ -245,8 +251,8 @@ impl Child {
     }
 
     /// Ends the input of a process that has nothing more to do.
-    pub(in crate::net) fn dismiss(&mut self, now: Time) {
-        let _ = self.process.shutdown_write();
+    pub(in crate::net) fn dismiss(&mut self, world: &mut impl World, now: Time) {
+        world.end_input(self.process);
         self.end_by(now.plus_secs(PLUGIN_END_TIME_S));
     }
 
@@ -256,29 +262,37 @@ impl Child {
     }
 
     /// Ends the input of a process that was told everything when the server stops.
-    pub(super) fn end_farewell(&mut self) {
+    pub(super) fn end_farewell(&mut self, world: &mut impl World) {
         if let End::Farewell(deadline) = self.end
             && self.lanes.is_empty()
         {
             self.end_by(deadline);
-            let _ = self.process.shutdown_write();
+            world.end_input(self.process);
         }
     }
 
     /// Goes on with its end. When it has ended, and everything that it has said is done: how, in
     /// words.
-    pub(in crate::net) fn go_on_ending(&mut self, now: Time) -> Option<String> {
+    pub(in crate::net) fn go_on_ending(
+        &mut self,
+        world: &mut impl World,
+        now: Time,
+    ) -> Option<String> {
         if self.output_ended != self.exit.is_some() && self.kill_at().is_none() {
-            self.dismiss(now);
+            self.dismiss(world, now);
         }
         if self.kill_at().is_some_and(|time| time <= now) {
-            self.process.kill(true);
+            world.kill(self.process, true);
             self.end = End::Unplanned;
             if self.exit.is_some() {
                 self.leave_output();
             }
         }
-        if self.is_over() { self.exit.take() } else { None }
+        if !self.is_over() {
+            return None;
+        }
+        world.forget(self.process);
+        self.exit.take()
     }
 
     /// What the process has started and left behind is not listened to.

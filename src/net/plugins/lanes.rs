@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 
 use super::AskId;
 use crate::limits::PLUGIN_SLICES_MAX;
-use crate::net::world::Process;
 use crate::secret::Secret;
 use crate::wire::framer::FRAME_END;
 
@@ -123,8 +122,11 @@ impl Lanes {
     /// Writes as much as the process takes in one system call; gives the number of bytes.
     ///
     /// # Errors
-    /// As [`Socket::write`](crate::net::world::Socket::write).
-    pub(in crate::net) fn write(&mut self, process: &mut dyn Process) -> io::Result<usize> {
+    /// As [`World::write_input`](crate::net::world::World::write_input).
+    pub(in crate::net) fn write(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let begun = self.rest_of_event();
         let events = &self.events[self.head..];
         let mut slices: SmallVec<[IoSlice<'_>; PLUGIN_SLICES_MAX + 2]> = SmallVec::new();
@@ -137,7 +139,7 @@ impl Lanes {
             slices.push(IoSlice::new(&events[begun..]));
         }
         slices.retain(|slice| !slice.is_empty());
-        let written = process.write(&slices)?;
+        let written = write(&slices)?;
         drop(slices);
         self.written(written, begun);
         Ok(written)
@@ -211,7 +213,6 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::world::{ProcessEnd, Socket};
 
     /// A process that takes so many bytes each time.
     #[derive(Debug)]
@@ -227,36 +228,14 @@ mod tests {
         }
     }
 
-    impl Socket for Narrow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Ok(0)
-        }
-
-        fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    impl Narrow {
+        fn take(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
             self.slices = slices.len();
             let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             let count = bytes.len().min(self.room);
             self.taken.extend_from_slice(&bytes[..count]);
             Ok(count)
         }
-
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn set_idle_time(&mut self, _: u64) {}
-    }
-
-    impl Process for Narrow {
-        fn read_error(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Ok(0)
-        }
-
-        fn ended(&mut self) -> Option<ProcessEnd> {
-            None
-        }
-
-        fn kill(&mut self, _: bool) {}
     }
 
     fn event(lanes: &mut Lanes, text: &str) -> bool {
@@ -277,14 +256,14 @@ mod tests {
                 let mut process = Narrow::of(room);
                 assert!(event(&mut lanes, "<e1/>") && event(&mut lanes, "<e2/>"));
                 for _ in 0..before {
-                    lanes.write(&mut process).unwrap();
+                    lanes.write(|slices| process.take(slices)).unwrap();
                 }
                 let written = process.taken.len();
                 question(&mut lanes, AskId(1), "<q1/>");
                 assert!(lanes.push_answer(b"<a1/>".to_vec(), 100));
                 assert!(event(&mut lanes, "<e3/>"));
                 while !lanes.is_empty() {
-                    lanes.write(&mut process).unwrap();
+                    lanes.write(|slices| process.take(slices)).unwrap();
                     lanes.check_invariants(100);
                 }
                 let said = String::from_utf8(process.taken).unwrap();
@@ -305,13 +284,13 @@ mod tests {
             question(&mut lanes, AskId(ask), &format!("<q{ask}/>"));
         }
         let mut process = Narrow::of(1);
-        lanes.write(&mut process).unwrap();
+        lanes.write(|slices| process.take(slices)).unwrap();
         assert!(!lanes.take_back(AskId(1)), "it is begun");
         assert!(
             lanes.take_back(AskId(2)) && !lanes.take_back(AskId(2)) && !lanes.take_back(AskId(9))
         );
         process.room = 100;
-        lanes.write(&mut process).unwrap();
+        lanes.write(|slices| process.take(slices)).unwrap();
         assert_eq!(process.taken, b"<q1/>\0<q3/>\0");
         assert!(lanes.is_empty());
     }
@@ -324,7 +303,7 @@ mod tests {
             assert!(event(&mut lanes, "<e/>"));
             (0..questions).for_each(|ask| question(&mut lanes, AskId(ask as u64), "<q/>"));
             let mut process = Narrow::of(usize::MAX);
-            lanes.write(&mut process).unwrap();
+            lanes.write(|slices| process.take(slices)).unwrap();
             assert_eq!((process.slices, lanes.is_empty()), (slices, all), "{questions}");
         }
     }
@@ -338,7 +317,7 @@ mod tests {
         question(&mut lanes, AskId(1), "<q/>");
         lanes.check_invariants(100);
         let mut process = Narrow::of(usize::MAX);
-        lanes.write(&mut process).unwrap();
+        lanes.write(|slices| process.take(slices)).unwrap();
         assert_eq!(process.taken.len(), 99 + 100 + 5);
         assert!(lanes.is_empty() && event(&mut lanes, "<event/>"));
     }

@@ -10,7 +10,7 @@ use crate::limits::{
     COMPLAINT_TIME_S, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, PLUGIN_RESTART_WAIT_S_MAX,
     WORKERS_RETIRED_MAX,
 };
-use crate::net::world::Process;
+use crate::net::world::ProcessKey;
 use crate::wire::write::plugin as write;
 
 /// The first wait before a plugin is started again.
@@ -203,7 +203,7 @@ impl Plugin {
     }
 
     /// A process of it runs from now on.
-    pub(super) fn begin(&mut self, process: Box<dyn Process>, until: Time, now: Time) {
+    pub(super) fn begin(&mut self, process: ProcessKey, until: Time, now: Time) {
         self.processes += 1;
         let mut child = Child::new(self.processes, process, std::mem::take(&mut self.lines));
         child.lanes.begin_with(self.module.input.clone());

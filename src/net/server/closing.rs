@@ -8,7 +8,7 @@ use super::{Server, is_open};
 use crate::hub::{CloseReason, ConnId, Input};
 use crate::limits::ENDS_PER_TURN;
 use crate::net::connection::ConnectionPhase;
-use crate::net::world::{Socket, World};
+use crate::net::world::World;
 
 /// Connections for which there is room without asking the system.
 const CONNECTIONS_KEPT: usize = 1_024;
@@ -75,7 +75,8 @@ impl<W: World> Server<W> {
         }
         if !connection.shut {
             connection.shut = true;
-            let shut = connection.socket.as_mut().map_or(Ok(()), Socket::shutdown_write);
+            let socket = connection.socket.as_mut();
+            let shut = socket.map_or(Ok(()), |socket| self.world.shutdown_write(socket));
             connection.ended |= shut.is_err();
         }
         if connection.ended {
@@ -91,7 +92,9 @@ impl<W: World> Server<W> {
             let Some(connection) = self.desk.connections.get_mut(self.gone[index]) else {
                 continue;
             };
-            connection.socket = None;
+            if let Some(socket) = connection.socket.take() {
+                self.world.close(socket);
+            }
             self.starved_until = None;
             let (conn, now) = (connection.id, self.desk.now);
             self.hub.handle(Input::Gone { conn }, now, &mut self.desk);

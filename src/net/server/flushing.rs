@@ -1,7 +1,7 @@
 //! Flushing: one system call for each connection that has something to send, and what becomes
 //! of those who don't take it.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use log::Level::Debug;
 
@@ -154,7 +154,8 @@ impl<W: World> Server<W> {
             };
             pieces = transport.send(pieces, end, &mut self.framed, &mut self.wire);
         }
-        let flushed = connection.outbox.flush(pieces, &mut self.joined, socket, writable, max);
+        let write = |slices: &[IoSlice<'_>]| self.world.write(socket, slices);
+        let flushed = connection.outbox.flush(pieces, &mut self.joined, write, writable, max);
         deliveries.forget(slot);
         let id = connection.id;
         backlog.change(id, before, connection.outbox.backlog_bytes());

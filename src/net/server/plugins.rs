@@ -32,7 +32,7 @@ impl<W: World> Server<W> {
                     self.read_errors_of(process);
                     self.read_plugin(process);
                 }
-                self.desk.plugins.dismiss_if_done(process, now);
+                self.desk.plugins.dismiss_if_done(&mut self.world, process, now);
                 self.end_if_over(process);
             }
         }
@@ -108,7 +108,7 @@ impl<W: World> Server<W> {
 
     /// Writes to each plugin what it takes of what waits for it.
     pub(super) fn flush_plugins(&mut self) {
-        self.desk.plugins.flush();
+        self.desk.plugins.flush(&mut self.world);
         self.desk.metrics.plugin_drops = self.desk.plugins.dropped();
     }
 
@@ -120,7 +120,7 @@ impl<W: World> Server<W> {
     /// Ends the input of the plugins that have been told everything.
     pub(super) fn end_inputs(&mut self) {
         if self.stopping && self.desk.connections.is_empty() {
-            self.desk.plugins.end_farewells();
+            self.desk.plugins.end_farewells(&mut self.world);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::net::connection::{Connection, ConnectionPhase, Hold};
 use crate::net::speech::Speech;
 use crate::net::timers::TimerKind;
-use crate::net::world::{Socket, World};
+use crate::net::world::World;
 use crate::secret;
 use crate::wire::framer::{Cut, Framer};
 
@@ -92,7 +92,7 @@ impl<W: World> Server<W> {
             // Lent out, because what the hub answers changes the rest of the server.
             let mut scratch = std::mem::take(&mut self.scratch);
             let room = connection.room_to_read();
-            match read_once(connection, &mut scratch[..room]) {
+            match read_once(&mut self.world, connection, &mut scratch[..room]) {
                 Ok(0) => {}
                 Ok(count) => {
                     let only_stanzas = matches!(connection.speech, Speech::Stanzas);
@@ -301,7 +301,7 @@ impl<W: World> Server<W> {
             return;
         };
         connection.read_in = turn;
-        match read_once(connection, &mut self.scratch) {
+        match read_once(&mut self.world, connection, &mut self.scratch) {
             Ok(_) if connection.ended => self.desk.mark_dirty(slot),
             Ok(count) => self.desk.metrics.bytes_in += count as u64,
             Err(_) => self.desk.finish(slot),
@@ -320,11 +320,15 @@ const fn is_long(bytes: usize) -> bool {
 }
 
 /// Reads once; `Ok(0)` when nothing came, for now or, with `ended` set, for ever.
-fn read_once<S: Socket>(connection: &mut Connection<S>, scratch: &mut [u8]) -> io::Result<usize> {
+fn read_once<W: World>(
+    world: &mut W,
+    connection: &mut Connection<W::Socket>,
+    scratch: &mut [u8],
+) -> io::Result<usize> {
     let Some(socket) = &mut connection.socket else {
         return Ok(0);
     };
-    match socket.read(scratch) {
+    match world.read(socket, scratch) {
         Ok(0) => {
             connection.readable = false;
             connection.ended = true;

@@ -62,7 +62,7 @@ impl<W: World> Server<W> {
         let Some(child) = self.desk.plugins.child(process) else {
             return;
         };
-        let Some(how) = child.go_on_ending(now) else {
+        let Some(how) = child.go_on_ending(&mut self.world, now) else {
             return;
         };
         child.tell_line(now, |line, _| info!("plugin {name} says: {}", Escaped(line)));
@@ -85,10 +85,15 @@ impl<W: World> Server<W> {
     pub(super) fn read_errors_of(&mut self, process: ProcessId) {
         let name = self.desk.plugins.name(process.plugin).to_owned();
         if let Some(child) = self.desk.plugins.child(process) {
-            child.read_errors(&mut self.scratch, self.desk.now, |line, dropped| {
-                tell_dropped_lines(&name, dropped);
-                info!("plugin {name} says: {}", Escaped(line.trim_end_matches('\r')));
-            });
+            child.read_errors(
+                &mut self.world,
+                &mut self.scratch,
+                self.desk.now,
+                |line, dropped| {
+                    tell_dropped_lines(&name, dropped);
+                    info!("plugin {name} says: {}", Escaped(line.trim_end_matches('\r')));
+                },
+            );
         }
     }
 }

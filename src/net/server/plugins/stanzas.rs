@@ -29,7 +29,7 @@ impl<W: World> Server<W> {
             return;
         };
         let mut scratch = std::mem::take(&mut self.scratch);
-        if let Some(count) = child.read(&mut scratch, now) {
+        if let Some(count) = child.read(&mut self.world, &mut scratch, now) {
             self.take_from_plugin(process, &scratch[..count]);
         }
         self.scratch = scratch;
