@@ -114,3 +114,56 @@ pub(super) fn count<'a>(all: impl Iterator<Item = &'a Speech>) -> Vec<(&'static 
     }
     counts.to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::net::transport::Front;
+
+    /// What is spoken after these bytes, which come in two reads, and the stanzas in them.
+    fn told(text: &str, cut: usize, front: &Front) -> (Speech, Vec<u8>) {
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let (secret, keep_greeting, max, unix_s) = (true, false, 1_000, 0);
+        let (mut speech, mut inbound) = (Speech::default(), Inbound::default());
+        let mut bytes = text.as_bytes().to_vec();
+        let (first, second) = bytes.split_at_mut(cut);
+        for read in [first, second] {
+            let arrival = Arrival { front, peer, secret, keep_greeting, max, unix_s };
+            speech.receive(read, arrival, &mut inbound);
+        }
+        (speech, inbound.stanzas)
+    }
+
+    #[test]
+    fn stanzas_as_they_are_keep_no_transport() {
+        let (direct, mut proxied) = (Front::default(), Front::default());
+        proxied.web.trusted_proxies = vec!["192.0.2.1/32".parse().unwrap()];
+        for (text, front) in [
+            ("<a/>\0", &direct),
+            ("<a/>\0", &proxied),
+            ("PROXY TCP4 192.0.2.2 192.0.2.1 1 2\r\n<a/>\0", &proxied),
+        ] {
+            for cut in 0..=text.len() {
+                let (speech, stanzas) = told(text, cut, front);
+                assert!(matches!(speech, Speech::Stanzas), "{text:?}, {cut}: {speech:?}");
+                assert_eq!(stanzas, b"<a/>\0", "{text:?}, {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_spoken_keeps_one() {
+        let mut strict = Front::default();
+        strict.web.stanzas = false;
+        for (text, front) in [
+            ("GET / HTTP/1.1\r\n", &Front::default()),
+            ("\x16\x03\x01", &Front::default()),
+            ("<a/>\0", &strict),
+        ] {
+            let (speech, stanzas) = told(text, 0, front);
+            assert!(speech.transport().is_some() && stanzas.is_empty(), "{text:?}: {speech:?}");
+        }
+    }
+}
