@@ -486,8 +486,8 @@ impl Hub {
         }
     }
 
-    /// Whether a stanza that is named like a verb beyond version 1 is a plugin's, or goes to a room or
-    /// a client as the stanzas of old movies do.
+    /// Whether a stanza that is named like a verb beyond version 1 is a plugin's, or goes to a room
+    /// or a client as the stanzas of old movies do.
     fn is_anothers(&self, stanza: &Stanza<'_>) -> bool {
         self.registered.names.contains(stanza.name())
             || ["toroom", "r", "toclient", "c"].iter().any(|&name| stanza.value(name).is_some())

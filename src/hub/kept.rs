@@ -37,8 +37,8 @@ impl Hub {
         self.declare_rooms(&mut Nobody(Vec::new()));
     }
 
-    /// Has the rooms of the configuration be there, as it says; those that it does not have any more
-    /// are rooms like any other.
+    /// Has the rooms of the configuration be there, as it says; those that it does not have any
+    /// more are rooms like any other.
     pub(super) fn declare_rooms(&mut self, out: &mut impl Outlet) {
         let declared = self.settings.declared_rooms.clone();
         let has = |room: &Room| declared.iter().any(|declared| *declared.name == *room.name);

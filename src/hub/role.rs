@@ -1,8 +1,8 @@
 //! Roles: who keeps order in a room (manual: protocol, 'Roles').
 //!
 //! The member who creates a room is its operator; operators and root give and take roles. Where the
-//! last operator leaves, the member who has been there longest follows, if `[rooms] succession` says
-//! so. A role of a nick that was proven by a password is remembered while the room exists.
+//! last operator leaves, the member who has been there longest follows, if `[rooms] succession`
+//! says so. A role of a nick that was proven by a password is remembered while the room exists.
 
 use smallvec::SmallVec;
 
@@ -112,8 +112,8 @@ impl Hub {
         self.set_role(key, request.attribute(1), role, Some(by), out)
     }
 
-    /// Gives a member of this nick a role, or takes the one that it has; those who understand it are
-    /// told, and whoever wanted it is answered.
+    /// Gives a member of this nick a role, or takes the one that it has; those who understand it
+    /// are told, and whoever wanted it is answered.
     pub(super) fn set_role(
         &mut self,
         key: RoomKey,
