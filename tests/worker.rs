@@ -189,7 +189,7 @@ fn the_largest_stanza_of_a_client_is_no_obstacle() {
             break stanza;
         }
     };
-    assert_eq!(stanza, "<verdict ask='18446744073' allowed='1' />");
+    assert_eq!(stanza, "<verdict ask='18446744073' allowed='1' account='1' />");
 }
 
 #[test]

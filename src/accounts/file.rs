@@ -47,7 +47,7 @@ pub struct Accounts {
 
 /// What an accounts file says of a nick.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum NickStanding {
     /// It has an account, with this hash.
     Account(PasswordHash),
     /// Its account is switched off: it is nobody's.
@@ -282,12 +282,12 @@ impl Accounts {
 
     /// What the file says of a nick.
     #[must_use]
-    pub fn standing(&self, nick: &str) -> Standing {
+    pub fn standing(&self, nick: &str) -> NickStanding {
         if let Some(hash) = self.hash_of(nick) {
-            return Standing::Account(hash);
+            return NickStanding::Account(hash);
         }
         let off = comparison_key(nick).is_some_and(|key| self.off.contains(&key));
-        if off { Standing::Nobodys } else { Standing::Free }
+        if off { NickStanding::Nobodys } else { NickStanding::Free }
     }
 
     /// Whether the file knows a nick of this key, be its account on or off.
@@ -692,16 +692,16 @@ mod tests {
             format!("#Ann:{HASH}\n ## # b:ob :x:{HASH}\nCid:{HASH}\n# cid:{HASH}\n#:{HASH}\n");
         let mut accounts = parse(&before);
         let standing = |accounts: &Accounts, nick: &str| accounts.standing(nick);
-        assert_eq!(standing(&accounts, "ann"), Standing::Nobodys);
-        assert_eq!(standing(&accounts, "B:OB :x"), Standing::Nobodys);
-        assert_eq!(standing(&accounts, "Cid"), Standing::Account(hash()), "one is on");
-        assert_eq!(standing(&accounts, "Dan"), Standing::Free);
+        assert_eq!(standing(&accounts, "ann"), NickStanding::Nobodys);
+        assert_eq!(standing(&accounts, "B:OB :x"), NickStanding::Nobodys);
+        assert_eq!(standing(&accounts, "Cid"), NickStanding::Account(hash()), "one is on");
+        assert_eq!(standing(&accounts, "Dan"), NickStanding::Free);
         assert_eq!(text(&accounts), before);
 
         assert_eq!(accounts.remove("ANN"), Some("ANN".to_owned()));
-        assert_eq!(standing(&accounts, "ann"), Standing::Free);
+        assert_eq!(standing(&accounts, "ann"), NickStanding::Free);
         assert_eq!(accounts.remove("CID"), Some("Cid".to_owned()), "both of them");
-        assert_eq!(standing(&accounts, "cid"), Standing::Free);
+        assert_eq!(standing(&accounts, "cid"), NickStanding::Free);
         assert_eq!(text(&accounts), format!(" ## # b:ob :x:{HASH}\n#:{HASH}\n"));
         let mut accounts = parse(&format!("#Ann:{HASH}\nBob:{HASH}\n#ann:{HASH}\nCid:{HASH}\n"));
         assert!(accounts.remove("Ann").is_some() && accounts.remove("Ann").is_none());
@@ -712,9 +712,9 @@ mod tests {
     /// none of them.
     #[test]
     fn a_line_that_may_switch_an_account_off_frees_no_nick() {
-        let off = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Nobodys)]);
-        let on = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Account(hash()))]);
-        let free = |nick: &str| Ok(vec![(nick.to_owned(), Standing::Free)]);
+        let off = |nick: &str| Ok(vec![(nick.to_owned(), NickStanding::Nobodys)]);
+        let on = |nick: &str| Ok(vec![(nick.to_owned(), NickStanding::Account(hash()))]);
+        let free = |nick: &str| Ok(vec![(nick.to_owned(), NickStanding::Free)]);
         let mark = |mark| Err((1, AccountFault::Mark(mark)));
         for (line, expected) in [
             ("Ann:HASH", on("Ann")),
@@ -792,7 +792,7 @@ mod tests {
         let lines = [format!("# ours, {HASH}"), format!("#Ann:{HASH}"), format!("Bob:{HASH}")];
         for end in ["\n", "\r\n", "\r"] {
             let accounts = parse(&(lines.join(end) + end));
-            assert_eq!(accounts.standing("Ann"), Standing::Nobodys, "{end:?}");
+            assert_eq!(accounts.standing("Ann"), NickStanding::Nobodys, "{end:?}");
             assert_eq!(accounts.nick_of("Bob"), Some("Bob"), "{end:?}");
             assert_eq!(text(&accounts), lines.join("\n") + "\n", "{end:?}");
             let wrong = Accounts::parse((lines.join(end) + end + "Cid").as_bytes()).unwrap_err();
@@ -803,7 +803,7 @@ mod tests {
     #[test]
     fn a_nick_that_is_nobodys_for_the_sake_of_another_is_not_removed() {
         let mut accounts = parse(&format!("!Ann:{HASH}\n"));
-        assert_eq!(accounts.standing("Ann"), Standing::Nobodys);
+        assert_eq!(accounts.standing("Ann"), NickStanding::Nobodys);
         assert_eq!(accounts.remove("Ann"), None);
         assert_eq!(accounts.remove("!Ann"), Some("!Ann".to_owned()));
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::database::{self, DatabaseFailure, Keeper};
-use super::file::{Followed, Look, Standing};
+use super::file::{Followed, Look, NickStanding};
 use super::hash::{self, Checked, PasswordHash};
 use super::{Database, LoginSettings};
 use crate::limits::{
@@ -339,16 +339,16 @@ impl LoginWorker {
                 // Whatever a database says, the account may be switched off.
                 return self.behind.give_up(question, why);
             }
-            Some(Some(Standing::Free)) if self.guests && self.is_imitation(&question.nick) => {
+            Some(Some(NickStanding::Free)) if self.guests && self.is_imitation(&question.nick) => {
                 (None, false)
             }
-            Some(Some(Standing::Free)) if self.guests => {
+            Some(Some(NickStanding::Free)) if self.guests => {
                 return self.behind.let_guest_in(question);
             }
             // The time it takes is not to tell who has an account.
-            Some(Some(Standing::Free)) => (None, true),
-            Some(Some(Standing::Nobodys)) => (None, false),
-            Some(Some(Standing::Account(hash))) => (Some(hash), true),
+            Some(Some(NickStanding::Free)) => (None, true),
+            Some(Some(NickStanding::Nobodys)) => (None, false),
+            Some(Some(NickStanding::Account(hash))) => (Some(hash), true),
         };
         if hash::is_usable(&question.password) {
             self.behind.hash(Hashing { question, hash, goes_on });

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
-use self::stage::{Act, ScriptedWorld, Step};
+use self::stage::{ClientAct, ScriptedWorld, Step};
 use super::{Exit, Failure};
 use crate::config::{Misfit, Module};
 use crate::hub::{HashKey, ListenerKind, RootPassword, Settings};
@@ -132,28 +132,29 @@ fn script(arguments: &PluginTest) -> Vec<Step> {
     let nick = &arguments.nick;
     let own = arguments.stanza.iter().map(|stanza| stanza.0.clone()).collect();
     let other = if nick.eq_ignore_ascii_case("Bob") { "Ann" } else { "Bob" };
-    let say = |stanza: &str| Act::Say(stanza.to_owned());
+    let say = |stanza: &str| ClientAct::Say(stanza.to_owned());
     let mut password: Vec<(&str, &str)> = Vec::new();
     password.extend(arguments.password.as_deref().map(|password| ("password", password)));
-    let login = |nick: &str| Act::LogIn(connect(nick, &password));
-    let as_root = |nick: &str| Act::LogInAnyway(connect(nick, &[("rootpass", ROOT_PASSWORD)]));
+    let login = |nick: &str| ClientAct::LogIn(connect(nick, &password));
+    let as_root =
+        |nick: &str| ClientAct::LogInAnyway(connect(nick, &[("rootpass", ROOT_PASSWORD)]));
     let steps = [
-        (FIRST, Act::Connect),
+        (FIRST, ClientAct::Connect),
         (FIRST, login(nick)),
         (FIRST, as_root(nick)),
         (FIRST, say("<join room=\"tea\" />")),
-        (SECOND, Act::Connect),
+        (SECOND, ClientAct::Connect),
         // The nick is taken.
         (SECOND, login(nick)),
         (SECOND, login(other)),
         (SECOND, as_root(other)),
         (SECOND, say("<join room=\"tea\" />")),
-        (FIRST, Act::SendRegistered(own)),
+        (FIRST, ClientAct::SendRegistered(own)),
         (FIRST, say("<m toroom=\"tea\">Good morning</m>")),
-        (SECOND, Act::Say(message(nick))),
+        (SECOND, ClientAct::Say(message(nick))),
         (FIRST, say("<leave room=\"tea\" />")),
         (FIRST, say("<quit />")),
-        (SECOND, Act::Break),
+        (SECOND, ClientAct::Break),
     ];
     steps.into_iter().map(|(client, act)| Step { client, act }).collect()
 }

@@ -27,7 +27,7 @@ use crate::files;
 use crate::limits::{PEM_FILE_BYTES_MAX, SIGNATURE_NS_MAX};
 use chain::Chain;
 pub(crate) use problem::Error;
-use problem::{CertificateFault, CertificateProblem, Role};
+use problem::{CertificateFault, CertificateProblem, TlsFile};
 
 /// What TLS connections are made with, and what the operator should know.
 #[derive(Debug)]
@@ -135,8 +135,8 @@ fn look(files: &Tls, hosts: &[KnownHost], now: SystemTime) -> Found {
         warnings: Vec::new(),
     };
     let of_certificate =
-        |fault| CertificateProblem::new(Role::Certificate, &files.certificate, fault);
-    let of_key = |fault| CertificateProblem::new(Role::Key, &files.key, fault);
+        |fault| CertificateProblem::new(TlsFile::Certificate, &files.certificate, fault);
+    let of_key = |fault| CertificateProblem::new(TlsFile::Key, &files.key, fault);
     match read_chain(&files.certificate) {
         Ok(chain) => found.chain = Some(chain),
         Err(fault) => found.problems.push(of_certificate(fault)),

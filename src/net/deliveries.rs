@@ -73,7 +73,7 @@ pub(super) struct Deliveries {
     /// The receivers of the last run; `None` when it may not become longer.
     last_audience: Option<Audience>,
     /// By slot.
-    entries: Vec<Entry>,
+    entries: Vec<QueueEntry>,
     links: Vec<Link>,
     /// Slots of those that have something to flush or to finish.
     dirty: Vec<usize>,
@@ -96,7 +96,7 @@ struct Audience {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct QueueEntry {
     /// Whose entry this is; [`NOBODY`] when nothing more is to be queued.
     generation: u32,
     /// The chain of the pieces before the last one.
@@ -122,7 +122,7 @@ const EMPTY: Span = Span { log: OWN_LOG, start: 0, end: 0 };
 /// The run of the connections for which nothing is queued; it ends at 0.
 const NO_RUN: u32 = 0;
 
-const VACANT: Entry = Entry {
+const VACANT: QueueEntry = QueueEntry {
     generation: NOBODY,
     first: END,
     newest: END,
@@ -258,7 +258,7 @@ impl Deliveries {
             self.entries.resize(slot + 1, VACANT);
         }
         debug_assert!(conn.generation != NOBODY, "generations begin with 1");
-        self.entries[slot] = Entry { generation: conn.generation, occupied: true, ..VACANT };
+        self.entries[slot] = QueueEntry { generation: conn.generation, occupied: true, ..VACANT };
         self.last_audience = None;
     }
 
@@ -500,7 +500,7 @@ impl Deliveries {
 
 /// Makes room for a new piece: the last one goes into the chain.
 #[inline(never)]
-fn begin_piece(entry: &mut Entry, last: Span, links: &mut Vec<Link>) {
+fn begin_piece(entry: &mut QueueEntry, last: Span, links: &mut Vec<Link>) {
     if entry.run != NO_RUN {
         // A turn's stanzas are far fewer than a `u32` counts, and so are their bytes.
         let index = links.len() as u32;

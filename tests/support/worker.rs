@@ -89,6 +89,8 @@ pub(crate) struct Worker {
     /// Why the last question could not be answered, and whether something said no all the same.
     pub(crate) why: String,
     pub(crate) denied: bool,
+    /// The last yes said that the nick was proven by its password.
+    pub(crate) account: bool,
     asks: u32,
 }
 
@@ -114,6 +116,7 @@ impl Worker {
             kept: Vec::new(),
             why: String::new(),
             denied: false,
+            account: false,
             asks: 0,
         }
     }
@@ -154,7 +157,14 @@ impl Worker {
                 return (ask, None);
             }
             return match rest {
-                " allowed='1'" => (ask, Some(true)),
+                " allowed='1' account='1'" => {
+                    self.account = true;
+                    (ask, Some(true))
+                }
+                " allowed='1'" => {
+                    self.account = false;
+                    (ask, Some(true))
+                }
                 " allowed='0'" => (ask, Some(false)),
                 other => panic!("{other}"),
             };

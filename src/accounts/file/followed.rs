@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Accounts, Error, Read, Standing, read_stamped};
+use super::{Accounts, Error, NickStanding, Read, read_stamped};
 use crate::limits::{
     ACCOUNTS_ONE_GO_SETTLE_TIME_S, ACCOUNTS_ONE_GO_TIME_MS, ACCOUNTS_SETTLE_TIME_S,
     NICKS_RESERVED_MAX,
@@ -332,10 +332,10 @@ impl Followed {
     /// What it says of a nick; `None` as long as it could not be read, or may lack it: whether a
     /// password is right for a nick that it has lost, nobody can tell any more.
     #[must_use]
-    pub fn standing(&self, nick: &str) -> Option<Standing> {
+    pub fn standing(&self, nick: &str) -> Option<NickStanding> {
         let standing = self.accounts.as_ref()?.standing(nick);
         let lost = || comparison_key(nick).is_some_and(|key| self.reserved.contains(&key));
-        let is_lacking = standing == Standing::Free && (self.before.is_some() || lost());
+        let is_lacking = standing == NickStanding::Free && (self.before.is_some() || lost());
         (!is_lacking).then_some(standing)
     }
 
@@ -432,7 +432,7 @@ mod tests {
             self.followed.look_at(now, clock).map_err(|error| error.to_string())
         }
 
-        fn standing(&self, nick: &str) -> Standing {
+        fn standing(&self, nick: &str) -> NickStanding {
             self.followed.standing(nick).unwrap()
         }
     }
@@ -461,15 +461,15 @@ mod tests {
             assert_eq!(look, Look::Doubted, "{half:?}");
             assert!(next.followed.standing("Zoe").is_none(), "{half:?}: nobody knows");
             let bob = next.followed.standing("Bob");
-            assert!(bob.is_none_or(|bob| bob == Standing::Nobodys), "{half:?}");
+            assert!(bob.is_none_or(|bob| bob == NickStanding::Nobodys), "{half:?}");
             let ann = next.followed.standing("Ann");
-            assert!(ann.is_none_or(|ann| ann == Standing::Account(hash())), "{half:?}");
+            assert!(ann.is_none_or(|ann| ann == NickStanding::Account(hash())), "{half:?}");
             assert_eq!(next.followed.kept(), None, "what was kept before is kept");
             assert_eq!(next.look(QUIET), Ok(Look::Same));
             assert!(next.followed.standing("Zoe").is_none(), "{half:?}: however long it is so");
             next.write(&format!("{whole}Cid:{HASH}\n"));
             assert_eq!(next.look(QUIET), Ok(Look::Read));
-            assert_eq!(next.standing("Zoe"), Standing::Free);
+            assert_eq!(next.standing("Zoe"), NickStanding::Free);
             assert!(next.followed.kept().is_some());
         }
         // What was left out is lost for the next one as well.
@@ -479,13 +479,13 @@ mod tests {
         // A whole file that is put in its place is in force at once.
         follower.replace(&format!("Cid:{HASH}\n"));
         let (next, look) = follower.next(&kept);
-        assert_eq!((look, next.standing("Ann")), (Look::Read, Standing::Free));
+        assert_eq!((look, next.standing("Ann")), (Look::Read, NickStanding::Free));
         // One that nobody has written to the end may still be written.
         follower.replace("");
         let (mut next, look) = follower.next(&kept);
         assert_eq!(look, Look::Doubted);
         assert_eq!(next.look(QUIET), Ok(Look::Read));
-        assert_eq!(next.standing("Ann"), Standing::Free);
+        assert_eq!(next.standing("Ann"), NickStanding::Free);
         // Nothing that could be read was kept.
         assert_eq!(follower.next("what").1, Look::Read);
     }
@@ -503,7 +503,7 @@ mod tests {
         };
         write_anew(&follower);
         assert_eq!(follower.look(0), Ok(Look::Same));
-        assert_eq!(follower.standing("Bob"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Bob"), NickStanding::Account(hash()));
         let (mut next, look) = follower.next(&kept);
         assert_eq!((look, next.followed.standing("Bob")), (Look::Doubted, None));
         assert_eq!(next.look(QUIET), Ok(Look::Same));
@@ -515,9 +515,9 @@ mod tests {
         for (follower, second) in [(&mut follower, QUIET), (&mut next, QUIET)] {
             assert_eq!(follower.look(second), Ok(Look::Read));
             for nick in ["Bob", "Cid"] {
-                assert_eq!(follower.standing(nick), Standing::Account(hash()), "{nick}");
+                assert_eq!(follower.standing(nick), NickStanding::Account(hash()), "{nick}");
             }
-            assert_eq!(follower.standing("Zoe"), Standing::Free);
+            assert_eq!(follower.standing("Zoe"), NickStanding::Free);
         }
     }
 
@@ -565,13 +565,13 @@ mod tests {
             return;
         }
         assert_eq!(follower.look(0), Ok(Look::Same));
-        assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Ann"), NickStanding::Account(hash()));
         // An upload of which the first block came at once may have stopped as well.
         assert_eq!(follower.look(QUIET), Ok(Look::Lost(1)));
         assert_eq!(follower.followed.standing("Ann"), None);
         assert_eq!(follower.look_when(WHOLE - 1, WHOLE - 1), Ok(Look::Same));
         assert_eq!(follower.look_when(WHOLE + QUIET, WHOLE + QUIET), Ok(Look::Read));
-        assert_eq!(follower.standing("Ann"), Standing::Free);
+        assert_eq!(follower.standing("Ann"), NickStanding::Free);
     }
 
     /// The file is looked at when somebody logs in, which may be long after it was written.
@@ -591,7 +591,7 @@ mod tests {
                 return;
             }
             assert_eq!(follower.look_when(0, WHOLE), Ok(found), "{text:?}, in place: {in_place}");
-            assert_ne!(follower.followed.standing("Ann"), Some(Standing::Account(hash())));
+            assert_ne!(follower.followed.standing("Ann"), Some(NickStanding::Account(hash())));
         }
     }
 
@@ -607,7 +607,7 @@ mod tests {
         let file = File::options().write(true).open(&follower.followed.path).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(follower.look(QUIET), Ok(Look::Read));
-        assert_eq!(follower.standing("Ann"), Standing::Free);
+        assert_eq!(follower.standing("Ann"), NickStanding::Free);
     }
 
     #[test]
@@ -630,7 +630,7 @@ mod tests {
         let mut follower = Follower::of(&text);
         follower.write(&format!("{text}Cid:{HASH}\n"));
         assert_eq!(follower.look(0), Ok(Look::Read));
-        assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Cid"), NickStanding::Account(hash()));
         // A line without its end may be a half of one.
         follower.write(&format!("{text}Cid:{HASH}"));
         assert_eq!(follower.look(0), Ok(Look::Same));
@@ -643,15 +643,15 @@ mod tests {
         follower.write(&format!("Cid:{HASH}\n"));
         for second in 0..QUIET {
             assert_eq!(follower.look(second), Ok(Look::Same));
-            assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
-            assert_eq!(follower.standing("Cid"), Standing::Free);
+            assert_eq!(follower.standing("Ann"), NickStanding::Account(hash()));
+            assert_eq!(follower.standing("Cid"), NickStanding::Free);
         }
         // It was not left alone.
         follower.write(&format!("Cid:{HASH}\n\n"));
         assert_eq!(follower.look(QUIET), Ok(Look::Same));
         assert_eq!(follower.look(2 * QUIET - 1), Ok(Look::Same));
         assert_eq!(follower.look(2 * QUIET), Ok(Look::Lost(2)));
-        assert_eq!(follower.standing("Cid"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Cid"), NickStanding::Account(hash()));
         for nick in ["Ann", "bob"] {
             assert_eq!(follower.followed.standing(nick), None, "{nick}");
         }
@@ -660,13 +660,13 @@ mod tests {
         follower.write(&format!("Ann:{HASH}\nCid:{HASH}\n"));
         assert_eq!(follower.look(10 * QUIET), Ok(Look::Same));
         assert_eq!(follower.look(11 * QUIET), Ok(Look::Lost(1)));
-        assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Ann"), NickStanding::Account(hash()));
         assert_eq!(follower.followed.standing("Bob"), None);
         // or until a whole file says otherwise.
         follower.replace(&format!("Cid:{HASH}\n"));
         assert_eq!(follower.look(11 * QUIET), Ok(Look::Read));
         for nick in ["Ann", "Bob"] {
-            assert_eq!(follower.standing(nick), Standing::Free, "{nick}");
+            assert_eq!(follower.standing(nick), NickStanding::Free, "{nick}");
         }
     }
 
@@ -685,10 +685,10 @@ mod tests {
         assert_eq!(refused(0, Some(&both)), Err("refused"));
         assert_eq!(refused(QUIET - 1, None), Ok(Look::Same), "not in every turn");
         assert_eq!(refused(QUIET, None), Ok(Look::Same), "tried, and told before");
-        assert_eq!(follower.standing("Bob"), Standing::Free);
+        assert_eq!(follower.standing("Bob"), NickStanding::Free);
         assert_eq!(follower.look(2 * QUIET - 1), Ok(Look::Same));
         assert_eq!(follower.look(2 * QUIET), Ok(Look::Read));
-        assert_eq!(follower.standing("Bob"), Standing::Account(hash()));
+        assert_eq!(follower.standing("Bob"), NickStanding::Account(hash()));
         assert_eq!(follower.look(9 * QUIET), Ok(Look::Same));
     }
 
@@ -712,7 +712,7 @@ mod tests {
             let error = follower.look(QUIET).unwrap_err();
             assert!(error.contains("is empty now"), "{error}");
             assert_eq!(follower.look(2 * QUIET), Ok(Look::Same), "it is told once");
-            assert_eq!(follower.standing("Ann"), Standing::Account(hash()));
+            assert_eq!(follower.standing("Ann"), NickStanding::Account(hash()));
         }
         // One that is put in its place is not, unless nobody has written to it yet.
         let mut follower = Follower::of(&format!("Ann:{HASH}\n"));
@@ -721,7 +721,7 @@ mod tests {
         assert!(follower.look(QUIET).is_err());
         follower.replace("\n");
         assert_eq!(follower.look(QUIET), Ok(Look::Read));
-        assert_eq!(follower.standing("Ann"), Standing::Free);
+        assert_eq!(follower.standing("Ann"), NickStanding::Free);
     }
 
     #[test]
@@ -759,6 +759,6 @@ mod tests {
         draft.accounts.remove("Cid").unwrap();
         draft.save().unwrap();
         assert_eq!(followed.look().ok(), Some(Look::Read));
-        assert_eq!(followed.standing("Cid"), Some(Standing::Free));
+        assert_eq!(followed.standing("Cid"), Some(NickStanding::Free));
     }
 }

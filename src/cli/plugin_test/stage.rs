@@ -30,11 +30,11 @@ const STEP_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Step {
     /// Which of the two.
     pub(super) client: usize,
-    pub(super) act: Act,
+    pub(super) act: ClientAct,
 }
 
 #[derive(Debug)]
-pub(super) enum Act {
+pub(super) enum ClientAct {
     Connect,
     Say(String),
     /// Says this and waits for the answer, until the server has one.
@@ -175,25 +175,25 @@ impl ScriptedWorld {
         let index = step.client;
         let client = &mut self.connections[self.clients[index]];
         match step.act {
-            Act::Connect => {
+            ClientAct::Connect => {
                 self.clients[index] = self.connections.len();
                 self.arrivals.push_back(self.connections.len());
                 self.connections.push(ScriptedClient::default());
                 events.push(Event::Acceptable { listener: 0 });
             }
-            Act::Say(stanza) => client.say(&stanza),
-            Act::LogIn(stanza) => client.log_in(&stanza),
-            Act::LogInAnyway(stanza) => {
+            ClientAct::Say(stanza) => client.say(&stanza),
+            ClientAct::LogIn(stanza) => client.log_in(&stanza),
+            ClientAct::LogInAnyway(stanza) => {
                 if !client.logged_in {
                     client.log_in(&stanza);
                 }
             }
-            Act::SendRegistered(stanzas) => {
+            ClientAct::SendRegistered(stanzas) => {
                 for stanza in self.talk.wanted_stanzas(stanzas).into_iter().rev() {
-                    self.script.push_front(Step { client: index, act: Act::Say(stanza) });
+                    self.script.push_front(Step { client: index, act: ClientAct::Say(stanza) });
                 }
             }
-            Act::Break => client.end(),
+            ClientAct::Break => client.end(),
         }
         self.tell_edges(events);
     }

@@ -41,14 +41,14 @@ impl std::error::Error for Error {}
 /// One thing that is wrong with a file. No key is in it.
 #[derive(Debug)]
 pub(crate) struct CertificateProblem {
-    role: Role,
+    role: TlsFile,
     path: PathBuf,
     fault: CertificateFault,
 }
 
 /// Which file it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Role {
+pub(super) enum TlsFile {
     /// `[tls] certificate`.
     Certificate,
     /// `[tls] key`.
@@ -56,7 +56,7 @@ pub(super) enum Role {
 }
 
 impl CertificateProblem {
-    pub(super) fn new(role: Role, path: &Path, fault: CertificateFault) -> Self {
+    pub(super) fn new(role: TlsFile, path: &Path, fault: CertificateFault) -> Self {
         Self { role, path: path.to_owned(), fault }
     }
 }
@@ -64,8 +64,8 @@ impl CertificateProblem {
 impl fmt::Display for CertificateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = match self.role {
-            Role::Certificate => "certificate",
-            Role::Key => "key",
+            TlsFile::Certificate => "certificate",
+            TlsFile::Key => "key",
         };
         let (found, needs) = self.fault.found_and_needed();
         write!(f, "{}: [tls] {key}: found {found}, needs {needs}", self.path.display())
