@@ -81,8 +81,8 @@ fn guests_are_those_without_an_account() {
     house.write("accounts", &format!("Ann:{HUNTER2}\n"));
     let mut worker = house.worker("isAuthorized");
     assert!(worker.ask("isAuthorized", "Bob", &[]));
-    assert!(worker.may("Bob", "whatever"));
-    assert!(worker.may("ann", "hunter2"));
+    assert!(worker.may("Bob", "whatever") && !worker.account, "a guest proves nothing");
+    assert!(worker.may("ann", "hunter2") && worker.account, "the password is the account's");
     assert!(worker.refuses("ann", "whatever"));
     assert!(!worker.ask("isAuthorized", "ann", &[]));
 }
