@@ -16,6 +16,8 @@ mod bounded;
 mod client;
 #[path = "loop/closing.rs"]
 mod closing;
+#[path = "loop/company.rs"]
+mod company;
 #[path = "loop/crowd.rs"]
 mod crowd;
 #[path = "support/frames.rs"]

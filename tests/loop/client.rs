@@ -179,6 +179,11 @@ pub(crate) fn message(nick: &str, room: &str, number: u32) -> String {
     format!("<m {to}>{number} {}</m>\0", padding(nick, number))
 }
 
+/// A numbered message of nobody's who is there, as its room hears it.
+pub(crate) fn announcement(nick: &str, room: &str, number: u32) -> String {
+    format!("<m f='{nick}' r='{room}'>{number} {}</m>", padding(nick, number))
+}
+
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Client {

@@ -19,19 +19,19 @@ impl Secure {
         match *self {}
     }
 
-    pub(crate) fn wrap(&mut self, _: &[u8]) -> Vec<u8> {
+    pub(crate) fn wrap(&self, _: &[u8]) -> Vec<u8> {
         match *self {}
     }
 
-    pub(crate) fn end(&mut self) -> Vec<u8> {
+    pub(crate) fn end(&self) -> Vec<u8> {
         match *self {}
     }
 
-    pub(crate) fn unwrap(&mut self, _: &[u8]) -> Vec<u8> {
+    pub(crate) fn unwrap(&self, _: &[u8]) -> Vec<u8> {
         match *self {}
     }
 
-    pub(crate) fn records(&mut self) -> Vec<u8> {
+    pub(crate) fn records(&self) -> Vec<u8> {
         match *self {}
     }
 }
