@@ -56,8 +56,8 @@ use self::later::Later;
 pub use self::note::{LoginRefusal, MessageTo, Note};
 pub use self::outlet::{Outlet, PeerFacts, Roster, Span};
 pub use self::plugin::{
-    Order, OrderError, Query, Question, QuestionId, Receivers, Registered, Verdict, Who,
-    is_reserved_name,
+    ModeValues, Order, OrderError, Query, Question, QuestionId, Receivers, Registered, RoomOrder,
+    ServerOrder, Verdict, Who, is_reserved_name,
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
@@ -200,7 +200,8 @@ impl Hub {
         self.obey(order, out)
     }
 
-    /// Appends the answer to a plugin's question: one element of at most `bytes_max` bytes.
+    /// Appends the answer to a plugin's question: one element of at most `bytes_max` bytes. `out`
+    /// is asked what the shell knows of a connection.
     ///
     /// # Errors
     /// Why there is no answer; then the buffer is as it was.
@@ -208,9 +209,10 @@ impl Hub {
         &self,
         query: Query<'_>,
         bytes_max: usize,
+        out: &impl Outlet,
         buffer: &mut Vec<u8>,
     ) -> Result<(), OrderError> {
-        self.answer_query(query, bytes_max, buffer)
+        self.answer_query(query, bytes_max, out, buffer)
     }
 
     /// When the hub wants an [`Input::Tick`], if it waits for a time at all.

@@ -331,9 +331,12 @@ fn an_answer_stands_behind_what_the_buffer_holds_and_an_error_leaves_it() {
     server.log_in(A, "A");
     let mut buffer = b"<answer ask='1'>".to_vec();
     let query = Query::Clients { room: None };
-    assert_eq!(server.hub.tell(query, 10, &mut buffer), Err(OrderError::TooLarge(10)));
+    assert_eq!(
+        server.hub.tell(query, 10, &server.recorder, &mut buffer),
+        Err(OrderError::TooLarge(10))
+    );
     assert_eq!(buffer, b"<answer ask='1'>");
-    assert_eq!(server.hub.tell(query, 100, &mut buffer), Ok(()));
+    assert_eq!(server.hub.tell(query, 100, &server.recorder, &mut buffer), Ok(()));
     assert!(buffer.starts_with(b"<answer ask='1'><clients nb='1'><client name='A' "));
 }
 

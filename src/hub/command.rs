@@ -288,7 +288,7 @@ pub static VERBS: &[Verb] = &[
         "mode",
         Action::Mode,
         &[LONG_ROOM],
-        MODES,
+        &MODES,
         1,
         r#"<mode room="R" [locked="1"] [password="P"] [limit="20"] [moderated="1"] [hidden="1"] [keep="1"] />"#,
         "sets modes of a room, for operators; without any tells them",

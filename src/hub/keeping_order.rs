@@ -32,13 +32,16 @@ pub(super) struct Wanted {
 }
 
 /// What a sanction is given besides a nick.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms<'a> {
     /// Seconds; none where it holds until it is lifted.
     pub time_s: Option<u64>,
     /// Why; a text that is shown to whoever it holds for.
     pub reason: Option<&'a str>,
 }
+
+/// What whoever wants a sanction for no time is told.
+const NO_TIME: &str = "time must be a number of seconds";
 
 impl Hub {
     /// `<kick room="R" nick="N" [reason="…"] />`.
@@ -456,6 +459,7 @@ impl Hub {
     pub(super) fn until(&self, terms: Terms<'_>) -> Result<Option<u64>, Refused> {
         match terms.time_s {
             None => Ok(None),
+            Some(0) => Err(Refused::new(RefusalReason::Incomplete, NO_TIME)),
             Some(time_s) if time_s <= SANCTION_TIME_S_MAX => {
                 // Rounded up: what holds for a second does not end at once.
                 Ok(Some(self.unix_now_us().div_ceil(1_000_000) + time_s))
@@ -485,8 +489,7 @@ impl Hub {
             None => None,
             Some(value) => match value.parse() {
                 Ok(0) | Err(_) => {
-                    let error = "time must be a number of seconds";
-                    return Err(Refused::new(RefusalReason::Incomplete, error));
+                    return Err(Refused::new(RefusalReason::Incomplete, NO_TIME));
                 }
                 Ok(time_s) => Some(time_s),
             },

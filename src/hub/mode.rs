@@ -1,6 +1,8 @@
 //! Modes of rooms: who comes in, who talks, who sees them, and whether they stay
 //! (manual: protocol, 'Modes').
 
+use std::borrow::Cow;
+
 use super::Hub;
 use super::command::Request;
 use super::note::Note;
@@ -19,8 +21,8 @@ use crate::wire::stanza::Stanza;
 use crate::wire::write::extension as write;
 
 /// The modes, as attributes of `<mode>`.
-pub const MODES: &[&str] =
-    &["locked", "password", "limit", "moderated", "hidden", "keep", "history"];
+pub const MODES: [&str; 7] =
+    ["locked", "password", "limit", "moderated", "hidden", "keep", "history"];
 
 /// How somebody comes into a room.
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +67,21 @@ impl Hub {
 
     /// What the modes of a room are to be by a stanza.
     fn modes_wanted(&self, key: RoomKey, stanza: &Stanza<'_>) -> Result<Modes, Refused> {
+        let names = stanza.attributes().map(|attribute| attribute.name);
+        let is_mode =
+            |name: &&str| *name != "room" && *name != "xmlns" && !name.starts_with("xmlns:");
+        let value = |name| (name, stanza.value(name).unwrap_or_default());
+        self.modes_with(key, names.filter(is_mode).map(value))
+    }
+
+    /// What the modes of a room are to be, where these have other values.
+    pub(super) fn modes_with<'v>(
+        &self,
+        key: RoomKey,
+        values: impl Iterator<Item = (&'v str, Cow<'v, str>)>,
+    ) -> Result<Modes, Refused> {
         let mut modes = self.rooms.room(key).map(|room| room.modes().clone()).unwrap_or_default();
-        for attribute in stanza.attributes().filter(|attribute| attribute.name != "room") {
-            let name = attribute.name;
-            if name == "xmlns" || name.starts_with("xmlns:") {
-                continue;
-            }
-            let value = stanza.value(name).unwrap_or_default();
+        for (name, value) in values {
             set_mode(&mut modes, name, &value)
                 .map_err(|error| Refused::told(RefusalReason::Incomplete, error))?;
         }

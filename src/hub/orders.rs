@@ -6,11 +6,12 @@
 
 use super::Hub;
 use super::input::ListenerKind;
+use super::keeping_order::Terms;
 use super::long_lists::Fits;
 use super::mode::Entry;
 use super::note::Note;
 use super::outlet::Outlet;
-use super::plugin::{Order, OrderError, Query, Receivers, Who};
+use super::plugin::{Order, OrderError, Query, Receivers, RoomOrder, ServerOrder, Who};
 use super::room::{Params, RoomKey};
 use super::session::Session;
 use crate::reason::{CloseReason, Refused};
@@ -58,6 +59,56 @@ impl Hub {
                 self.remove_client_param(conn, name, out);
                 Ok(())
             }
+            Order::InRoom { room, order } => self.keep_order_in(room, order, out),
+            Order::OnServer(order) => Ok(self.keep_order(order, out)?),
+        }
+    }
+
+    /// Does in a room what its operators and root may do.
+    fn keep_order_in(
+        &mut self,
+        room: &str,
+        order: RoomOrder<'_>,
+        out: &mut impl Outlet,
+    ) -> Result<(), OrderError> {
+        let key = self.room_to_order(room, out)?;
+        match order {
+            RoomOrder::GiveRole { who, role } => {
+                let nick = self.client(who)?.nick.clone();
+                Ok(self.set_role(key, &nick, role, None, out)?)
+            }
+            RoomOrder::SetModes(values) => {
+                if values.iter().next().is_none() {
+                    return Err(OrderError::Refused("No mode specified".into()));
+                }
+                let values = values.iter().map(|(name, value)| (name, value.into()));
+                let modes = self.modes_with(key, values)?;
+                self.set_modes(key, modes, None, out)?;
+                Ok(())
+            }
+            RoomOrder::Remove { who, reason } => {
+                let nick = self.client(who)?.nick.clone();
+                let terms = Terms { time_s: None, reason };
+                Ok(self.kick_member(key, &nick, terms, None, out)?)
+            }
+            RoomOrder::Ban { nick, terms } => Ok(self.ban_from_room(key, nick, terms, None, out)?),
+            RoomOrder::Unban { nick } => Ok(self.unban_in_room(key, nick, None, out)?),
+            RoomOrder::Mute { nick, terms } => Ok(self.mute_in_room(key, nick, terms, None, out)?),
+            RoomOrder::Unmute { nick } => Ok(self.unmute_in_room(key, nick, None, out)?),
+            RoomOrder::Invite { who } => {
+                let nick = self.client(who)?.nick.clone();
+                Ok(self.invite_to_room(key, &nick, None, out)?)
+            }
+        }
+    }
+
+    /// Does on the server what root may do.
+    fn keep_order(&mut self, order: ServerOrder<'_>, out: &mut impl Outlet) -> Result<(), Refused> {
+        match order {
+            ServerOrder::Ban { target, terms } => self.ban(target, terms, None, out),
+            ServerOrder::Unban { target } => self.unban(target, None, out),
+            ServerOrder::Mute { nick, terms } => self.mute(nick, terms, None, out),
+            ServerOrder::Unmute { nick } => self.unmute(nick, None, out),
         }
     }
 
@@ -66,6 +117,7 @@ impl Hub {
         &self,
         query: Query<'_>,
         bytes_max: usize,
+        out: &impl Outlet,
         buffer: &mut Vec<u8>,
     ) -> Result<(), OrderError> {
         let start = buffer.len();
@@ -88,6 +140,10 @@ impl Hub {
                 let session = self.client(who)?;
                 answers::client_params_begin(buffer, &session.nick, session.conn);
                 write_params(buffer, session.params(), &fits);
+            }
+            Query::Sessions { nick, room, after } => {
+                let found = self.sessions_asked(nick, room, after)?;
+                self.write_sessions(buffer, &found, out);
             }
         }
         if fits(buffer) {

@@ -15,7 +15,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::command;
+use super::keeping_order::Terms;
 use super::message::is_server_name;
+use super::mode::MODES;
+use super::role::Role;
+use super::sanction::BanTarget;
 use crate::session_id::ConnId;
 
 /// What all plugins together have registered. It changes at run time and has nothing to do with
@@ -213,6 +217,105 @@ pub enum Order<'a> {
         /// The param's name.
         name: &'a str,
     },
+    /// Keeps order in a room, with root's rights.
+    InRoom {
+        /// The room's name.
+        room: &'a str,
+        /// What is to be done there.
+        order: RoomOrder<'a>,
+    },
+    /// Keeps order on the server, with root's rights.
+    OnServer(ServerOrder<'a>),
+}
+
+/// What a plugin has done in a room to keep order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomOrder<'a> {
+    /// Gives a member a role, or takes the one that it has.
+    GiveRole {
+        /// The member.
+        who: Who<'a>,
+        /// The role; none to take it.
+        role: Option<Role>,
+    },
+    /// Sets modes.
+    SetModes(ModeValues<'a>),
+    /// Removes a member.
+    Remove {
+        /// The member.
+        who: Who<'a>,
+        /// Why, as it is told to the member.
+        reason: Option<&'a str>,
+    },
+    /// Keeps a nick out, and the address that its client has.
+    Ban {
+        /// The nick; there need not be a client that has it.
+        nick: &'a str,
+        /// For how long, and why.
+        terms: Terms<'a>,
+    },
+    /// Lifts a ban.
+    Unban {
+        /// The nick.
+        nick: &'a str,
+    },
+    /// Keeps a nick from talking.
+    Mute {
+        /// The nick; there need not be a client that has it.
+        nick: &'a str,
+        /// For how long.
+        terms: Terms<'a>,
+    },
+    /// Lets a nick talk again.
+    Unmute {
+        /// The nick.
+        nick: &'a str,
+    },
+    /// Lets a client in once.
+    Invite {
+        /// The client.
+        who: Who<'a>,
+    },
+}
+
+/// What a plugin has done on the server to keep order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerOrder<'a> {
+    /// Keeps a nick or a network out.
+    Ban {
+        /// Which one.
+        target: BanTarget<'a>,
+        /// For how long, and why.
+        terms: Terms<'a>,
+    },
+    /// Lifts a ban.
+    Unban {
+        /// Of which nick or network.
+        target: BanTarget<'a>,
+    },
+    /// Keeps a nick from talking anywhere.
+    Mute {
+        /// The nick; there need not be a client that has it.
+        nick: &'a str,
+        /// For how long.
+        terms: Terms<'a>,
+    },
+    /// Lets a nick talk again.
+    Unmute {
+        /// The nick.
+        nick: &'a str,
+    },
+}
+
+/// Values of modes as they are written, in the order of [`MODES`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModeValues<'a>(pub [Option<&'a str>; MODES.len()]);
+
+impl<'a> ModeValues<'a> {
+    /// The modes that have a value, each with it.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        MODES.iter().copied().zip(self.0).filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 /// What a plugin wants to know.
@@ -235,6 +338,15 @@ pub enum Query<'a> {
     ClientParams {
         /// Whose.
         who: Who<'a>,
+    },
+    /// Sessions that have logged in, as `who` tells them to root.
+    Sessions {
+        /// The one that has this nick.
+        nick: Option<&'a str>,
+        /// Those in this room.
+        room: Option<&'a str>,
+        /// Those behind this session.
+        after: Option<ConnId>,
     },
 }
 

@@ -159,13 +159,18 @@ impl RoomRules {
     }
 }
 
+/// Who gave a sanction, as it is told; a plugin is not named.
+pub(super) const fn giver(by: &str) -> Option<&str> {
+    if by.is_empty() { None } else { Some(by) }
+}
+
 impl RoomBan {
     pub(super) fn sanction<'a>(&'a self, room: Option<&'a str>) -> Sanction<'a> {
         Sanction {
             room,
             nick: Some(&self.nick),
             address: None,
-            by: Some(&self.by),
+            by: giver(&self.by),
             until_unix_s: self.until_unix_s,
             reason: self.reason.as_deref(),
         }
@@ -177,7 +182,7 @@ impl Mute {
         Sanction {
             room,
             nick: Some(&self.nick),
-            by: Some(&self.by),
+            by: giver(&self.by),
             until_unix_s: self.until_unix_s,
             ..Sanction::default()
         }

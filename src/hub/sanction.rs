@@ -14,7 +14,7 @@ use super::note::Note;
 use super::outlet::{Outlet, PeerFacts};
 use super::rights::Act;
 use super::room::RoomKey;
-use super::room_rules::is_over;
+use super::room_rules::{giver, is_over};
 use super::session::Session;
 use crate::limits::{ENDS_PER_TURN, SERVER_BANS_MAX, SERVER_MUTES_MAX, WHO_SESSIONS_MAX};
 use crate::networks;
@@ -105,7 +105,7 @@ impl ServerBan {
             room: None,
             nick: None,
             address: None,
-            by: Some(&self.by),
+            by: giver(&self.by),
             until_unix_s: self.until_unix_s,
             reason: match &self.reason {
                 Some(reason) => Some(reason),
@@ -420,7 +420,7 @@ impl Hub {
             self.answer(to, out, |buffer| {
                 let sanction = write::Sanction {
                     nick: Some(&mute.nick),
-                    by: Some(&mute.by),
+                    by: giver(&mute.by),
                     until_unix_s: mute.until_unix_s,
                     ..write::Sanction::default()
                 };
@@ -528,41 +528,44 @@ impl Hub {
     pub(super) fn who(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let (conn, stanza) = (request.conn, request.stanza);
         let [nick, room, after] = ["nick", "room", "after"].map(|name| stanza.value(name));
-        match self.who_asked(nick.as_deref(), room.as_deref(), after.as_deref()) {
+        let after = after.as_deref().map(|text| {
+            text.parse::<ConnId>().map_err(|_| {
+                Refused::told(RefusalReason::Incomplete, format!("Not a session: {text}"))
+            })
+        });
+        let found = after
+            .transpose()
+            .and_then(|after| self.sessions_asked(nick.as_deref(), room.as_deref(), after));
+        match found {
             Ok(found) => {
-                let more = (found.len() > WHO_SESSIONS_MAX)
-                    .then(|| found.get(WHO_SESSIONS_MAX - 1).copied())
-                    .flatten();
-                let shown = &found[..found.len().min(WHO_SESSIONS_MAX)];
-                let facts: Vec<PeerFacts> = shown.iter().map(|&conn| out.peer(conn)).collect();
-                let bytes = self.answer(conn, out, |buffer| {
-                    write::sessions_begin(buffer, shown.len(), more);
-                    for (&conn, facts) in shown.iter().zip(&facts) {
-                        if let Some(session) = self.sessions.find(conn) {
-                            write::session(buffer, &self.who_attributes(session, facts));
-                        }
-                    }
-                    write::sessions_end(buffer);
-                });
+                let mut answer = Vec::new();
+                self.write_sessions(&mut answer, &found, out);
+                let bytes = self.answer(conn, out, |buffer| buffer.extend_from_slice(&answer));
                 self.charge_asked(conn, bytes);
             }
             Err(refused) => self.refuse_if(conn, Err(refused), out),
         }
     }
 
+    /// Writes the answer to `who`.
+    pub(super) fn write_sessions(&self, buffer: &mut Vec<u8>, found: &[ConnId], out: &impl Outlet) {
+        let shown = &found[..found.len().min(WHO_SESSIONS_MAX)];
+        let more = shown.last().copied().filter(|_| found.len() > shown.len());
+        write::sessions_begin(buffer, shown.len(), more);
+        for session in shown.iter().filter_map(|&conn| self.sessions.find(conn)) {
+            let facts = out.peer(session.conn);
+            write::session(buffer, &self.who_attributes(session, &facts));
+        }
+        write::sessions_end(buffer);
+    }
+
     /// Sessions that fit, behind one of them: one more than is shown, where there are so many.
-    fn who_asked(
+    pub(super) fn sessions_asked(
         &self,
         nick: Option<&str>,
         room: Option<&str>,
-        after: Option<&str>,
+        after: Option<ConnId>,
     ) -> Result<Vec<ConnId>, Refused> {
-        let after = match after {
-            None => None,
-            Some(text) => Some(text.parse::<ConnId>().map_err(|_| {
-                Refused::told(RefusalReason::Incomplete, format!("Not a session: {text}"))
-            })?),
-        };
         let unknown = || Refused::new(RefusalReason::UnknownTarget, "No room by that name");
         let key = match room {
             None => None,

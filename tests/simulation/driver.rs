@@ -487,7 +487,10 @@ impl Run {
         let (query, bytes_max) = (wish.query(), wish.bytes_max);
         self.note(|| format!("{query:?} in {bytes_max} bytes"));
         let mut buffer = b"<answer>".to_vec();
-        let got = self.hub.tell(query, bytes_max, &mut buffer).map_err(|error| error.to_string());
+        let got = self
+            .hub
+            .tell(query, bytes_max, &self.recorder, &mut buffer)
+            .map_err(|error| error.to_string());
         let text = String::from_utf8(buffer.split_off(8)).expect("an answer is UTF-8");
         assert_eq!(buffer, b"<answer>", "what stood there stays");
         assert!(got.is_ok() || text.is_empty(), "an error and {text}");

@@ -39,6 +39,9 @@ pub(crate) struct Wish {
     pub(crate) bytes_max: usize,
 }
 
+/// The model's rooms have neither modes nor bans.
+const NOT_MODELLED: &str = "how order is kept is not modelled";
+
 const ORDERS: usize = 10;
 const QUERIES: usize = 5;
 
@@ -156,6 +159,7 @@ pub(crate) fn kind(order: &Order<'_>) -> &'static str {
         Order::RemoveRoomParam { .. } => "remove a room's param",
         Order::SetClientParam { .. } => "set a client's param",
         Order::RemoveClientParam { .. } => "remove a client's param",
+        Order::InRoom { .. } | Order::OnServer(_) => "keep order",
     }
 }
 
@@ -173,6 +177,7 @@ impl Model {
                 self.kick(conn, reason);
                 Ok(())
             }
+            Order::InRoom { .. } | Order::OnServer(_) => panic!("{NOT_MODELLED}"),
             Order::Join { who, room } => {
                 let conn = self.somebody_inside(who)?;
                 if room.is_empty() {
@@ -276,6 +281,7 @@ impl Model {
                 let (nick, params) = (text::value(&session.nick), told_params(&session.params));
                 format!("<params nick='{nick}' session='{}'>{params}</params>", id(conn))
             }
+            Query::Sessions { .. } => panic!("{NOT_MODELLED}"),
         };
         if answer.len() > bytes_max {
             return Err(format!("Answer too large (limit {bytes_max} bytes)"));

@@ -178,7 +178,9 @@ impl HubDriver {
         let mut answer = Vec::new();
         let done = match orders::read(&document) {
             Wish::Order(order) => self.hub.order(order, self.now, &mut self.said),
-            Wish::Query(query, bytes_max) => self.hub.tell(query, bytes_max, &mut answer),
+            Wish::Query(query, bytes_max) => {
+                self.hub.tell(query, bytes_max, &self.said, &mut answer)
+            }
         };
         if let Err(error) = done {
             assert_eq!(answer, b"", "an answer and an error");

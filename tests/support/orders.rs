@@ -1,6 +1,10 @@
 //! A plugin's stanzas as what they ask the hub for: only those that reach it.
 
-use palabre::hub::{ConnId, Order, Query, Receivers, Who};
+use palabre::hub::mode::MODES;
+use palabre::hub::{
+    BanTarget, ConnId, ModeValues, Order, Query, Receivers, Role, RoomOrder, ServerOrder, Terms,
+    Who,
+};
 use roxmltree::{Document, Node};
 
 /// What a stanza asks for.
@@ -19,7 +23,21 @@ pub(crate) fn read<'a>(document: &'a Document<'a>) -> Wish<'a> {
     let named = |name| stanza.attribute(name).unwrap_or_else(|| panic!("{name} is missing"));
     Wish::Order(match stanza.tag_name().name() {
         "send" => Order::Deliver { to: receivers(stanza), element: element(document) },
+        "kick" if stanza.has_attribute("room") => Order::InRoom {
+            room: named("room"),
+            order: RoomOrder::Remove { who: who(stanza), reason: stanza.attribute("reason") },
+        },
         "kick" => Order::Kick { who: who(stanza), reason: stanza.attribute("reason") },
+        "role" => {
+            let role = Role::of(named("role"));
+            in_room(stanza, RoomOrder::GiveRole { who: who(stanza), role })
+        }
+        "mode" => {
+            let modes = ModeValues(MODES.map(|name| stanza.attribute(name)));
+            in_room(stanza, RoomOrder::SetModes(modes))
+        }
+        "invite" => in_room(stanza, RoomOrder::Invite { who: who(stanza) }),
+        "ban" | "unban" | "mute" | "unmute" => sanction(stanza),
         "join" => Order::Join { who: who(stanza), room: named("room") },
         "leave" => Order::Leave { who: who(stanza), room: named("room") },
         "setparam" => {
@@ -30,7 +48,7 @@ pub(crate) fn read<'a>(document: &'a Document<'a>) -> Wish<'a> {
             Order::SetClientParam { who: who(stanza), name: named("name"), value: named("value") }
         }
         "removeclientparam" => Order::RemoveClientParam { who: who(stanza), name: named("name") },
-        "get" => {
+        "get" | "who" => {
             let max = stanza.attribute("max").map(|max| max.parse().expect("max is a number"));
             return Wish::Query(query(stanza), max.unwrap_or(usize::MAX));
         }
@@ -38,8 +56,40 @@ pub(crate) fn read<'a>(document: &'a Document<'a>) -> Wish<'a> {
     })
 }
 
+fn in_room<'a>(stanza: Node<'a, 'a>, order: RoomOrder<'a>) -> Order<'a> {
+    Order::InRoom { room: stanza.attribute("room").expect("a room"), order }
+}
+
+fn sanction<'a>(stanza: Node<'a, 'a>) -> Order<'a> {
+    let terms = Terms {
+        time_s: stanza.attribute("time").map(|time| time.parse().expect("a number")),
+        reason: stanza.attribute("reason"),
+    };
+    let nick = stanza.attribute("nick");
+    let target = match (nick, stanza.attribute("address")) {
+        (Some(nick), None) => BanTarget::Nick(nick),
+        (None, Some(address)) => BanTarget::Address(address),
+        other => panic!("nick or address: {other:?}"),
+    };
+    let nick = nick.unwrap_or_default();
+    match (stanza.tag_name().name(), stanza.has_attribute("room")) {
+        ("ban", true) => in_room(stanza, RoomOrder::Ban { nick, terms }),
+        ("ban", false) => Order::OnServer(ServerOrder::Ban { target, terms }),
+        ("unban", true) => in_room(stanza, RoomOrder::Unban { nick }),
+        ("unban", false) => Order::OnServer(ServerOrder::Unban { target }),
+        ("mute", true) => in_room(stanza, RoomOrder::Mute { nick, terms }),
+        ("mute", false) => Order::OnServer(ServerOrder::Mute { nick, terms }),
+        (_, true) => in_room(stanza, RoomOrder::Unmute { nick }),
+        (_, false) => Order::OnServer(ServerOrder::Unmute { nick }),
+    }
+}
+
 fn query<'a>(stanza: Node<'a, 'a>) -> Query<'a> {
     let room = stanza.attribute("room");
+    if stanza.has_tag_name("who") {
+        let after = stanza.attribute("after").map(session);
+        return Query::Sessions { nick: stanza.attribute("nick"), room, after };
+    }
     match (stanza.attribute("what"), room) {
         (Some("rooms"), None) => Query::Rooms,
         (Some("clients"), room) => Query::Clients { room },

@@ -11,7 +11,10 @@ use smallvec::SmallVec;
 
 use super::asks::{Answer, AskId};
 use super::mistake::Mistake;
-use crate::hub::{Order, Query, Receivers, Who};
+use crate::hub::mode::MODES;
+use crate::hub::{
+    BanTarget, ModeValues, Order, Query, Receivers, Role, RoomOrder, ServerOrder, Terms, Who,
+};
 use crate::session_id::{ConnId, NotSpelled};
 use crate::wire::stanza::Stanza;
 
@@ -48,7 +51,7 @@ pub(in crate::net) enum PluginAction {
     /// It answers what it was asked.
     Verdict,
     /// It is answered out of what the hub knows.
-    Get,
+    Get(ReadQuery),
     /// A line in the log.
     Log,
     /// The worker has its state kept.
@@ -62,11 +65,18 @@ pub(in crate::net) enum PluginAction {
 /// Reads an order out of its stanza.
 type ReadOrder = for<'s> fn(&'s Said<'_, '_>) -> Result<Order<'s>, Mistake>;
 
+/// Reads a question out of its stanza.
+type ReadQuery = for<'s> fn(&'s Said<'_, '_>) -> Result<Query<'s>, Mistake>;
+
 /// A client, by its session's id or by its nick; the id counts.
 const WHO: &[&str] = &["session", "nick"];
 /// Who gets an element.
 const RECEIVERS: &[&str] = &["session", "nick", "room", "all"];
+/// Whom a ban holds for.
+const BANNED: &[&str] = &["nick", "address"];
+const NICK: &[&str] = &["nick"];
 const ROOM: &[&str] = &["room"];
+const ROLE: &[&str] = &["role"];
 const NAME: &[&str] = &["name"];
 const VALUE: &[&str] = &["value"];
 const ASK: &[&str] = &["ask"];
@@ -147,12 +157,136 @@ pub static VERBS: &[PluginVerb] = &[
     ),
     order(
         "kick",
-        |said| Ok(Order::Kick { who: said.who()?, reason: said.value("reason") }),
+        |said| {
+            let (who, reason) = (said.who()?, said.value("reason"));
+            Ok(match said.value("room") {
+                Some(room) => Order::InRoom { room, order: RoomOrder::Remove { who, reason } },
+                None => Order::Kick { who, reason },
+            })
+        },
         &[WHO],
-        &["reason"],
+        &["room", "reason"],
+        &[
+            form(
+                "<kick WHO [reason='text'] />",
+                "ends a session, with `<error>text</error>` before",
+            ),
+            form(
+                "<kick WHO room='R' [reason='text'] />",
+                "removes a member from a room, as an operator would",
+            ),
+        ],
+    ),
+    order(
+        "role",
+        |said| {
+            let (room, who, role) = (said.need(ROOM)?, said.who()?, said.role()?);
+            Ok(Order::InRoom { room, order: RoomOrder::GiveRole { who, role } })
+        },
+        &[ROOM, WHO, ROLE],
+        &[],
         &[form(
-            "<kick WHO [reason='text'] />",
-            "ends a session, with `<error>text</error>` before",
+            "<role WHO room='R' role='voice' />",
+            "gives a member of a room a role, `operator` or `voice`, or with `none` takes it",
+        )],
+    ),
+    order(
+        "mode",
+        |said| {
+            let order = RoomOrder::SetModes(ModeValues(MODES.map(|name| said.value(name))));
+            Ok(Order::InRoom { room: said.need(ROOM)?, order })
+        },
+        &[ROOM],
+        &MODES,
+        &[form(
+            "<mode room='R' [locked='1'] [password='P'] [limit='20'] [moderated='1'] \
+             [hidden='1'] [keep='1'] [history='50'] />",
+            "sets modes of a room, one at least",
+        )],
+    ),
+    order(
+        "ban",
+        |said| {
+            let terms = said.terms()?;
+            Ok(match said.value("room") {
+                Some(room) => {
+                    let order = RoomOrder::Ban { nick: said.need(NICK)?, terms };
+                    Order::InRoom { room, order }
+                }
+                None => Order::OnServer(ServerOrder::Ban { target: said.ban_target()?, terms }),
+            })
+        },
+        &[BANNED],
+        &["room", "time", "reason"],
+        &[
+            form(
+                "<ban nick='N' [room='R'] [time='600'] [reason='text'] />",
+                "keeps a nick and its address out of a room, or out of the server, for so many \
+                 seconds or until it is lifted; whoever has it is removed",
+            ),
+            form(
+                "<ban address='192.0.2.0/24' [time='600'] [reason='text'] />",
+                "keeps a network out of the server",
+            ),
+        ],
+    ),
+    order(
+        "unban",
+        |said| {
+            Ok(match said.value("room") {
+                Some(room) => {
+                    Order::InRoom { room, order: RoomOrder::Unban { nick: said.need(NICK)? } }
+                }
+                None => Order::OnServer(ServerOrder::Unban { target: said.ban_target()? }),
+            })
+        },
+        &[BANNED],
+        &["room"],
+        &[
+            form("<unban nick='N' [room='R'] />", "lifts a ban"),
+            form("<unban address='192.0.2.0/24' />", "likewise"),
+        ],
+    ),
+    order(
+        "mute",
+        |said| {
+            let (nick, terms) = (said.need(NICK)?, said.terms()?);
+            Ok(match said.value("room") {
+                Some(room) => Order::InRoom { room, order: RoomOrder::Mute { nick, terms } },
+                None => Order::OnServer(ServerOrder::Mute { nick, terms }),
+            })
+        },
+        &[NICK],
+        &["room", "time"],
+        &[form(
+            "<mute nick='N' [room='R'] [time='600'] />",
+            "keeps a nick from talking in a room, or anywhere",
+        )],
+    ),
+    order(
+        "unmute",
+        |said| {
+            let nick = said.need(NICK)?;
+            Ok(match said.value("room") {
+                Some(room) => Order::InRoom { room, order: RoomOrder::Unmute { nick } },
+                None => Order::OnServer(ServerOrder::Unmute { nick }),
+            })
+        },
+        &[NICK],
+        &["room"],
+        &[form("<unmute nick='N' [room='R'] />", "lets a nick talk again")],
+    ),
+    order(
+        "invite",
+        |said| {
+            let order = RoomOrder::Invite { who: said.who()? };
+            Ok(Order::InRoom { room: said.need(ROOM)?, order })
+        },
+        &[WHO, ROOM],
+        &[],
+        &[form(
+            "<invite WHO room='R' />",
+            "lets a client into a room once within 10 minutes, past lock, password and limit",
         )],
     ),
     order(
@@ -218,7 +352,7 @@ pub static VERBS: &[PluginVerb] = &[
     ),
     verb(
         "get",
-        PluginAction::Get,
+        PluginAction::Get(|said| said.query()),
         &[&["what"], ASK],
         &["room", "session", "nick"],
         &[
@@ -235,6 +369,20 @@ pub static VERBS: &[PluginVerb] = &[
             ),
             form("<get what='params' WHO ask='X' />", "for the params of a client, likewise"),
         ],
+    ),
+    verb(
+        "who",
+        PluginAction::Get(|said| {
+            let (nick, room) = (said.value("nick"), said.value("room"));
+            Ok(Query::Sessions { nick, room, after: said.session("after")? })
+        }),
+        &[ASK],
+        &["nick", "room", "after"],
+        &[form(
+            "<who [nick='N'] [room='R'] [after='S'] ask='X' />",
+            "asks for what `<who />` tells root: sessions, 200 at most, with where they come from \
+             and for how long they have been silent",
+        )],
     ),
     verb(
         "timer",
@@ -338,9 +486,14 @@ impl<'s, 'a> Said<'s, 'a> {
         }
     }
 
-    /// What a `<get>` asks for, and the plugin's own word for it.
-    pub(in crate::net) fn query(&self) -> Result<(Query<'_>, &str), Mistake> {
-        let query = match (self.need(&["what"])?, self.value("room")) {
+    /// The plugin's own word for what it asks.
+    pub(in crate::net) fn ask(&self) -> Result<&str, Mistake> {
+        self.need(ASK)
+    }
+
+    /// What a `<get>` asks for.
+    fn query(&self) -> Result<Query<'_>, Mistake> {
+        Ok(match (self.need(&["what"])?, self.value("room")) {
             ("rooms", _) => Query::Rooms,
             ("clients", room) => Query::Clients { room },
             ("params", Some(room)) => Query::RoomParams { room },
@@ -348,8 +501,34 @@ impl<'s, 'a> Said<'s, 'a> {
             (other, _) => {
                 return Err(Mistake::NoneOf("what", other.into(), "rooms, clients, params"));
             }
-        };
-        Ok((query, self.need(ASK)?))
+        })
+    }
+
+    /// The role that a `<role>` gives; none where it is taken.
+    fn role(&self) -> Result<Option<Role>, Mistake> {
+        let role = self.need(ROLE)?;
+        match Role::of(role) {
+            None if role != "none" => {
+                Err(Mistake::NoneOf("role", role.into(), "operator, voice, none"))
+            }
+            role => Ok(role),
+        }
+    }
+
+    /// For how long a sanction is to hold, and why.
+    fn terms(&self) -> Result<Terms<'_>, Mistake> {
+        let time_s = self.value("time").map(|_| self.number(&["time"])).transpose()?;
+        let has_reason = self.verb.optional.contains(&"reason");
+        let reason = has_reason.then(|| self.value("reason")).flatten();
+        Ok(Terms { time_s, reason })
+    }
+
+    /// Whom a ban of the server is to hold for.
+    fn ban_target(&self) -> Result<BanTarget<'_>, Mistake> {
+        match self.value("nick") {
+            Some(nick) => Ok(BanTarget::Nick(nick)),
+            None => self.need(BANNED).map(BanTarget::Address),
+        }
     }
 
     /// What a `<verdict>` answers, how, and why the plugin could not find out. With an error it is
@@ -418,7 +597,10 @@ mod tests {
         match said.verb.action {
             PluginAction::Register => said.words("names").chain(said.words("hooks")).for_each(drop),
             PluginAction::Verdict => drop(said.verdict()?),
-            PluginAction::Get => drop(said.query()?),
+            PluginAction::Get(read) => {
+                read(&said)?;
+                said.ask()?;
+            }
             PluginAction::Log => drop(said.level()?),
             PluginAction::Keep => drop(said.need(&["state"])?),
             PluginAction::Timer => drop(said.timer()?),
@@ -432,7 +614,9 @@ mod tests {
         let value = |name| match name {
             "what" => "rooms",
             "level" => "info",
+            "role" => "voice",
             "session" | "except" => "1.1",
+            "after" if verb.name == "who" => "1.1",
             _ => "1",
         };
         let attributes: String = names.map(|name| format!(" {name}='{}'", value(name))).collect();

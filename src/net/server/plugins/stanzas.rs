@@ -140,9 +140,8 @@ impl<W: World> Server<W> {
                 let (ask, answer, error) = said.verdict()?;
                 self.desk.plugins.answer(id, ask, answer, error, now)
             }
-            PluginAction::Get => {
-                let (query, ask) = said.query()?;
-                self.tell_answer(id, query, ask);
+            PluginAction::Get(read) => {
+                self.tell_answer(id, read(&said)?, said.ask()?);
                 Ok(())
             }
             PluginAction::Log => {
@@ -224,7 +223,7 @@ impl<W: World> Server<W> {
         let max = self.hub.settings().limits.backlog_bytes_max / PLUGIN_ANSWERS_WAITING;
         let mut answer = Vec::new();
         write::plugin::answer_begin(&mut answer, ask);
-        let told = self.hub.tell(query, max, &mut answer);
+        let told = self.hub.tell(query, max, &self.desk, &mut answer);
         // One that was too long was written nearly as far as it may be.
         self.desk.spent(if told.is_ok() { answer.len() } else { max });
         if let Err(why) = told {
