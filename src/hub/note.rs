@@ -133,6 +133,8 @@ pub enum Note<'a> {
     RoleGiven {
         /// The room.
         room: &'a str,
+        /// The member.
+        conn: ConnId,
         /// The nick.
         nick: &'a str,
         /// The role as it is written, `none` where it was taken.

@@ -183,7 +183,8 @@ impl Hub {
         });
         self.caused_bytes += bytes;
         if let (Some(room), Some(session)) = (self.rooms.room(key), self.sessions.find(conn)) {
-            out.note(Note::RoleGiven { room: &room.name, nick: &session.nick, role: label, by });
+            let (room, nick) = (&room.name, &session.nick);
+            out.note(Note::RoleGiven { room, conn, nick, role: label, by });
         }
     }
 

@@ -185,6 +185,69 @@ fn a_plugin_speaks_to_clients_and_is_told_what_it_did_wrong() {
 }
 
 #[test]
+fn a_plugin_hears_how_order_is_kept() {
+    let mut house = house_with(&["one"]);
+    let plugin = house.process(0);
+    plugin.borrow_mut().heard();
+    house.told(&plugin, &["<register hooks='onRole onMode onKick onBan onMute' />"]);
+    let a = house.member("A", ROOM);
+    let _b = house.member("B", ROOM);
+    let _c = house.member("C", ROOM);
+    for stanza in [
+        "<role room='R' nick='b' role='voice'/>",
+        "<mode room='R' limit='9'/>",
+        "<mute room='R' nick='B'/>",
+        "<unmute room='R' nick='B'/>",
+        "<ban room='R' nick='Nobody'/>",
+        "<unban room='R' nick='Nobody'/>",
+        "<kick room='R' nick='B'/>",
+    ] {
+        a.send(stanza);
+    }
+    house.settle();
+    let session = |number: u32, nick: &str| {
+        let slot = number - 1;
+        format!(
+            "session='{slot}.{number}' nick='{nick}' address='10.0.0.{number}' transport='stanzas'"
+        )
+    };
+    let mode = "<mode room='R' locked='0' password='0' limit='9' moderated='0' hidden='0' keep='0' \
+                history='0' />";
+    let by = "by='0.1' />";
+    assert_eq!(
+        plugin.borrow_mut().heard(),
+        [
+            format!("<event hook='onRole' {} room='R' role='voice' {by}", session(2, "B")),
+            format!("<event hook='onMode' room='R' by='0.1'>{mode}</event>"),
+            format!("<event hook='onMute' whom='B' room='R' {by}"),
+            format!("<event hook='onMute' whom='B' room='R' lifted='1' {by}"),
+            format!("<event hook='onBan' whom='Nobody' room='R' {by}"),
+            format!("<event hook='onBan' whom='Nobody' room='R' lifted='1' {by}"),
+            format!("<event hook='onKick' {} room='R' {by}", session(2, "B")),
+        ]
+    );
+    // What plugins do they hear as well: nobody's session has done it.
+    let heard = house.told(
+        &plugin,
+        &[
+            "<mute nick='C' />",
+            "<ban address='192.0.2.0/24' />",
+            "<kick nick='B' />",
+            "<leave nick='A' room='R' />",
+        ],
+    );
+    assert_eq!(
+        heard,
+        [
+            "<event hook='onMute' whom='C' />".to_owned(),
+            "<event hook='onBan' whom='192.0.2.0/24' />".to_owned(),
+            format!("<event hook='onKick' {} />", session(2, "B")),
+            format!("<event hook='onRole' {} room='R' role='operator' />", session(3, "C")),
+        ]
+    );
+}
+
+#[test]
 fn a_login_waits_for_its_verdict_and_what_stands_behind_it_waits_too() {
     let mut house = house_with(&["one"]);
     let plugin = house.process(0);

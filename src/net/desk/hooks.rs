@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::Desk;
 use crate::hub::{ConnId, LoginRefusal, MessageTo, Note, Question, Span};
 use crate::net::plugins::{AskId, Hook};
-use crate::wire::write::plugin as write;
+use crate::wire::write::{extension, plugin as write};
 
 impl<S> Desk<S> {
     /// Puts a question of the hub's to the plugins.
@@ -91,23 +91,121 @@ impl<S> Desk<S> {
             Note::Message { conn, nick, to, message } => {
                 self.tell_message(conn, nick, to, message);
             }
-            Note::RoomRemoved { .. }
-            | Note::RootRefused { .. }
-            | Note::Refused { .. }
-            | Note::ListTooLarge { .. }
-            | Note::Kicked { .. }
+            Note::Kicked { .. }
             | Note::RemovedFromRoom { .. }
             | Note::Banned { .. }
             | Note::Unbanned { .. }
             | Note::Muted { .. }
             | Note::Unmuted { .. }
-            | Note::Invited { .. }
             | Note::RoleGiven { .. }
-            | Note::ModesSet { .. }
+            | Note::ModesSet { .. } => self.tell_order(note),
+            Note::RoomRemoved { .. }
+            | Note::RootRefused { .. }
+            | Note::Refused { .. }
+            | Note::ListTooLarge { .. }
+            | Note::Invited { .. }
             | Note::InfoTold { .. }
             | Note::Broadcast { .. }
             | Note::ShutdownAsked { .. }
             | Note::LoggedOut { .. } => {}
+        }
+    }
+
+    /// Tells how order is kept, in a room or on the server.
+    fn tell_order(&mut self, note: &Note<'_>) {
+        match *note {
+            Note::Kicked { by, conn, nick } => self.tell_done(Hook::Kick, conn, nick, by, &[]),
+            Note::RemovedFromRoom { room, conn, nick, by } => {
+                self.tell_done(Hook::Kick, conn, nick, by, &[("room", room)]);
+            }
+            Note::RoleGiven { room, conn, nick, role, by } => {
+                self.tell_done(Hook::Role, conn, nick, by, &[("room", room), ("role", role)]);
+            }
+            Note::Banned { room, whom, by } => {
+                self.tell_sanction(Hook::Ban, room, whom, by, false);
+            }
+            Note::Unbanned { room, whom, by } => {
+                self.tell_sanction(Hook::Ban, room, whom, by, true);
+            }
+            Note::Muted { room, nick, by } => {
+                self.tell_sanction(Hook::Mute, room, nick, by, false);
+            }
+            Note::Unmuted { room, nick, by } => {
+                self.tell_sanction(Hook::Mute, room, nick, by, true);
+            }
+            Note::ModesSet { room, modes, by } if self.plugins.hears(Hook::Mode) => {
+                let mut element = Vec::new();
+                extension::mode(&mut element, room, modes);
+                // What is written here is text.
+                let element = String::from_utf8(element).unwrap_or_default();
+                self.tell_without_session(Hook::Mode, by, &[("room", room)], Some(&element));
+            }
+            Note::ModesSet { .. }
+            | Note::LoggedIn { .. }
+            | Note::LoginRefused { .. }
+            | Note::RootRefused { .. }
+            | Note::Refused { .. }
+            | Note::RoomCreated { .. }
+            | Note::RoomRemoved { .. }
+            | Note::ListTooLarge { .. }
+            | Note::Invited { .. }
+            | Note::InfoTold { .. }
+            | Note::Broadcast { .. }
+            | Note::ShutdownAsked { .. }
+            | Note::LoggedOut { .. }
+            | Note::Joined { .. }
+            | Note::Left { .. }
+            | Note::Message { .. } => {}
+        }
+    }
+
+    /// Tells what was done to a session.
+    fn tell_done(
+        &mut self,
+        hook: Hook,
+        conn: ConnId,
+        nick: &str,
+        by: Option<ConnId>,
+        more: &[(&str, &str)],
+    ) {
+        if self.plugins.hears(hook) {
+            let by = by.map(|by| by.spelled().to_string());
+            let mut more = more.to_vec();
+            more.extend(by.as_deref().map(|by| ("by", by)));
+            self.tell_hook(hook, conn, nick, &more);
+        }
+    }
+
+    /// Tells of a ban or a mute that is set or lifted.
+    fn tell_sanction(
+        &mut self,
+        hook: Hook,
+        room: Option<&str>,
+        whom: &str,
+        by: Option<ConnId>,
+        lifted: bool,
+    ) {
+        let mut more = vec![("whom", whom)];
+        more.extend(room.map(|room| ("room", room)));
+        more.extend(lifted.then_some(("lifted", "1")));
+        self.tell_without_session(hook, by, &more, None);
+    }
+
+    /// Tells what was done to no session in particular.
+    fn tell_without_session(
+        &mut self,
+        hook: Hook,
+        by: Option<ConnId>,
+        more: &[(&str, &str)],
+        element: Option<&str>,
+    ) {
+        if self.plugins.hears(hook) {
+            let by = by.map(|by| by.spelled().to_string());
+            let mut more = more.to_vec();
+            more.extend(by.as_deref().map(|by| ("by", by)));
+            self.plugins.tell_all(hook, |buffer| {
+                write::event(buffer, hook.name(), None, &more, element);
+            });
         }
     }
 

@@ -56,7 +56,7 @@ impl<S> Desk<S> {
                 let (nick, by) = (Escaped(nick), self.doer(by));
                 (Debug, format!("\"{nick}\" invited into {} by {by}", Where(Some(room))))
             }
-            Note::RoleGiven { room, nick, role, by } => {
+            Note::RoleGiven { room, nick, role, by, .. } => {
                 let (nick, by) = (Escaped(nick), self.doer(by));
                 (Info, format!("\"{nick}\" is {role} of {} by {by}", Where(Some(room))))
             }

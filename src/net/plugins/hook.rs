@@ -49,6 +49,22 @@ hooks! {
     ClientLeaveRoom, "onClientLeaveRoom",
         "a client has left a room, or is over while in it", "`room`";
     RoomRemove, "onRoomRemove", "a room is gone", "`room`; no session";
+    Role, "onRole",
+        "a member of a room got a role, or lost it",
+        "`room`; `role`: `operator`, `voice` or `none`; `by`: the session that gave it, none where \
+         a plugin or the server did";
+    Mode, "onMode",
+        "modes of a room were set",
+        "`room`, `by`; `<mode … />` with all of them, in the event; no session";
+    Kick, "onKick",
+        "a client was removed, from a room or from the server",
+        "`by`; `room`, where it was a room";
+    Ban, "onBan",
+        "a ban was set or lifted",
+        "`whom`: a nick or a network; `by`; `room`, where it is a room's; `lifted='1'`; no session";
+    Mute, "onMute",
+        "somebody may not talk any more, or again",
+        "`whom`: the nick; `by`, `room`, `lifted='1'` as above; no session";
     ClientQuit, "onClientQuit", "a session ends by `<quit />`", "";
     ClientClose, "onClientClose", "a session ends in any other way", "`reason`";
     RemoveClient, "onRemoveClient",
