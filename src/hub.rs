@@ -11,7 +11,7 @@
 //! `keyed_table`. `due_lists` has the lists that the changes of a turn share, `long_lists` how they
 //! are written when they become long, `slow_lists` how they are sent when they cost much, `later`
 //! what is told later, `throttle` which sessions have to wait before more of what they send is
-//! done, `rate` the token buckets. Inputs are in `input` and `time`, outputs in `outlet` and
+//! done, `permission` which have to wait for plugins, `rate` the token buckets. Inputs are in `input` and `time`, outputs in `outlet` and
 //! `note`, the settings in `settings`.
 
 pub mod caps;
@@ -31,6 +31,7 @@ mod note;
 mod orders;
 mod outlet;
 mod param;
+mod permission;
 mod plugin;
 mod questions;
 mod rate;
@@ -55,9 +56,11 @@ pub use self::keeping_order::Terms;
 use self::later::Later;
 pub use self::note::{LoginRefusal, MessageTo, Note};
 pub use self::outlet::{Outlet, PeerFacts, Roster, Span};
+use self::permission::Permissions;
 pub use self::plugin::{
-    ModeValues, Order, OrderError, Query, Question, QuestionId, Receivers, Registered, RoomOrder,
-    ServerOrder, Verdict, Who, is_reserved_name,
+    ModeValues, Order, OrderError, Permission, PermissionKind, PermissionQuestion, Query, Question,
+    QuestionId, Receivers, Registered, RoomOrder, ServerOrder, Verdict, Watch, Who,
+    is_reserved_name,
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
@@ -83,6 +86,7 @@ pub struct Hub {
     settings: Settings,
     registered: Registered,
     questions: Questions,
+    permissions: Permissions,
     /// What the settings allow each session; found out once, for it takes a division.
     stanza_rate: Option<Rate>,
     byte_rate: Option<ByteRate>,
@@ -131,6 +135,7 @@ impl Hub {
             settings,
             registered: Registered::default(),
             questions: Questions::new(hash_key),
+            permissions: Permissions::new(hash_key),
             parser: Some(Box::default()),
             sessions,
             rooms: Rooms::new(hash_key),
@@ -166,6 +171,9 @@ impl Hub {
             Input::Behind { conn, behind } => self.set_behind(conn, behind),
             Input::CrowdsWait(wait) => self.crowds_wait = wait,
             Input::Verdict { conn, question, verdict } => self.decide(conn, question, verdict, out),
+            Input::Permission { conn, question, permission } => {
+                self.permit(conn, question, permission, out);
+            }
             Input::Tick => {
                 self.close_late_logins(out);
                 self.tell_later(out);
@@ -332,6 +340,9 @@ impl Hub {
     }
 
     fn frame(&mut self, conn: ConnId, frame: &[u8], out: &mut impl Outlet) -> Progress {
+        if !self.permissions.is_empty() && self.permissions.waits(conn) {
+            return Progress::Wait;
+        }
         // Stanzas behind the one that closed a session are dropped.
         let Some(session) = self.sessions.find_mut(conn) else {
             return Progress::Done;
@@ -387,6 +398,9 @@ impl Hub {
                 session.bytes = before;
             }
             return held;
+        }
+        if !self.permissions.is_empty() {
+            self.forget_permission(conn, out);
         }
         if self.caused_bytes > frame.len() {
             self.charge_bytes(conn, self.caused_bytes - frame.len() - 1);
@@ -561,6 +575,9 @@ impl Hub {
         if session.login == Login::Done {
             out.note(Note::LoggedOut { conn, nick: &session.nick });
         }
+        if !self.permissions.is_empty() {
+            self.forget_permission(conn, out);
+        }
         self.forget_login(&session, out);
     }
 
@@ -571,6 +588,7 @@ impl Hub {
     pub fn check_invariants(&self) {
         self.sessions.check_invariants();
         self.check_questions();
+        self.check_permissions();
         self.rooms.check_invariants();
         let mut memberships = 0;
         for room in self.rooms.iter() {

@@ -73,6 +73,8 @@
 //!   `tests/simulation/generator.rs` and `tests/simulation/recorder.rs`. What a plugin may say is
 //!   read in `src/net/plugins/verb.rs`, done by `src/net/server/plugins/stanzas.rs`, what the hub
 //!   has to do in `src/hub/orders.rs`. The tables are in `src/manual/plugins.md`.
+//! - A hook by which plugins are asked: besides, what they are asked about and what waits for them,
+//!   `src/hub/permission.rs`, and how they are asked, `src/net/plugins/asking.rs`.
 //!
 //! # Invariants
 //!

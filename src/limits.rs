@@ -354,7 +354,8 @@ pub const JUDGE_QUEUE_MAX: usize = 2 * LOGINS_ASKED_MAX;
 /// The same of one address, IPv6 by its /64.
 pub const JUDGE_QUEUE_PER_ADDRESS_MAX: usize = 2 * LOGINS_ASKED_PER_ADDRESS_MAX;
 
-/// Logins that are asked about at the same time, of one address (IPv6 by its /64) where
+/// Logins that are asked about at the same time, and as many stanzas that need a permission, of one
+/// address (IPv6 by its /64) where
 /// `limits.failedlogins` leaves it so many; others of it wait their turn. More would be of no use:
 /// so many passwords take 64 times 20 to 40 ms of a core.
 pub const LOGINS_ASKED_PER_ADDRESS_MAX: usize = 64;
@@ -371,8 +372,9 @@ pub const LOGIN_BYTES_PER_ADDRESS_MAX: usize = 131_072;
 pub const LOGIN_BYTES_MAX: usize = 4 * 1_048_576;
 
 /// Questions that may wait for one plugin or its answers: as many as there are, each login with
-/// root's password in it. A plugin with more can't be asked.
-pub const PLUGIN_ASKS_MAX: usize = 2 * LOGINS_ASKED_MAX;
+/// root's password in it, and as many about what needs a permission. A plugin with more can't be
+/// asked.
+pub const PLUGIN_ASKS_MAX: usize = 3 * LOGINS_ASKED_MAX;
 
 /// How often a question about a login is put to a plugin whose process ends with it: a second one
 /// that ends with the same question has its fault in it.

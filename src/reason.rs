@@ -105,6 +105,8 @@ labelled! {
         Login = "login",
         /// The request is a login that no plugin could decide on.
         LoginUndecided = "login_undecided",
+        /// The request is one that no plugin could decide on.
+        Undecided = "undecided",
         /// A required attribute or the recipient is missing.
         Incomplete = "incomplete",
         /// The sender has not the rights, or no client can have them.

@@ -30,6 +30,8 @@ mod keeping_up;
 mod limits;
 #[path = "loop/order.rs"]
 mod order;
+#[path = "loop/permissions.rs"]
+mod permissions;
 #[path = "loop/pipe.rs"]
 mod pipe;
 #[path = "loop/plugins.rs"]

@@ -91,6 +91,16 @@ fn the_client_of_the_manual_has_forty_lines() {
 }
 
 #[test]
+fn word_filter_holds_its_conversation() {
+    sample::hold("wordFilter.txt");
+}
+
+#[test]
+fn paid_room_holds_its_conversation() {
+    sample::hold("paidRoom.txt");
+}
+
+#[test]
 fn simple_login_holds_its_conversation() {
     sample::hold("simpleLogin.txt");
 }

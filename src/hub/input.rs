@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::plugin::{QuestionId, Registered, Verdict};
+use super::plugin::{Permission, QuestionId, Registered, Verdict};
 use super::settings::Settings;
 use super::time::Time;
 use crate::reason::CloseReason;
@@ -105,6 +105,16 @@ pub enum Input<'a> {
         /// What was decided.
         verdict: Verdict,
     },
+    /// The answer to `Outlet::ask_permission`, however late: one that does not belong to the
+    /// question that its session waits for does nothing. The session's frame is to be offered again.
+    Permission {
+        /// Whose stanza was asked about.
+        conn: ConnId,
+        /// The question that it answers.
+        question: QuestionId,
+        /// What was decided.
+        permission: Permission<'a>,
+    },
     /// A time that [`Hub::poll_timeout`](super::Hub::poll_timeout) named has come.
     Tick,
     /// The turn's inputs are all in: what they share (client lists) is sent now.
@@ -132,7 +142,8 @@ pub enum Progress {
     /// The frame was taken, and its sender's login is being decided: offer no other before the
     /// [`Input::Verdict`].
     Asked,
-    /// The frame was not taken, its sender's login is being decided or has to wait for its turn:
-    /// offer it again after the [`Input::Verdict`], or after `Outlet::go_on`.
+    /// The frame was not taken, its sender's login or the frame itself is being decided on or has
+    /// to wait for its turn: offer it again after the [`Input::Verdict`] or [`Input::Permission`],
+    /// or after `Outlet::go_on`.
     Wait,
 }

@@ -19,9 +19,12 @@ use crate::wire::write;
 impl Hub {
     /// `<join room="R" />`.
     pub(super) fn join(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
-        let password = request.stanza.value("password");
+        let (name, password) = (request.attribute(0), request.stanza.value("password"));
         let entry = Entry::Asking(password.as_deref());
-        let joined = self.let_in(request.conn, request.attribute(0), entry, out);
+        if self.asks_joins() && self.lacks_permission_to_join(request, None, name, entry, out) {
+            return;
+        }
+        let joined = self.let_in(request.conn, name, entry, out);
         self.refuse_if(request.conn, joined, out);
     }
 
@@ -37,8 +40,38 @@ impl Hub {
         let (parent, child) = (request.attribute(0), request.attribute(1));
         let password = request.stanza.value("password");
         let entry = Entry::Asking(password.as_deref());
+        if self.asks_joins()
+            && self.lacks_permission_to_join(request, Some(parent), child, entry, out)
+        {
+            return;
+        }
         let added = self.let_in_below(request.conn, parent, child, entry, out);
         self.refuse_if(request.conn, added, out);
+    }
+
+    /// Whether a session may enter a room, below another one if it is to be listed there, as far as
+    /// can be told without doing it.
+    pub(super) fn could_enter(
+        &self,
+        conn: ConnId,
+        parent: Option<&str>,
+        name: &str,
+        entry: Entry<'_>,
+    ) -> bool {
+        let named = self.check_room_name(name);
+        let Ok(existing) = named.and_then(|()| self.room_to_enter(conn, name)) else {
+            return false;
+        };
+        let open = match existing {
+            Some(key) => self.check_entry(conn, key, entry).is_ok(),
+            None => self.check_likeness(name).is_ok(),
+        };
+        open && match parent {
+            Some(parent) => self
+                .own_room(conn, parent)
+                .is_some_and(|parent| self.check_place(conn, parent, existing).is_ok()),
+            None => self.check_room_counts(conn, existing.is_none()).is_ok(),
+        }
     }
 
     /// Lets a session into a room, which is created if need be.

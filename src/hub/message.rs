@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::command::{Request, is_verb};
 use super::note::MessageTo;
 use super::outlet::Outlet;
+use super::rights::Act;
 use super::settings::RelayNames;
 use super::{Hub, Note};
 use crate::reason::RefusalReason;
@@ -112,6 +113,9 @@ impl Hub {
     /// `<m …>` and `<msg …>`.
     pub(super) fn message(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let address = RoutingAttributes::of(request.stanza);
+        if self.asks_talk() && self.lacks_permission_to_say(request, &address.recipient, out) {
+            return;
+        }
         match &address.recipient {
             Recipient::Client(nick) => {
                 self.relay_to_client(request, "m", &address, nick, false, out)
@@ -131,6 +135,12 @@ impl Hub {
         let name = request.stanza.name();
         debug_assert!(!is_verb(name), "verbs are never relayed");
         let address = RoutingAttributes::of(request.stanza);
+        if self.asks_talk()
+            && !self.is_reserved(name)
+            && self.lacks_permission_to_say(request, &address.recipient, out)
+        {
+            return;
+        }
         if let Recipient::Room(room) = &address.recipient
             && self.waits_to_talk(request.conn, room)
         {
@@ -155,6 +165,29 @@ impl Hub {
                 self.refuse(request.conn, RefusalReason::UnknownStanza, "Not a known node", out);
             }
         }
+    }
+
+    /// Whether what a session says has to wait for a permission, or was refused it.
+    #[cold]
+    fn lacks_permission_to_say(
+        &mut self,
+        request: &Request<'_>,
+        recipient: &Recipient<'_>,
+        out: &mut impl Outlet,
+    ) -> bool {
+        let Some(sender) = self.sessions.find(request.conn) else {
+            return false;
+        };
+        let room = match recipient {
+            Recipient::Room(name) => match self.room_of(sender, name) {
+                Some(key) => Some(key),
+                None => return false,
+            },
+            Recipient::Client(nick) if self.sessions.find_nick(nick).is_some() => None,
+            // Nobody hears it, or it is root that speaks.
+            Recipient::Client(_) | Recipient::Everybody | Recipient::Nobody => return false,
+        };
+        self.lacks_permission_to_talk(request, room.as_slice(), Act::Talk, out)
     }
 
     fn is_reserved(&self, name: &str) -> bool {

@@ -218,7 +218,7 @@ impl Hub {
         Err(Refused::told(RefusalReason::Rights, error))
     }
 
-    fn check_entry(
+    pub(super) fn check_entry(
         &self,
         conn: ConnId,
         key: RoomKey,
@@ -268,7 +268,7 @@ impl Hub {
 }
 
 /// Why a session may not come into a room.
-enum EntryRefused {
+pub(super) enum EntryRefused {
     /// For this reason, in words.
     Told(String),
     /// The password that it gave is wrong.

@@ -1,7 +1,7 @@
 //! Where the hub puts what it has to say.
 
 use super::note::Note;
-use super::plugin::{Question, QuestionId};
+use super::plugin::{PermissionQuestion, Question, QuestionId};
 use crate::reason::CloseReason;
 use crate::session_id::ConnId;
 
@@ -107,13 +107,20 @@ pub trait Outlet {
         let _ = question;
     }
 
-    /// The session of this question is over. A plugin that was not asked yet need not be; the
-    /// verdict is still wanted.
+    /// Asks whether a stanza may be done; each question needs its `Input::Permission`, once the
+    /// hub has come back, now or late, unless it is cancelled. Only asked where
+    /// `Registered::joins_asked` or `Registered::talk_asked` says so.
+    fn ask_permission(&mut self, question: PermissionQuestion<'_>) {
+        let _ = question;
+    }
+
+    /// The session of this question is over. A plugin that was not asked yet need not be. The
+    /// verdict on a login is still wanted, a permission is not.
     fn cancel(&mut self, question: QuestionId) {
         let _ = question;
     }
 
-    /// The turn of a login that was told to `Progress::Wait` has come: its frame is to be offered
+    /// The turn of a login, or of another frame that was told to `Progress::Wait`, has come: its frame is to be offered
     /// again, once the hub has come back. This may be told before that `Progress::Wait` is.
     fn go_on(&mut self, conn: ConnId) {
         let _ = conn;

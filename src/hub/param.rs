@@ -20,12 +20,19 @@ pub(super) fn is_on(value: &str) -> bool {
     value == "1" || value.eq_ignore_ascii_case("true")
 }
 
+/// What it is to set a param of this name.
+fn act_to_set(param: &str) -> Act {
+    let switch = param == OPEN_PARAMS || param == LOCKED;
+    if switch { Act::SetSwitches } else { Act::SetParams }
+}
+
 impl Hub {
     /// `<setparam room="R" name="K" value="V" />`.
     pub(super) fn set_param(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let (name, value) = (request.attribute(1), request.attribute(2));
         let set = match self.room_to_change(request.conn, request.attribute(0), name) {
             Ok(key) if self.hold_back(request.conn, &[key]) => return,
+            Ok(key) if self.may_not_set(request, key, name, out) => return,
             Ok(key) => self.set_room_param(key, name, value, Some(request.conn), out),
             Err(refused) => Err(refused),
         };
@@ -37,6 +44,7 @@ impl Hub {
         let name = request.attribute(1);
         let removed = match self.room_to_change(request.conn, request.attribute(0), name) {
             Ok(key) if self.hold_back(request.conn, &[key]) => return,
+            Ok(key) if self.may_not_set(request, key, name, out) => return,
             Ok(key) => self.remove_room_param(key, name, Some(request.conn), out),
             Err(refused) => Err(refused),
         };
@@ -52,11 +60,29 @@ impl Hub {
         if !self.may_talk_in_all(conn, out) {
             return;
         }
+        if self.asks_talk() {
+            let rooms = self.sessions.find(conn).map(|session| session.rooms.clone());
+            let rooms = rooms.unwrap_or_default();
+            if self.lacks_permission_to_talk(request, &rooms, Act::Talk, out) {
+                return;
+            }
+        }
         let told = match request.stanza.value("value") {
             Some(value) => self.set_client_param(conn, name, &value, out),
             None => self.tell_client_param_again(conn, name, out),
         };
         self.refuse_if(conn, told, out);
+    }
+
+    /// Whether a param of a room has to wait for a permission, or was refused it.
+    fn may_not_set(
+        &mut self,
+        request: &Request<'_>,
+        key: RoomKey,
+        name: &str,
+        out: &mut impl Outlet,
+    ) -> bool {
+        self.asks_talk() && self.lacks_permission_to_talk(request, &[key], act_to_set(name), out)
     }
 
     /// Sets a param of a room, for a client or a plugin.
@@ -183,9 +209,7 @@ impl Hub {
         room_name: &str,
         param: &str,
     ) -> Result<RoomKey, Refused> {
-        let switch = param == OPEN_PARAMS || param == LOCKED;
-        let act = if switch { Act::SetSwitches } else { Act::SetParams };
-        self.room_for(conn, room_name, act)
+        self.room_for(conn, room_name, act_to_set(param))
     }
 
     fn check_param(&self, name: &str, value: &str) -> Result<(), Refused> {

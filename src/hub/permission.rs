@@ -93,10 +93,10 @@ impl Hub {
         entry: Entry<'_>,
         out: &mut impl Outlet,
     ) -> bool {
-        let Ok(existing) = self.could_enter(request.conn, parent, name, entry) else {
+        if !self.could_enter(request.conn, parent, name, entry) {
             return false;
-        };
-        let kind = PermissionKind::Join { new: existing.is_none() };
+        }
+        let kind = PermissionKind::Join { new: self.rooms.find(name).is_none() };
         self.lacks_permission(request, kind, &[name], out)
     }
 

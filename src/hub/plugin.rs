@@ -2,12 +2,15 @@
 //! asked about, what a plugin orders and what it may know.
 //!
 //! The hub knows no plugin. The shell that runs them tells it in [`Input::Registered`] what all of
-//! them together want, answers an [`Outlet::ask`] with an [`Input::Verdict`], and hands their
-//! wishes on to [`Hub::order`] and [`Hub::tell`].
+//! them together want, answers an [`Outlet::ask`] with an [`Input::Verdict`] and an
+//! [`Outlet::ask_permission`] with an [`Input::Permission`], and hands their wishes on to
+//! [`Hub::order`] and [`Hub::tell`].
 //!
 //! [`Input::Registered`]: super::Input::Registered
 //! [`Input::Verdict`]: super::Input::Verdict
+//! [`Input::Permission`]: super::Input::Permission
 //! [`Outlet::ask`]: super::Outlet::ask
+//! [`Outlet::ask_permission`]: super::Outlet::ask_permission
 //! [`Hub::order`]: super::Hub::order
 //! [`Hub::tell`]: super::Hub::tell
 
@@ -38,6 +41,30 @@ pub struct Registered {
     pub leaves: bool,
     /// Whether each [`Note::Message`](super::Note::Message) is given.
     pub messages: bool,
+    /// Which joins are asked about through
+    /// [`Outlet::ask_permission`](super::Outlet::ask_permission): those that fit one of these.
+    pub joins_asked: Vec<Watch>,
+    /// Which messages, elements of a client's own and params are asked about.
+    pub talk_asked: Vec<Watch>,
+}
+
+/// Of which rooms and which stanzas a plugin is asked before they are done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// These rooms alone; without any all, and what is said in none.
+    pub rooms: Option<BTreeSet<Box<str>>>,
+    /// Stanzas of these names alone; without any all.
+    pub stanzas: Option<BTreeSet<Box<str>>>,
+}
+
+impl Watch {
+    /// Whether a stanza of this name, in one of these rooms or in none, is asked about.
+    #[must_use]
+    pub fn fits(&self, rooms: &[&str], stanza: &str) -> bool {
+        let has = |own: &BTreeSet<Box<str>>| rooms.iter().any(|room| own.contains(*room));
+        self.rooms.as_ref().is_none_or(has)
+            && self.stanzas.as_ref().is_none_or(|own| own.contains(stanza))
+    }
 }
 
 /// Whether a stanza name is the server's own, a verb or something that it sends itself: no
@@ -47,7 +74,7 @@ pub fn is_reserved_name(name: &str) -> bool {
     command::is_verb(name) || is_server_name(name)
 }
 
-/// The number of a question about a login: what the hub knows it by. Plugins see numbers of their
+/// The number of a question about a login, or about something that needs a permission: what the hub knows it by. Plugins see numbers of their
 /// own, one for each thing that they are asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QuestionId(pub u64);
@@ -122,6 +149,50 @@ pub enum Verdict {
         /// client could guess without a limit while one of two plugins is out of order.
         login_refused: bool,
     },
+}
+
+/// What a session needs a permission for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PermissionKind {
+    /// To enter a room.
+    Join {
+        /// Whether the room is not there yet.
+        new: bool,
+    },
+    /// To say something: a message, an element of its own, a param.
+    Talk,
+}
+
+/// A stanza that plugins decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermissionQuestion<'a> {
+    /// Its number, which no other question has, be it about a login.
+    pub id: QuestionId,
+    /// Whose it is.
+    pub conn: ConnId,
+    /// The nick of the session.
+    pub nick: &'a str,
+    /// What for.
+    pub kind: PermissionKind,
+    /// The rooms that it is about: one as a rule, all of the session's for a param of its own, none
+    /// for what is said to one client.
+    pub rooms: &'a [&'a str],
+    /// The name of the stanza; `m` for `msg`.
+    pub stanza: &'a str,
+    /// The element as it was written, without a room's password: what stands before that, and what
+    /// stands behind it.
+    pub element: [&'a str; 2],
+}
+
+/// The answer to a [`PermissionQuestion`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission<'a> {
+    /// It is done, if nothing else is in its way.
+    Granted,
+    /// It is not done, and the session is told this, or what such a session is told as a rule.
+    Refused(Option<&'a str>),
+    /// It could not be found out: it is not done, and the session may try again.
+    Undecided,
 }
 
 /// The client that an order or a query is about.

@@ -84,6 +84,11 @@ pub(super) enum NextInLine {
 
 impl Questions {
     pub(super) fn new(key: HashKey) -> Self {
+        Self::behind(QuestionId(0), key)
+    }
+
+    /// The same with numbers behind this one.
+    pub(super) fn behind(last: QuestionId, key: HashKey) -> Self {
         Self {
             open: BTreeMap::new(),
             called: BTreeMap::new(),
@@ -92,7 +97,7 @@ impl Questions {
             round: VecDeque::new(),
             count: 0,
             bytes: 0,
-            last: QuestionId(0),
+            last,
             last_place: 0,
         }
     }

@@ -96,6 +96,7 @@ impl Hub {
             out.close(session.conn, CloseReason::Shutdown);
         }
         self.questions.clear();
+        self.permissions.clear();
         self.rooms.clear();
         self.params_total_bytes = 0;
         self.readers_behind = 0;

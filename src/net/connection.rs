@@ -28,7 +28,7 @@ pub(super) enum Hold {
     Nothing,
     /// It is over its rate until then.
     Rate(Time),
-    /// Its login is being decided.
+    /// Its login, or a stanza of it, is being decided on.
     Verdict,
     /// What it says is for a crowd that is being written to.
     Crowd,
@@ -137,7 +137,7 @@ impl<S> Connection<S> {
         self.read_closed || self.over().is_some()
     }
 
-    /// Whether it is broken while its login is decided: there is nobody to let in. An end of the
+    /// Whether it is broken while its login or a stanza of it is decided on: there is nobody left. An end of the
     /// peer's side alone is none of that, the answer may still be read.
     pub(super) fn waits_for_nobody(&self) -> bool {
         self.failed && self.hold == Hold::Verdict

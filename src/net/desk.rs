@@ -18,8 +18,8 @@ use super::log_budget::LogBudget;
 use super::plugins::{Hook, Plugins};
 use super::timers::{TimerKind, Timers};
 use crate::hub::{
-    CloseReason, ConnId, LoginRefusal, Note, Outlet, PeerFacts, Question, QuestionId,
-    RefusalReason, Roster, Span, Time,
+    CloseReason, ConnId, LoginRefusal, Note, Outlet, PeerFacts, PermissionQuestion, Question,
+    QuestionId, RefusalReason, Roster, Span, Time,
 };
 use crate::limits::{
     DRAIN_TIME_S, EARLY_BYTES_MAX, EARLY_MORE_BYTES_MAX, RECEIVER_WORK_NS, RECEIVERS_PER_TURN,
@@ -455,6 +455,10 @@ impl<S> Outlet for Desk<S> {
 
     fn ask(&mut self, question: Question<'_>) {
         self.ask_plugins(question);
+    }
+
+    fn ask_permission(&mut self, question: PermissionQuestion<'_>) {
+        self.ask_plugins_to_permit(&question);
     }
 
     fn cancel(&mut self, question: QuestionId) {

@@ -23,18 +23,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-use self::asking::LoginQuestion;
-pub(super) use self::asks::AskId;
+pub(super) use self::asking::Decided;
+use self::asking::{LoginQuestion, Pending};
+pub(super) use self::asks::{Answer, AskId};
 use self::asks::{Asks, OpenAsk};
 pub(super) use self::child::Child;
 pub(super) use self::hook::{Hook, HookSet};
 pub(super) use self::mistake::{Mistake, Unregistered};
 use self::plugin::{DOWN, LATE, PluginTrouble, Registration};
 pub(super) use self::plugin::{Life, NextStart, Plugin};
-pub(super) use self::verb::{PluginAction, Said};
+pub(super) use self::verb::{PluginAction, Said, VerdictSaid};
 use super::world::{ProcessKey, World};
 use crate::config::Module;
-use crate::hub::{QuestionId, Time};
+use crate::hub::{QuestionId, Time, Watch};
 use crate::limits::{
     LOGINS_ASKED_MAX, PLUGIN_ASKS_MAX, PLUGIN_NAME_BYTES_MAX, PLUGIN_TIMERS_MAX,
     WORKER_RETIRE_TIME_S, WORKER_STATE_BYTES_MAX,
@@ -80,6 +81,31 @@ pub(super) enum Overdue {
     Silent,
 }
 
+/// What a plugin registers.
+#[derive(Debug)]
+pub(super) struct Registering<'s> {
+    /// Stanzas of clients that it is to be told of.
+    pub(super) names: Vec<&'s str>,
+    pub(super) hooks: Vec<Hook>,
+    /// The room that it is asked about by these hooks, where they ask before something is done;
+    /// without one all.
+    pub(super) room: Option<&'s str>,
+    /// The stanzas that it is asked about by them; without any all.
+    pub(super) stanzas: Vec<&'s str>,
+}
+
+/// Why plugins could not decide on something.
+#[derive(Debug)]
+pub(super) struct Trouble<'a> {
+    /// The plugin that had to, if it was one.
+    pub(super) plugin: Option<&'a str>,
+    /// What it is about, in words.
+    pub(super) subject: &'static str,
+    pub(super) why: Box<str>,
+    /// How often that was so.
+    pub(super) count: u64,
+}
+
 /// All plugins.
 #[derive(Debug, Default)]
 pub(super) struct Plugins {
@@ -87,6 +113,8 @@ pub(super) struct Plugins {
     asks: Asks,
     /// What the hub wants to know.
     questions: BTreeMap<QuestionId, LoginQuestion>,
+    /// What else it wants to know: whether something may be done.
+    pending: BTreeMap<QuestionId, Pending>,
     due: BTreeSet<(Time, Due)>,
     /// The hooks that are registered, by any plugin.
     heard: HookSet,
@@ -334,10 +362,10 @@ impl Plugins {
     pub(super) fn register(
         &mut self,
         id: PluginId,
-        names: &[&str],
-        hooks: &[Hook],
+        wanted: &Registering<'_>,
         now: Time,
     ) -> Result<(), Unregistered> {
+        let Registering { names, hooks, room, stanzas } = wanted;
         let plugin = &mut self.list[id.index()];
         let Some(up) = plugin.up() else {
             return Ok(());
@@ -348,6 +376,10 @@ impl Plugins {
         }
         let (new, named) = up.register(hooks, names);
         plugin.registered.get_or_insert_default().add_all(new);
+        let mut watched = Ok(());
+        for &hook in hooks {
+            watched = watched.and(plugin.watches.add(hook, new.has(hook), *room, stanzas));
+        }
         self.settle_heard();
         if new.has(Hook::Startup) {
             self.tell(id, |buffer| {
@@ -357,7 +389,7 @@ impl Plugins {
         if !was_serving || new != HookSet::default() {
             self.put_the_waiting_questions(id, now);
         }
-        named
+        named.and(watched)
     }
 
     /// Keeps what the next process of the server's own worker is to be told: what a worker knows
@@ -416,6 +448,12 @@ impl Plugins {
     /// Whether any plugin is asked this, as far as the server can know.
     pub(super) fn judges(&self, hook: Hook) -> bool {
         self.list.iter().any(|plugin| plugin.may_judge(hook))
+    }
+
+    /// Of what plugins are asked by this hook, as far as anybody can know.
+    pub(super) fn watches(&self, hook: Hook) -> Vec<Watch> {
+        let judges = self.list.iter().filter(|plugin| plugin.may_judge(hook));
+        judges.filter_map(|plugin| plugin.watches.of(hook).cloned()).collect()
     }
 
     /// Every name that is registered.
@@ -552,15 +590,14 @@ impl Plugins {
         faults
     }
 
-    /// Why logins could not be decided on, how often, and by which plugin, if it was one: so
-    /// seldom that the log can take it.
-    pub(super) fn take_trouble(&mut self, now: Time) -> Option<(Option<&str>, Box<str>, u64)> {
-        if let Some((why, count)) = self.unchecked.take(now) {
-            return Some((None, why, count));
+    /// What could not be decided on: so seldom that the log can take it.
+    pub(super) fn take_trouble(&mut self, now: Time) -> Option<Trouble<'_>> {
+        if let Some((subject, why, count)) = self.unchecked.take(now) {
+            return Some(Trouble { plugin: None, subject, why, count });
         }
         self.list.iter_mut().find_map(|plugin| {
-            let (why, count) = plugin.trouble.take(now)?;
-            Some((Some(&*plugin.module.name), why, count))
+            let (subject, why, count) = plugin.trouble.take(now)?;
+            Some(Trouble { plugin: Some(&*plugin.module.name), subject, why, count })
         })
     }
 
@@ -598,7 +635,8 @@ impl Plugins {
         assert_eq!(self.due, expected, "deadlines of plugins");
         self.asks.check_invariants();
         let asks: usize = self.questions.values().map(|question| question.asks.len()).sum();
-        assert!(self.asks.len() <= asks, "asks without a question");
+        assert!(self.asks.len() <= asks + self.pending.len(), "asks without a question");
+        assert!(self.pending.len() <= LOGINS_ASKED_MAX, "too much needs a permission");
         assert!(self.questions.len() <= LOGINS_ASKED_MAX, "too many questions of the hub's");
     }
 }

@@ -41,7 +41,8 @@ use super::timers::TimerKind;
 use super::transport::{Framed, Front, Inbound};
 use super::world::{Event, World};
 use crate::hub::{
-    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, QuestionId, Settings, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Permission, QuestionId, Settings, Time,
+    Verdict,
 };
 use crate::limits::{
     CONNECTIONS_PER_TURN, EARLY_MORE_BYTES_MAX, ENDS_PER_TURN, LOG_RETRY_TIME_MS,
@@ -270,17 +271,25 @@ impl<W: World> Server<W> {
     pub fn decide(&mut self, conn: ConnId, question: QuestionId, verdict: Verdict) {
         let now = self.desk.now;
         self.hub.handle(Input::Verdict { conn, question, verdict }, now, &mut self.desk);
-        self.go_on_with_login(conn);
+        self.go_on_after_verdict(conn);
     }
 
-    /// The logins whose turn has come are offered to the hub again.
+    /// Hands the hub the answer to an [`Outlet::ask_permission`](crate::hub::Outlet::ask_permission);
+    /// the session goes on with what it has sent.
+    pub fn permit(&mut self, conn: ConnId, question: QuestionId, permission: Permission<'_>) {
+        let now = self.desk.now;
+        self.hub.handle(Input::Permission { conn, question, permission }, now, &mut self.desk);
+        self.go_on_after_verdict(conn);
+    }
+
+    /// Those whose turn has come are offered to the hub again.
     fn let_the_called_go_on(&mut self) {
         for conn in std::mem::take(&mut self.desk.called) {
-            self.go_on_with_login(conn);
+            self.go_on_after_verdict(conn);
         }
     }
 
-    fn go_on_with_login(&mut self, conn: ConnId) {
+    fn go_on_after_verdict(&mut self, conn: ConnId) {
         if let Some(connection) = self.desk.find(conn)
             && connection.hold == Hold::Verdict
         {

@@ -29,11 +29,11 @@ pub(crate) fn module(name: &str) -> Module {
     }
 }
 
-fn house_with(names: &[&str]) -> House {
+pub(crate) fn house_with(names: &[&str]) -> House {
     house_with_limits(names, Limits { login_time_s: 0, ..Limits::default() })
 }
 
-fn house_with_limits(names: &[&str], limits: Limits) -> House {
+pub(crate) fn house_with_limits(names: &[&str], limits: Limits) -> House {
     let mut house = House::with_limits(limits);
     house.server.set_plugins(names.iter().map(|name| module(name)).collect());
     house.settle();

@@ -263,6 +263,7 @@ pub(crate) fn registered(random: &mut Random) -> Registered {
         joins: random.chance(1, 2),
         leaves: random.chance(1, 2),
         messages: random.chance(1, 2),
+        ..Registered::default()
     }
 }
 

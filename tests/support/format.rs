@@ -27,6 +27,9 @@
 //! = allow A                The verdict on A's login, where logins are asked about; or refuse;
 //!                          grant: it is root, unsure: nobody could find out, or prove: it may,
 //!                          and its nick was proven by a password.
+//! = permit A               The verdict on what A wants to do, where `set hub.asked mayTalk R` or
+//!                          `mayJoin` (without rooms all) has it asked about; `= forbid A why` is
+//!                          no, with or without a reason, `= doubt A` that nobody could find out.
 //! plugin> <kick nick="A" /> An order of a plugin; hub only. `plugin` is no client, and what it
 //!                          gets is the error or the answer. In the first client's words
 //!                          `session="0.1"` is that client, the second is 1.2 and so on.
@@ -100,9 +103,22 @@ pub(crate) enum Act {
         client: String,
         verdict: Verdict,
     },
+    /// Whoever decides about what a client wants to do has decided.
+    Permission {
+        client: String,
+        permission: Permitted,
+    },
     /// A plugin orders or asks something.
     Order(Vec<u8>),
     Wait(Duration),
+}
+
+/// Whether something may be done; a no may have a reason.
+#[derive(Clone)]
+pub(crate) enum Permitted {
+    Yes,
+    No(Option<String>),
+    Unknown,
 }
 
 impl Act {
@@ -112,7 +128,8 @@ impl Act {
             Self::Open { client, .. }
             | Self::Send { client, .. }
             | Self::End { client }
-            | Self::Verdict { client, .. } => Some(client),
+            | Self::Verdict { client, .. }
+            | Self::Permission { client, .. } => Some(client),
             Self::Order(_) | Self::Wait(_) => None,
         }
     }
@@ -286,6 +303,16 @@ impl Parser {
             }
             Some("grant") => {
                 self.verdict(number, words.next(), Verdict::Root { account: false })?
+            }
+            Some(word @ ("permit" | "forbid" | "doubt")) => {
+                let client = words.next().ok_or("whom?")?.to_owned();
+                let why: Vec<&str> = words.collect();
+                let permission = match word {
+                    "permit" => Permitted::Yes,
+                    "doubt" => Permitted::Unknown,
+                    _ => Permitted::No(Some(why.join(" ")).filter(|why| !why.is_empty())),
+                };
+                self.act(number, Act::Permission { client, permission })?;
             }
             Some("child") => {
                 let parent = words.next().ok_or("under which room?")?;

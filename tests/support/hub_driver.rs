@@ -8,14 +8,15 @@ use tempfile::NamedTempFile;
 
 use palabre::config::{Arguments, load};
 use palabre::hub::{
-    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Progress, Question,
-    QuestionId, Registered, RootPassword, Settings, Span, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Outlet, Permission,
+    PermissionQuestion, Progress, Question, QuestionId, Registered, RootPassword, Settings, Span,
+    Time, Verdict, Watch,
 };
 use palabre::wire::framer::Framer;
 use palabre::wire::write;
 
 use super::checker::{Closed, Driver, Heard, HeardByClient, Wanted};
-use super::format::{Act, PLUGIN, Setting, configuration};
+use super::format::{Act, PLUGIN, Permitted, Setting, configuration};
 use super::orders::{self, Wish};
 
 /// 23 November 2026, 22:39:17.123456 UTC: the wall clock at the start of every conversation.
@@ -52,7 +53,9 @@ struct Said {
     closed: BTreeMap<ConnId, CloseReason>,
     /// Whose login is being decided, and the number of the question.
     asked: BTreeMap<ConnId, QuestionId>,
-    /// Whose turn to log in has come.
+    /// Who waits for a permission, and the number of the question.
+    pending: BTreeMap<ConnId, QuestionId>,
+    /// Whose turn has come, to log in or to be asked about.
     called: Vec<ConnId>,
 }
 
@@ -84,6 +87,15 @@ impl Outlet for Said {
         let conn = question.conn;
         let before = self.asked.insert(conn, question.id);
         assert_eq!(before, None, "{conn} was asked about already");
+    }
+
+    fn ask_permission(&mut self, question: PermissionQuestion<'_>) {
+        let before = self.pending.insert(question.conn, question.id);
+        assert_eq!(before, None, "{} was asked about already", question.conn);
+    }
+
+    fn cancel(&mut self, question: QuestionId) {
+        self.pending.retain(|_, own| *own != question);
     }
 
     fn go_on(&mut self, conn: ConnId) {
@@ -120,6 +132,7 @@ impl HubDriver {
             Act::Send { client, bytes } => self.feed(client, bytes),
             Act::End { client } => self.end(client),
             Act::Verdict { client, verdict } => self.decide(client, *verdict),
+            Act::Permission { client, permission } => self.permit(client, permission),
             Act::Wait(time) => self.advance(self.now + *time),
         }
         self.offer_the_called();
@@ -261,6 +274,22 @@ impl HubDriver {
         self.feed(name, b"");
     }
 
+    fn permit(&mut self, name: &str, permission: &Permitted) {
+        let Some(client) = self.clients.get_mut(name) else { return };
+        let conn = client.conn;
+        let Some(question) = self.said.pending.remove(&conn) else {
+            panic!("nobody asked about what {name} wants to do");
+        };
+        client.waiting = false;
+        let permission = match permission {
+            Permitted::Yes => Permission::Granted,
+            Permitted::No(why) => Permission::Refused(why.as_deref()),
+            Permitted::Unknown => Permission::Undecided,
+        };
+        self.tell(Input::Permission { conn, question, permission });
+        self.feed(name, b"");
+    }
+
     fn end(&mut self, name: &str) {
         let Some(conn) = self.clients.get(name).map(|client| client.conn) else { return };
         if self.said.open.contains(&conn) {
@@ -328,8 +357,8 @@ fn words(reason: CloseReason) -> String {
     words
 }
 
-/// The settings as the server reads them from its configuration file. `hub.asklogins` and
-/// `hub.registered` are what plugins register; `hub.hashed` is what a hashed password sets, and
+/// The settings as the server reads them from its configuration file. `hub.asklogins`,
+/// `hub.asked` and `hub.registered` are what plugins register; `hub.hashed` is what a hashed password sets, and
 /// `hub.checked` what accounts do.
 fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
     let (of_the_hub, of_the_file): (Vec<Setting>, Vec<Setting>) =
@@ -349,6 +378,17 @@ fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
             "hub.asklogins" => registered.logins = value == "yes",
             "hub.hashed" if value == "yes" => settings.root_password = RootPassword::Hash,
             "hub.checked" => settings.logins_checked = value == "yes",
+            "hub.asked" => {
+                let mut words = value.split(' ');
+                let hook = words.next();
+                let rooms: BTreeSet<Box<str>> = words.map(Into::into).collect();
+                let watch =
+                    Watch { rooms: Some(rooms).filter(|rooms| !rooms.is_empty()), stanzas: None };
+                match hook {
+                    Some("mayJoin") => registered.joins_asked.push(watch),
+                    _ => registered.talk_asked.push(watch),
+                }
+            }
             "hub.registered" => {
                 registered.names = value.split(' ').map(str::to_owned).collect();
             }

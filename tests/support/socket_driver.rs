@@ -109,7 +109,9 @@ impl SocketDriver {
                     client.ended = true;
                 }
                 Act::Open { .. } => return Err("only loopback is served; hub only?".to_owned()),
-                Act::Verdict { .. } => return Err("nobody decides here; hub only?".to_owned()),
+                Act::Verdict { .. } | Act::Permission { .. } => {
+                    return Err("nobody decides here; hub only?".to_owned());
+                }
                 Act::Order(_) => return Err("no plugin runs here; hub only?".to_owned()),
                 Act::Wait(_) => return Err("there is no virtual clock; hub only?".to_owned()),
             }

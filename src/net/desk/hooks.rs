@@ -3,7 +3,9 @@
 use smallvec::SmallVec;
 
 use super::Desk;
-use crate::hub::{ConnId, LoginRefusal, MessageTo, Note, Question, Span};
+use crate::hub::{
+    ConnId, LoginRefusal, MessageTo, Note, PermissionKind, PermissionQuestion, Question, Span,
+};
 use crate::net::plugins::{AskId, Hook};
 use crate::wire::write::{extension, plugin as write};
 
@@ -23,6 +25,23 @@ impl<S> Desk<S> {
             _ => write::ask(ask.0, hook.name(), session, element),
         };
         self.plugins.ask(id, conn, &hooks, checked, self.now, write);
+    }
+
+    /// Asks the plugins whether something may be done.
+    pub(super) fn ask_plugins_to_permit(&mut self, question: &PermissionQuestion<'_>) {
+        let (hook, new) = match question.kind {
+            PermissionKind::Join { new } => (Hook::MayJoin, new),
+            PermissionKind::Talk => (Hook::MayTalk, false),
+        };
+        let session = self.as_plugins_know(question.conn, question.nick);
+        let room = match question.rooms {
+            [room] => Some(*room),
+            _ => None,
+        };
+        let (now, element) = (self.now, question.element);
+        self.plugins.ask_permission(question, hook, now, |ask: AskId| {
+            write::ask_permission(ask.0, hook.name(), session, (room, new), element)
+        });
     }
 
     /// A session as plugins know it.

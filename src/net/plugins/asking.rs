@@ -1,17 +1,19 @@
-//! What plugins are asked: the hub's question about a login is put to each plugin that has a say,
-//! waits for one that is about to run, and is decided by their answers.
+//! What plugins are asked: the hub's question about a login, or about something that needs a
+//! permission, is put to each plugin that has a say, waits for one that is about to run, and is
+//! decided by their answers.
 //!
 //! `asks` has what is open; here it meets the plugins' lives. Several plugins may be asked the
 //! same, and a question that ended a process is put to the next one and to no third.
 
 use smallvec::SmallVec;
 
-use super::asks::{Answer, AskId, OpenAsk};
+use super::asks::{Answer, AskId, Decision, OpenAsk};
 use super::hook::Hook;
 use super::mistake::Mistake;
 use super::plugin::{DOWN, LATE, Stance};
+use super::verb::VerdictSaid;
 use super::{Due, PluginId, Plugins};
-use crate::hub::{ConnId, QuestionId, Time, Verdict};
+use crate::hub::{ConnId, PermissionQuestion, QuestionId, Time, Verdict};
 use crate::limits::{ASK_TRIES_MAX, PLUGIN_ASKS_MAX, WORKER_SILENCE_S};
 use crate::secret::Secret;
 
@@ -27,9 +29,47 @@ pub(super) struct LoginQuestion {
     pub(super) asks: SmallVec<[AskId; 2]>,
 }
 
+/// Something that needs a permission.
+#[derive(Debug)]
+pub(super) struct Pending {
+    conn: ConnId,
+    /// What plugins are asked about it.
+    ask: AskId,
+}
+
+/// What plugins have decided on.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::net) enum Decided {
+    /// A login.
+    Login { conn: ConnId, question: QuestionId, verdict: Verdict },
+    /// Something that needs a permission, and what the client is to be told that does not get it.
+    Permission { conn: ConnId, question: QuestionId, answer: Answer, reason: Option<Box<str>> },
+}
+
 impl Plugins {
+    /// Asks the plugins that watch for it whether something may be done: a stanza of this name, in
+    /// one of these rooms or in none. [`Plugins::take_decided`] has the answer, at once or later.
+    pub(in crate::net) fn ask_permission(
+        &mut self,
+        question: &PermissionQuestion<'_>,
+        hook: Hook,
+        now: Time,
+        write: impl Fn(AskId) -> Secret,
+    ) {
+        let ask = self.asks.open(question.id, hook, false);
+        self.pending.insert(question.id, Pending { conn: question.conn, ask });
+        self.asks.write(ask, write(ask));
+        for id in self.ids() {
+            let watch = self.plugin(id).watches.of(hook);
+            if watch.is_some_and(|watch| watch.fits(question.rooms, question.stanza)) {
+                self.place(ask, id, 0, now);
+            }
+        }
+        self.asks.settle(ask, false, false);
+    }
+
     /// Asks all plugins that judge whether this login may be, and as root;
-    /// [`Plugins::take_verdict`] has the answer, at once or later. With `checked` there has to be a
+    /// [`Plugins::take_decided`] has the answer, at once or later. With `checked` there has to be a
     /// plugin that judges. `write` writes a question, with its NUL, under the number given.
     pub(in crate::net) fn ask(
         &mut self,
@@ -58,8 +98,8 @@ impl Plugins {
                 self.place(ask, id, 0, now);
             }
             if checked && hook == Hook::IsAuthorized && !self.judges(hook) {
-                self.unchecked
-                    .has("no plugin has registered isAuthorized, and nothing else checks");
+                let why = "no plugin has registered isAuthorized, and nothing else checks";
+                self.unchecked.has(hook.subject(), why);
             }
             self.asks.settle(ask, false, false);
         }
@@ -75,11 +115,11 @@ impl Plugins {
         let (deadline, process) = match plugin.stance(hook, now) {
             Stance::Pass => return,
             Stance::Ask | Stance::Wait(_) if is_full => {
-                self.has_trouble(id, "it is asked too much already");
+                self.has_trouble(id, ask, "it is asked too much already");
                 return self.asks.can_not_ask(ask);
             }
             Stance::CanNot(why) => {
-                self.has_trouble(id, why);
+                self.has_trouble(id, ask, why);
                 return self.asks.can_not_ask(ask);
             }
             Stance::Wait(until) => (Some(until), None),
@@ -138,7 +178,7 @@ impl Plugins {
             }
             self.asks.take_open(ask, id);
             if open.tries >= ASK_TRIES_MAX || self.asks.stanza(ask).is_none() {
-                self.has_trouble(id, "it has ended without an answer");
+                self.has_trouble(id, ask, "it has ended without an answer");
                 self.asks.settle(ask, false, true);
             } else {
                 self.place(ask, id, open.tries, now);
@@ -165,7 +205,7 @@ impl Plugins {
             if open.process.is_none() {
                 self.asks.take_open(ask, id);
                 self.closed(ask, open);
-                self.has_trouble(id, why);
+                self.has_trouble(id, ask, why);
                 self.asks.settle(ask, false, true);
             }
         }
@@ -215,19 +255,17 @@ impl Plugins {
         }
     }
 
-    /// A plugin answers, by its present process or by one that was retired; `why` is what it says
-    /// when it could not find out.
+    /// A plugin answers, by its present process or by one that was retired.
     ///
     /// # Errors
     /// When it was never asked that.
     pub(in crate::net) fn answer(
         &mut self,
         id: PluginId,
-        ask: AskId,
-        answer: Answer,
-        why: Option<&str>,
+        said: VerdictSaid<'_>,
         now: Time,
     ) -> Result<(), Mistake> {
+        let VerdictSaid { ask, answer, error, reason } = said;
         if !self.asks.was_asked(ask, id) {
             return Err(Mistake::NotAsked(ask.0));
         }
@@ -235,10 +273,10 @@ impl Plugins {
         let open = self.asks.find_open(ask, id).filter(|open| open.process.is_some()).copied();
         if let Some(open) = open {
             self.closed(ask, open);
-            self.asks.answer(ask, id, answer);
-            if let Some(why) = why {
-                self.has_trouble(id, why);
+            if let Some(why) = error {
+                self.has_trouble(id, ask, why);
             }
+            self.asks.answer(ask, id, answer, reason);
         }
         if self.list[id.index()].up().is_some_and(|up| up.silent_at.is_some()) {
             self.expect_an_answer(id, now);
@@ -247,8 +285,15 @@ impl Plugins {
     }
 
     /// The session of one of the hub's questions is over. It is not put to any plugin any more;
-    /// when all plugins that have it have answered, or at once, there is a verdict all the same.
+    /// when all plugins that have it have answered, or at once, there is a verdict on a login all the
+    /// same.
     pub(in crate::net) fn cancel(&mut self, question: QuestionId) {
+        if let Some(pending) = self.pending.remove(&question) {
+            for (ask, open) in self.asks.forget(pending.ask) {
+                self.closed(ask, open);
+            }
+            return;
+        }
         let asks = self.questions.get(&question).map(|found| found.asks.clone());
         for ask in asks.unwrap_or_default() {
             // What waits to be written is as good as not put.
@@ -268,11 +313,15 @@ impl Plugins {
         }
     }
 
-    /// The next of the hub's questions that is decided: whose it was, its number and the answer.
-    pub(in crate::net) fn take_verdict(&mut self) -> Option<(ConnId, QuestionId, Verdict)> {
+    /// The next of the hub's questions that is decided.
+    pub(in crate::net) fn take_decided(&mut self) -> Option<Decided> {
         while let Some(decision) = self.asks.take_decision() {
             while let Some((ask, open)) = self.asks.take_excused() {
                 self.closed(ask, open);
+            }
+            if let Some(pending) = self.pending.remove(&decision.question) {
+                let Decision { question, answer, reason, .. } = decision;
+                return Some(Decided::Permission { conn: pending.conn, question, answer, reason });
             }
             let Some(question) = self.questions.get_mut(&decision.question) else {
                 continue;
@@ -293,7 +342,7 @@ impl Plugins {
                     self.closed(ask, open);
                 }
             }
-            return Some((conn, decision.question, verdict));
+            return Some(Decided::Login { conn, question: decision.question, verdict });
         }
         None
     }
@@ -311,16 +360,18 @@ impl Plugins {
         let timeout_s = self.list[id.index()].module.timeout_s;
         self.closed(ask, open);
         if open.process.is_some() {
-            self.has_trouble(id, &format!("it has not answered within {timeout_s} s"));
+            self.has_trouble(id, ask, &format!("it has not answered within {timeout_s} s"));
         } else {
             let runs = self.list[id.index()].up().is_some();
-            self.has_trouble(id, if runs { LATE } else { DOWN });
+            self.has_trouble(id, ask, if runs { LATE } else { DOWN });
         }
         self.asks.settle(ask, false, true);
     }
 
-    fn has_trouble(&mut self, id: PluginId, why: &str) {
-        self.list[id.index()].trouble.has(why);
+    /// A plugin could not be asked this, which is not decided yet, or has not answered it.
+    fn has_trouble(&mut self, id: PluginId, ask: AskId, why: &str) {
+        let subject = self.asks.hook(ask).map_or("a login", Hook::subject);
+        self.list[id.index()].trouble.has(subject, why);
     }
 }
 
@@ -384,17 +435,20 @@ mod tests {
         for number in 1..=PLUGIN_ASKS_MAX {
             ask(&mut plugins, number);
         }
-        assert_eq!(plugins.take_verdict(), None, "all wait for it");
+        assert_eq!(plugins.take_decided(), None, "all wait for it");
         ask(&mut plugins, PLUGIN_ASKS_MAX + 1);
-        let (_, question, verdict) = plugins.take_verdict().expect("it can't be asked");
+        let Some(Decided::Login { question, verdict, .. }) = plugins.take_decided() else {
+            panic!("it can't be asked");
+        };
         assert_eq!(question, QuestionId(PLUGIN_ASKS_MAX as u64 + 1));
         assert!(matches!(verdict, Verdict::Undecided { login_refused: false, .. }), "{verdict:?}");
         let trouble = plugins.take_trouble(Time::default()).expect("the log is told");
-        assert_eq!(&*trouble.1, "it is asked too much already");
+        assert_eq!(&*trouble.why, "it is asked too much already");
         // One that is over makes room for another.
         plugins.cancel(QuestionId(1));
-        assert_eq!(plugins.take_verdict().map(|(_, question, _)| question), Some(QuestionId(1)));
+        let decided = plugins.take_decided();
+        assert!(matches!(decided, Some(Decided::Login { question: QuestionId(1), .. })));
         ask(&mut plugins, PLUGIN_ASKS_MAX + 2);
-        assert_eq!(plugins.take_verdict(), None);
+        assert_eq!(plugins.take_decided(), None);
     }
 }

@@ -1,7 +1,8 @@
 //! The questions that plugins are asked and have not answered yet.
 //!
-//! The first yes decides. No is decided when all plugins have said no. When one could not be asked
-//! or could not find out, and none says yes, the answer stays unknown.
+//! The first yes decides on a login. No is decided when all plugins have said no. When one could not
+//! be asked or could not find out, and none says yes, the answer stays unknown. Of something that
+//! needs a permission the first no decides, and yes is decided when all plugins have said yes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use crate::hub::{QuestionId, Time};
 use crate::secret::Secret;
 
 /// The number of something that plugins are asked, which they see and answer under: a question of
-/// the hub's may be two of them.
+/// the hub's about a login may be two of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::net) struct AskId(pub(in crate::net) u64);
 
@@ -32,7 +33,7 @@ pub(in crate::net) enum Answer {
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     /// The hub's question that it is a part of.
     pub(super) question: QuestionId,
@@ -40,6 +41,8 @@ pub(super) struct Decision {
     pub(super) hook: Hook,
     /// The answer.
     pub(super) answer: Answer,
+    /// What a plugin wants the client to be told that is refused something.
+    pub(super) reason: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,7 @@ struct Ask {
     open: Vec<OpenAsk>,
     denied: bool,
     unknown: bool,
+    reason: Option<Box<str>>,
 }
 
 /// That one plugin has not answered one question.
@@ -94,6 +98,7 @@ impl Asks {
             open: Vec::new(),
             denied: false,
             unknown: false,
+            reason: None,
         };
         self.by_number.insert(self.last, ask);
         self.last
@@ -140,15 +145,24 @@ impl Asks {
         }
     }
 
-    /// Takes a plugin's answer; gives what was open.
+    /// Takes a plugin's answer; gives what was open. A permission needs every plugin's yes, and a
+    /// login one.
     pub(super) fn answer(
         &mut self,
         ask: AskId,
         plugin: PluginId,
         answer: Answer,
+        reason: Option<&str>,
     ) -> Option<OpenAsk> {
         let open = self.take_open(ask, plugin)?;
+        let found = self.by_number.get_mut(&ask)?;
+        let all = found.hook.is_permission();
         match answer {
+            Answer::Yes { .. } if all => self.settle(ask, false, false),
+            Answer::No if all => {
+                found.reason = reason.map(Into::into);
+                self.decide(ask, answer);
+            }
             Answer::Yes { .. } => self.decide(ask, answer),
             Answer::No => self.settle(ask, true, false),
             Answer::Unknown { denied } => self.settle(ask, denied, true),
@@ -236,8 +250,9 @@ impl Asks {
             Answer::Unknown { denied: found.denied }
         } else if found.denied {
             Answer::No
-        } else if found.hook == Hook::IsAuthorized && !found.checked {
-            // When no plugin is asked, a login is allowed, and a request to be root is not.
+        } else if found.hook != Hook::IsRoot && !found.checked {
+            // When no plugin is asked, a login is allowed, and a request to be root is not. What
+            // needs a permission has it from all who were asked.
             Answer::Yes { account: false }
         } else {
             Answer::Unknown { denied: false }
@@ -294,8 +309,8 @@ impl Asks {
         if let Some(ask) = self.by_number.remove(&number) {
             self.uncount(&ask.open);
             self.excused.extend(ask.open.iter().map(|open| (number, *open)));
-            let Ask { question, hook, .. } = ask;
-            self.decided.push_back(Decision { question, hook, answer });
+            let Ask { question, hook, reason, .. } = ask;
+            self.decided.push_back(Decision { question, hook, answer, reason });
         }
     }
 }

@@ -70,6 +70,13 @@ hooks! {
     RemoveClient, "onRemoveClient",
         "a client that had logged in is gone, however; after the other two", "";
     IsAuthorized, "isAuthorized", "it is asked about logins, by `<ask>`", "";
+    MayJoin, "mayJoin",
+        "it is asked before a client enters a room, by `join` or `addchild`",
+        "`room`; `new='1'`, where the room is not there yet; the element, without the room's \
+         `password`";
+    MayTalk, "mayTalk",
+        "it is asked before a client says something: a message, an element of its own, a param",
+        "`room`, where it is one; the element";
     IsRoot, "isRoot", "", "";
 }
 
@@ -81,6 +88,22 @@ impl Hook {
 
     pub(in crate::net) fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|hook| hook.name() == name)
+    }
+
+    /// Whether it is asked before something is done, where it is for each plugin to say no.
+    pub(in crate::net) const fn is_permission(self) -> bool {
+        matches!(self, Self::MayJoin | Self::MayTalk)
+    }
+
+    /// What plugins are asked about by it.
+    pub(in crate::net) const fn subject(self) -> &'static str {
+        if matches!(self, Self::MayJoin) {
+            "a join"
+        } else if matches!(self, Self::MayTalk) {
+            "a message"
+        } else {
+            "a login"
+        }
     }
 
     /// Whether it is for the server's own worker alone.

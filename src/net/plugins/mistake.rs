@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::hub::OrderError;
 use crate::limits::{
-    PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, PLUGIN_TIMERS_MAX, WORKER_STATE_BYTES_MAX,
+    PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, PLUGIN_TIMERS_MAX, REASON_BYTES_MAX,
+    WORKER_STATE_BYTES_MAX,
 };
 use crate::wire::stanza::Refusal;
 
@@ -35,6 +36,8 @@ pub(in crate::net) enum Mistake {
     LargeElement(usize),
     /// Some of what a `<register>` has in it was not registered.
     NotRegistered(Vec<Unregistered>),
+    /// The reason in a `<verdict>` is too long; the verdict counts without it.
+    LongReason,
     /// A `<timer>` has too long a name.
     LongName,
     /// A plugin has too many timers.
@@ -62,6 +65,8 @@ pub(in crate::net) enum Unregistered {
     NoHook(Box<str>),
     /// The hook is for the server's own worker alone.
     WorkersOwn(&'static str),
+    /// A room or names of stanzas for hooks that ask about neither.
+    NoWatch,
     /// The name is too long.
     LongName,
     /// The plugin has too many names.
@@ -102,6 +107,7 @@ impl fmt::Display for Mistake {
                 }
                 Ok(())
             }
+            Self::LongReason => write!(f, "too long a reason (limit {REASON_BYTES_MAX} bytes)"),
             Self::LongName => Unregistered::LongName.fmt(f),
             Self::ManyTimers => write!(f, "too many timers (limit {PLUGIN_TIMERS_MAX})"),
             Self::NotAsked(ask) => write!(f, "nobody asked you ask='{ask}'"),
@@ -124,6 +130,7 @@ impl fmt::Display for Unregistered {
             }
             Self::NoHook(name) => write!(f, "{name} is no hook"),
             Self::WorkersOwn(hook) => write!(f, "{hook} is for the server's own accounts"),
+            Self::NoWatch => f.write_str("room and stanzas are for mayJoin and mayTalk"),
             Self::LongName => write!(f, "too long a name (limit {PLUGIN_NAME_BYTES_MAX} bytes)"),
             Self::ManyNames => write!(f, "too many names (limit {PLUGIN_NAMES_MAX})"),
         }

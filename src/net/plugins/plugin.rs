@@ -1,11 +1,13 @@
 //! One plugin: what it is, how far its life has come, and the question to it that follows from
 //! that.
 
+use std::collections::BTreeSet;
+
 use super::child::{Child, LineBudget};
 use super::hook::{Hook, HookSet};
 use super::mistake::Unregistered;
 use crate::config::Module;
-use crate::hub::Time;
+use crate::hub::{Time, Watch};
 use crate::limits::{
     COMPLAINT_TIME_S, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, PLUGIN_RESTART_WAIT_S_MAX,
     WORKERS_RETIRED_MAX,
@@ -40,6 +42,9 @@ pub(in crate::net) struct Plugin {
     /// What it has registered at some time; `None` before it has. While it is away it can't be
     /// asked what it would register.
     pub(super) registered: Option<HookSet>,
+    /// Of what it is asked before it is done; as its present process has said, or the last one that
+    /// has said something of it.
+    pub(super) watches: Watches,
     /// What its next process is told.
     pub(super) kept: Option<Box<str>>,
     /// What the log still takes of its lines, for its next process.
@@ -130,6 +135,7 @@ impl Plugin {
             processes: 0,
             retired: Vec::new(),
             registered: None,
+            watches: Watches::default(),
             kept: None,
             lines: LineBudget::default(),
             restart_wait_s: 0,
@@ -261,14 +267,16 @@ impl Plugin {
         self.retired.push(Retired { child, dismissed: false });
     }
 
-    /// Whether the plugin has a say in this, as far as the server can know.
+    /// Whether the plugin has a say in this, as far as the server can know. Before its first process
+    /// has registered nobody logs in, so that a permission need not wait for that.
     pub(super) fn may_judge(&self, hook: Hook) -> bool {
         self.wanted
-            && match self.registration() {
-                Some(Registration::Serving { hooks, .. }) => hooks.has(hook),
+            && match (self.registration(), self.registered) {
+                (Some(Registration::Serving { hooks, .. }), _) => hooks.has(hook),
+                (_, before) if hook.is_permission() => before.is_some_and(|hooks| hooks.has(hook)),
                 // What it would register is not known.
-                Some(Registration::Registering { .. } | Registration::Late) => true,
-                None => self.registered.is_none_or(|hooks| hooks.has(hook)),
+                (Some(Registration::Registering { .. } | Registration::Late), _) => true,
+                (None, before) => before.is_none_or(|hooks| hooks.has(hook)),
             }
     }
 
@@ -358,25 +366,82 @@ fn add_names(own: &mut Vec<Box<str>>, added: &[&str]) -> Result<(), Unregistered
 /// Why a plugin could not be asked, as far as the log has not been told.
 #[derive(Debug, Default)]
 pub(super) struct PluginTrouble {
-    why: Option<Box<str>>,
+    /// What could not be decided on, and why.
+    what: Option<(&'static str, Box<str>)>,
     count: u64,
     quiet_until: Time,
 }
 
 impl PluginTrouble {
-    pub(super) fn has(&mut self, why: &str) {
+    pub(super) fn has(&mut self, subject: &'static str, why: &str) {
         self.count += 1;
-        if self.why.is_none() {
-            self.why = Some(why.into());
+        if self.what.is_none() {
+            self.what = Some((subject, why.into()));
         }
     }
 
-    pub(super) fn take(&mut self, now: Time) -> Option<(Box<str>, u64)> {
+    pub(super) fn take(&mut self, now: Time) -> Option<(&'static str, Box<str>, u64)> {
         if self.quiet_until > now {
             return None;
         }
-        let why = self.why.take()?;
+        let (subject, why) = self.what.take()?;
         self.quiet_until = now.plus_secs(COMPLAINT_TIME_S);
-        Some((why, std::mem::take(&mut self.count)))
+        Some((subject, why, std::mem::take(&mut self.count)))
     }
+}
+
+/// Of what a plugin is asked before it is done.
+#[derive(Debug, Default)]
+pub(in crate::net) struct Watches {
+    joins: Watch,
+    talk: Watch,
+}
+
+impl Watches {
+    /// What it is asked by this hook; nothing by one that is no permission.
+    pub(in crate::net) fn of(&self, hook: Hook) -> Option<&Watch> {
+        let own = [(Hook::MayJoin, &self.joins), (Hook::MayTalk, &self.talk)];
+        own.into_iter().find(|(known, _)| *known == hook).map(|(_, watch)| watch)
+    }
+
+    /// Adds a room and names of stanzas, or all where there are none, to what it is asked by this
+    /// hook; what earlier processes have said of that is forgotten with the first that is `new`.
+    pub(super) fn add(
+        &mut self,
+        hook: Hook,
+        new: bool,
+        room: Option<&str>,
+        stanzas: &[&str],
+    ) -> Result<(), Unregistered> {
+        let own = [(Hook::MayJoin, &mut self.joins), (Hook::MayTalk, &mut self.talk)];
+        let found = own.into_iter().find(|(known, _)| *known == hook);
+        let Some((_, watch)) = found else {
+            return Ok(());
+        };
+        if new {
+            let none = || Some(BTreeSet::new());
+            *watch = Watch { rooms: none(), stanzas: none() };
+        }
+        let rooms = room.as_slice();
+        add_watched(&mut watch.rooms, rooms).and(add_watched(&mut watch.stanzas, stanzas))
+    }
+}
+
+/// Adds names to those that are watched for; without any of them all are from now on.
+fn add_watched(own: &mut Option<BTreeSet<Box<str>>>, added: &[&str]) -> Result<(), Unregistered> {
+    if added.is_empty() {
+        *own = None;
+    }
+    let Some(own) = own else {
+        return Ok(());
+    };
+    for &name in added {
+        if name.len() > PLUGIN_NAME_BYTES_MAX {
+            return Err(Unregistered::LongName);
+        } else if own.len() == PLUGIN_NAMES_MAX && !own.contains(name) {
+            return Err(Unregistered::ManyNames);
+        }
+        own.insert(name.into());
+    }
+    Ok(())
 }

@@ -111,15 +111,22 @@ pub static VERBS: &[PluginVerb] = &[
         "register",
         PluginAction::Register,
         &[],
-        &["names", "hooks"],
-        &[form(
-            "<register names='dice roll' hooks='onClientConnect' />",
-            "takes stanza names, without a prefix, and hooks, besides what it has; separated by \
+        &["names", "hooks", "room", "stanzas"],
+        &[
+            form(
+                "<register names='dice roll' hooks='onClientConnect' />",
+                "takes stanza names, without a prefix, and hooks, besides what it has; separated by \
              blanks or commas, either may be missing. Several plugins may have one name; the \
              requests (manual: protocol, 'Requests') and what the server itself sends can't be \
              registered. 256 names at most, each of 128 bytes. The first one says that the plugin \
              is ready",
-        )],
+            ),
+            form(
+                "<register hooks='mayTalk' [room='R'] [stanzas='m clientparam'] />",
+                "has it asked about one room alone, about stanzas of these names alone (`m` is `msg`, \
+             too); what several of these stanzas name is added up, 256 rooms and names at most",
+            ),
+        ],
     ),
     order(
         "send",
@@ -139,7 +146,7 @@ pub static VERBS: &[PluginVerb] = &[
         "verdict",
         PluginAction::Verdict,
         &[&["allowed", "error"], ASK],
-        &["account"],
+        &["account", "reason"],
         &[
             form(
                 "<verdict ask='17' allowed='1' [account='1'] />",
@@ -148,9 +155,14 @@ pub static VERBS: &[PluginVerb] = &[
                  password: the roles that it has in rooms are remembered",
             ),
             form(
+                "<verdict ask='17' allowed='0' reason='text' />",
+                "to `mayJoin` and `mayTalk`: the client is told this `<error>`, instead of what \
+                 it is told as a rule; 256 bytes at most",
+            ),
+            form(
                 "<verdict ask='17' error='why' />",
-                "the plugin could not find out: the login is not possible right now, unless \
-                 another plugin says yes. The log has `why`. With `allowed='0'` beside it a \
+                "the plugin could not find out: what it was asked about is not possible right \
+                 now, a login unless another plugin says yes. The log has `why`. With `allowed='0'` beside it a \
                  password was found to be wrong all the same, which is a failed login",
             ),
         ],
@@ -420,6 +432,18 @@ impl PluginVerb {
     }
 }
 
+/// What a `<verdict>` says.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::net) struct VerdictSaid<'s> {
+    /// What it answers.
+    pub(in crate::net) ask: AskId,
+    pub(in crate::net) answer: Answer,
+    /// Why the plugin could not find out.
+    pub(in crate::net) error: Option<&'s str>,
+    /// What the client is to be told that is refused something.
+    pub(in crate::net) reason: Option<&'s str>,
+}
+
 /// A plugin's stanza, with the attributes that the table names.
 #[derive(Debug)]
 pub(in crate::net) struct Said<'s, 'a> {
@@ -531,9 +555,9 @@ impl<'s, 'a> Said<'s, 'a> {
         }
     }
 
-    /// What a `<verdict>` answers, how, and why the plugin could not find out. With an error it is
-    /// that of a plugin that could not find out, which may still have said no.
-    pub(in crate::net) fn verdict(&self) -> Result<(AskId, Answer, Option<&str>), Mistake> {
+    /// What a `<verdict>` says. With an error it is that of a plugin that could not find out, which
+    /// may still have said no.
+    pub(in crate::net) fn verdict(&self) -> Result<VerdictSaid<'_>, Mistake> {
         let error = self.value("error");
         let answer = match (self.value("allowed"), error) {
             (None, Some(_)) => Answer::Unknown { denied: false },
@@ -543,7 +567,8 @@ impl<'s, 'a> Said<'s, 'a> {
             (Some("0" | "no" | "false"), Some(_)) => Answer::Unknown { denied: true },
             (Some(other), _) => return Err(Mistake::NoFlag("allowed", other.into())),
         };
-        Ok((AskId(self.number(ASK)?), answer, error))
+        let (ask, reason) = (AskId(self.number(ASK)?), self.value("reason"));
+        Ok(VerdictSaid { ask, answer, error, reason: reason.filter(|text| !text.is_empty()) })
     }
 
     /// Whether a switch is on; off where it is not there.

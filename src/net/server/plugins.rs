@@ -10,10 +10,10 @@ use log::{error, warn};
 
 use super::Server;
 use crate::hub;
-use crate::hub::{Input, Registered};
+use crate::hub::{Input, Permission, Registered};
 use crate::limits::{DRAIN_TIME_S, ENDS_PER_TURN, WORKER_SILENCE_S};
 use crate::logging::Escaped;
-use crate::net::plugins::{Hook, Overdue};
+use crate::net::plugins::{Answer, Decided, Hook, Overdue, Trouble};
 use crate::net::world::World;
 
 impl<W: World> Server<W> {
@@ -69,6 +69,8 @@ impl<W: World> Server<W> {
             joins: plugins.hears(Hook::ClientJoinRoom),
             leaves: plugins.hears(Hook::ClientLeaveRoom),
             messages: plugins.hears(Hook::Message),
+            joins_asked: plugins.watches(Hook::MayJoin),
+            talk_asked: plugins.watches(Hook::MayTalk),
         };
         let now = self.desk.now;
         let unchecked = self.hub.settings().logins_checked && !registered.logins;
@@ -82,27 +84,38 @@ impl<W: World> Server<W> {
         self.unchecked_told = unchecked;
     }
 
-    /// Has the log say why logins can't be decided on.
+    /// Has the log say what can't be decided on, and why.
     fn tell_troubles(&mut self) {
         let now = self.desk.now;
-        while let Some((name, why, count)) = self.desk.plugins.take_trouble(now) {
-            let who = name.map_or_else(String::new, |name| format!("plugin {name}: "));
+        while let Some(trouble) = self.desk.plugins.take_trouble(now) {
+            let Trouble { plugin, subject, why, count } = trouble;
+            let who = plugin.map_or_else(String::new, |name| format!("plugin {name}: "));
             let more = match count {
                 0 | 1 => String::new(),
                 count => format!(" ({count} since the last such line)"),
             };
-            warn!("{who}a login can't be decided on: {}{more}", Escaped(&why));
+            warn!("{who}{subject} can't be decided on: {}{more}", Escaped(&why));
         }
     }
 
-    /// Tells the hub what was decided about logins; the sessions go on. A plugin that ends decides
+    /// Tells the hub what was decided; the sessions go on. A plugin that ends decides
     /// many at once: so many are told in a turn.
     fn tell_verdicts(&mut self) {
         for _ in 0..ENDS_PER_TURN {
-            let Some((conn, question, verdict)) = self.desk.plugins.take_verdict() else {
-                break;
-            };
-            self.decide(conn, question, verdict);
+            match self.desk.plugins.take_decided() {
+                None => break,
+                Some(Decided::Login { conn, question, verdict }) => {
+                    self.decide(conn, question, verdict);
+                }
+                Some(Decided::Permission { conn, question, answer, reason }) => {
+                    let permission = match answer {
+                        Answer::Yes { .. } => Permission::Granted,
+                        Answer::No => Permission::Refused(reason.as_deref()),
+                        Answer::Unknown { .. } => Permission::Undecided,
+                    };
+                    self.permit(conn, question, permission);
+                }
+            }
         }
     }
 

@@ -83,6 +83,7 @@ const ASK_BYTES: usize = 512;
 pub fn ask(ask: u64, hook: &str, session: SessionAttributes<'_>, element: [&str; 2]) -> Secret {
     let [before, behind] = element.map(str::as_bytes);
     written(ask, hook, session, before.len() + behind.len(), |buffer| {
+        buffer.push(b'>');
         buffer.extend_from_slice(before);
         buffer.extend_from_slice(behind);
     })
@@ -92,6 +93,7 @@ pub fn ask(ask: u64, hook: &str, session: SessionAttributes<'_>, element: [&str;
 #[must_use]
 pub fn ask_root(ask: u64, hook: &str, session: SessionAttributes<'_>, password: &str) -> Secret {
     written(ask, hook, session, 32 + ESCAPE_BYTES * password.len(), |buffer| {
+        buffer.push(b'>');
         buffer.push(b'<');
         buffer.extend_from_slice(b"connect");
         attribute(buffer, "rootpass", password);
@@ -99,21 +101,46 @@ pub fn ask_root(ask: u64, hook: &str, session: SessionAttributes<'_>, password: 
     })
 }
 
+/// `<ask …>` with its NUL: may this be done? `place` is the room, if it is one, and whether it is
+/// still to be created; `element` is the client's, in two pieces.
+#[must_use]
+pub fn ask_permission(
+    ask: u64,
+    hook: &str,
+    session: SessionAttributes<'_>,
+    (room, new): (Option<&str>, bool),
+    element: [&str; 2],
+) -> Secret {
+    let [before, behind] = element.map(str::as_bytes);
+    let room_bytes = ESCAPE_BYTES * room.map_or(0, str::len);
+    written(ask, hook, session, room_bytes + before.len() + behind.len(), |buffer| {
+        if let Some(room) = room {
+            attribute(buffer, "room", room);
+        }
+        if new {
+            attribute(buffer, "new", "1");
+        }
+        buffer.push(b'>');
+        buffer.extend_from_slice(before);
+        buffer.extend_from_slice(behind);
+    })
+}
+
+/// `rest` is what stands behind the attributes of every question, of at most so many bytes.
 fn written(
     ask: u64,
     hook: &str,
     session: SessionAttributes<'_>,
-    element_bytes: usize,
-    element: impl FnOnce(&mut Vec<u8>),
+    rest_bytes: usize,
+    rest: impl FnOnce(&mut Vec<u8>),
 ) -> Secret {
-    let room_bytes = ASK_BYTES + ESCAPE_BYTES * session.nick.len() + element_bytes;
+    let room_bytes = ASK_BYTES + ESCAPE_BYTES * session.nick.len() + rest_bytes;
     Secret::written(room_bytes, |buffer| {
         buffer.extend_from_slice(b"<ask");
         attribute(buffer, "ask", &ask.to_string());
         attribute(buffer, "hook", hook);
         self::session(buffer, session);
-        buffer.push(b'>');
-        element(buffer);
+        rest(buffer);
         buffer.extend_from_slice(b"</ask>");
         buffer.push(FRAME_END);
     })

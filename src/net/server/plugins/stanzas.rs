@@ -8,11 +8,13 @@ use super::Server;
 use crate::hub;
 use crate::hub::{Order, Outlet, Query};
 use crate::limits::{
-    Limits, PLUGIN_ANSWERS_WAITING, PLUGIN_MISTAKES_LOGGED, PLUGIN_STANZA_BYTES_MIN, SHARE_WORK_NS,
-    STANZAS_PER_TURN,
+    Limits, PLUGIN_ANSWERS_WAITING, PLUGIN_MISTAKES_LOGGED, PLUGIN_STANZA_BYTES_MIN,
+    REASON_BYTES_MAX, SHARE_WORK_NS, STANZAS_PER_TURN,
 };
 use crate::logging::Escaped;
-use crate::net::plugins::{Hook, Mistake, PluginAction, PluginId, ProcessId, Said, Unregistered};
+use crate::net::plugins::{
+    Hook, Mistake, PluginAction, PluginId, ProcessId, Registering, Said, Unregistered, VerdictSaid,
+};
 use crate::net::server::reading::stanza_work_ns;
 use crate::net::world::World;
 use crate::wire::stanza::{Parser, Refusal, is_name};
@@ -137,8 +139,11 @@ impl<W: World> Server<W> {
         match said.verb.action {
             PluginAction::Register => self.register(id, &said),
             PluginAction::Verdict => {
-                let (ask, answer, error) = said.verdict()?;
-                self.desk.plugins.answer(id, ask, answer, error, now)
+                let verdict = said.verdict()?;
+                let long = verdict.reason.is_some_and(|text| text.len() > REASON_BYTES_MAX);
+                let reason = verdict.reason.filter(|_| !long);
+                self.desk.plugins.answer(id, VerdictSaid { reason, ..verdict }, now)?;
+                if long { Err(Mistake::LongReason) } else { Ok(()) }
             }
             PluginAction::Get(read) => {
                 self.tell_answer(id, read(&said)?, said.ask()?);
@@ -194,6 +199,7 @@ impl<W: World> Server<W> {
 
     fn register(&mut self, id: PluginId, said: &Said<'_, '_>) -> Result<(), Mistake> {
         let (mut names, mut hooks, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        let (room, stanzas) = (said.value("room"), said.words("stanzas").collect::<Vec<_>>());
         let is_worker = self.desk.plugins.plugin(id).module.is_worker();
         for name in said.words("names") {
             if hub::is_reserved_name(name) {
@@ -214,8 +220,13 @@ impl<W: World> Server<W> {
                 None => wrong.push(Unregistered::NoHook(word.into())),
             }
         }
+        let watches = room.is_some() || !stanzas.is_empty();
+        if watches && !hooks.iter().any(|hook| hook.is_permission()) {
+            wrong.push(Unregistered::NoWatch);
+        }
         let now = self.desk.now;
-        wrong.extend(self.desk.plugins.register(id, &names, &hooks, now).err());
+        let wanted = Registering { names, hooks, room, stanzas };
+        wrong.extend(self.desk.plugins.register(id, &wanted, now).err());
         if wrong.is_empty() { Ok(()) } else { Err(Mistake::NotRegistered(wrong)) }
     }
 
