@@ -32,7 +32,7 @@ pub(super) struct Namespaces {
     /// What is in force at one place of the frame.
     scopes: Scopes,
     /// The prefixed attributes of one element.
-    attributes: Vec<Named>,
+    attributes: Vec<PrefixedName>,
     /// The declarations know the numbers of their URIs.
     uris_numbered: bool,
 }
@@ -88,7 +88,7 @@ struct Declared {
 
 /// An attribute with a prefix.
 #[derive(Clone, Copy, Debug)]
-struct Named {
+struct PrefixedName {
     local: FrameSpan,
     /// The declaration of its prefix, by its mark; [`XML`] for the one of `xml`.
     declared: u32,
@@ -202,7 +202,7 @@ impl Namespaces {
                 Mark::Element { prefix } => _ = self.declaration_of(bytes, prefix)?,
                 Mark::Attribute { prefix, local } => {
                     let declared = self.declaration_of(bytes, prefix)?;
-                    self.attributes.push(Named { local, declared });
+                    self.attributes.push(PrefixedName { local, declared });
                 }
                 Mark::Declaration { .. }
                 | Mark::Tag { .. }
@@ -224,17 +224,17 @@ impl Namespaces {
             return false;
         }
         self.attributes.sort_unstable_by_key(|named| named.local.of(bytes));
-        let same_local = |pair: &[Named]| pair[0].local.of(bytes) == pair[1].local.of(bytes);
+        let same_local = |pair: &[PrefixedName]| pair[0].local.of(bytes) == pair[1].local.of(bytes);
         if !self.attributes.windows(2).any(same_local) {
             return false;
         }
         self.number_uris(bytes);
         let declared = &self.declared;
-        let uri = |named: &Named| {
+        let uri = |named: &PrefixedName| {
             let place = declared.binary_search_by_key(&named.declared, |one| one.mark);
             place.map_or(XML, |place| declared[place].uri)
         };
-        let name = |named: &Named| (named.local.of(bytes), uri(named));
+        let name = |named: &PrefixedName| (named.local.of(bytes), uri(named));
         self.attributes.sort_unstable_by_key(name);
         self.attributes.windows(2).any(|pair| name(&pair[0]) == name(&pair[1]))
     }
