@@ -54,10 +54,10 @@
 //!   name that only the server sends is in the list of `src/hub/message.rs`. Then a transcript in
 //!   `tests/transcripts`, the reference model in `tests/simulation`, the tables of `README.md` and
 //!   `src/manual/protocol.md` (a test prints them), and `src/web/palabre.js`.
-//! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; what the
-//!   server may hold by it is reckoned in `src/config/memory.rs`. With a close of its own a reason in
-//!   `src/reason.rs` and its code in `src/net/transport.rs`. Its bound is tested in `tests/limits.rs`,
-//!   its table is in `src/manual/configuration.md`.
+//! - A limit: `src/limits.rs`, its key in `src/config/keys.rs`, and the place that keeps it; what
+//!   the server may hold by it is reckoned in `src/config/memory.rs`. With a close of its own a
+//!   reason in `src/reason.rs` and its code in `src/net/transport.rs`. Its bound is tested in
+//!   `tests/limits.rs`, its table is in `src/manual/configuration.md`.
 //! - A metric: `src/metrics.rs` counts, `src/metrics/prometheus.rs` writes; what a gauge shows is
 //!   gathered by `Server::gauges` in `src/net/server.rs`.
 //! - A transport: `src/net/transport/detect.rs` tells it by its first bytes, `src/net/transport.rs`

@@ -247,9 +247,9 @@ fn log_panics() {
     end_at_panics();
 }
 
-/// Ends the process at a panic, with the exit code that std has for it, when the panic has been told.
-/// The release build unwinds nothing: the system would end it by a signal, and might write its
-/// memory, with passwords in it, to a core file.
+/// Ends the process at a panic, with the exit code that std has for it, when the panic has been
+/// told. The release build unwinds nothing: the system would end it by a signal, and might write
+/// its memory, with passwords in it, to a core file.
 pub fn end_at_panics() {
     if cfg!(panic = "abort") {
         let tell = std::panic::take_hook();

@@ -293,9 +293,9 @@ fn nothing_is_left_to_be_done_in_the_code() {
     }
 }
 
-/// Everything has one owner. In the fake world of `tests/loop` alone a connection and a process have
-/// a second one: the client or the plugin that a test has speak, some five hundred times, without
-/// naming the world.
+/// Everything has one owner. In the fake world of `tests/loop` alone a connection and a process
+/// have a second one: the client or the plugin that a test has speak, some five hundred times,
+/// without naming the world.
 #[test]
 fn nothing_is_changed_through_a_shared_handle() {
     let shared = concat!("Rc<Ref", "Cell<");

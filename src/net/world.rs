@@ -71,8 +71,8 @@ pub enum Event {
     Reload,
 }
 
-/// Everything outside the loop. Sockets and processes are read and written through it, so that those
-/// of a test can be numbers.
+/// Everything outside the loop. Sockets and processes are read and written through it, so that
+/// those of a test can be numbers.
 pub trait World {
     /// Its connections: sockets that never block.
     type Socket: fmt::Debug;

@@ -230,8 +230,8 @@ fn message_to_a_room(members: u32) -> Run {
     checked(move || house.receivers_of(House::MEMBER, &frame), members as usize - 1)
 }
 
-/// A connection comes and goes, from an address that none of so many bans holds for: of hosts and of
-/// networks of each length, IPv4 and IPv6 by turns.
+/// A connection comes and goes, from an address that none of so many bans holds for: of hosts and
+/// of networks of each length, IPv4 and IPv6 by turns.
 fn accept(bans: u32) -> Run {
     let settings = Settings {
         root_password: RootPassword::clear("secret"),
