@@ -11,8 +11,9 @@
 //! `keyed_table`. `due_lists` has the lists that the changes of a turn share, `long_lists` how they
 //! are written when they become long, `slow_lists` how they are sent when they cost much, `later`
 //! what is told later, `throttle` which sessions have to wait before more of what they send is
-//! done, `permission` which have to wait for plugins, `rate` the token buckets. Inputs are in `input` and `time`, outputs in `outlet` and
-//! `note`, the settings in `settings`.
+//! done, `permission` which have to wait for plugins, `rate` the token buckets. Inputs are in `input`
+//! and `time`, outputs in `outlet` and `note`, the settings in `settings`. What outlives the process
+//! is named in `kept`, made into records and taken in again by `records`.
 
 pub mod caps;
 pub mod command;
@@ -35,6 +36,7 @@ mod permission;
 mod plugin;
 mod questions;
 mod rate;
+mod records;
 pub mod rights;
 pub mod role;
 mod room;
@@ -64,6 +66,8 @@ pub use self::plugin::{
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
+use self::records::Keeping;
+pub use self::records::{Handed, Restored};
 pub use self::role::Role;
 use self::room::{Room, RoomKey, Rooms};
 pub use self::room_rules::{Modes, RoomPassword};
@@ -99,6 +103,8 @@ pub struct Hub {
     params_total_bytes: usize,
     /// Bans and mutes of the whole server.
     order: ServerRules,
+    /// What is to outlive the process, as far as the store does not have it.
+    keeping: Keeping,
     due_lists: DueLists,
     /// What is told later, because it costs much.
     later: Later,
@@ -141,6 +147,7 @@ impl Hub {
             rooms: Rooms::new(hash_key),
             params_total_bytes: 0,
             order: ServerRules::default(),
+            keeping: Keeping::default(),
             due_lists: DueLists::new(),
             later: Later::default(),
             caused_bytes: 0,

@@ -22,6 +22,7 @@
 //! - [`networks`]: lists of IP networks, and whether an address is in one.
 //! - [`nick`]: which names are names, which nicks are the same, and which look alike.
 //! - [`reason`]: why connections are closed and requests refused, by a name that stays.
+//! - [`record`]: what outlives the process, as records.
 //! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
 //! - [`session_id`]: how a session is named, `SLOT.GENERATION`.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
@@ -123,6 +124,8 @@ pub mod networks;
 pub mod nick;
 
 pub mod reason;
+
+pub mod record;
 
 pub mod secret;
 

@@ -15,7 +15,8 @@ use crate::session_id::ConnId;
 const TITLE: &str = "title";
 
 /// Nobody is there yet who could be told something.
-struct Nobody(Vec<u8>);
+#[derive(Debug, Default)]
+pub(super) struct Nobody(Vec<u8>);
 
 impl Outlet for Nobody {
     fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
@@ -34,7 +35,7 @@ impl Outlet for Nobody {
 impl Hub {
     /// Has the rooms of the configuration be there before anybody is.
     pub(super) fn declare_first_rooms(&mut self) {
-        self.declare_rooms(&mut Nobody(Vec::new()));
+        self.declare_rooms(&mut Nobody::default());
     }
 
     /// Has the rooms of the configuration be there, as it says; those that it does not have any
@@ -52,6 +53,7 @@ impl Hub {
             let rules = self.rooms.rules_mut(key);
             rules.declared = false;
             rules.operators.clear();
+            self.kept_room_changed(key);
             self.drop_empty_rules(key);
             self.remove_if_empty(key, None, out);
         }
@@ -86,20 +88,4 @@ impl Hub {
         }
         let _ = self.set_modes(key, modes, None, out);
     }
-
-    /// Something of a room changed that is to outlive the process.
-    #[allow(clippy::needless_pass_by_ref_mut)]
-    pub(super) fn kept_room_changed(&mut self, key: RoomKey) {
-        let _ = key;
-    }
-
-    /// A room that was kept is gone.
-    #[allow(clippy::needless_pass_by_ref_mut)]
-    pub(super) fn kept_room_removed(&mut self, room: &Room) {
-        let _ = room;
-    }
-
-    /// Bans or mutes of the server changed.
-    #[allow(clippy::needless_pass_by_ref_mut)]
-    pub(super) fn server_rules_changed(&mut self) {}
 }

@@ -254,7 +254,7 @@ impl Hub {
         Ok(existing)
     }
 
-    fn check_room_name(&self, name: &str) -> Result<(), Refused> {
+    pub(super) fn check_room_name(&self, name: &str) -> Result<(), Refused> {
         let max = self.settings.limits.room_bytes_max;
         if name.len() > max {
             return Err(Refused::for_limit(format!("Room name too long (limit {max} bytes)")));

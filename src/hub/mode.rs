@@ -128,6 +128,7 @@ impl Hub {
         }
         let (locked, hidden) =
             (room.modes().locked != modes.locked, room.modes().hidden != modes.hidden);
+        let kept = room.modes().keep;
         if locked {
             // The param can be refused: then nothing has changed.
             let value = if modes.locked { "1" } else { "0" };
@@ -146,6 +147,9 @@ impl Hub {
             self.listers_due(key, by, out);
         }
         self.kept_room_changed(key);
+        if keeps != kept {
+            self.places_changed(key);
+        }
         if !keeps {
             self.remove_if_empty(key, by, out);
         }

@@ -219,6 +219,7 @@ impl Hub {
             && room.roles.get(conn) != Some(role)
         {
             room.roles.set(conn, Some(role));
+            self.kept_room_changed(key);
             self.tell_role(key, conn, Some(role), None, out);
         }
     }
@@ -260,6 +261,7 @@ impl Hub {
             room.roles.set(heir, Some(Role::Operator));
             self.tell_role(key, heir, Some(Role::Operator), None, out);
         }
+        self.kept_room_changed(key);
     }
 
     /// The standing of a session in a room.

@@ -97,6 +97,7 @@ impl Hub {
         }
         self.questions.clear();
         self.permissions.clear();
+        self.stop_keeping();
         self.rooms.clear();
         self.params_total_bytes = 0;
         self.readers_behind = 0;

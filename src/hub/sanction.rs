@@ -12,6 +12,7 @@ use super::command::Request;
 use super::keeping_order::Terms;
 use super::note::Note;
 use super::outlet::{Outlet, PeerFacts};
+use super::records::nick_record;
 use super::rights::Act;
 use super::room::RoomKey;
 use super::room_rules::{giver, is_over};
@@ -20,6 +21,7 @@ use crate::limits::{ENDS_PER_TURN, SERVER_BANS_MAX, SERVER_MUTES_MAX, WHO_SESSIO
 use crate::networks;
 use crate::nick::comparison_key;
 use crate::reason::{CloseReason, RefusalReason, Refused};
+use crate::record::{NetworkRecord, NickRecord, Record, RecordKey};
 use crate::session_id::ConnId;
 use crate::wire::write::extension as write;
 
@@ -85,10 +87,103 @@ impl ServerRules {
         self.mutes.get(key).is_some_and(|mute| !is_over(mute.until_unix_s, unix_s))
     }
 
-    fn forget_over(&mut self, unix_s: u64) {
-        self.nicks.retain(|_, found| !is_over(found.ban.until_unix_s, unix_s));
-        self.networks.retain(|_, ban| !is_over(ban.until_unix_s, unix_s));
-        self.mutes.retain(|_, mute| !is_over(mute.until_unix_s, unix_s));
+    /// Forgets what is over, and gives it.
+    pub(super) fn forget_over(&mut self, unix_s: u64) -> Vec<RecordKey> {
+        let mut over = Vec::new();
+        self.nicks.retain(|key, found| {
+            let holds = !is_over(found.ban.until_unix_s, unix_s);
+            if !holds {
+                over.push(RecordKey::NickBan(key.clone()));
+            }
+            holds
+        });
+        self.networks.retain(|network, ban| {
+            let holds = !is_over(ban.until_unix_s, unix_s);
+            if !holds {
+                over.push(RecordKey::NetworkBan(shown(*network).into()));
+            }
+            holds
+        });
+        self.mutes.retain(|key, mute| {
+            let holds = !is_over(mute.until_unix_s, unix_s);
+            if !holds {
+                over.push(RecordKey::Mute(key.clone()));
+            }
+            holds
+        });
+        over
+    }
+
+    /// What names the records of all bans and mutes.
+    pub(super) fn keys(&self) -> impl Iterator<Item = RecordKey> {
+        let nicks = self.nicks.keys().cloned().map(RecordKey::NickBan);
+        let networks = self.networks.iter();
+        let networks = networks.map(|(network, _)| RecordKey::NetworkBan(shown(network).into()));
+        let mutes = self.mutes.keys().cloned().map(RecordKey::Mute);
+        nicks.chain(networks).chain(mutes)
+    }
+
+    /// The record of a ban or mute, while it is there.
+    pub(super) fn record(&self, key: &RecordKey) -> Option<Record> {
+        match key {
+            RecordKey::NickBan(key) => {
+                let NickBan { nick, ban } = self.nicks.get(key)?;
+                Some(Record::NickBan(NickRecord {
+                    reason: ban.reason.as_deref().map(Into::into),
+                    ..nick_record(nick, &ban.by, ban.until_unix_s)
+                }))
+            }
+            RecordKey::NetworkBan(network) => {
+                let ban = self.networks.get(&as_ipv6(networks::parse(network).ok()?))?;
+                Some(Record::NetworkBan(NetworkRecord {
+                    network: (**network).into(),
+                    by: (*ban.by).into(),
+                    until_unix_s: ban.until_unix_s,
+                    reason: ban.reason.as_deref().map(Into::into),
+                }))
+            }
+            RecordKey::Mute(key) => {
+                let ServerMute { nick, by, until_unix_s } = self.mutes.get(key)?;
+                Some(Record::Mute(nick_record(nick, by, *until_unix_s)))
+            }
+            RecordKey::Room(_) => None,
+        }
+    }
+
+    /// Takes in what a record says, where nobody is there yet; gives what names it. `None` where
+    /// there is no room for it, or it is no ban or mute.
+    pub(super) fn restore(&mut self, record: &Record) -> Option<RecordKey> {
+        let has_room = self.bans() < SERVER_BANS_MAX;
+        let ban = |by: &str, until_unix_s, reason: &Option<String>| ServerBan {
+            by: by.into(),
+            until_unix_s,
+            reason: reason.as_deref().map(Into::into),
+        };
+        match record {
+            Record::NickBan(found) if has_room => {
+                let key = comparison_key(&found.nick)?;
+                let ban = ban(&found.by, found.until_unix_s, &found.reason);
+                self.nicks.insert(key.clone(), NickBan { nick: (*found.nick).into(), ban });
+                Some(RecordKey::NickBan(key))
+            }
+            Record::NetworkBan(found) if has_room => {
+                let network = as_ipv6(networks::parse(&found.network).ok()?);
+                let ban = ban(&found.by, found.until_unix_s, &found.reason);
+                self.networks.insert(network, ban);
+                Some(RecordKey::NetworkBan(shown(network).into()))
+            }
+            Record::Mute(found) if self.mutes.len() < SERVER_MUTES_MAX => {
+                let key = comparison_key(&found.nick)?;
+                let mute = ServerMute {
+                    nick: (*found.nick).into(),
+                    by: (*found.by).into(),
+                    until_unix_s: found.until_unix_s,
+                };
+                self.mutes.insert(key.clone(), mute);
+                Some(RecordKey::Mute(key))
+            }
+            Record::Room(_) | Record::NickBan(_) | Record::NetworkBan(_) | Record::Mute(_) => None,
+        }
     }
 }
 
@@ -220,9 +315,15 @@ impl Hub {
         }
     }
 
+    fn forget_server_rules_over(&mut self, unix_s: u64) {
+        for key in self.order.forget_over(unix_s) {
+            self.to_store(key);
+        }
+    }
+
     fn tell_bans(&mut self, conn: ConnId, out: &mut impl Outlet) {
         let unix_s = self.unix_now_s();
-        self.order.forget_over(unix_s);
+        self.forget_server_rules_over(unix_s);
         let bytes = self.answer_bounded(conn, 0, out, |buffer, _, fits| {
             write::bans_begin(buffer, None, self.order.bans());
             for NickBan { nick, ban } in self.order.nicks.values() {
@@ -254,7 +355,7 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.order.forget_over(unix_s);
+        self.forget_server_rules_over(unix_s);
         let reason = self.check_reason(terms.reason)?.map(Into::into);
         let ban = ServerBan { by: self.giver(by), until_unix_s: self.until(terms)?, reason };
         let full = || Refused::for_limit(format!("Too many bans (limit {SERVER_BANS_MAX})"));
@@ -269,7 +370,8 @@ impl Hub {
                     return Err(full());
                 }
                 let found = NickBan { nick: wanted.nick.clone(), ban: ban.clone() };
-                self.order.nicks.insert(wanted.key, found);
+                self.order.nicks.insert(wanted.key.clone(), found);
+                self.to_store(RecordKey::NickBan(wanted.key));
                 self.order.ending.extend(wanted.conn);
                 wanted.nick
             }
@@ -279,6 +381,7 @@ impl Hub {
                     return Err(full());
                 }
                 self.order.networks.insert(network, ban.clone());
+                self.to_store(RecordKey::NetworkBan(shown(network).into()));
                 let fits = |session: &&Session| {
                     !session.root && self.is_counted(session.address) && {
                         network.contains(&as_ipv6(IpNet::from(session.address)))
@@ -290,7 +393,6 @@ impl Hub {
                 shown(network).into()
             }
         };
-        self.server_rules_changed();
         let (nick, address) = match target {
             BanTarget::Nick(_) => (Some(&*whom), None),
             BanTarget::Address(_) => (None, Some(&*whom)),
@@ -358,10 +460,12 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.order.forget_over(unix_s);
+        self.forget_server_rules_over(unix_s);
         let (lifted, whom) = match target {
             BanTarget::Nick(nick) => {
-                let found = self.order.nicks.remove(&self.key_of(nick)?);
+                let key = self.key_of(nick)?;
+                let found = self.order.nicks.remove(&key);
+                self.to_store(RecordKey::NickBan(key));
                 (found.is_some(), found.map_or_else(|| nick.into(), |found| found.nick))
             }
             BanTarget::Address(text) => {
@@ -369,14 +473,15 @@ impl Hub {
                     Refused::told(RefusalReason::Incomplete, format!("address: {text}: {error}"))
                 })?;
                 let network = as_ipv6(network);
-                (self.order.networks.remove(&network).is_some(), shown(network).into())
+                let lifted = self.order.networks.remove(&network).is_some();
+                self.to_store(RecordKey::NetworkBan(shown(network).into()));
+                (lifted, shown(network).into())
             }
         };
         if !lifted {
             let error = format!("{whom} is not banned");
             return Err(Refused::told(RefusalReason::UnknownTarget, error));
         }
-        self.server_rules_changed();
         let (nick, address) = match target {
             BanTarget::Nick(_) => (Some(&*whom), None),
             BanTarget::Address(_) => (None, Some(&*whom)),
@@ -395,7 +500,7 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.order.forget_over(unix_s);
+        self.forget_server_rules_over(unix_s);
         let wanted = self.wanted(nick, terms)?;
         if let Some(conn) = wanted.conn {
             self.check_no_root(conn)?;
@@ -409,11 +514,11 @@ impl Hub {
             by: self.giver(by),
             until_unix_s: wanted.until_unix_s,
         };
-        self.order.mutes.insert(wanted.key, mute.clone());
+        self.order.mutes.insert(wanted.key.clone(), mute.clone());
+        self.to_store(RecordKey::Mute(wanted.key));
         if let Some(session) = wanted.conn.and_then(|conn| self.sessions.find_mut(conn)) {
             session.muted = true;
         }
-        self.server_rules_changed();
         let capable = |conn: &ConnId| self.sessions.find(*conn).is_some_and(|it| it.caps.rooms);
         let whom = wanted.conn.filter(capable).filter(|conn| by != Some(*conn));
         for to in [by, whom].into_iter().flatten() {
@@ -439,8 +544,9 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.order.forget_over(unix_s);
-        let Some(mute) = self.order.mutes.remove(&self.key_of(nick)?) else {
+        self.forget_server_rules_over(unix_s);
+        let key = self.key_of(nick)?;
+        let Some(mute) = self.order.mutes.remove(&key) else {
             let error = format!("{nick} is not muted");
             return Err(Refused::told(RefusalReason::UnknownTarget, error));
         };
@@ -448,7 +554,7 @@ impl Hub {
         if let Some(session) = conn.and_then(|conn| self.sessions.find_mut(conn)) {
             session.muted = false;
         }
-        self.server_rules_changed();
+        self.to_store(RecordKey::Mute(key));
         let capable = |conn: &ConnId| self.sessions.find(*conn).is_some_and(|it| it.caps.rooms);
         for to in [by, conn.filter(capable).filter(|conn| by != Some(*conn))] {
             self.answer_server_sanction("unmute", (Some(&mute.nick), None), by, to, out);

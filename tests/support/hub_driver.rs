@@ -18,6 +18,7 @@ use palabre::wire::write;
 use super::checker::{Closed, Driver, Heard, HeardByClient, Wanted};
 use super::format::{Act, PLUGIN, Permitted, Setting, configuration};
 use super::orders::{self, Wish};
+use super::stored::Stored;
 
 /// 23 November 2026, 22:39:17.123456 UTC: the wall clock at the start of every conversation.
 const UNIX_START_US: u64 = 1_795_473_557_123_456;
@@ -25,6 +26,10 @@ const UNIX_START_US: u64 = 1_795_473_557_123_456;
 /// A hub and its clients.
 pub(crate) struct HubDriver {
     hub: Hub,
+    settings: Settings,
+    registered: Registered,
+    /// What a store would have.
+    stored: Stored,
     now: Time,
     port: String,
     stanza_bytes_max: usize,
@@ -113,15 +118,33 @@ impl HubDriver {
         let mut driver = Self {
             port: settings.policy_ports.clone(),
             stanza_bytes_max: settings.limits.stanza_bytes_max,
-            hub: Hub::new(settings, HashKey(1, 2), UNIX_START_US),
+            hub: Hub::new(settings.clone(), HashKey(1, 2), UNIX_START_US),
+            settings,
+            registered: registered.clone(),
+            stored: Stored::default(),
             now: Time::default(),
             clients: BTreeMap::new(),
             opened: 0,
             said: Said::default(),
             answers: Vec::new(),
         };
+        driver.hub.restore(&[]);
         driver.tell(Input::Registered(Box::new(registered)));
         Ok(driver)
+    }
+
+    #[allow(dead_code, reason = "not every test has the server restarted")]
+    /// The server is killed and started again: the clients are gone, what is stored is there.
+    pub(crate) fn restart(&mut self) {
+        self.stored.follow(&mut self.hub);
+        let unix_us = UNIX_START_US + self.now.0 / 1_000;
+        self.hub = Hub::new(self.settings.clone(), HashKey(5, 6), unix_us - self.now.0 / 1_000);
+        self.hub.handle(Input::Tick, self.now, &mut self.said);
+        let restored = self.hub.restore(&self.stored.records());
+        assert_eq!(restored.left_out, [""; 0], "what can't be restored");
+        self.clients.clear();
+        self.said = Said::default();
+        self.tell(Input::Registered(Box::new(self.registered.clone())));
     }
 
     /// Does one act, without ending the turn.
@@ -337,6 +360,8 @@ impl Driver for HubDriver {
         }
         self.end_turn();
         self.check_invariants();
+        let unix_us = UNIX_START_US + self.now.0 / 1_000;
+        self.stored.check(&mut self.hub, &self.settings, unix_us);
         Ok(self.heard())
     }
 

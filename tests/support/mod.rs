@@ -12,3 +12,4 @@ pub(crate) mod hub_driver;
 pub(crate) mod orders;
 pub(crate) mod sample;
 pub(crate) mod socket_driver;
+pub(crate) mod stored;
