@@ -107,9 +107,9 @@ impl Hub {
         }
         self.declare_rooms(&mut Nobody::default());
         self.keeping.on = true;
-        gone.into_iter().for_each(|key| self.to_store(key));
+        gone.into_iter().for_each(|key| self.note_for_store(key));
         for key in self.order.forget_over(unix_s) {
-            self.to_store(key);
+            self.note_for_store(key);
         }
         restored
     }
@@ -125,7 +125,7 @@ impl Hub {
         let rooms = self.rooms.iter().filter(|room| room.is_kept());
         let rooms = rooms.map(|room| RecordKey::Room(room.name.clone()));
         let keys: Vec<RecordKey> = rooms.chain(self.order.keys()).collect();
-        keys.into_iter().for_each(|key| self.to_store(key));
+        keys.into_iter().for_each(|key| self.note_for_store(key));
     }
 
     /// Hands over what has changed: so much that it takes about so many bytes to write it down, and
@@ -195,11 +195,11 @@ impl Hub {
 
     /// A room is gone.
     pub(super) fn kept_room_removed(&mut self, room: &Room) {
-        self.to_store(RecordKey::Room(room.name.clone()));
+        self.note_for_store(RecordKey::Room(room.name.clone()));
     }
 
     /// Something changed that is to outlive the process, or to be forgotten by the store.
-    pub(super) fn to_store(&mut self, key: RecordKey) {
+    pub(super) fn note_for_store(&mut self, key: RecordKey) {
         if !self.keeping.on {
             return;
         }
@@ -382,7 +382,8 @@ fn modes_of(record: &ModesRecord, locked: bool, out_of: &mut impl FnMut(&str, &s
         moderated: record.moderated,
         hidden: record.hidden,
         keep: record.keep,
-        history: record.history.min(HISTORY_MESSAGES_MAX),
+        // There is no history yet: what a record of another version asks for is none.
+        history: HISTORY_MESSAGES_MAX,
     }
 }
 

@@ -317,7 +317,7 @@ impl Hub {
 
     fn forget_server_rules_over(&mut self, unix_s: u64) {
         for key in self.order.forget_over(unix_s) {
-            self.to_store(key);
+            self.note_for_store(key);
         }
     }
 
@@ -371,7 +371,7 @@ impl Hub {
                 }
                 let found = NickBan { nick: wanted.nick.clone(), ban: ban.clone() };
                 self.order.nicks.insert(wanted.key.clone(), found);
-                self.to_store(RecordKey::NickBan(wanted.key));
+                self.note_for_store(RecordKey::NickBan(wanted.key));
                 self.order.ending.extend(wanted.conn);
                 wanted.nick
             }
@@ -381,7 +381,7 @@ impl Hub {
                     return Err(full());
                 }
                 self.order.networks.insert(network, ban.clone());
-                self.to_store(RecordKey::NetworkBan(shown(network).into()));
+                self.note_for_store(RecordKey::NetworkBan(shown(network).into()));
                 let fits = |session: &&Session| {
                     !session.root && self.is_counted(session.address) && {
                         network.contains(&as_ipv6(IpNet::from(session.address)))
@@ -465,7 +465,7 @@ impl Hub {
             BanTarget::Nick(nick) => {
                 let key = self.key_of(nick)?;
                 let found = self.order.nicks.remove(&key);
-                self.to_store(RecordKey::NickBan(key));
+                self.note_for_store(RecordKey::NickBan(key));
                 (found.is_some(), found.map_or_else(|| nick.into(), |found| found.nick))
             }
             BanTarget::Address(text) => {
@@ -474,7 +474,7 @@ impl Hub {
                 })?;
                 let network = as_ipv6(network);
                 let lifted = self.order.networks.remove(&network).is_some();
-                self.to_store(RecordKey::NetworkBan(shown(network).into()));
+                self.note_for_store(RecordKey::NetworkBan(shown(network).into()));
                 (lifted, shown(network).into())
             }
         };
@@ -515,7 +515,7 @@ impl Hub {
             until_unix_s: wanted.until_unix_s,
         };
         self.order.mutes.insert(wanted.key.clone(), mute.clone());
-        self.to_store(RecordKey::Mute(wanted.key));
+        self.note_for_store(RecordKey::Mute(wanted.key));
         if let Some(session) = wanted.conn.and_then(|conn| self.sessions.find_mut(conn)) {
             session.muted = true;
         }
@@ -554,7 +554,7 @@ impl Hub {
         if let Some(session) = conn.and_then(|conn| self.sessions.find_mut(conn)) {
             session.muted = false;
         }
-        self.to_store(RecordKey::Mute(key));
+        self.note_for_store(RecordKey::Mute(key));
         let capable = |conn: &ConnId| self.sessions.find(*conn).is_some_and(|it| it.caps.rooms);
         for to in [by, conn.filter(capable).filter(|conn| by != Some(*conn))] {
             self.answer_server_sanction("unmute", (Some(&mute.nick), None), by, to, out);

@@ -29,7 +29,7 @@ impl Stored {
                 take(&mut self.records, change);
             }
             self.batches += 1;
-            if self.batches % LOST_IN == 0 {
+            if self.batches.is_multiple_of(LOST_IN) {
                 hub.changes_lost();
             } else {
                 hub.changes_stored(handed.number);
