@@ -248,7 +248,7 @@ const HASH: &str =
     "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 60] = [
+const GOOD: [(&str, &str, &[&str]); 62] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -300,6 +300,8 @@ const GOOD: [(&str, &str, &[&str]); 60] = [
     ("tls", "required", &["false"]),
     ("rooms", "relaynames", &["safe", "any", "Safe"]),
     ("rooms", "lookalikes", &["refuse", "allow", "Allow"]),
+    ("rooms", "succession", &["oldest", "none", "None"]),
+    ("rooms", "keep", &["root", "accounts", "operators"]),
     ("rooms", "fullroster", &["0", "1", "4294967295"]),
     ("limits", "stanzabytes", &["64", "65536", "268435456"]),
     ("limits", "depth", &["0", "1", "4294967295"]),
@@ -329,7 +331,7 @@ const GOOD: [(&str, &str, &[&str]); 60] = [
 ];
 
 /// Values that are wrong, with what is found and a part of what would be right.
-const BAD: [(&str, &str, &str, &str, &str); 57] = [
+const BAD: [(&str, &str, &str, &str, &str); 59] = [
     ("daemon", "startdaemon", "maybe", "\"maybe\"", "true or false"),
     ("daemon", "startdaemon", "", "nothing", "true or false"),
     ("daemon", "pidfile", "%(home)s/x", "\"%(\"", "\"%%\""),
@@ -383,6 +385,8 @@ const BAD: [(&str, &str, &str, &str, &str); 57] = [
     ("tls", "key", "a.pem", "a key without a certificate", "[tls] certificate"),
     ("rooms", "relaynames", "all", "\"all\"", "safe or any"),
     ("rooms", "lookalikes", "no", "\"no\"", "refuse or allow"),
+    ("rooms", "succession", "eldest", "\"eldest\"", "oldest or none"),
+    ("rooms", "keep", "all", "\"all\"", "root, accounts or operators"),
     ("rooms", "fullroster", "many", "\"many\"", "a number from 0 to 4294967295"),
     ("limits", "stanzabytes", "0", "\"0\"", "a number of bytes from 64 to"),
     ("limits", "stanzabytes", "63", "\"63\"", "from 64"),
@@ -443,7 +447,7 @@ fn an_unknown_name_gets_the_nearest_known_one() {
         ),
         (
             "[deamon]\nport = 1",
-            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [accounts], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits], [module NAME]; the nearest name is [daemon]",
+            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [accounts], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits], [module NAME], [room NAME]; the nearest name is [daemon]",
         ),
         (
             "[daemon]\nlogfile = x",

@@ -4,6 +4,8 @@
 mod rates;
 #[path = "simulation/recorder.rs"]
 mod recorder;
+#[path = "limits/rooms.rs"]
+mod rooms;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
