@@ -18,6 +18,7 @@ use crate::accounts::worker::launch;
 use crate::config::{self, Config, in_path, is_executable};
 #[cfg(feature = "tls")]
 use crate::net::certificate;
+use crate::store::worker as store_worker;
 
 mod arguments;
 #[cfg(feature = "bench")]
@@ -38,6 +39,7 @@ mod sought;
 mod start;
 mod status;
 mod stop;
+mod store;
 mod terminal;
 mod worker;
 
@@ -147,8 +149,9 @@ impl From<certificate::Error> for Failure {
 pub fn main() -> ExitCode {
     crate::logging::end_at_panics();
     run_program(PROGRAM, |words| match words.split_first() {
-        // The server starts it, and it is in no help.
+        // The server starts these, and they are in no help.
         Some((&launch::COMMAND, words)) => worker::worker(parse_words(PROGRAM, words)?),
+        Some((&store_worker::COMMAND, words)) => store::store_worker(parse_words(PROGRAM, words)?),
         // The parser of arguments has no such command.
         Some((&"help", words)) => help::help(words),
         Some(_) | None => dispatch(parse_words(PROGRAM, words)?),
@@ -262,6 +265,7 @@ fn run_command(mut top: Palabre) -> Result<Exit, Failure> {
         Some(Command::Passwd(passwd)) => {
             passwd::passwd(passwd, chosen(ConfigOptions::default()).config)
         }
+        Some(Command::Store(store)) => store::store(store, chosen(ConfigOptions::default()).config),
         Some(Command::PluginTest(arguments)) => plugin_test::plugin_test(&arguments),
     }
 }

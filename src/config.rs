@@ -96,6 +96,8 @@ pub struct Config {
     pub settings: Settings,
     /// Who may log in, and what the worker has to know for it.
     pub accounts: accounts::LoginSettings,
+    /// `[store] file`, absolute.
+    pub store: Option<PathBuf>,
     /// What the listener takes, and from whom.
     pub web: Web,
     /// What the operator should know: accepted, but not done.
@@ -251,6 +253,9 @@ impl Config {
         if self.modules != running.modules {
             names.push("[modules] and [module …]");
         }
+        if self.store != running.store {
+            names.push("[store] file");
+        }
         if self.policy_port != running.policy_port {
             names.push("[crossdomain] policyport");
         }
@@ -296,6 +301,7 @@ impl Config {
             log_file: values.log_file.clone(),
             settings,
             accounts,
+            store: values.store_file.clone(),
             web: web(&values),
             modules,
             warnings,

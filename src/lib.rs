@@ -32,6 +32,8 @@
 //!   [`hub::Outlet`]. [`hub::command`] has the table of all stanzas.
 //! - [`accounts`]: who may log in, by a file of hashed passwords or a database, and the worker
 //!   process that finds out, so that the loop never waits for either.
+//! - [`store`]: rooms and bans that outlive the process: a file of SQLite, and the process that
+//!   writes it.
 //! - [`config`]: file and arguments become a [`config::Config`]. `src/config/keys.rs` is the table
 //!   of keys, `draft.rs` what a file says, `checks.rs` what must go together, `problem.rs` what is
 //!   told of it.
@@ -109,8 +111,9 @@
 //! # What is deliberately absent
 //!
 //! No threads, no locks, no async runtime: a chat server waits for the kernel, and one core of a
-//! small host serves thousands. (The worker is another process, and has threads.) No state on
-//! disk: a restart is a clean start. No message is kept for those who are away.
+//! small host serves thousands. (The worker is another process, and has threads.) No
+//! state on disk but what is kept by name: rooms with the mode `keep` and the server's bans, where
+//! there is a store. No message is kept for those who are away.
 #![forbid(unsafe_code)]
 
 pub mod manual;
@@ -136,6 +139,8 @@ pub mod wire;
 pub mod hub;
 
 pub mod accounts;
+
+pub mod store;
 
 pub mod config;
 

@@ -632,3 +632,35 @@ pub const HISTORY_MESSAGES_MAX: u32 = 0;
 
 /// Sessions in one answer to `who`.
 pub const WHO_SESSIONS_MAX: usize = 200;
+
+/// About how many bytes of changes go to the store at a time: what the loop writes down in about a
+/// millisecond.
+pub const STORE_BATCH_BYTES: usize = 262_144;
+
+/// Bytes of a batch that the store's process takes: one change may be larger than the batch that it
+/// is to be, by the largest stanza that can be configured and its bans.
+pub const STORE_BATCH_BYTES_MAX: usize = 256 * 1_048_576;
+
+/// Bytes of a line of a dump.
+pub const STORE_LINE_BYTES_MAX: u64 = 256 * 1_048_576;
+
+/// How often changes are handed over to the store at most. A server that is killed loses what has
+/// changed since, and while the last batch was written.
+pub const STORE_PAUSE_MS: u64 = 50;
+
+/// When changes are handed over again that could not be stored: a disk that is full has room by and
+/// by, and a try costs a millisecond.
+pub const STORE_RETRY_TIME_MS: u64 = 1_000;
+
+/// How long a server that begins waits for the one before to have written its last batch.
+pub const STORE_LOCK_TIME_S: u64 = 5;
+
+/// How long the store's process has to open its file.
+pub const STORE_OPEN_TIME_S: u64 = 30;
+
+/// How long whoever reads the store may keep it from being written: a backup by SQLite's own means
+/// takes no longer, and none keeps a reader from reading.
+pub const STORE_BUSY_TIME_S: u64 = 5;
+
+/// Bytes of the write-ahead log that stay when the rest is in the file.
+pub const STORE_WAL_BYTES_KEPT: usize = 4 * 1_048_576;

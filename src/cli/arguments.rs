@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use argh::{FromArgs, TopLevelCommand};
 
-use super::{Failure, client, mistakes, passwd, plugin_test, ruffle, with_directory};
+use super::{Failure, client, mistakes, passwd, plugin_test, ruffle, store, with_directory};
 use crate::config::{self, ListenPlace, Misfit, nearest_told};
 use crate::logging::Level;
 
@@ -190,6 +190,7 @@ pub(super) enum Command {
     Client(client::Client),
     Ruffle(ruffle::Ruffle),
     Passwd(passwd::Passwd),
+    Store(store::Store),
     PluginTest(plugin_test::PluginTest),
 }
 

@@ -15,7 +15,8 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
         return Ok(Exit::Success);
     }
     let config = config::load(arguments)?;
-    let Findings { failures, warnings, about_tls } = findings::look(&config, Purpose::Check);
+    let Findings { failures, warnings, about_tls, about_store } =
+        findings::look(&config, Purpose::Check);
     for warning in warnings {
         complain(format_args!("warning: {warning}"));
     }
@@ -26,6 +27,9 @@ pub(super) fn check(arguments: &Arguments, keys: bool) -> Result<Exit, Failure> 
     say(config.to_ini().trim_end());
     for line in about_tls {
         say(format_args!("# [tls] {line}"));
+    }
+    if let Some(about) = about_store {
+        say(format_args!("# [store] {about}"));
     }
     if let Some(note) = super::run::listens_to_all(&config) {
         say(format_args!("\n# {}", note.replace('\n', "\n# ")));

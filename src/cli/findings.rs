@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use rustix::process::Pid;
 
-use super::needs::{address_failure, check_accounts, faults, look_at_database};
+use super::needs::{address_failure, check_accounts, faults, look_at_database, look_at_store};
 use super::pid_file::{self, State};
 use super::{Exit, Failure, ports, wanted_pid_file};
 use crate::config::Config;
@@ -24,6 +24,8 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<String>,
     /// What the certificates are, and the key.
     pub(super) about_tls: Vec<String>,
+    /// What the store has, if there is one.
+    pub(super) about_store: Option<String>,
 }
 
 /// For what it is looked.
@@ -45,6 +47,10 @@ pub(super) fn look(config: &Config, purpose: Purpose) -> Findings {
     }
     #[cfg(feature = "tls")]
     findings.look_at_certificate(config, purpose);
+    match look_at_store(config) {
+        Ok(about) => findings.about_store = about,
+        Err(failure) => findings.failures.push(failure),
+    }
     findings.failures.extend(faults(config));
     if let Some(path) = &config.log_file
         && let Err(error) = logging::check(path)

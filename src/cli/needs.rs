@@ -9,6 +9,7 @@ use crate::accounts::database::{self, DatabaseRefusal};
 use crate::accounts::file;
 use crate::config::Config;
 use crate::files;
+use crate::store;
 
 /// Reads the accounts that a configuration names; gives what the operator should know of them.
 /// Without them a server does not start: nobody could log in.
@@ -35,6 +36,26 @@ pub(super) fn check_accounts(config: &Config) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(warnings)
+}
+
+/// What the store has that a configuration names, if it names one. Nothing is made.
+///
+/// # Errors
+/// Why a server could not begin with it.
+pub(super) fn look_at_store(config: &Config) -> Result<Option<String>, Failure> {
+    let Some(path) = &config.store else { return Ok(None) };
+    if !path.exists() {
+        if !cfg!(feature = "sqlite") {
+            return Err(store::Error::NotBuiltIn.into());
+        }
+        let directory = path.parent().unwrap_or(path);
+        if let Err(error) = files::check_place(path).and_then(|()| directory.metadata().map(drop)) {
+            let text = format_args!("{}: {error}", path.display());
+            return Err(Failure::new(Exit::NotConfigured, text));
+        }
+        return Ok(Some(format!("{} is made by the first start", path.display())));
+    }
+    Ok(Some(super::store::about(path)?))
 }
 
 /// Why logins can't be checked in the database, if they can't now.

@@ -83,6 +83,7 @@ impl Checks<'_> {
         let values = &self.draft.values;
         let read = [
             ("the accounts file", values.accounts_file.as_deref()),
+            ("the store", values.store_file.as_deref()),
             ("the certificate", values.certificate.as_deref()),
             ("the key of the certificate", values.key.as_deref()),
             ("the configuration", Some(self.draft.source.as_path())),

@@ -221,6 +221,7 @@ impl ConfigDraft {
             &mut values.pid_file,
             &mut values.log_file,
             &mut values.accounts_file,
+            &mut values.store_file,
             &mut values.certificate,
             &mut values.key,
         ];

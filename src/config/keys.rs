@@ -283,7 +283,7 @@ impl KeyKind {
 }
 
 /// Every section, in the order in which they are shown.
-pub(super) const SECTIONS: [&str; 11] = [
+pub(super) const SECTIONS: [&str; 12] = [
     "daemon",
     "logging",
     "admin",
@@ -294,6 +294,7 @@ pub(super) const SECTIONS: [&str; 11] = [
     "web",
     "tls",
     "rooms",
+    "store",
     "limits",
 ];
 
@@ -380,6 +381,8 @@ pub(super) static KEYS: &[Key] = keys![
         "who may set the mode `keep` of a room: root alone, its operators whose nick was proven by a password, or all of them";
     "rooms" "fullroster" KeyKind::Count(|v| &mut v.full_roster), "members",
         "in a larger room only the joiner gets the whole client list; 0: only joiners ever do";
+    "store" "file" KeyKind::Path(|v| &mut v.store_file), "path",
+        "where rooms that are kept and the server's bans outlive a restart: a file of SQLite, made where there is none; empty: nothing does";
     "limits" "stanzabytes" KeyKind::Bytes(|v| &mut v.limits.stanza_bytes_max, STANZA_BYTES_MIN), "bytes",
         "a stanza; at least 64";
     "limits" "depth" KeyKind::Count(|v| &mut v.limits.depth_max), "levels",
