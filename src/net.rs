@@ -9,7 +9,7 @@
 //! [`transport`] stands between the bytes of some connections and their stanzas; `certificate`
 //! reads the files of `[tls]` for it, `proxy` the headers of proxies, `pages` has what a browser
 //! may load. [`plugins`] has what is kept of plugins and their processes, `worker` is what the
-//! server makes of itself where logins are checked.
+//! server makes of itself where logins are checked, `store` where something outlives it.
 
 mod backlog;
 #[cfg(feature = "tls")]
@@ -32,6 +32,7 @@ pub(crate) use os::{bound, is_ignored, listen};
 pub(crate) use process::DescriptorLimit;
 pub mod server;
 mod speech;
+pub(crate) mod store;
 mod timers;
 pub mod transport;
 mod worker;
@@ -102,6 +103,7 @@ pub struct Listening {
     /// What the worker goes by.
     judged_by: worker::JudgedBy,
     signals: Signals,
+    store: Option<store::Taken>,
 }
 
 impl fmt::Debug for Listening {
@@ -133,6 +135,7 @@ pub fn bind(config: &Config, signals: Signals) -> Result<Listening, Error> {
         worker: worker::module(config)?,
         judged_by: worker::judged_by(config),
         signals,
+        store: None,
     };
     listening.addresses = listening.open(&config.listen, ListenerKind::Main)?;
     listening.policy_addresses = listening.open(&config.policy_listen(), ListenerKind::Policy)?;
@@ -144,6 +147,12 @@ impl Listening {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Has a store taken in before anybody is served.
+    #[must_use]
+    pub(crate) fn with_store(self, store: Option<store::Taken>) -> Self {
+        Self { store, ..self }
     }
 
     /// The addresses of the policy port, ports resolved.
@@ -163,8 +172,15 @@ impl Listening {
         front: Front,
         reload: &mut dyn FnMut() -> Option<(Config, Front)>,
     ) -> Result<(), Error> {
-        let Self { listeners, kinds, addresses, descriptors, settings, modules, .. } = self;
+        let Self { listeners, kinds, addresses, descriptors, settings, mut modules, .. } = self;
         let (sockets, mut judged_before) = (listeners.len(), self.judged_by);
+        let (records, _lock) = match self.store {
+            Some(store::Taken { records, module, lock }) => {
+                modules.push(module);
+                (Some(records), Some(lock))
+            }
+            None => (None, None),
+        };
         // The worker may be wanted later.
         let processes = modules.len() + 1;
         let world = os::Os::new(listeners, self.signals, processes, self.descriptor_limit)
@@ -177,6 +193,9 @@ impl Listening {
         let own: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
         let complete_front = |front| Front { addresses: own.clone(), ..front };
         server.set_front(complete_front(front));
+        if let Some(records) = records {
+            server.restore(&records);
+        }
         server.set_plugins(modules);
         server.set_worker(self.worker, false);
         logging::hold();

@@ -92,7 +92,7 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
 /// may name all.
 #[test]
 fn each_module_uses_only_what_stands_below_it() {
-    const MAY_USE: [(&str, &[&str]); 16] = [
+    const MAY_USE: [(&str, &[&str]); 17] = [
         ("manual", &[]),
         ("limits", &[]),
         ("files", &[]),
@@ -110,12 +110,17 @@ fn each_module_uses_only_what_stands_below_it() {
         ),
         // Its worker speaks in stanzas, as plugins do.
         ("accounts", &["files", "limits", "networks", "nick", "secret", "wire"]),
+        // The process that writes it speaks as plugins do.
+        ("store", &["files", "limits", "nick", "record", "secret", "wire"]),
         ("logging", &["files", "limits"]),
         ("metrics", &["reason"]),
         // What it makes of the file are the settings that the hub lives by.
         (
             "config",
-            &["accounts", "files", "hub", "limits", "logging", "networks", "nick", "secret"],
+            &[
+                "accounts", "files", "hub", "limits", "logging", "networks", "nick", "secret",
+                "store",
+            ],
         ),
         (
             "net",
@@ -128,8 +133,10 @@ fn each_module_uses_only_what_stands_below_it() {
                 "logging",
                 "metrics",
                 "networks",
+                "record",
                 "secret",
                 "session_id",
+                "store",
                 "wire",
             ],
         ),

@@ -45,7 +45,9 @@ pub(super) fn run(arguments: Arguments, detached: bool) -> Result<Exit, Failure>
     let _waiting = signals.wait_for_the_loop();
     let early = wanted_pid_file(&config);
     let mut pid_file = take_pid_file(&config, early.as_deref(), detached)?;
+    let store = config.store.as_deref().map(net::store::take).transpose()?;
     let listening = net::bind(&config, signals).map_err(|error| bind_failure(&error))?;
+    let listening = listening.with_store(store);
     let addresses = listening.addresses().to_vec();
     // On a free port and without a configuration it is tried out; in the foreground it is known by
     // its terminal.

@@ -9,6 +9,7 @@ use super::readers::{flag, words};
 use crate::accounts::worker::launch;
 use crate::limits::PLUGIN_TIMEOUT_S_MAX;
 use crate::secret::Secret;
+use crate::store;
 
 /// Where modules are looked for.
 pub(super) const PATH: [&str; 2] = ["/usr/lib/palabre/modules", "modules"];
@@ -77,6 +78,12 @@ impl Module {
     #[must_use]
     pub(crate) fn is_worker(&self) -> bool {
         self.name == launch::NAME
+    }
+
+    /// Whether it is the process that writes the store: its name is nobody else's.
+    #[must_use]
+    pub(crate) fn is_store(&self) -> bool {
+        self.name == store::worker::NAME
     }
 }
 
@@ -157,7 +164,7 @@ impl Default for Section {
 pub(super) fn names(text: &str) -> Result<Vec<String>, Misfit> {
     let mut modules: Vec<String> = Vec::new();
     for word in words(text) {
-        if word == launch::NAME {
+        if [launch::NAME, store::worker::NAME].contains(&word) {
             return Err(Misfit::of(word, "another name: this one is the server's own"));
         }
         if modules.iter().any(|known| known == word) {

@@ -40,6 +40,7 @@ use crate::limits::{
     LOGINS_ASKED_MAX, PLUGIN_ASKS_MAX, PLUGIN_NAME_BYTES_MAX, PLUGIN_TIMERS_MAX,
     WORKER_RETIRE_TIME_S, WORKER_STATE_BYTES_MAX,
 };
+use crate::secret::Secret;
 use crate::wire::write::plugin as write;
 
 /// A plugin, by its place among all of them; none is ever taken out.
@@ -154,6 +155,11 @@ impl Plugins {
     /// A plugin; there is one for each id.
     pub(super) fn plugin(&self, id: PluginId) -> &Plugin {
         &self.list[id.index()]
+    }
+
+    /// The process that writes the store, if there is a store.
+    pub(super) fn store(&self) -> Option<PluginId> {
+        self.ids().find(|&id| self.plugin(id).module.is_store())
     }
 
     /// What a plugin is called.
@@ -491,6 +497,15 @@ impl Plugins {
         }
         self.queued = true;
         true
+    }
+
+    /// Queues a batch for the process that writes the store, which has at most one, or those of
+    /// the end; `false` where it does not run.
+    pub(super) fn tell_store(&mut self, id: PluginId, batch: Secret) -> bool {
+        let up = self.list[id.index()].up();
+        let told = up.map(|up| up.child.lanes.push_input(batch)).is_some();
+        self.queued |= told;
+        told
     }
 
     /// Queues what a plugin has asked for.

@@ -17,13 +17,15 @@
 //! Work left over makes the next poll return at once. No connection's error leaves the turn.
 //!
 //! The turn itself is here, with its flags and deadlines; `reading`, `flushing`, `closing` and
-//! `admission` have its parts, `transports` and `plugins` what they are named for.
+//! `admission` have its parts, `transports` and `plugins` what they are named for; `store` hands over what
+//! outlives the process.
 
 mod admission;
 mod closing;
 mod flushing;
 mod plugins;
 mod reading;
+mod store;
 mod transports;
 
 use std::collections::VecDeque;
@@ -109,6 +111,7 @@ pub struct Server<W: World> {
     idle_time_from: Option<usize>,
     /// What operators have been told of requests.
     advised: transports::Advised,
+    storing: store::Storing,
 }
 
 #[derive(Debug)]
@@ -174,6 +177,7 @@ impl<W: World> Server<W> {
             unix_s: 0,
             idle_time_from: None,
             advised: transports::Advised::default(),
+            storing: store::Storing::default(),
         }
     }
 
@@ -200,6 +204,7 @@ impl<W: World> Server<W> {
         self.tell_given_up();
         self.hub.handle(Input::TurnEnd, self.desk.now, &mut self.desk);
         self.let_the_called_go_on();
+        self.hand_over_changes();
         if self.desk.shutdown_asked {
             self.begin_stopping();
         }
@@ -427,6 +432,7 @@ impl<W: World> Server<W> {
             self.hub.poll_timeout(),
             self.starved_until,
             plugins,
+            self.store_due(),
             log,
             left_out,
         ]

@@ -41,7 +41,7 @@ pub(super) fn module(config: &Config) -> Result<Option<Module>, Error> {
 }
 
 /// The program that runs, wherever it was started from.
-fn this_program() -> io::Result<PathBuf> {
+pub(super) fn this_program() -> io::Result<PathBuf> {
     // On Linux it is there, and the same, when an upgrade has put another one in its place.
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }

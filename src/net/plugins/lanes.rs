@@ -74,6 +74,11 @@ impl Lanes {
         }
     }
 
+    /// Puts what only the server's own process reads behind the urgent ones.
+    pub(super) fn push_input(&mut self, input: Secret) {
+        self.urgent.push_back(Urgent::Input(input));
+    }
+
     /// Puts a question behind the urgent ones.
     pub(super) fn push_question(&mut self, ask: AskId, stanza: Rc<Secret>) {
         self.urgent.push_back(Urgent::Question(ask, stanza));

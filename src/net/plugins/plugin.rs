@@ -270,7 +270,9 @@ impl Plugin {
     /// Whether the plugin has a say in this, as far as the server can know. Before its first process
     /// has registered nobody logs in, so that a permission need not wait for that.
     pub(super) fn may_judge(&self, hook: Hook) -> bool {
+        // The process that writes the store is asked nothing, whatever it has said.
         self.wanted
+            && !self.module.is_store()
             && match (self.registration(), self.registered) {
                 (Some(Registration::Serving { hooks, .. }), _) => hooks.has(hook),
                 (_, before) if hook.is_permission() => before.is_some_and(|hooks| hooks.has(hook)),

@@ -56,6 +56,8 @@ pub(in crate::net) enum PluginAction {
     Log,
     /// The worker has its state kept.
     Keep,
+    /// The process that writes the store tells what became of a batch.
+    Stored,
     /// Its timer is set.
     Timer,
     /// The hub is told to do something.
@@ -418,6 +420,7 @@ pub static VERBS: &[PluginVerb] = &[
         )],
     ),
     verb("keep", PluginAction::Keep, &[&["state"]], &[], &[]),
+    verb("stored", PluginAction::Stored, &[&["n"]], &["error", "new"], &[]),
 ];
 
 impl PluginVerb {
@@ -478,7 +481,7 @@ impl<'s, 'a> Said<'s, 'a> {
     }
 
     /// The number in an attribute.
-    fn number(&self, group: &'static [&'static str]) -> Result<u64, Mistake> {
+    pub(in crate::net) fn number(&self, group: &'static [&'static str]) -> Result<u64, Mistake> {
         let text = self.need(group)?;
         text.parse().map_err(|_| Mistake::NoNumber(group[0], text.into()))
     }
@@ -628,6 +631,10 @@ mod tests {
             }
             PluginAction::Log => drop(said.level()?),
             PluginAction::Keep => drop(said.need(&["state"])?),
+            PluginAction::Stored => {
+                said.number(&["n"])?;
+                ["error", "new"].map(|name| said.value(name));
+            }
             PluginAction::Timer => drop(said.timer()?),
             PluginAction::Order(read) => drop(read(&said)?),
         }

@@ -19,6 +19,7 @@ impl<W: World> Server<W> {
         if !self.stopping {
             self.stopping = true;
             self.world.stop_listening();
+            self.hand_over_the_last_changes();
             let now = self.desk.now;
             self.hub.handle(Input::Shutdown, now, &mut self.desk);
             self.stop_plugins();

@@ -39,6 +39,9 @@ impl<W: World> Server<W> {
         for (id, fault) in self.desk.plugins.run_due(now) {
             let name = self.desk.plugins.name(id);
             match fault {
+                Overdue::Late if self.desk.plugins.store() == Some(id) => {
+                    error!("the store: its process has not opened the file in time");
+                }
                 Overdue::Late => {
                     let timeout_s = self.desk.plugins.plugin(id).module.timeout_s;
                     error!(

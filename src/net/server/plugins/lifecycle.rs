@@ -44,6 +44,7 @@ impl<W: World> Server<W> {
 
     /// The present process of a plugin is over or could not be started.
     fn plan_restart(&mut self, id: PluginId) {
+        self.store_ended(id);
         let restart = self.desk.plugins.ended(id, self.desk.now, self.stopping);
         let name = self.desk.plugins.name(id);
         match restart {

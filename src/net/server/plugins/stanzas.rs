@@ -158,6 +158,7 @@ impl<W: World> Server<W> {
                 // What a worker knows that has been replaced is no news.
                 if retired { Ok(()) } else { self.desk.plugins.keep(id, state) }
             }
+            PluginAction::Stored => self.stored(process, &said),
             PluginAction::Timer => {
                 let (name, after_ms) = said.timer()?;
                 let at = after_ms.map(|ms| now + Duration::from_millis(ms));

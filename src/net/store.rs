@@ -1,0 +1,51 @@
+//! The store as the server sees it: what it had when the server began, the lock, and this program
+//! once more, as a plugin that writes it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::worker::this_program;
+use crate::config::Module;
+use crate::limits::{STORE_LOCK_TIME_S, STORE_OPEN_TIME_S};
+use crate::record::Record;
+use crate::secret::Secret;
+use crate::store::{self, Lock, Store, worker};
+
+/// A store that has been read, and is this server's.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(super) records: Vec<Record>,
+    pub(super) module: Module,
+    /// Held as long as the server serves.
+    pub(super) lock: Lock,
+}
+
+/// Reads a store before the port is opened, and keeps other servers from it.
+///
+/// # Errors
+/// Why there is nothing to begin with. A server that went on would lose what is in the store.
+pub(crate) fn take(path: &Path) -> Result<Taken, store::Error> {
+    let lock = Lock::take(path, Duration::from_secs(STORE_LOCK_TIME_S))?;
+    let opened = Store::open(path)?;
+    let records = opened.read()?;
+    drop(opened);
+    lock.share()?;
+    let refused = |source: Box<dyn std::error::Error + Send + Sync>| store::Error::System {
+        path: path.to_owned(),
+        source,
+    };
+    let arguments =
+        worker::arguments(path).ok_or_else(|| refused("a path that is no text".into()))?;
+    let program = this_program().map_err(|error| refused(error.into()))?;
+    let module = Module {
+        name: worker::NAME.to_owned(),
+        program,
+        arguments,
+        directory: path.parent().map(Path::to_owned).unwrap_or_default(),
+        environment: Vec::new(),
+        restart: true,
+        timeout_s: STORE_OPEN_TIME_S,
+        input: Secret::default(),
+    };
+    Ok(Taken { records, module, lock })
+}
