@@ -248,7 +248,7 @@ const HASH: &str =
     "$argon2id$v=19$m=4096,t=3,p=1$c2FsdHlzYWx0$85yfauD48H6oCqXbtRb4FaiAZ3ovzFEmMdlN/XEkibQ";
 
 /// Every key with values that are right.
-const GOOD: [(&str, &str, &[&str]); 62] = [
+const GOOD: [(&str, &str, &[&str]); 63] = [
     ("daemon", "startdaemon", &["true", "False", "yes", "no", "on", "off", "1", "0"]),
     ("daemon", "pidfile", &["", "/run/x.pid", "x.pid"]),
     ("daemon", "ip", &["", "127.0.0.1", "::1", "*"]),
@@ -303,6 +303,7 @@ const GOOD: [(&str, &str, &[&str]); 62] = [
     ("rooms", "succession", &["oldest", "none", "None"]),
     ("rooms", "keep", &["root", "accounts", "operators"]),
     ("rooms", "fullroster", &["0", "1", "4294967295"]),
+    ("store", "file", &["", "/var/lib/palabre/palabre.db"]),
     ("limits", "stanzabytes", &["64", "65536", "268435456"]),
     ("limits", "depth", &["0", "1", "4294967295"]),
     ("limits", "attributes", &["0", "1"]),
@@ -447,7 +448,7 @@ fn an_unknown_name_gets_the_nearest_known_one() {
         ),
         (
             "[deamon]\nport = 1",
-            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [accounts], [crossdomain], [database], [modules], [web], [tls], [rooms], [limits], [module NAME], [room NAME]; the nearest name is [daemon]",
+            "palabre.conf:1: [deamon] found an unknown section, needs one of [daemon], [logging], [admin], [accounts], [crossdomain], [database], [modules], [web], [tls], [rooms], [store], [limits], [module NAME], [room NAME]; the nearest name is [daemon]",
         ),
         (
             "[daemon]\nlogfile = x",
