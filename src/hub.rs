@@ -66,7 +66,7 @@ pub use self::plugin::{
 };
 use self::questions::Questions;
 use self::rate::{ByteRate, Rate};
-use self::records::Keeping;
+use self::records::Unstored;
 pub use self::records::{Handed, Restored};
 pub use self::role::Role;
 use self::room::{Room, RoomKey, Rooms};
@@ -104,7 +104,7 @@ pub struct Hub {
     /// Bans and mutes of the whole server.
     order: ServerRules,
     /// What is to outlive the process, as far as the store does not have it.
-    keeping: Keeping,
+    keeping: Unstored,
     due_lists: DueLists,
     /// What is told later, because it costs much.
     later: Later,
@@ -147,7 +147,7 @@ impl Hub {
             rooms: Rooms::new(hash_key),
             params_total_bytes: 0,
             order: ServerRules::default(),
-            keeping: Keeping::default(),
+            keeping: Unstored::default(),
             due_lists: DueLists::new(),
             later: Later::default(),
             caused_bytes: 0,

@@ -19,12 +19,16 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 
 pub mod dump;
-#[cfg_attr(feature = "sqlite", path = "store/sqlite.rs")]
-#[cfg_attr(not(feature = "sqlite"), path = "store/none.rs")]
-mod file;
+#[cfg(not(feature = "sqlite"))]
+mod none;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 pub mod worker;
 
-pub use file::Store;
+#[cfg(not(feature = "sqlite"))]
+pub use none::NoStore as StoreFile;
+#[cfg(feature = "sqlite")]
+pub use sqlite::StoreFile;
 
 /// Why a store can't be used; its text says what to do.
 #[derive(Debug)]

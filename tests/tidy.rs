@@ -90,57 +90,51 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
 
 /// From the ground up: each module of the crate, and the others that it may name. `cli` and `bench`
 /// may name all.
+const MAY_USE: [(&str, &[&str]); 17] = [
+    ("manual", &[]),
+    ("limits", &[]),
+    ("files", &[]),
+    ("networks", &[]),
+    ("nick", &[]),
+    ("reason", &[]),
+    // A room's password is among them.
+    ("record", &["secret"]),
+    ("secret", &[]),
+    ("session_id", &[]),
+    ("wire", &["limits", "secret", "session_id"]),
+    ("hub", &["limits", "networks", "nick", "reason", "record", "secret", "session_id", "wire"]),
+    // Its worker speaks in stanzas, as plugins do.
+    ("accounts", &["files", "limits", "networks", "nick", "secret", "wire"]),
+    // The process that writes it speaks as plugins do.
+    ("store", &["files", "limits", "nick", "record", "secret", "wire"]),
+    ("logging", &["files", "limits"]),
+    ("metrics", &["reason"]),
+    // What it makes of the file are the settings that the hub lives by.
+    (
+        "config",
+        &["accounts", "files", "hub", "limits", "logging", "networks", "nick", "secret", "store"],
+    ),
+    (
+        "net",
+        &[
+            "accounts",
+            "config",
+            "files",
+            "hub",
+            "limits",
+            "logging",
+            "metrics",
+            "networks",
+            "record",
+            "secret",
+            "session_id",
+            "store",
+            "wire",
+        ],
+    ),
+];
 #[test]
 fn each_module_uses_only_what_stands_below_it() {
-    const MAY_USE: [(&str, &[&str]); 17] = [
-        ("manual", &[]),
-        ("limits", &[]),
-        ("files", &[]),
-        ("networks", &[]),
-        ("nick", &[]),
-        ("reason", &[]),
-        // A room's password is among them.
-        ("record", &["secret"]),
-        ("secret", &[]),
-        ("session_id", &[]),
-        ("wire", &["limits", "secret", "session_id"]),
-        (
-            "hub",
-            &["limits", "networks", "nick", "reason", "record", "secret", "session_id", "wire"],
-        ),
-        // Its worker speaks in stanzas, as plugins do.
-        ("accounts", &["files", "limits", "networks", "nick", "secret", "wire"]),
-        // The process that writes it speaks as plugins do.
-        ("store", &["files", "limits", "nick", "record", "secret", "wire"]),
-        ("logging", &["files", "limits"]),
-        ("metrics", &["reason"]),
-        // What it makes of the file are the settings that the hub lives by.
-        (
-            "config",
-            &[
-                "accounts", "files", "hub", "limits", "logging", "networks", "nick", "secret",
-                "store",
-            ],
-        ),
-        (
-            "net",
-            &[
-                "accounts",
-                "config",
-                "files",
-                "hub",
-                "limits",
-                "logging",
-                "metrics",
-                "networks",
-                "record",
-                "secret",
-                "session_id",
-                "store",
-                "wire",
-            ],
-        ),
-    ];
     let mut named = BTreeSet::new();
     let mut wrong = Vec::new();
     for (path, text) in rust_files("src") {

@@ -12,7 +12,7 @@ use argh::FromArgs;
 use super::{Exit, Failure, say, with_directory};
 use crate::config::{self, Arguments};
 use crate::record::{Change, Record};
-use crate::store::{Error, Lock, Store as StoreFile, dump, worker};
+use crate::store::{Error, Lock, StoreFile, dump, worker};
 
 /// A command about the store: the options that say where it is.
 macro_rules! with_store {

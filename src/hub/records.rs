@@ -26,7 +26,7 @@ const TITLE: &str = "title";
 
 /// What is kept, as far as the store does not have it. Without a store nothing is in it.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(super) struct Unstored {
     /// There is a store.
     on: bool,
     /// What has changed since it was handed over last.
@@ -212,7 +212,7 @@ impl Hub {
 
     /// Nothing of what changes from now on outlives the process: the rooms go with it.
     pub(super) fn stop_keeping(&mut self) {
-        self.keeping = Keeping::default();
+        self.keeping = Unstored::default();
     }
 
     /// What is kept under this name now.

@@ -17,8 +17,8 @@
 //! Work left over makes the next poll return at once. No connection's error leaves the turn.
 //!
 //! The turn itself is here, with its flags and deadlines; `reading`, `flushing`, `closing` and
-//! `admission` have its parts, `transports` and `plugins` what they are named for; `store` hands over what
-//! outlives the process.
+//! `admission` have its parts, `transports` and `plugins` what they are named for; `store` hands
+//! over what outlives the process.
 
 mod admission;
 mod closing;

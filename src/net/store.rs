@@ -9,7 +9,7 @@ use crate::config::Module;
 use crate::limits::{STORE_LOCK_TIME_S, STORE_OPEN_TIME_S};
 use crate::record::Record;
 use crate::secret::Secret;
-use crate::store::{self, Lock, Store, worker};
+use crate::store::{self, Lock, StoreFile, worker};
 
 /// A store that has been read, and is this server's.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Taken {
 /// Why there is nothing to begin with. A server that went on would lose what is in the store.
 pub(crate) fn take(path: &Path) -> Result<Taken, store::Error> {
     let lock = Lock::take(path, Duration::from_secs(STORE_LOCK_TIME_S))?;
-    let opened = Store::open(path)?;
+    let opened = StoreFile::open(path)?;
     let records = opened.read()?;
     drop(opened);
     lock.share()?;

@@ -7,9 +7,9 @@ use crate::record::{Change, Record};
 
 /// There is none.
 #[derive(Debug)]
-pub enum Store {}
+pub enum NoStore {}
 
-impl Store {
+impl NoStore {
     /// Opens none.
     ///
     /// # Errors

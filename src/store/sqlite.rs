@@ -62,7 +62,7 @@ const MIGRATIONS: &[&str] = &["
 
 /// An open store.
 #[derive(Debug)]
-pub struct Store {
+pub struct StoreFile {
     sqlite: Connection,
     path: PathBuf,
     /// Device and number of the file that is open.
@@ -70,7 +70,7 @@ pub struct Store {
     is_new: bool,
 }
 
-impl Store {
+impl StoreFile {
     /// Opens a store to read and write it; one that is not there is made, for its owner alone. Its
     /// tables are brought to the present version.
     ///
@@ -91,7 +91,7 @@ impl Store {
     /// Opens a store that is there to read it, while a server may be writing it.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// As [`StoreFile::open`].
     pub fn open_to_read(path: &Path) -> Result<Self, Error> {
         let store = Self::open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY, false)?;
         match store.version()? {

@@ -1,17 +1,17 @@
-//! The process that writes the store: it is started and watched as plugins are, and takes changes in
-//! numbered batches.
+//! The process that writes the store: it is started and watched as plugins are, and takes changes
+//! in numbered batches.
 //!
 //! Behind the server's greeting each frame of its standard input is a batch: its number, then a
-//! change a line as JSON. When a batch is on the disk it says `<stored n='…' />`, and where it can't
-//! be written `<stored n='…' error='…' />`: the server hands the same over again by and by. What has
-//! been read when the input ends is written, whatever became of the server.
+//! change a line as JSON. When a batch is on the disk it says `<stored n='…' />`, and where it
+//! can't be written `<stored n='…' error='…' />`: the server hands the same over again by and by.
+//! What has been read when the input ends is written, whatever became of the server.
 
 use core::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::{Error as StoreError, Lock, Store};
+use super::{Error as StoreError, Lock, StoreFile};
 use crate::limits::{READ_BYTES_PER_TURN, STORE_BATCH_BYTES_MAX};
 use crate::record::Change;
 use crate::secret::{self, Secret};
@@ -83,7 +83,7 @@ impl From<io::Error> for Error {
 /// # Errors
 /// Why it can't go on. That the file can't be written is none: it may be later.
 pub fn run(path: PathBuf, mut input: impl Read, output: impl Write) -> Result<(), Error> {
-    let mut writer = Writer { path, open: None, output };
+    let mut writer = StoreWriter { path, open: None, output };
     let mut framer = Framer::for_secrets();
     let mut chunk = vec![0; READ_BYTES_PER_TURN];
     let mut greeted = false;
@@ -109,17 +109,17 @@ pub fn run(path: PathBuf, mut input: impl Read, output: impl Write) -> Result<()
     }
 }
 
-struct Writer<O> {
+struct StoreWriter<O> {
     path: PathBuf,
     /// The file and its lock, while it can be written.
-    open: Option<(Store, Lock)>,
+    open: Option<(StoreFile, Lock)>,
     output: O,
 }
 
 /// How often the process tries to have the lock while its server begins.
 const LOCK_TRIES: u32 = 250;
 
-impl<O: Write> Writer<O> {
+impl<O: Write> StoreWriter<O> {
     /// Says that it is there, and whether the file can be written.
     fn begin(&mut self) -> io::Result<()> {
         // Nothing is asked of it as of a plugin.
@@ -155,7 +155,7 @@ impl<O: Write> Writer<O> {
         let mut is_new = false;
         if self.open.is_none() {
             let lock = self.lock()?;
-            let store = Store::open(&self.path)?;
+            let store = StoreFile::open(&self.path)?;
             is_new = store.is_new();
             self.open = Some((store, lock));
         }

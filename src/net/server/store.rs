@@ -124,8 +124,8 @@ impl<W: World> Server<W> {
         Ok(())
     }
 
-    /// A process is over: where it was that of the store, what it had not confirmed is handed to the
-    /// next one.
+    /// A process is over: where it was that of the store, what it had not confirmed is handed to
+    /// the next one.
     pub(super) fn store_ended(&mut self, id: PluginId) {
         if self.desk.plugins.store() == Some(id) {
             self.hub.changes_lost();

@@ -46,7 +46,7 @@ fn put(records: &[Record]) -> Vec<Change> {
 fn what_is_written_is_read_and_what_is_removed_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    let mut store = Store::open(&path).unwrap();
+    let mut store = StoreFile::open(&path).unwrap();
     assert!(store.is_new());
     let network = NetworkRecord { network: "192.0.2.0/24".to_owned(), ..NetworkRecord::default() };
     let records = [
@@ -58,12 +58,12 @@ fn what_is_written_is_read_and_what_is_removed_is_gone() {
     store.apply(&put(&records)).unwrap();
     store.apply(&put(&records)).unwrap();
     // Somebody else reads it meanwhile.
-    let reader = Store::open_to_read(&path).unwrap();
+    let reader = StoreFile::open_to_read(&path).unwrap();
     assert_eq!(reader.read().unwrap(), records);
     reader.check().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     drop(store);
-    let mut store = Store::open(&path).unwrap();
+    let mut store = StoreFile::open(&path).unwrap();
     assert!(!store.is_new());
     let keys = [
         RecordKey::Room("Class".into()),
@@ -82,25 +82,25 @@ fn what_is_written_is_read_and_what_is_removed_is_gone() {
 fn a_store_that_cannot_be_used_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let refused = |path: &Path| Store::open(path).unwrap_err().to_string();
+    let refused = |path: &Path| StoreFile::open(path).unwrap_err().to_string();
 
     fs::write(at("text"), "this is no database, however long it is ".repeat(100)).unwrap();
     assert!(refused(&at("text")).contains("is damaged"), "{}", refused(&at("text")));
 
-    drop(Store::open(&at("newer")).unwrap());
+    drop(StoreFile::open(&at("newer")).unwrap());
     Connection::open(at("newer")).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     assert!(refused(&at("newer")).contains("a newer palabre"), "{}", refused(&at("newer")));
 
     Connection::open(at("other")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     assert!(refused(&at("other")).contains("no store of palabre"), "{}", refused(&at("other")));
 
-    let mut store = Store::open(&at("cut")).unwrap();
+    let mut store = StoreFile::open(&at("cut")).unwrap();
     store.apply(&put(&[room("A"), room("B")])).unwrap();
     drop(store);
     let bytes = fs::read(at("cut")).unwrap();
     fs::write(at("cut"), &bytes[..bytes.len() / 2]).unwrap();
     assert!(refused(&at("cut")).contains("is damaged"), "{}", refused(&at("cut")));
-    assert!(Store::open_to_read(&at("absent")).is_err(), "nothing is made to be read");
+    assert!(StoreFile::open_to_read(&at("absent")).is_err(), "nothing is made to be read");
     assert!(!at("absent").exists());
 }
 
@@ -109,7 +109,7 @@ fn tables_of_an_older_version_become_those_of_the_present_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     make(&path).unwrap();
-    let store = Store::open_as(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, true).unwrap();
+    let store = StoreFile::open_as(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, true).unwrap();
     store.migrate(&["CREATE TABLE t (a)"]).unwrap();
     let both = ["CREATE TABLE t (a)", "ALTER TABLE t ADD COLUMN b"];
     store.migrate(&both).unwrap();
@@ -125,7 +125,7 @@ fn tables_of_an_older_version_become_those_of_the_present_one() {
 fn a_batch_is_written_as_a_whole_or_not_at_all() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    let mut store = Store::open(&path).unwrap();
+    let mut store = StoreFile::open(&path).unwrap();
     store.sqlite.pragma_update(None, "max_page_count", 24).unwrap();
     let full = (0..512).map(|number| room(&number.to_string())).collect::<Vec<_>>();
     store.apply(&put(&full[..1])).unwrap();
