@@ -14,6 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit};
 
 use built::{Built, until};
 use house::{House, Talk};
@@ -104,7 +106,7 @@ fn a_second_server_on_the_same_store_is_refused() {
 fn a_process_that_is_killed_loses_nothing() {
     let house = House::with(CONFIG);
     let (server, mut root) = lesson(&house);
-    for round in 0..3 {
+    for round in 0..2 {
         let process = process_of_the_store(&server);
         root.ask(&format!("<setparam room=\"Class\" name=\"n\" value=\"before {round}\" />"));
         kill_process(process, Signal::KILL).unwrap();
@@ -115,11 +117,35 @@ fn a_process_that_is_killed_loses_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_told_once_and_what_changed_is_stored_when_there_is_room() {
+    let house = House::with(CONFIG);
+    let (server, mut root) = lesson(&house);
+    stored(&house, "Class");
+    let process = process_of_the_store(&server);
+    let limit = |current| {
+        let limit = Rlimit { current, maximum: None };
+        rustix::process::prlimit(Some(process), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(4_096));
+    root.ask("<setparam room=\"Class\" name=\"n\" value=\"1\" />");
+    let log = house::read_until(&server.log, "the store can't be written");
+    root.ask("<setparam room=\"Class\" name=\"n\" value=\"2\" />");
+    limit(None);
+    let log = [log, house::read_until(&server.log, "the store takes changes again")].concat();
+    let told = log.iter().filter(|line| line.contains(" error ")).count();
+    assert_eq!(told, 1, "{log:#?}");
+    stored(&house, "[\"n\",\"2\"]");
+    assert_eq!(process_of_the_store(&server), process, "it is still the same process");
+}
+
+#[test]
 fn the_last_change_is_stored_when_the_server_stops() {
     let house = House::with(CONFIG);
     let (mut server, mut root) = lesson(&house);
     root.ask("<setparam room=\"Class\" name=\"n\" value=\"the last one\" />");
     server.signal(Signal::TERM);
+    drop(root);
     server.ended();
     assert!(dump(&house).contains("the last one"));
 }

@@ -5,9 +5,12 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use argh::FromArgs;
+use signal_hook::consts::SIGXFSZ;
 
 use super::{Exit, Failure, say, with_directory};
 use crate::config::{self, Arguments};
@@ -152,6 +155,9 @@ pub(super) struct StoreWorker {
 /// When what speaks to it is no server.
 pub(super) fn store_worker(arguments: StoreWorker) -> Result<Exit, Failure> {
     let failed = |error: worker::Error| Failure::new(Exit::Failed, error);
+    // Without it what would be larger than files may be ends the process, as if it were to blame.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))
+        .map_err(|error| failed(error.into()))?;
     // std's own standard input would keep passwords in a buffer that nobody overwrites.
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
     worker::run(arguments.file, File::from(input), io::stdout().lock()).map_err(failed)?;

@@ -1,8 +1,8 @@
 //! The process that writes the store: it is started and watched as plugins are, and takes changes
 //! in numbered batches.
 //!
-//! Behind the server's greeting each frame of its standard input is a batch: its number, then a
-//! change a line as JSON. When a batch is on the disk it says `<stored n='…' />`, and where it
+//! A frame of its standard input that is no stanza is a batch: its number, then a change a line as
+//! JSON. Of the server's stanzas it needs the greeting alone. When a batch is on the disk it says `<stored n='…' />`, and where it
 //! can't be written `<stored n='…' error='…' />`: the server hands the same over again by and by.
 //! What has been read when the input ends is written, whatever became of the server.
 
@@ -86,7 +86,6 @@ pub fn run(path: PathBuf, mut input: impl Read, output: impl Write) -> Result<()
     let mut writer = StoreWriter { path, open: None, output };
     let mut framer = Framer::for_secrets();
     let mut chunk = vec![0; READ_BYTES_PER_TURN];
-    let mut greeted = false;
     loop {
         let length = match input.read(&mut chunk) {
             Ok(0) => return Ok(()),
@@ -96,12 +95,10 @@ pub fn run(path: PathBuf, mut input: impl Read, output: impl Write) -> Result<()
         };
         let mut cut = framer.cut(&chunk[..length], STORE_BATCH_BYTES_MAX);
         while let Some(frame) = cut.next_frame().map_err(|_| Error::NoBatch)? {
-            if std::mem::replace(&mut greeted, true) {
-                writer.take(frame)?;
-            } else if frame.starts_with(b"<palabre ") {
+            if frame.starts_with(b"<palabre ") {
                 writer.begin()?;
-            } else {
-                return Err(Error::NoBatch);
+            } else if !frame.starts_with(b"<") {
+                writer.take(frame)?;
             }
         }
         drop(cut);

@@ -56,9 +56,8 @@ impl<W: World> Server<W> {
 
     /// The server stops: what has changed is handed over while it is there.
     pub(super) fn hand_over_the_last_changes(&mut self) {
-        if self.storing.ready {
-            while self.hand_over() {}
-        }
+        // A process that has not said anything yet reads it when it has begun.
+        while self.hand_over() {}
         if self.hub.has_changes() {
             error!("the store: the last changes are not stored");
         }
