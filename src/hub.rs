@@ -11,9 +11,9 @@
 //! `keyed_table`. `due_lists` has the lists that the changes of a turn share, `long_lists` how they
 //! are written when they become long, `slow_lists` how they are sent when they cost much, `later`
 //! what is told later, `throttle` which sessions have to wait before more of what they send is
-//! done, `permission` which have to wait for plugins, `rate` the token buckets. Inputs are in `input`
-//! and `time`, outputs in `outlet` and `note`, the settings in `settings`. What outlives the process
-//! is named in `kept`, made into records and taken in again by `records`.
+//! done, `permission` which have to wait for plugins, `rate` the token buckets. Inputs are in
+//! `input` and `time`, outputs in `outlet` and `note`, the settings in `settings`. What outlives
+//! the process is named in `kept`, made into records and taken in again by `records`.
 
 pub mod caps;
 pub mod command;
@@ -347,7 +347,7 @@ impl Hub {
     }
 
     fn frame(&mut self, conn: ConnId, frame: &[u8], out: &mut impl Outlet) -> Progress {
-        if !self.permissions.is_empty() && self.permissions.waits(conn) {
+        if self.permissions.waits(conn) {
             return Progress::Wait;
         }
         // Stanzas behind the one that closed a session are dropped.
@@ -406,9 +406,7 @@ impl Hub {
             }
             return held;
         }
-        if !self.permissions.is_empty() {
-            self.forget_permission(conn, out);
-        }
+        self.forget_permission(conn, out);
         if self.caused_bytes > frame.len() {
             self.charge_bytes(conn, self.caused_bytes - frame.len() - 1);
         }
@@ -582,9 +580,7 @@ impl Hub {
         if session.login == Login::Done {
             out.note(Note::LoggedOut { conn, nick: &session.nick });
         }
-        if !self.permissions.is_empty() {
-            self.forget_permission(conn, out);
-        }
+        self.forget_permission(conn, out);
         self.forget_login(&session, out);
     }
 

@@ -106,7 +106,8 @@ pub enum Input<'a> {
         verdict: Verdict,
     },
     /// The answer to `Outlet::ask_permission`, however late: one that does not belong to the
-    /// question that its session waits for does nothing. The session's frame is to be offered again.
+    /// question that its session waits for does nothing. The session's frame is to be offered
+    /// again.
     Permission {
         /// Whose stanza was asked about.
         conn: ConnId,

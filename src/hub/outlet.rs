@@ -120,8 +120,9 @@ pub trait Outlet {
         let _ = question;
     }
 
-    /// The turn of a login, or of another frame that was told to `Progress::Wait`, has come: its frame is to be offered
-    /// again, once the hub has come back. This may be told before that `Progress::Wait` is.
+    /// The turn of a login, or of another frame that was told to `Progress::Wait`, has come: the
+    /// frame is to be offered again, once the hub has come back. This may be told before that
+    /// `Progress::Wait` is.
     fn go_on(&mut self, conn: ConnId) {
         let _ = conn;
     }

@@ -1,10 +1,10 @@
 //! What plugins permit before it is done: that a session enters a room, that it says something
 //! (manual: plugins, 'What a plugin may rely on').
 //!
-//! A stanza that is asked about does nothing: it is offered again when there is a verdict, and
-//! everything is looked at anew then, rates, rights and modes. Until then nothing else of its session
-//! is handled. So each session has one question at most; so many are open at a time, of one household
-//! and in all, and the others stand in line, as logins do.
+//! A stanza that is asked about does nothing: it is offered again when there is a verdict. A no is
+//! told then; with a yes everything is looked at anew, rates, rights and modes. Until then nothing
+//! else of its session is handled. So each session has one question at most; so many are open at a
+//! time, of one household and in all, and the others stand in line, as logins do.
 
 use std::collections::BTreeMap;
 
@@ -30,12 +30,12 @@ const BEFORE_THE_FIRST: QuestionId = QuestionId(1 << 63);
 #[derive(Debug)]
 pub(super) struct Permissions {
     questions: Questions,
-    stages: BTreeMap<ConnId, Stage>,
+    stages: BTreeMap<ConnId, PermissionStage>,
 }
 
 /// How far a stanza has come that needs a permission.
 #[derive(Debug)]
-enum Stage {
+enum PermissionStage {
     /// It waits for its turn to be asked about, at this place of its household's line.
     InLine(u64),
     /// Its turn has come: it is offered again.
@@ -62,7 +62,11 @@ impl Permissions {
 
     /// Whether a session's stanza waits, and nothing of the session is handled.
     pub(super) fn waits(&self, conn: ConnId) -> bool {
-        matches!(self.stages.get(&conn), Some(Stage::InLine(_) | Stage::Asked(_)))
+        !self.is_empty()
+            && matches!(
+                self.stages.get(&conn),
+                Some(PermissionStage::InLine(_) | PermissionStage::Asked(_))
+            )
     }
 
     pub(super) fn clear(&mut self) {
@@ -93,6 +97,10 @@ impl Hub {
         entry: Entry<'_>,
         out: &mut impl Outlet,
     ) -> bool {
+        let refused = || format!("You may not join room {name}");
+        if self.was_refused(request.conn, refused, out) {
+            return true;
+        }
         if !self.could_enter(request.conn, parent, name, entry) {
             return false;
         }
@@ -110,6 +118,9 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> bool {
         let conn = request.conn;
+        if self.was_refused(conn, || "You may not say that".to_owned(), out) {
+            return true;
+        }
         let refused = self.is_muted(conn)
             || rooms.iter().any(|&key| self.check_right(conn, key, act).is_err());
         if refused {
@@ -128,27 +139,34 @@ impl Hub {
         rooms: &[&str],
         out: &mut impl Outlet,
     ) -> bool {
-        let conn = request.conn;
-        let refused = match self.permissions.stages.get(&conn) {
-            Some(Stage::Granted) => return false,
-            Some(Stage::Refused(Some(why))) => {
-                Refused::told(RefusalReason::Rights, String::from(&**why))
-            }
-            Some(Stage::Refused(None)) => match (kind, rooms) {
-                (PermissionKind::Join { .. }, [room]) => {
-                    Refused::told(RefusalReason::Rights, format!("You may not join room {room}"))
-                }
-                _ => Refused::new(RefusalReason::Rights, "You may not say that"),
-            },
-            Some(Stage::Undecided) => Refused::new(RefusalReason::Undecided, NOT_NOW),
-            Some(Stage::InLine(_) | Stage::Asked(_)) => {
+        match self.permissions.stages.get(&request.conn) {
+            Some(PermissionStage::InLine(_) | PermissionStage::Asked(_)) => {
                 self.held = Some(Progress::Wait);
-                return true;
+                true
             }
-            stage @ (Some(Stage::Called) | None) => {
-                let called = stage.is_some();
-                return self.ask_permission(request, kind, rooms, called, out);
+            Some(PermissionStage::Called) => self.ask_permission(request, kind, rooms, true, out),
+            None => self.ask_permission(request, kind, rooms, false, out),
+            Some(
+                PermissionStage::Granted | PermissionStage::Refused(_) | PermissionStage::Undecided,
+            ) => false,
+        }
+    }
+
+    /// Whether a session's stanza was refused; the session is told so, by `refused` where no plugin
+    /// has words of its own.
+    fn was_refused(
+        &self,
+        conn: ConnId,
+        refused: impl FnOnce() -> String,
+        out: &mut impl Outlet,
+    ) -> bool {
+        let refused = match self.permissions.stages.get(&conn) {
+            Some(PermissionStage::Refused(why)) => {
+                let why = why.as_deref().map_or_else(refused, ToOwned::to_owned);
+                Refused::told(RefusalReason::Rights, why)
             }
+            Some(PermissionStage::Undecided) => Refused::new(RefusalReason::Undecided, NOT_NOW),
+            Some(_) | None => return false,
         };
         self.refuse_if(conn, Err(refused), out);
         true
@@ -189,12 +207,12 @@ impl Hub {
         }
         if !questions.may_ask(cost, u64::MAX, called) {
             let place = questions.line_up(conn, cost);
-            stages.insert(conn, Stage::InLine(place));
+            stages.insert(conn, PermissionStage::InLine(place));
             self.call_next_permission(out);
             return true;
         }
         let id = questions.open(conn, cost, false);
-        stages.insert(conn, Stage::Asked(id));
+        stages.insert(conn, PermissionStage::Asked(id));
         let element = match kind {
             // The room's password is none of the plugins' business.
             PermissionKind::Join { .. } => request.stanza.element_without("password"),
@@ -218,9 +236,9 @@ impl Hub {
             return;
         }
         let stage = match permission {
-            Permission::Granted => Stage::Granted,
-            Permission::Refused(why) => Stage::Refused(why.map(Into::into)),
-            Permission::Undecided => Stage::Undecided,
+            Permission::Granted => PermissionStage::Granted,
+            Permission::Refused(why) => PermissionStage::Refused(why.map(Into::into)),
+            Permission::Undecided => PermissionStage::Undecided,
         };
         self.permissions.stages.insert(conn, stage);
         self.call_next_permission(out);
@@ -228,12 +246,18 @@ impl Hub {
 
     /// A stanza was handled, and whatever was decided about it is used up; or its session is over.
     pub(super) fn forget_permission(&mut self, conn: ConnId, out: &mut impl Outlet) {
+        if self.permissions.is_empty() {
+            return;
+        }
         let questions = &mut self.permissions.questions;
         match self.permissions.stages.remove(&conn) {
-            None | Some(Stage::Granted | Stage::Refused(_) | Stage::Undecided) => return,
-            Some(Stage::InLine(place)) => questions.leave(place),
-            Some(Stage::Called) => _ = questions.came(conn),
-            Some(Stage::Asked(question)) => {
+            None
+            | Some(
+                PermissionStage::Granted | PermissionStage::Refused(_) | PermissionStage::Undecided,
+            ) => return,
+            Some(PermissionStage::InLine(place)) => questions.leave(place),
+            Some(PermissionStage::Called) => _ = questions.came(conn),
+            Some(PermissionStage::Asked(question)) => {
                 questions.answered(question, conn);
                 out.cancel(question);
             }
@@ -246,7 +270,7 @@ impl Hub {
         // Nobody guesses here: there is no end to what is left.
         while let Some(NextInLine::Call(conn)) = self.permissions.questions.next_turn(|_| u64::MAX)
         {
-            self.permissions.stages.insert(conn, Stage::Called);
+            self.permissions.stages.insert(conn, PermissionStage::Called);
             out.go_on(conn);
         }
     }
@@ -258,10 +282,12 @@ impl Hub {
         for (&conn, stage) in &self.permissions.stages {
             assert!(self.sessions.find(conn).is_some(), "{conn} is over and waits");
             let known = match stage {
-                Stage::InLine(place) => questions.is_in_line(*place, conn),
-                Stage::Called => questions.is_called(conn),
-                Stage::Asked(question) => questions.is_open(*question, conn),
-                Stage::Granted | Stage::Refused(_) | Stage::Undecided => true,
+                PermissionStage::InLine(place) => questions.is_in_line(*place, conn),
+                PermissionStage::Called => questions.is_called(conn),
+                PermissionStage::Asked(question) => questions.is_open(*question, conn),
+                PermissionStage::Granted
+                | PermissionStage::Refused(_)
+                | PermissionStage::Undecided => true,
             };
             assert!(known, "{conn} waits for nothing: {stage:?}");
         }

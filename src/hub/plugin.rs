@@ -74,8 +74,9 @@ pub fn is_reserved_name(name: &str) -> bool {
     command::is_verb(name) || is_server_name(name)
 }
 
-/// The number of a question about a login, or about something that needs a permission: what the hub knows it by. Plugins see numbers of their
-/// own, one for each thing that they are asked about it.
+/// The number of a question about a login, or about something that needs a permission: what the
+/// hub knows it by. Plugins see numbers of their own, one for each thing that they are asked about
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QuestionId(pub u64);
 

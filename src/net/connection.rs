@@ -137,8 +137,8 @@ impl<S> Connection<S> {
         self.read_closed || self.over().is_some()
     }
 
-    /// Whether it is broken while its login or a stanza of it is decided on: there is nobody left. An end of the
-    /// peer's side alone is none of that, the answer may still be read.
+    /// Whether it is broken while its login or a stanza of it is decided on: there is nobody left.
+    /// An end of the peer's side alone is none of that, the answer may still be read.
     pub(super) fn waits_for_nobody(&self) -> bool {
         self.failed && self.hold == Hold::Verdict
     }

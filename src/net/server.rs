@@ -279,8 +279,8 @@ impl<W: World> Server<W> {
         self.go_on_after_verdict(conn);
     }
 
-    /// Hands the hub the answer to an [`Outlet::ask_permission`](crate::hub::Outlet::ask_permission);
-    /// the session goes on with what it has sent.
+    /// Hands the hub the answer to an `Outlet::ask_permission`; the session goes on with what it
+    /// has sent.
     pub fn permit(&mut self, conn: ConnId, question: QuestionId, permission: Permission<'_>) {
         let now = self.desk.now;
         self.hub.handle(Input::Permission { conn, question, permission }, now, &mut self.desk);

@@ -383,8 +383,8 @@ fn words(reason: CloseReason) -> String {
 }
 
 /// The settings as the server reads them from its configuration file. `hub.asklogins`,
-/// `hub.asked` and `hub.registered` are what plugins register; `hub.hashed` is what a hashed password sets, and
-/// `hub.checked` what accounts do.
+/// `hub.asked` and `hub.registered` are what plugins register; `hub.hashed` is what a hashed
+/// password sets, and `hub.checked` what accounts do.
 fn settings_of(list: &[Setting]) -> Result<(Settings, Registered), String> {
     let (of_the_hub, of_the_file): (Vec<Setting>, Vec<Setting>) =
         list.iter().cloned().partition(|(key, _)| key.starts_with("hub."));

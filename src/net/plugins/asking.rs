@@ -285,8 +285,8 @@ impl Plugins {
     }
 
     /// The session of one of the hub's questions is over. It is not put to any plugin any more;
-    /// when all plugins that have it have answered, or at once, there is a verdict on a login all the
-    /// same.
+    /// when all plugins that have it have answered, or at once, there is a verdict on a login all
+    /// the same.
     pub(in crate::net) fn cancel(&mut self, question: QuestionId) {
         if let Some(pending) = self.pending.remove(&question) {
             for (ask, open) in self.asks.forget(pending.ask) {

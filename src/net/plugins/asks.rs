@@ -1,8 +1,8 @@
 //! The questions that plugins are asked and have not answered yet.
 //!
-//! The first yes decides on a login. No is decided when all plugins have said no. When one could not
-//! be asked or could not find out, and none says yes, the answer stays unknown. Of something that
-//! needs a permission the first no decides, and yes is decided when all plugins have said yes.
+//! The first yes decides on a login. No is decided when all plugins have said no. When one could
+//! not be asked or could not find out, and none says yes, the answer stays unknown. Of something
+//! that needs a permission the first no decides, and yes is decided when all plugins have said yes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;

@@ -267,8 +267,8 @@ impl Plugin {
         self.retired.push(Retired { child, dismissed: false });
     }
 
-    /// Whether the plugin has a say in this, as far as the server can know. Before its first process
-    /// has registered nobody logs in, so that a permission need not wait for that.
+    /// Whether the plugin has a say in this, as far as the server can know. Before its first
+    /// process has registered nobody logs in, so that a permission need not wait for that.
     pub(super) fn may_judge(&self, hook: Hook) -> bool {
         // The process that writes the store is asked nothing, whatever it has said.
         self.wanted
