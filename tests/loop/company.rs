@@ -25,7 +25,8 @@ const HEARS: &str = "<register hooks='onStartup onShutdown onClientInit onClient
 /// What a plugin is up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trade {
-    /// Lets everybody in, later; its first process ends with what it is asked.
+    /// Lets everybody in, later, and where it is asked enter rooms and talk; its first process ends
+    /// with what it is asked.
     Judge,
     /// Says numbered messages in a room.
     Teller,
@@ -44,6 +45,8 @@ struct Plugin {
     /// What it will say, and when.
     due: Vec<(Time, String)>,
     next: Time,
+    /// It is asked whatever it may be asked, not about logins alone.
+    asks_all: bool,
 }
 
 /// All plugins of a run.
@@ -63,6 +66,7 @@ impl Company {
     /// The plugins of this seed, which may be none.
     pub(crate) fn new(seed: u64, room: &'static str) -> Self {
         let mut rng = Rng::new(seed ^ 0xc0_de);
+        let asks_all = Rng::new(seed ^ 0xa5_c3).chance(50);
         let trades = if rng.chance(60) { &TRADES[..] } else { &[] };
         let plugin = |&trade: &Trade| Plugin {
             trade,
@@ -70,6 +74,7 @@ impl Company {
             started: 0,
             due: Vec::new(),
             next: Time::default(),
+            asks_all,
         };
         let plugins = trades.iter().map(plugin).collect();
         let to_tell = u32::try_from(rng.between(5, 60)).expect("it is small");
@@ -85,6 +90,11 @@ impl Company {
     /// Whether logins wait for a plugin.
     pub(crate) fn judges(&self) -> bool {
         !self.plugins.is_empty()
+    }
+
+    /// Whether whatever is said waits for one.
+    pub(crate) fn asks_all(&self) -> bool {
+        self.plugins.iter().any(|plugin| plugin.asks_all)
     }
 
     pub(crate) fn has_told_all(&self) -> bool {
@@ -167,6 +177,7 @@ impl Plugin {
         self.due.clear();
         self.next = now + Duration::from_millis(1);
         process.borrow_mut().say(&[match self.trade {
+            Trade::Judge if self.asks_all => "<register hooks='isAuthorized mayJoin mayTalk' />",
             Trade::Judge => "<register hooks='isAuthorized' />",
             Trade::Teller => "<register />",
             Trade::Breaker => HEARS,
