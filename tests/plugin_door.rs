@@ -7,9 +7,9 @@ mod recorder;
 use std::net::{IpAddr, Ipv4Addr};
 
 use palabre::hub::{
-    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Order, OrderError, Outlet, Query,
-    Question, QuestionId, Receivers, Registered, RootPassword, Settings, Span, Time, Verdict, Who,
-    is_reserved_name,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Note, Order, OrderError, Outlet,
+    Permission, Progress, Query, Question, QuestionId, Receivers, Registered, RootPassword,
+    Settings, Span, Time, Verdict, Watch, Who, is_reserved_name,
 };
 
 use palabre::limits::Limits;
@@ -243,6 +243,56 @@ fn what_nobody_could_find_out_is_no_failed_login_unless_somebody_said_no() {
         let counted = root_refused || login_refused;
         assert_eq!(done.contains(&(A, Done::Closed(CloseReason::FailedLogins))), counted);
     }
+}
+
+#[test]
+fn a_permission_counts_once_and_for_its_own_question() {
+    let asked = vec![Watch::default()];
+    let mut server = Server::with(Registered { talk_asked: asked, ..Registered::default() });
+    server.log_in(A, "A");
+    server.log_in(B, "B");
+    let want = |server: &mut Server, conn, frame: &str| {
+        assert_eq!(server.send(conn, frame), []);
+        let (own, question) = server.recorder.wanted.expect("it is asked about");
+        assert_eq!(own, conn);
+        question
+    };
+    let permit = |server: &mut Server, conn, question, permission| {
+        server.tell(Input::Permission { conn, question, permission })
+    };
+    let first = want(&mut server, A, "<m c='B'>one</m>");
+    let others = want(&mut server, B, "<m c='A'>two</m>");
+    // Until then nothing of the session is taken, and no other answer counts for it.
+    assert_eq!(permit(&mut server, A, others, Permission::Granted), []);
+    assert_eq!(permit(&mut server, B, first, Permission::Granted), []);
+    let frame = b"<m c='B'>one</m>";
+    let offered = Input::Frame { conn: A, frame };
+    let progress = server.hub.handle(offered, Time(0), &mut server.recorder);
+    assert_eq!((progress, server.recorder.take()), (Progress::Wait, vec![]));
+    assert_eq!(permit(&mut server, A, first, Permission::Granted), []);
+    let text = |text: &str| Done::Text(text.to_owned());
+    assert_eq!(server.send(A, "<m c='B'>one</m>"), [(B, text("<m f=\"A\">one</m>"))]);
+    assert_eq!(permit(&mut server, A, first, Permission::Granted), []);
+    // It is used up, and so is one for what came to nothing.
+    let second = want(&mut server, A, "<m c='B'>one</m>");
+    permit(&mut server, A, second, Permission::Granted);
+    server.recorder.wanted = Some((B, others));
+    let done = server.tell(Input::Ended { conn: B, reason: CloseReason::PeerClosed });
+    assert_eq!(done, [(B, Done::Cancelled(others))]);
+    server.recorder.open.remove(&B);
+    let gone = "<error>No user connected with nickname: B</error>";
+    assert_eq!(server.send(A, "<m c='B'>one</m>"), [(A, text(gone))]);
+    let third = want(&mut server, A, "<m c='A'>three</m>");
+    assert_ne!(third, second);
+    // Late answers do nothing to whoever has the slot.
+    server.tell(Input::Ended { conn: A, reason: CloseReason::PeerClosed });
+    server.recorder.open.remove(&A);
+    let successor = ConnId { generation: 2, ..A };
+    server.log_in(successor, "A");
+    for conn in [A, successor] {
+        assert_eq!(permit(&mut server, conn, third, Permission::Granted), []);
+    }
+    want(&mut server, successor, "<m c='A'>four</m>");
 }
 
 #[test]

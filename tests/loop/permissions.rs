@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use palabre::hub::Time;
 use palabre::limits::{
-    LOGINS_ASKED_PER_ADDRESS_MAX, Limits, PLUGIN_NAME_BYTES_MAX, REASON_BYTES_MAX,
+    LOGINS_ASKED_PER_ADDRESS_MAX, Limits, PLUGIN_NAME_BYTES_MAX, PLUGIN_NAMES_MAX, REASON_BYTES_MAX,
 };
 use palabre::net::world::ProcessEnd;
 
@@ -236,7 +236,12 @@ fn what_a_plugin_says_wrong_about_permissions_is_told() {
     let (mut house, plugins) = house_asking(&["<register hooks='mayTalk' />"]);
     let plugin = &plugins[0];
     let long = "x".repeat(PLUGIN_NAME_BYTES_MAX + 1);
+    let names: Vec<String> = (0..=PLUGIN_NAMES_MAX).map(|number| format!("n{number}")).collect();
     for (wrong, error) in [
+        (
+            format!("<register hooks='mayJoin' room='S' stanzas='{}' />", names.join(" ")),
+            "too many names (limit 256)",
+        ),
         (
             "<register hooks='onMessage' room='R' />".to_owned(),
             "room and stanzas are for mayJoin and mayTalk",

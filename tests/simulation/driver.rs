@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use palabre::hub::{
-    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Progress, QuestionId, Time, Verdict,
+    CloseReason, ConnId, HashKey, Hub, Input, ListenerKind, Permission, Progress, QuestionId, Time,
+    Verdict,
 };
+use palabre::limits::Limits;
 
 use super::generator::{self, Generator, Shape};
 use super::model::{Frame, HELP, Login, Model};
@@ -310,8 +312,19 @@ impl Run {
 
     fn offer(&mut self, conn: ConnId, frame: Frame, written: Vec<u8>) {
         self.note(|| format!("Frame {conn} {:?}", String::from_utf8_lossy(&written)));
-        let input = Input::Frame { conn, frame: &written };
-        let got = self.hub.handle(input, self.now, &mut self.recorder);
+        let offered = |hub: &mut Hub, now, recorder: &mut Recorder| {
+            hub.handle(Input::Frame { conn, frame: &written }, now, recorder)
+        };
+        let mut got = offered(&mut self.hub, self.now, &mut self.recorder);
+        // What is permitted at once is as if nobody had been asked.
+        if let Some((_, question)) = self.recorder.wanted.take() {
+            assert_eq!(got, Progress::Wait, "seed {}: it needs a permission", self.seed);
+            *self.record.met.entry("waits for a permission".to_owned()).or_default() += 1;
+            let permission = Permission::Granted;
+            let input = Input::Permission { conn, question, permission };
+            self.hub.handle(input, self.now, &mut self.recorder);
+            got = offered(&mut self.hub, self.now, &mut self.recorder);
+        }
         let expected = self.model.frame(conn, &frame, written.len());
         if got != expected {
             self.fail(conn, &format!("{expected:?}"), &format!("{got:?}"));
@@ -537,7 +550,14 @@ impl Run {
     }
 
     fn register(&mut self) {
-        let registered = generator::registered(&mut self.random);
+        let mut registered = generator::registered(&mut self.random);
+        let rate = self.model.settings.limits.list_rate_per_s;
+        if rate != 0 && rate != Limits::default().list_rate_per_s {
+            // What is due is sent when a stanza is offered, and lists may be used up by that before it
+            // is offered again.
+            registered.joins_asked.clear();
+            registered.talk_asked.clear();
+        }
         self.note(|| format!("{registered:?}"));
         let input = Input::Registered(Box::new(registered.clone()));
         self.hub.handle(input, self.now, &mut self.recorder);

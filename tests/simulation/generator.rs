@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use palabre::hub::{
     ConnId, KeepRight, Lookalikes, Registered, RelayNames, RootPassword, Settings, Succession,
+    Watch,
 };
 use palabre::limits::Limits;
 
@@ -257,13 +258,20 @@ pub(crate) fn settings(shape: Shape, random: &mut Random) -> Settings {
 /// What plugins might have registered.
 pub(crate) fn registered(random: &mut Random) -> Registered {
     let names: &[&str] = random.one_of(&[&[], &["hello", "quote"], &["hello", "error", "ping"]]);
-    Registered {
+    let registered = Registered {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         logins: random.chance(1, 3),
         joins: random.chance(1, 2),
         leaves: random.chance(1, 2),
         messages: random.chance(1, 2),
         ..Registered::default()
+    };
+    // Nothing is drawn for these.
+    let asked = |on: bool| on.then(Watch::default).into_iter().collect();
+    Registered {
+        joins_asked: asked(registered.joins == registered.messages),
+        talk_asked: asked(registered.leaves == registered.messages),
+        ..registered
     }
 }
 

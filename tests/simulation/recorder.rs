@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palabre::hub::{
-    CloseReason, ConnId, MessageTo, Note, Outlet, Question, QuestionId, RefusalReason, Span,
+    CloseReason, ConnId, MessageTo, Note, Outlet, PermissionQuestion, Question, QuestionId,
+    RefusalReason, Span,
 };
 
 /// One thing that the hub did to a connection.
@@ -71,6 +72,8 @@ pub(crate) struct Recorder {
     pub(crate) rooms: BTreeSet<String>,
     /// Whose login was asked about under which number.
     asked: BTreeMap<QuestionId, ConnId>,
+    /// Who wants a permission, and the number of the question; the last one.
+    pub(crate) wanted: Option<(ConnId, QuestionId)>,
     /// Errors that the notes say were limits, since the last [`Recorder::take`].
     pub(crate) limits_named: Vec<(ConnId, String)>,
     /// The turn has enough to do.
@@ -199,7 +202,15 @@ impl Outlet for Recorder {
         self.done.push((question.conn, Done::Asked(asked)));
     }
 
+    fn ask_permission(&mut self, question: PermissionQuestion<'_>) {
+        self.assert_open(question.conn, "asked about");
+        self.wanted = Some((question.conn, question.id));
+    }
+
     fn cancel(&mut self, ask: QuestionId) {
+        if let Some((conn, _)) = self.wanted.take_if(|(_, wanted)| *wanted == ask) {
+            return self.done.push((conn, Done::Cancelled(ask)));
+        }
         let conn = self.asked.remove(&ask).expect("only what was asked is cancelled");
         self.done.push((conn, Done::Cancelled(ask)));
     }

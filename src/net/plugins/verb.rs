@@ -126,7 +126,8 @@ pub static VERBS: &[PluginVerb] = &[
             form(
                 "<register hooks='mayTalk' [room='R'] [stanzas='m clientparam'] />",
                 "has it asked about one room alone, about stanzas of these names alone (`m` is `msg`, \
-             too); what several of these stanzas name is added up, 256 rooms and names at most",
+             too), and without either about all; what several of these stanzas name is added \
+                 up, 256 rooms and names at most",
             ),
         ],
     ),
