@@ -160,7 +160,9 @@ impl Company {
             }
             let Some(ask) = stanza.strip_prefix("<ask ask='") else { continue };
             let (number, _) = ask.split_once('\'').expect("a number");
-            let after = Duration::from_micros(self.rng.below(50_000) as u64);
+            // A flooder has a thousand messages, each of which waits for this.
+            let slowest_us = if plugin.asks_all { 2_000 } else { 50_000 };
+            let after = Duration::from_micros(self.rng.below(slowest_us) as u64);
             plugin.due.push((now + after, format!("<verdict ask='{number}' allowed='1'/>")));
         }
         if plugin.trade == Trade::Judge && plugin.started == 1 && plugin.due.len() > 3 {
