@@ -355,7 +355,9 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.forget_server_rules_over(unix_s);
+        if self.order.bans() >= SERVER_BANS_MAX {
+            self.forget_server_rules_over(unix_s);
+        }
         let reason = self.check_reason(terms.reason)?.map(Into::into);
         let ban = ServerBan { by: self.giver(by), until_unix_s: self.until(terms)?, reason };
         let full = || Refused::for_limit(format!("Too many bans (limit {SERVER_BANS_MAX})"));
@@ -460,20 +462,22 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.forget_server_rules_over(unix_s);
         let (lifted, whom) = match target {
             BanTarget::Nick(nick) => {
                 let key = self.key_of(nick)?;
                 let found = self.order.nicks.remove(&key);
                 self.note_for_store(RecordKey::NickBan(key));
-                (found.is_some(), found.map_or_else(|| nick.into(), |found| found.nick))
+                let holds = |found: &NickBan| !is_over(found.ban.until_unix_s, unix_s);
+                let lifted = found.as_ref().is_some_and(holds);
+                (lifted, found.map_or_else(|| nick.into(), |found| found.nick))
             }
             BanTarget::Address(text) => {
                 let network = networks::parse(text).map_err(|error| {
                     Refused::told(RefusalReason::Incomplete, format!("address: {text}: {error}"))
                 })?;
                 let network = as_ipv6(network);
-                let lifted = self.order.networks.remove(&network).is_some();
+                let holds = |ban: ServerBan| !is_over(ban.until_unix_s, unix_s);
+                let lifted = self.order.networks.remove(&network).is_some_and(holds);
                 self.note_for_store(RecordKey::NetworkBan(shown(network).into()));
                 (lifted, shown(network).into())
             }
@@ -500,7 +504,9 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.forget_server_rules_over(unix_s);
+        if self.order.mutes.len() >= SERVER_MUTES_MAX {
+            self.forget_server_rules_over(unix_s);
+        }
         let wanted = self.wanted(nick, terms)?;
         if let Some(conn) = wanted.conn {
             self.check_no_root(conn)?;
@@ -544,9 +550,10 @@ impl Hub {
         out: &mut impl Outlet,
     ) -> Result<(), Refused> {
         let unix_s = self.unix_now_s();
-        self.forget_server_rules_over(unix_s);
         let key = self.key_of(nick)?;
-        let Some(mute) = self.order.mutes.remove(&key) else {
+        let removed = self.order.mutes.remove(&key);
+        self.note_for_store(RecordKey::Mute(key));
+        let Some(mute) = removed.filter(|mute| !is_over(mute.until_unix_s, unix_s)) else {
             let error = format!("{nick} is not muted");
             return Err(Refused::told(RefusalReason::UnknownTarget, error));
         };
@@ -554,7 +561,6 @@ impl Hub {
         if let Some(session) = conn.and_then(|conn| self.sessions.find_mut(conn)) {
             session.muted = false;
         }
-        self.note_for_store(RecordKey::Mute(key));
         let capable = |conn: &ConnId| self.sessions.find(*conn).is_some_and(|it| it.caps.rooms);
         for to in [by, conn.filter(capable).filter(|conn| by != Some(*conn))] {
             self.answer_server_sanction("unmute", (Some(&mute.nick), None), by, to, out);

@@ -19,7 +19,7 @@ fn server() -> (Server, ConnId) {
     };
     let settings = Settings {
         limits,
-        root_password: palabre::hub::RootPassword::clear("secret"),
+        root_password: RootPassword::clear("secret"),
         ..Settings::default()
     };
     let mut server = Server::with(settings);
