@@ -13,7 +13,7 @@ use crate::limits::{
     SANCTION_TIME_S_MAX,
 };
 use crate::nick::comparison_key;
-use crate::reason::{RefusalReason, Refused};
+use crate::reason::{CloseReason, RefusalReason, Refused};
 use crate::session_id::ConnId;
 use crate::wire::stanza::Stanza;
 use crate::wire::write::{self as answers, extension as write};
@@ -103,7 +103,8 @@ impl Hub {
                 Some(reason) => format!("You were removed from room {name}: {reason}"),
                 None => format!("You were removed from room {name}"),
             };
-            self.answer(conn, out, |buffer| answers::error(buffer, &error));
+            let code = CloseReason::Kicked.label();
+            self.answer(conn, out, |buffer| self.write_error(buffer, conn, code, &error));
         }
         out.note(Note::RemovedFromRoom { room: &name, conn, nick: &nick, by });
     }

@@ -2,7 +2,8 @@
 //! in numbered batches.
 //!
 //! A frame of its standard input that is no stanza is a batch: its number, then a change a line as
-//! JSON. Of the server's stanzas it needs the greeting alone. When a batch is on the disk it says `<stored n='…' />`, and where it
+//! JSON. Of the server's stanzas it needs the greeting alone. When a batch is on the disk it says
+//! `<stored n='…' />`, and where it
 //! can't be written `<stored n='…' error='…' />`: the server hands the same over again by and by.
 //! What has been read when the input ends is written, whatever became of the server.
 

@@ -553,8 +553,8 @@ impl Run {
         let mut registered = generator::registered(&mut self.random);
         let rate = self.model.settings.limits.list_rate_per_s;
         if rate != 0 && rate != Limits::default().list_rate_per_s {
-            // What is due is sent when a stanza is offered, and lists may be used up by that before it
-            // is offered again.
+            // What is due is sent when a stanza is offered, and lists may be used up before
+            // it is offered again.
             registered.joins_asked.clear();
             registered.talk_asked.clear();
         }
