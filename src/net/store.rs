@@ -26,9 +26,8 @@ pub(crate) struct Taken {
 /// Why there is nothing to begin with. A server that went on would lose what is in the store.
 pub(crate) fn take(path: &Path) -> Result<Taken, store::Error> {
     let lock = Lock::take(path, Duration::from_secs(STORE_LOCK_TIME_S))?;
-    let opened = StoreFile::open(path)?;
-    let records = opened.read()?;
-    drop(opened);
+    // It is closed before the lock is shared.
+    let records = StoreFile::open(path)?.read()?;
     lock.share()?;
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| store::Error::System {
         path: path.to_owned(),
