@@ -92,11 +92,6 @@ impl Company {
         !self.plugins.is_empty()
     }
 
-    /// Whether whatever is said waits for one.
-    pub(crate) fn asks_all(&self) -> bool {
-        self.plugins.iter().any(|plugin| plugin.asks_all)
-    }
-
     pub(crate) fn has_told_all(&self) -> bool {
         self.plugins.is_empty() || self.told == self.to_tell
     }
