@@ -125,12 +125,11 @@ impl Hub {
         let household = wanted.conn.and_then(|conn| self.household_to_ban(conn));
         let (unix_s, giver) = (self.unix_now_s(), self.giver(by));
         let rules = self.rules_of(key, unix_s);
-        rules.bans.retain(|ban| ban.key != wanted.key);
-        rules.remembered.retain(|remembered| remembered.key != wanted.key);
-        rules.invitations.retain(|invitation| invitation.key != wanted.key);
-        if rules.bans.len() >= ROOM_BANS_MAX {
+        if rules.bans.iter().filter(|ban| ban.key != wanted.key).count() >= ROOM_BANS_MAX {
             return Err(Refused::for_limit(format!("Too many bans (limit {ROOM_BANS_MAX})")));
         }
+        rules.bans.retain(|ban| ban.key != wanted.key);
+        rules.invitations.retain(|invitation| invitation.key != wanted.key);
         let ban = RoomBan {
             key: wanted.key,
             nick: wanted.nick,
@@ -145,12 +144,15 @@ impl Hub {
         if let Some(room) = self.rooms.room(key) {
             out.note(Note::Banned { room: Some(&room.name), whom: &ban.nick, by });
         }
+        let serial = self.rooms.room(key).map(|room| room.serial);
         if let Some(conn) = wanted.conn.filter(|&conn| self.is_in(conn, key)) {
-            // What the configuration gives is not taken: it has to be changed there.
-            if let Some(room) = self.rooms.room_mut(key) {
-                room.roles.set(conn, None);
-            }
             self.remove_member(conn, key, ban.reason.as_deref(), by, out);
+        }
+        // Whoever is banned has no role any more; what the configuration gives is to be changed
+        // there. The room may have gone with its last member.
+        let room = self.rooms.room_mut(key).filter(|room| Some(room.serial) == serial);
+        if let Some(rules) = room.and_then(|room| room.rules.as_mut()) {
+            rules.remembered.retain(|remembered| remembered.key != ban.key);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::Hub;
 use super::note::Note;
 use super::outlet::{Outlet, Span};
 use super::room::{Params, Room, RoomKey};
+use super::seen::Viewer;
 use super::slow_lists::ListKind;
 use crate::reason::RefusalReason;
 use crate::session_id::ConnId;
@@ -92,9 +93,10 @@ impl Hub {
             let start = buffer.len();
             written = match kind {
                 ListKind::Clients => self.write_clients(buffer, key),
-                ListKind::ChildRooms => self.write_child_rooms(buffer, key, None),
+                ListKind::ChildRooms => self.write_child_rooms(buffer, key, Viewer::Anybody),
             };
-            let (bytes, counted) = (buffer.len() - start + 1, || self.list_bytes(key, kind));
+            let (bytes, counted) =
+                (buffer.len() - start + 1, || self.list_bytes(key, kind, Viewer::Anybody));
             debug_assert!(written.forms_cut == FORMS || bytes == counted(), "{bytes} in a list");
             self.stand_in(buffer, written, None);
         });
@@ -104,13 +106,24 @@ impl Hub {
 
     /// Sends one session a room's list of child rooms.
     pub(super) fn tell_child_rooms(&mut self, conn: ConnId, key: RoomKey, out: &mut impl Outlet) {
+        let bytes = self.push_child_rooms(conn, key, out);
+        self.charge_asked(conn, bytes);
+    }
+
+    /// The same for a session that has not asked for it; gives how many bytes it is charged for.
+    pub(super) fn push_child_rooms(
+        &mut self,
+        conn: ConnId,
+        key: RoomKey,
+        out: &mut impl Outlet,
+    ) -> usize {
         let mut written = WrittenList::default();
         let bytes = self.answer(conn, out, |buffer| {
-            written = self.write_child_rooms(buffer, key, Some(conn));
+            written = self.write_child_rooms(buffer, key, Viewer::One(conn));
             self.stand_in(buffer, written, Some(conn));
         });
         self.note_cut(key, ListKind::ChildRooms, written, out);
-        self.charge_asked(conn, bytes + self.vain_bytes(written));
+        bytes + self.vain_bytes(written)
     }
 
     const fn vain_bytes(&self, written: WrittenList) -> usize {
@@ -160,13 +173,7 @@ impl Hub {
         )
     }
 
-    /// Writes a list of child rooms: those that this session sees, or everybody.
-    pub(super) fn write_child_rooms(
-        &self,
-        buffer: &mut Vec<u8>,
-        key: RoomKey,
-        viewer: Option<ConnId>,
-    ) -> WrittenList {
+    fn write_child_rooms(&self, buffer: &mut Vec<u8>, key: RoomKey, viewer: Viewer) -> WrittenList {
         let Some(room) = self.rooms.room(key) else {
             return WrittenList::default();
         };
@@ -191,7 +198,7 @@ impl Hub {
     /// the last time.
     fn forms(&self, room: &Room, key: RoomKey, kind: ListKind) -> [usize; FORMS] {
         if room.cut[kind as usize] {
-            [true, false].map(|with_params| self.form_bytes(key, kind, with_params))
+            [true, false].map(|params| self.form_bytes(key, kind, Viewer::Anybody, params))
         } else {
             [0; FORMS]
         }
@@ -199,7 +206,7 @@ impl Hub {
 
     /// What a room's list has with its params or without them, in bytes, its NUL included. They are
     /// counted until it is clear that there are too many.
-    fn form_bytes(&self, key: RoomKey, kind: ListKind, with_params: bool) -> usize {
+    fn form_bytes(&self, key: RoomKey, kind: ListKind, viewer: Viewer, with_params: bool) -> usize {
         let Some(room) = self.rooms.room(key) else {
             return 0;
         };
@@ -217,7 +224,7 @@ impl Hub {
                 sum_up_to(max, write::roster_bytes(&room.name, room.members.len()) + 1, entries)
             }
             ListKind::ChildRooms => {
-                let children = self.listed_children(room, None);
+                let children = self.listed_children(room, viewer);
                 let entries = children.map(|child| {
                     let params = params_bytes(&child.params, write::ROOM_PARAM_BYTES);
                     write::room_bytes(self.rooms.head(child), params)
@@ -229,9 +236,10 @@ impl Hub {
 
     /// What a room's list has in the form in which it is sent, in bytes: no more than a little
     /// where it is too long in every form.
-    pub(super) fn list_bytes(&self, key: RoomKey, kind: ListKind) -> usize {
+    pub(super) fn list_bytes(&self, key: RoomKey, kind: ListKind, viewer: Viewer) -> usize {
         let max = self.settings.limits.list_bytes_max;
-        let forms = [true, false].map(|with_params| self.form_bytes(key, kind, with_params));
+        let forms =
+            [true, false].map(|with_params| self.form_bytes(key, kind, viewer, with_params));
         forms.into_iter().find(|&bytes| bytes <= max).unwrap_or_default()
     }
 

@@ -9,6 +9,7 @@ use super::note::Note;
 use super::outlet::Outlet;
 use super::role::Role;
 use super::room::{Entangled, Room, RoomKey};
+use super::seen::Viewer;
 use super::session::Session;
 use crate::limits::{LISTERS_MAX, LISTS_LOOKED_AT_MAX, exceeds};
 use crate::nick::{self, Lookalikes, Seen};
@@ -183,12 +184,13 @@ impl Hub {
     /// `<getrooms />`.
     pub(super) fn tell_rooms(&mut self, request: &Request<'_>, out: &mut impl Outlet) {
         let conn = request.conn;
+        let viewer = Viewer::One(conn);
         let bytes = self.answer_bounded(
             conn,
             self.rooms.names_bytes(),
             out,
             |buffer, with_params, fits| {
-                self.write_rooms(buffer, Some(conn), with_params, fits);
+                self.write_rooms(buffer, viewer, with_params, fits);
             },
         );
         self.charge_asked(conn, bytes);
@@ -198,7 +200,7 @@ impl Hub {
     pub(super) fn write_rooms(
         &self,
         buffer: &mut Vec<u8>,
-        viewer: Option<ConnId>,
+        viewer: Viewer,
         with_params: bool,
         fits: Fits<'_>,
     ) {

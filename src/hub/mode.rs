@@ -135,9 +135,7 @@ impl Hub {
             self.put_room_param(key, LOCKED, value)?;
         }
         let keeps = modes.keep;
-        if let Some(room) = self.rooms.room_mut(key) {
-            room.rules.get_or_insert_default().modes = modes;
-        }
+        self.rooms.set_modes(key, modes);
         if locked {
             let value = if self.is_locked(key) { "1" } else { "0" };
             self.tell_params(key, Some((LOCKED, value)), out);

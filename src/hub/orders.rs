@@ -13,6 +13,7 @@ use super::note::Note;
 use super::outlet::Outlet;
 use super::plugin::{Order, OrderError, Query, Receivers, RoomOrder, ServerOrder, Who};
 use super::room::{Params, RoomKey};
+use super::seen::Viewer;
 use super::session::Session;
 use crate::reason::{CloseReason, Refused};
 use crate::session_id::ConnId;
@@ -123,7 +124,7 @@ impl Hub {
         let start = buffer.len();
         let fits = |buffer: &Vec<u8>| buffer.len() - start <= bytes_max;
         match query {
-            Query::Rooms => self.write_rooms(buffer, None, true, &fits),
+            Query::Rooms => self.write_rooms(buffer, Viewer::All, true, &fits),
             Query::Clients { room: Some(room) } => {
                 let key = self.rooms.find(room).ok_or(OrderError::NoRoom)?;
                 self.write_members(buffer, key, &fits);

@@ -157,7 +157,7 @@ impl Hub {
     pub fn changes_stored(&mut self, number: u64) {
         for key in self.keeping.handed.remove(&number).unwrap_or_default() {
             let waits = |keys: &Vec<RecordKey>| keys.contains(&key);
-            if self.record(&key).is_none()
+            if !self.is_kept(&key)
                 && !self.keeping.changed.contains(&key)
                 && !self.keeping.handed.values().any(waits)
             {
@@ -203,7 +203,7 @@ impl Hub {
         if !self.keeping.on {
             return;
         }
-        if self.keeping.stored.contains(&key) || self.record(&key).is_some() {
+        if self.keeping.stored.contains(&key) || self.is_kept(&key) {
             self.keeping.changed.insert(key);
         } else {
             self.keeping.changed.remove(&key);
@@ -213,6 +213,19 @@ impl Hub {
     /// Nothing of what changes from now on outlives the process: the rooms go with it.
     pub(super) fn stop_keeping(&mut self) {
         self.keeping = Unstored::default();
+    }
+
+    /// Whether something is kept under this name now.
+    fn is_kept(&self, key: &RecordKey) -> bool {
+        match key {
+            RecordKey::Room(name) => {
+                let room = self.rooms.find(name).and_then(|key| self.rooms.room(key));
+                room.is_some_and(Room::is_kept)
+            }
+            RecordKey::NickBan(_) | RecordKey::NetworkBan(_) | RecordKey::Mute(_) => {
+                self.order.record(key).is_some()
+            }
+        }
     }
 
     /// What is kept under this name now.
@@ -326,10 +339,15 @@ impl Hub {
         let locked =
             self.rooms.room(key).is_some_and(|room| room.params.value(LOCKED).is_some_and(is_on));
         let unix_s = self.unix_now_s();
+        self.rooms.set_modes(key, modes_of(&record.modes, locked, &mut out_of));
         let rules = self.rooms.rules_mut(key);
-        let (declared, operators) = (rules.declared, std::mem::take(&mut rules.operators));
-        *rules = RoomRules { declared, operators, ..RoomRules::default() };
-        rules.modes = modes_of(&record.modes, locked, &mut out_of);
+        let before = std::mem::take(rules);
+        *rules = RoomRules {
+            modes: before.modes,
+            declared: before.declared,
+            operators: before.operators,
+            ..RoomRules::default()
+        };
         take_in_rules(rules, record, unix_s, &mut out_of);
         self.drop_empty_rules(key);
         Ok(true)

@@ -286,6 +286,18 @@ impl Rooms {
         self.slab.get(key as usize)
     }
 
+    /// Sets the modes of a room.
+    pub(super) fn set_modes(&mut self, key: RoomKey, modes: Modes) {
+        let room = &mut self.slab[key as usize];
+        let bytes = attribute_value_bytes(&room.name);
+        match (room.is_hidden(), modes.hidden) {
+            (false, true) => self.names_bytes -= bytes,
+            (true, false) => self.names_bytes += bytes,
+            (false, false) | (true, true) => {}
+        }
+        room.rules.get_or_insert_default().modes = modes;
+    }
+
     /// What keeps order in a room, begun if there was nothing.
     pub(super) fn rules_mut(&mut self, key: RoomKey) -> &mut RoomRules {
         self.slab[key as usize].rules.get_or_insert_default()
@@ -388,7 +400,9 @@ impl Rooms {
                 self.likenesses.remove(&seen);
             }
         }
-        self.names_bytes -= attribute_value_bytes(&room.name);
+        if !room.is_hidden() {
+            self.names_bytes -= attribute_value_bytes(&room.name);
+        }
         self.order.remove(&room.serial);
         for &lister in &room.listers {
             if let Some(lister) = self.room_mut(lister) {
@@ -461,7 +475,8 @@ impl Rooms {
         assert_eq!(self.slab.len(), self.names.len(), "room names");
         self.likenesses.check_invariants(self.slab.len());
         assert_eq!(self.slab.len(), self.order.len(), "room order");
-        let names_bytes: usize = self.iter().map(|room| attribute_value_bytes(&room.name)).sum();
+        let seen = self.iter().filter(|room| !room.is_hidden());
+        let names_bytes: usize = seen.map(|room| attribute_value_bytes(&room.name)).sum();
         assert_eq!(self.names_bytes, names_bytes, "bytes of room names");
         for (key, room) in &self.slab {
             let key = RoomKey::try_from(key).expect("keys fit");

@@ -95,7 +95,7 @@ impl Hub {
     /// Whether a list costs more than what is sent at once in a turn that has enough to do.
     fn costs_much(&self, key: RoomKey, kind: ListKind) -> bool {
         let members = self.rooms.room(key).map_or(0, |room| room.members.len());
-        let cost = || self.list_bytes(key, kind).saturating_mul(members);
+        let cost = || self.most_list_bytes(key, kind).saturating_mul(members);
         self.list_rate.is_some_and(|rate| cost() > at_once(rate, true))
     }
 
@@ -111,19 +111,20 @@ impl Hub {
         let Some(room) = self.rooms.room(key) else {
             return false;
         };
-        let cost = list.bytes().saturating_mul(room.members.len());
+        let hidden = kind == ListKind::ChildRooms && self.has_hidden_children(key);
+        let most = if hidden { self.most_list_bytes(key, kind) } else { list.bytes() };
+        let cost = most.saturating_mul(room.members.len());
         if self.list_rate.is_some_and(|rate| cost > at_once(rate, out.has_enough())) {
             self.go_slowly(key, kind);
             return false;
         }
-        let extra = if kind == ListKind::ChildRooms && self.has_hidden_children(room) {
+        if hidden {
             let to = room.members.clone();
-            self.push_child_rooms(key, &to, list, out)
+            self.push_list(key, kind, &to, list, out);
         } else {
             out.push_all(room.roster(), None, list.message);
-            0
-        };
-        self.charge_room(key, list, cost + extra);
+        }
+        self.charge_room(key, list, cost);
         true
     }
 
@@ -186,16 +187,11 @@ impl Hub {
             let part_bytes = self
                 .list_rate
                 .map_or(PART_BYTES_UNLIMITED, |rate| rate.bytes_per_s() / PARTS_PER_S);
-            let to = self.next_members(key, &mut pass, (part_bytes / list.bytes()).max(1));
-            let hidden = kind == ListKind::ChildRooms
-                && self.rooms.room(key).is_some_and(|room| self.has_hidden_children(room));
-            let extra = if hidden {
-                self.push_child_rooms(key, &to, list, out)
-            } else {
-                out.push_some(&to, list.message);
-                0
-            };
-            self.charge_room(key, list, list.bytes().saturating_mul(to.len()) + extra);
+            let hidden = kind == ListKind::ChildRooms && self.has_hidden_children(key);
+            let most = if hidden { self.most_list_bytes(key, kind) } else { list.bytes() };
+            let to = self.next_members(key, &mut pass, (part_bytes / most).max(1));
+            self.push_list(key, kind, &to, list, out);
+            self.charge_room(key, list, most.saturating_mul(to.len()));
         } else {
             self.next_members(key, &mut pass, 0);
         }

@@ -60,6 +60,54 @@ fn bans_mutes_and_invitations_of_a_room() {
     so_many(&mut server, conn, ROOM_INVITATIONS_MAX, invite, error);
 }
 
+/// A ban that is refused has changed nothing: who is invited comes in past the lock.
+#[test]
+fn a_ban_too_many_takes_no_invitation() {
+    let (mut server, _) = server();
+    let conn = server.log_in("op");
+    server.passes(conn, "<join room='R'/>");
+    for number in 0..ROOM_BANS_MAX {
+        server.passes(conn, &format!("<ban room='R' nick='n{number}'/>"));
+    }
+    let guest = server.log_in("guest");
+    server.passes(conn, "<mode room='R' locked='1'/>");
+    server.passes(conn, "<invite room='R' nick='guest'/>");
+    server.is_refused(conn, "<ban room='R' nick='guest'/>", "Too many bans (limit 256)");
+    server.passes(guest, "<join room='R'/>");
+}
+
+/// Who sees hidden rooms is told of each change in a list of its own, which is not what it has
+/// asked for: it pays nothing for it.
+#[test]
+fn lists_with_hidden_rooms_are_paid_for_by_the_room() {
+    const ROOMS: usize = 8;
+    let limits = Limits {
+        list_rate_per_s: 40_000,
+        byte_rate_per_s: 0,
+        stanza_rate_per_s: 0,
+        ..Limits::default()
+    };
+    let mut server = Server::new(limits);
+    let [op, sees] = ["op", "sees"].map(|nick| server.log_in(nick));
+    let value = "x".repeat(3_000);
+    for room in 0..ROOMS {
+        server.passes(op, &format!("<join room='P{room}'/>"));
+        server.passes(sees, &format!("<join room='P{room}'/>"));
+        server.passes(op, &format!("<addchild parentroom='P{room}' childroom='C{room}'/>"));
+        server.passes(op, &format!("<setparam room='C{room}' name='k' value='{value}'/>"));
+        server.passes(sees, &format!("<join room='C{room}'/>"));
+        server.passes(op, &format!("<mode room='C{room}' hidden='1'/>"));
+        server.passes(op, &format!("<addchild parentroom='P{room}' childroom='D{room}'/>"));
+        server.pass_seconds(60);
+    }
+    // Each room has lists for 66,000 of its 160,000 bytes; the member gets 264,000 of all of them.
+    for room in (0..ROOMS).cycle().take(10 * ROOMS) {
+        server.passes(op, &format!("<setparam room='D{room}' name='k' value='v'/>"));
+        server.handle(Input::TurnEnd);
+    }
+    assert_eq!(server.offer(sees, "<ping/>"), Progress::Done, "nobody else's lists hold it up");
+}
+
 #[test]
 fn roles_of_a_room() {
     let (mut server, root) = server();
