@@ -44,11 +44,13 @@ mod room_rules;
 mod root;
 mod sanction;
 mod seen;
+mod server_rules;
 mod session;
 mod settings;
 mod slow_lists;
 mod throttle;
 mod time;
+mod who;
 
 use core::net::IpAddr;
 
@@ -72,7 +74,7 @@ pub use self::role::Role;
 use self::room::{Room, RoomKey, Rooms};
 pub use self::room_rules::{Modes, RoomPassword};
 pub use self::sanction::BanTarget;
-use self::sanction::ServerRules;
+use self::server_rules::ServerRules;
 use self::session::{Admission, Login, Session, Sessions, byte_rate, list_rate, stanza_rate};
 pub use self::settings::{DeclaredRoom, KeepRight, RelayNames, RootPassword, Settings, Succession};
 pub use self::time::Time;

@@ -25,6 +25,7 @@
 //! - [`record`]: what outlives the process, as records.
 //! - [`secret`]: bytes in which a password may stand, and how they are overwritten.
 //! - [`session_id`]: how a session is named, `SLOT.GENERATION`.
+//! - `src/worker_input.rs`: what the worker processes of this binary hear from their server.
 //! - [`wire`]: how bytes become frames ([`wire::framer`]), frames become checked stanzas
 //!   ([`wire::stanza`]) and answers become bytes ([`wire::write`]).
 //! - [`hub`]: the whole behaviour of the server, without a socket, a clock or a thread:
@@ -133,6 +134,8 @@ pub mod record;
 pub mod secret;
 
 pub mod session_id;
+
+mod worker_input;
 
 pub mod wire;
 

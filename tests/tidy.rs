@@ -90,7 +90,7 @@ fn wire_and_hub_know_no_socket_clock_thread_log_or_randomness() {
 
 /// From the ground up: each module of the crate, and the others that it may name. `cli` and `bench`
 /// may name all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("manual", &[]),
     ("limits", &[]),
     ("files", &[]),
@@ -104,9 +104,10 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("wire", &["limits", "secret", "session_id"]),
     ("hub", &["limits", "networks", "nick", "reason", "record", "secret", "session_id", "wire"]),
     // Its worker speaks in stanzas, as plugins do.
-    ("accounts", &["files", "limits", "networks", "nick", "secret", "wire"]),
+    ("accounts", &["files", "limits", "networks", "nick", "secret", "wire", "worker_input"]),
     // The process that writes it speaks as plugins do.
-    ("store", &["files", "limits", "nick", "record", "secret", "wire"]),
+    ("store", &["files", "limits", "nick", "record", "secret", "wire", "worker_input"]),
+    ("worker_input", &["limits", "secret", "wire"]),
     ("logging", &["files", "limits"]),
     ("metrics", &["reason"]),
     // What it makes of the file are the settings that the hub lives by.

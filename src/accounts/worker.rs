@@ -22,13 +22,11 @@ use super::database::{self, DatabaseFailure, Keeper};
 use super::file::{Followed, Look, NickStanding};
 use super::hash::{self, Checked, PasswordHash};
 use super::{Database, LoginSettings};
-use crate::limits::{
-    DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX, READ_BYTES_PER_TURN,
-};
+use crate::limits::{DATABASE_REQUEST_TIME_S, HASH_THREADS_MAX, Limits, PASSWORD_BYTES_MAX};
 use crate::nick::Lookalikes;
 use crate::secret;
-use crate::wire::framer::Framer;
 use crate::wire::stanza::{Parser, Stanza};
+use crate::worker_input::read_frames;
 
 mod fair;
 pub mod launch;
@@ -84,7 +82,7 @@ const OF_THE_SERVER: Limits = Limits { depth_max: 0, attributes_max: 0, ..Limits
 pub fn run(
     settings: &LoginSettings,
     limits: &Limits,
-    mut input: impl Read,
+    input: impl Read,
     output: impl Write + Send + 'static,
 ) -> Result<(), Error> {
     let voice = Arc::new(Voice::new(output));
@@ -93,17 +91,11 @@ pub fn run(
     // Root's password comes by itself, whatever a client's stanza may have.
     let frame_bytes_max = frame_bytes_max.max(8 * PASSWORD_BYTES_MAX);
     let mut desk: Option<LoginWorker> = None;
-    let mut framer = Framer::for_secrets();
-    let mut chunk = Zeroizing::new(vec![0; READ_BYTES_PER_TURN]);
-    loop {
-        let length = match input.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let mut cut = framer.cut(&chunk[..length], frame_bytes_max);
-        while let Some(frame) = cut.next_frame().map_err(|_| Error::TooLarge)? {
+    read_frames(
+        input,
+        frame_bytes_max,
+        || Error::TooLarge,
+        |frame| {
             match &mut desk {
                 Some(desk) => desk.handle(frame),
                 None => {
@@ -111,11 +103,9 @@ pub fn run(
                     desk = Some(LoginWorker::open(settings, Arc::clone(&voice), kept.as_deref())?);
                 }
             }
-        }
-        drop(cut);
-        secret::wipe(&mut chunk[..length]);
-        secret::wipe_stack();
-    }
+            Ok(())
+        },
+    )
 }
 
 /// Whether it is the server that greets; gives what the worker before this one has had it keep.

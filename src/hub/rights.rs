@@ -2,6 +2,7 @@
 //! (manual: protocol, 'Rights').
 
 use super::Hub;
+use super::outlet::Outlet;
 use super::room::{Room, RoomKey};
 use crate::reason::{RefusalReason, Refused};
 use crate::session_id::ConnId;
@@ -195,5 +196,36 @@ impl Hub {
             return Err(Refused::told(RefusalReason::Rights, error));
         }
         Err(Refused::new(RefusalReason::Rights, "You must be an operator of this room"))
+    }
+
+    /// Whether a session may say something to a client, or in a room that it is in; it is told
+    /// when it may not.
+    #[cold]
+    pub(super) fn may_talk(
+        &mut self,
+        conn: ConnId,
+        room: Option<RoomKey>,
+        out: &mut impl Outlet,
+    ) -> bool {
+        let checked = if self.is_muted(conn) {
+            Err(Refused::new(RefusalReason::Rights, "You are muted"))
+        } else {
+            room.map_or(Ok(()), |key| self.check_right(conn, key, Act::Talk))
+        };
+        let may = checked.is_ok();
+        self.refuse_if(conn, checked, out);
+        may
+    }
+
+    /// Whether a session may say something in all of its rooms.
+    pub(super) fn may_talk_in_all(&mut self, conn: ConnId, out: &mut impl Outlet) -> bool {
+        let Some(session) = self.sessions.find(conn) else {
+            return false;
+        };
+        let has_rules =
+            |&key: &RoomKey| self.rooms.room(key).is_some_and(|room| room.rules.is_some());
+        let guarded: Vec<RoomKey> = session.rooms.iter().copied().filter(has_rules).collect();
+        let everywhere = !session.muted || self.may_talk(conn, None, out);
+        everywhere && guarded.iter().all(|&key| self.may_talk(conn, Some(key), out))
     }
 }

@@ -189,7 +189,7 @@ impl Hub {
     }
 
     /// Tells members who have just come in, and understand it, who has a role.
-    pub(super) fn tell_roles(&self, key: RoomKey, joiners: &[ConnId], out: &mut impl Outlet) {
+    pub(super) fn tell_roles(&mut self, key: RoomKey, joiners: &[ConnId], out: &mut impl Outlet) {
         let capable =
             |conn: &&ConnId| self.sessions.find(**conn).is_some_and(|found| found.caps.rooms);
         let to: Vec<ConnId> = joiners.iter().filter(capable).copied().collect();
@@ -206,6 +206,9 @@ impl Hub {
             write::roles_end(buffer);
         });
         out.push_some(&to, message);
+        for conn in to {
+            self.charge_asked(conn, message.bytes());
+        }
     }
 
     /// A member who has just come in has the role that is remembered for it, or that the

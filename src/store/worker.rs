@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::{Error as StoreError, Lock, StoreFile};
-use crate::limits::{READ_BYTES_PER_TURN, STORE_BATCH_BYTES_MAX};
+use crate::limits::STORE_BATCH_BYTES_MAX;
 use crate::record::Change;
 use crate::secret::{self, Secret};
-use crate::wire::framer::{FRAME_END, Framer};
+use crate::wire::framer::FRAME_END;
 use crate::wire::write;
+use crate::worker_input::read_frames;
 
 /// The plugin that it is; no other one can have its name.
 pub const NAME: &str = "store";
@@ -83,28 +84,21 @@ impl From<io::Error> for Error {
 ///
 /// # Errors
 /// Why it can't go on. That the file can't be written is none: it may be later.
-pub fn run(path: PathBuf, mut input: impl Read, output: impl Write) -> Result<(), Error> {
+pub fn run(path: PathBuf, input: impl Read, output: impl Write) -> Result<(), Error> {
     let mut writer = StoreWriter { path, open: None, output };
-    let mut framer = Framer::for_secrets();
-    let mut chunk = vec![0; READ_BYTES_PER_TURN];
-    loop {
-        let length = match input.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let mut cut = framer.cut(&chunk[..length], STORE_BATCH_BYTES_MAX);
-        while let Some(frame) = cut.next_frame().map_err(|_| Error::NoBatch)? {
+    read_frames(
+        input,
+        STORE_BATCH_BYTES_MAX,
+        || Error::NoBatch,
+        |frame| {
             if frame.starts_with(b"<palabre ") {
                 writer.begin()?;
             } else if !frame.starts_with(b"<") {
                 writer.take(frame)?;
             }
-        }
-        drop(cut);
-        secret::wipe(&mut chunk[..length]);
-    }
+            Ok(())
+        },
+    )
 }
 
 struct StoreWriter<O> {

@@ -13,6 +13,10 @@ use palabre::net::server::{Server, Turn};
 use palabre::net::transport::Front;
 use palabre::net::world::Event;
 
+#[allow(dead_code, reason = "other tests mask their frames")]
+#[path = "../../../tests/support/frames.rs"]
+mod frames;
+
 use super::tls;
 use super::told::ToldConnection;
 use super::world::{LinkKey, Network};
@@ -444,21 +448,7 @@ fn proxy() -> IpNet {
 
 /// A frame with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
+    frames::masked_by([0; 4], first, payload)
 }
 
 /// No peer's bytes can forge a line of the log or speak to the terminal it is read on.
