@@ -174,10 +174,10 @@ impl Listening {
     ) -> Result<(), Error> {
         let Self { listeners, kinds, addresses, descriptors, settings, mut modules, .. } = self;
         let (sockets, mut judged_before) = (listeners.len(), self.judged_by);
-        let (records, _lock) = match self.store {
-            Some(store::Taken { records, module, lock }) => {
+        let (records, file) = match self.store {
+            Some(store::Taken { records, path, module, lock }) => {
                 modules.push(module);
-                (Some(records), Some(lock))
+                (Some(records), Some((path, lock)))
             }
             None => (None, None),
         };
@@ -220,6 +220,9 @@ impl Listening {
             }
         };
         logging::release();
+        if let Some((path, _lock)) = &file {
+            store::write_the_rest(path, &server.take_unstored());
+        }
         served
     }
 

@@ -150,6 +150,22 @@ fn the_last_change_is_stored_when_the_server_stops() {
     assert!(dump(&house).contains("the last one"));
 }
 
+/// The process is down, and would be started again in a second: the server stops before.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_changes_while_the_process_is_down_is_stored_when_the_server_stops() {
+    let house = House::with(CONFIG);
+    let (mut server, mut root) = lesson(&house);
+    stored(&house, "Class");
+    kill_process(process_of_the_store(&server), Signal::KILL).unwrap();
+    house::read_until(&server.log, "store");
+    root.ask("<setparam room=\"Class\" name=\"n\" value=\"at the end\" />");
+    server.signal(Signal::TERM);
+    drop(root);
+    server.ended();
+    assert!(dump(&house).contains("at the end"));
+}
+
 #[test]
 fn what_is_printed_is_taken_in_elsewhere() {
     let house = House::with(CONFIG);

@@ -1,13 +1,15 @@
 //! The store as the server sees it: what it had when the server began, the lock, and this program
 //! once more, as a plugin that writes it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use log::{error, info};
 
 use super::worker::this_program;
 use crate::config::Module;
 use crate::limits::{STORE_LOCK_TIME_S, STORE_OPEN_TIME_S};
-use crate::record::Record;
+use crate::record::{Change, Record};
 use crate::secret::Secret;
 use crate::store::{self, Lock, StoreFile, worker};
 
@@ -15,6 +17,7 @@ use crate::store::{self, Lock, StoreFile, worker};
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(super) records: Vec<Record>,
+    pub(super) path: PathBuf,
     pub(super) module: Module,
     /// Held as long as the server serves.
     pub(super) lock: Lock,
@@ -46,5 +49,16 @@ pub(crate) fn take(path: &Path) -> Result<Taken, store::Error> {
         timeout_s: STORE_OPEN_TIME_S,
         input: Secret::default(),
     };
-    Ok(Taken { records, module, lock })
+    Ok(Taken { records, path: path.to_owned(), module, lock })
+}
+
+/// Writes what the store's process has not, when both are over and nobody waits.
+pub(super) fn write_the_rest(path: &Path, changes: &[Change]) {
+    if changes.is_empty() {
+        return;
+    }
+    match StoreFile::open(path).and_then(|mut opened| opened.apply(changes)) {
+        Ok(()) => info!("the store: the server has written the last changes by itself"),
+        Err(error) => error!("the store: the last changes are not stored: {error}"),
+    }
 }

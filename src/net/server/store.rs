@@ -15,7 +15,7 @@ use crate::limits::{STORE_BATCH_BYTES, STORE_PAUSE_MS, STORE_RETRY_TIME_MS};
 use crate::logging::Escaped;
 use crate::net::plugins::{Mistake, PluginId, ProcessId, Said};
 use crate::net::world::World;
-use crate::record::Record;
+use crate::record::{Change, Record};
 use crate::store::worker;
 
 /// How far the loop has come with the store.
@@ -29,6 +29,8 @@ pub(super) struct Storing {
     next_at: Time,
     /// The last batch could not be written, and the log has been told.
     failing: bool,
+    /// What was handed over when the server stopped, by number, as far as it is not confirmed.
+    last: Vec<(u64, Vec<Change>)>,
 }
 
 impl<W: World> Server<W> {
@@ -54,31 +56,41 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// The server stops: what has changed is handed over while it is there.
+    /// The server stops: what has changed is handed over while it is there, and so is what the
+    /// process has not confirmed. A process that has not said anything yet reads it when it has
+    /// begun; [`Server::take_unstored`] has what comes to nothing.
     pub(super) fn hand_over_the_last_changes(&mut self) {
-        // A process that has not said anything yet reads it when it has begun.
-        while self.hand_over() {}
-        if self.hub.has_changes() {
-            error!("the store: the last changes are not stored");
+        self.hub.changes_lost();
+        while let Some(handed) = self.hub.changes(STORE_BATCH_BYTES) {
+            self.tell_store(&handed);
+            self.storing.last.push((handed.number, handed.changes));
         }
     }
 
-    fn hand_over(&mut self) -> bool {
+    /// What the store's process has not confirmed when the server has stopped.
+    pub(in crate::net) fn take_unstored(&mut self) -> Vec<Change> {
+        let last = std::mem::take(&mut self.storing.last);
+        last.into_iter().flat_map(|(_, changes)| changes).collect()
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(handed) = self.hub.changes(STORE_BATCH_BYTES) {
+            if self.tell_store(&handed) {
+                self.storing.on_its_way = Some(handed.number);
+                self.storing.next_at = self.desk.now + Duration::from_millis(STORE_PAUSE_MS);
+            } else {
+                self.hub.changes_lost();
+            }
+        }
+    }
+
+    fn tell_store(&mut self, handed: &Handed) -> bool {
         let Some(id) = self.desk.plugins.store() else {
             return false;
         };
-        let Some(Handed { number, changes }) = self.hub.changes(STORE_BATCH_BYTES) else {
-            return false;
-        };
-        let batch = worker::batch(number, &changes);
+        let batch = worker::batch(handed.number, &handed.changes);
         self.desk.spent(batch.bytes().len());
-        if !self.desk.plugins.tell_store(id, batch) {
-            self.hub.changes_lost();
-            return false;
-        }
-        self.storing.on_its_way = Some(number);
-        self.storing.next_at = self.desk.now + Duration::from_millis(STORE_PAUSE_MS);
-        true
+        self.desk.plugins.tell_store(id, batch)
     }
 
     /// `<stored n='…' [error='…'] [new='1'] />`.
@@ -98,6 +110,7 @@ impl<W: World> Server<W> {
         match said.value("error") {
             None => {
                 self.hub.changes_stored(number);
+                self.storing.last.retain(|(last, _)| *last != number);
                 if std::mem::take(&mut self.storing.failing) {
                     info!("the store takes changes again");
                 }
